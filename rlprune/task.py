@@ -1,0 +1,80 @@
+"""The task interface: what is learned, as a declaration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rlprune.pruner import Scope
+from rlprune.registry import Registry
+
+
+class Recipe(BaseModel):
+    """The numbers of one kind of training; a trainer subclasses it. Every field may be set by a suite.
+
+    Args:
+        budget: how long to train, dense phase included, in the task's unit.
+        epochs: how many epochs the budget has; plans advance at their ends.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    budget: int = Field(ge=1)
+    epochs: int = Field(default=30, ge=2)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a task is judged by.
+
+    Args:
+        name: key of the measured value, say ``return_greedy``.
+        title: axis label, with its unit.
+        better: whether higher or lower values are better.
+    """
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"] = "higher"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Environment or data, network, recipe, metric, budget.
+
+    Args:
+        name: how suites name it.
+        title: how figures name it.
+        trainer: ``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch.
+        recipe: the numbers, with the paper's or measured values.
+        metric: what it is judged by at the end of training.
+        unit: unit of the budget: ``steps`` or ``epochs``.
+        scope: what pruners rank against what unless a suite says otherwise.
+        anchors: metric of a random policy or constant predictor (``random``) and of the dense network (``dense``),
+            used to normalise aggregates over tasks.
+    """
+
+    name: str
+    title: str
+    trainer: str
+    recipe: Recipe
+    metric: Metric
+    unit: str = "steps"
+    scope: Scope = "global"
+    anchors: Mapping[str, float] = field(default_factory=dict)
+
+    def settings(self, given: Mapping[str, Any] | None = None) -> Recipe:
+        """Return the recipe with some numbers replaced.
+
+        Raises:
+            pydantic.ValidationError: an unknown field or a value out of range.
+        """
+        return type(self.recipe).model_validate({**self.recipe.model_dump(), **(given or {})})
+
+
+def tasks() -> Registry[Task]:
+    """Return the registry of tasks: the files of ``rlprune/tasks`` and the entry points ``rlprune.tasks``."""
+    return _TASKS
+
+
+_TASKS = Registry("rlprune.tasks", Task)

@@ -1,0 +1,27 @@
+"""CartPole: balance a pole on a cart; one point a step."""
+
+from rlprune.task import Metric, Task
+from rlprune.training.recipes import A2CRecipe
+
+RETURN = Metric("return_greedy", "return (mean of 100 greedy games)")
+
+CARTPOLE_V1 = Task(
+    "cartpole-v1",
+    title="CartPole-v1",
+    trainer="rlprune.training.a2c:A2CTrainer",
+    recipe=A2CRecipe(environment="CartPole-v1", budget=500_000, reward_scale=0.1),
+    metric=RETURN,
+    scope="network",
+    anchors={"random": 22.0, "dense": 500.0},
+)
+
+# The paper trained on v0, which ends a game after 200 steps; v1 with that limit is the same environment.
+CARTPOLE_V0 = Task(
+    "cartpole-v0",
+    title="CartPole-v0 (200 steps)",
+    trainer="rlprune.training.a2c:A2CTrainer",
+    recipe=A2CRecipe(environment="CartPole-v1", max_episode_steps=200, budget=500_000, reward_scale=0.1),
+    metric=RETURN,
+    scope="network",
+    anchors={"random": 22.0, "dense": 200.0},
+)

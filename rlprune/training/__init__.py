@@ -1,0 +1,1 @@
+"""How a kind of task learns."""
