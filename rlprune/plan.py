@@ -3,9 +3,10 @@
 A plan is a tuple of steps. It is advanced at epoch ends and never runs anything itself, so the same plan drives
 a benchmark cell, a fleet in lockstep, somebody's callback, and a run resumed after a crash:
 
+    progress = begin(plan, sparsity, epochs)
     while (action := next_action(plan, sparsity, epochs, progress)) is not None:
         ...do it...
-        progress = after(plan, progress, action, reading)
+        progress = after(plan, sparsity, epochs, progress, action, reading)
 """
 
 from collections.abc import Sequence
@@ -58,6 +59,8 @@ class LazyRegime:
 
     Source: Rachwan et al., 2022, section 4.2.
     """
+
+    __pydantic_config__ = {"extra": "forbid"}  # a suite's misspelt key is a mistake, not nothing
 
     margin: float = 1.0
     cap: float = 0.5
@@ -227,6 +230,11 @@ class Progress:
         return cls(**{**state, "saved": saved and (saved[0], saved[1]), "readings": tuple(state["readings"])})
 
 
+def begin(plan: Plan, sparsity: float, epochs: int) -> Progress:
+    """Return where a plan stands before anything was done."""
+    return _settle(plan, sparsity, epochs, Progress())
+
+
 def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Action | None:
     """Return what a plan does next, or None when it is finished.
 
@@ -234,9 +242,8 @@ def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress) ->
         plan: the steps.
         sparsity: the target ρ, share of weights removed, in [0, 1).
         epochs: the budget.
-        progress: where the plan stands; every finished step must have been passed (``after`` does so).
+        progress: where the plan stands, from ``begin`` or ``after``.
     """
-    progress = _pass_finished(plan, sparsity, epochs, progress)
     if progress.step == len(plan):
         return None
     match plan[progress.step]:
@@ -259,20 +266,22 @@ def after(plan: Plan, sparsity: float, epochs: int, progress: Progress, action: 
     Args:
         reading: after a ``TrainEpoch`` that waits for a trigger, what ``waiting_for(...).measure`` returned.
     """
-    progress = _pass_finished(plan, sparsity, epochs, progress)
     match action:
         case TrainEpoch():
             readings = progress.readings if reading is None else (*progress.readings, reading)
-            return replace(progress, inside=progress.inside + 1, epoch=progress.epoch + 1, trained=progress.trained + 1, readings=readings)
+            moved = replace(
+                progress, inside=progress.inside + 1, epoch=progress.epoch + 1, trained=progress.trained + 1, readings=readings
+            )
         case PruneTo():
-            return replace(progress, inside=progress.inside + 1, rounds=progress.rounds + 1)
+            moved = replace(progress, inside=progress.inside + 1, rounds=progress.rounds + 1)
         case Save():
-            return replace(progress, step=progress.step + 1, inside=0, saved=(progress.epoch, progress.anneal))
+            moved = replace(progress, step=progress.step + 1, inside=0, saved=(progress.epoch, progress.anneal))
         case Rewind():
             if progress.saved is None:
                 raise ValueError("the plan rewinds before it saves: put Save() in front of Rewind()")
             epoch, anneal = progress.saved
-            return replace(progress, step=progress.step + 1, inside=0, epoch=epoch, anneal=anneal)
+            moved = replace(progress, step=progress.step + 1, inside=0, epoch=epoch, anneal=anneal)
+    return _settle(plan, sparsity, epochs, moved)
 
 
 def waiting_for(plan: Plan, progress: Progress) -> Trigger | None:
@@ -283,13 +292,14 @@ def waiting_for(plan: Plan, progress: Progress) -> Trigger | None:
 
 def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
     """Return how many epochs a plan trains at most, found by walking through it with triggers that fire at their cap."""
-    progress = Progress()
+    progress = begin(plan, sparsity, epochs)
     while (action := next_action(plan, sparsity, epochs, progress)) is not None:
         progress = after(plan, sparsity, epochs, progress, action)
     return progress.trained
 
 
-def _pass_finished(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Progress:
+def _settle(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Progress:
+    """Pass over the steps that are finished."""
     while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, progress):
         waited = waiting_for(plan, progress) is not None
         progress = replace(

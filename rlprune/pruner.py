@@ -55,7 +55,7 @@ class CommonSettings(BaseModel):
     floor: int = Field(default=1, ge=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pruner:
     """A method, named as in its paper.
 

@@ -1,0 +1,113 @@
+"""Which channels belong together, and what of a module may be pruned.
+
+A group is one set of channels that several tensors share: the rows of the layer that makes them, its bias, the
+statistics that normalise them, the columns of the layers that read them. Channels of a group are removed together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Member:
+    """One dimension of one tensor on which a group's channels lie.
+
+    Channel ``c`` owns the positions ``offset + (o * size + c) * inner + i`` for ``o < outer`` and ``i < inner``.
+
+    Args:
+        tensor: name of a parameter or buffer.
+        dim: the dimension.
+        produces: whether these entries make the channel (weights and bias of its layer) or only read or scale it.
+        outer: blocks one after another, each with every channel (4 for the gates of an LSTM).
+        inner: neighbouring positions a channel owns (49 for a flattened 7x7 map).
+        offset: positions in front that belong to others (concatenation).
+    """
+
+    tensor: str
+    dim: int
+    produces: bool = False
+    outer: int = 1
+    inner: int = 1
+    offset: int = 0
+
+    def positions(self, keep: Tensor) -> Tensor:
+        """Return the kept positions inside this member's own span, a boolean vector of ``outer * size * inner``."""
+        return keep.repeat(self.outer).repeat_interleave(self.inner)
+
+    def span(self, size: int) -> int:
+        """Return how many positions ``size`` channels take."""
+        return self.outer * size * self.inner
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that must be cut together: ``size`` of them, on the dimensions listed in ``members``."""
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What of a module may be pruned: for each network in it, the names of its weights and its groups of channels.
+
+    Networks are what the scope ``network`` ranks apart, say ``actor`` and ``critic``. Names refer to the module
+    that holds them all. Groups keep the numbering of the dense module for good.
+    """
+
+    weights: Mapping[str, Sequence[str]]
+    groups: Mapping[str, Sequence[Group]]
+
+    def all_weights(self) -> list[str]:
+        """Return the names of all prunable weights, network by network."""
+        return [name for names in self.weights.values() for name in names]
+
+    def all_groups(self) -> list[Group]:
+        """Return all groups, network by network."""
+        return [group for groups in self.groups.values() for group in groups]
+
+
+def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
+    """Return the groups between linear layers that feed one another; the last layer's outputs are nobody's to cut.
+
+    Args:
+        module: holds the layers.
+        layers: their names in order, say ``["body.0", "body.2", "head"]``; one group for each but the last.
+    """
+    groups = []
+    for producer, consumer in zip(layers[:-1], layers[1:], strict=True):
+        layer = module.get_submodule(producer)
+        makers = [Member(f"{producer}.{name}", 0, produces=True) for name, _ in layer.named_parameters(recurse=False)]
+        size = int(layer.get_parameter("weight").shape[0])
+        groups.append(Group(producer, size, (*makers, Member(f"{consumer}.weight", 1))))
+    return groups
+
+
+def everything(groups: Sequence[Group], device: torch.device | None = None) -> dict[str, Tensor]:
+    """Return keep-masks that keep every channel of every group."""
+    return {group.name: torch.ones(group.size, dtype=torch.bool, device=device) for group in groups}
+
+
+def present(groups: Sequence[Group], kept: Mapping[str, Tensor]) -> list[Group]:
+    """Return groups as they are numbered after cuts.
+
+    Args:
+        groups: in the dense numbering.
+        kept: group name to a boolean vector over its dense channels.
+    """
+    left = {group.name: int(kept[group.name].sum()) for group in groups}
+
+    def moved(member: Member) -> Member:
+        before = [
+            other.span(group.size) - other.span(left[group.name])
+            for group in groups
+            for other in group.members
+            if (other.tensor, other.dim) == (member.tensor, member.dim) and other.offset < member.offset
+        ]
+        return replace(member, offset=member.offset - sum(before))
+
+    return [Group(group.name, left[group.name], tuple(map(moved, group.members))) for group in groups]

@@ -1,0 +1,57 @@
+"""Masks on a network in training: pruned weights are zero, stay zero, and take no part in clipping or moments."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+Masks: TypeAlias = dict[str, Tensor]
+"""Parameter name to a boolean tensor of its shape, True where a weight is kept."""
+
+
+class Masked:
+    """Keeps the masks of a module that an optimizer trains.
+
+    A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are
+    zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero.
+    """
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+        self.masks: Masks = {}
+        self._module = module
+        self._optimizer = optimizer
+        self._hooks: dict[str, RemovableHandle] = {}
+
+    def set(self, masks: Mapping[str, Tensor]) -> None:
+        """Put masks on weights, or smaller ones in their place, and zero what they remove.
+
+        Raises:
+            ValueError: a mask of another shape than its weight, or one that brings a pruned weight back.
+        """
+        for name, mask in masks.items():
+            weight = self._module.get_parameter(name)
+            if mask.dtype != torch.bool or mask.shape != weight.shape:
+                raise ValueError(f"{name} wants a boolean mask of {tuple(weight.shape)}, got {mask.dtype} {tuple(mask.shape)}")
+            if name in self.masks and bool((mask & ~self.masks[name]).any()):
+                raise ValueError(f"the new mask of {name} brings pruned weights back: masks only shrink")
+        for name, mask in masks.items():
+            self.masks[name] = mask.to(self._module.get_parameter(name).device)
+            if handle := self._hooks.pop(name, None):
+                handle.remove()
+            if not bool(mask.all()):
+                self._hooks[name] = self._module.get_parameter(name).register_hook(self.masks[name].__mul__)
+        self.zero()
+
+    def zero(self) -> None:
+        """Zero weights, gradients and optimizer state where masks say so, after something else wrote to them."""
+        for name, mask in self.masks.items():
+            weight = self._module.get_parameter(name)
+            weight.data.mul_(mask)
+            if weight.grad is not None:
+                weight.grad.mul_(mask)
+            state = self._optimizer.state.get(weight, {}) if self._optimizer else {}
+            for value in state.values():
+                if isinstance(value, Tensor) and value.shape == mask.shape:
+                    value.mul_(mask)

@@ -1,0 +1,186 @@
+"""What a pruner's formula may ask of a network: weights, gradients, Hessian-gradient products, noise.
+
+Probing leaves the network as it was, to the bit: weights are borrowed without their gradients, normalisation runs
+on its stored statistics, dropout is off, and the batches and noise come fixed by the cell's seed.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from rlprune.groups import Anatomy, Group
+
+Loss: TypeAlias = Callable[[nn.Module, float], Tensor]
+"""A module and a temperature that divides its logits, to the mean loss of one batch (a scalar with a graph)."""
+
+_ACTIVATIONS = (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The data one pruning round is scored on, collected only if the formula asks for it.
+
+    Args:
+        collect: makes the loss on each of a few batches that the cell's seed fixes.
+        samples: training samples or environment steps that collecting costs.
+        outputs: runs the module on an input of ones in the module's own precision, and returns all its outputs.
+    """
+
+    collect: Callable[[], Sequence[Loss]]
+    samples: int
+    outputs: Callable[[nn.Module], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One look at a network, for one round of scoring.
+
+    Args:
+        module: the live network; pruned weights in it are zero.
+        anatomy: what of it may be pruned.
+        scoring: batches and outputs.
+        generator: noise for pruners that draw lots; on the network's device.
+        masks: True where a weight is kept; a name left out is all kept.
+        groups: channel groups in their present sizes.
+    """
+
+    module: nn.Module
+    anatomy: Anatomy
+    scoring: Scoring
+    generator: torch.Generator
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    groups: Sequence[Group] = ()
+
+    @cached_property
+    def parameters(self) -> dict[str, Tensor]:
+        """All trainable parameters by name, detached."""
+        return {name: parameter.detach() for name, parameter in self.module.named_parameters() if parameter.requires_grad}
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """The prunable weights by name, detached."""
+        return {name: self.parameters[name] for name in self.anatomy.all_weights()}
+
+    @cached_property
+    def batches(self) -> Sequence[Loss]:
+        """The loss on each scoring batch."""
+        return self.scoring.collect()
+
+    @property
+    def samples(self) -> int:
+        """Training samples or environment steps spent so far."""
+        return self.scoring.samples if "batches" in vars(self) else 0
+
+    def gradient(self, temperature: float = 1.0) -> dict[str, Tensor]:
+        """Return ``g = ∇L`` for all trainable parameters, L the mean loss over the scoring batches."""
+        total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
+        for parameters, loss in self._losses(temperature):
+            gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+            for mean, gradient in zip(total.values(), gradients, strict=True):
+                mean.add_(gradient, alpha=1 / len(self.batches))
+        return total
+
+    def hessian_gradient(self, temperature: float = 1.0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return ``(H(m ⊙ g), g)`` for all trainable parameters; g enters the product over the prunable weights only.
+
+        The gradient is accumulated first, without a graph; then ``∇⟨m ⊙ g, ∇L_b⟩`` is added up batch by batch, so
+        that one double-backward graph of one batch lives at a time.
+
+        Source: Pearlmutter, 1994; Rachwan et al., 2022, eq. 4.
+        """
+        gradient = self.gradient(temperature)
+        direction = {name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights}
+        total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
+        for parameters, loss in self._losses(temperature):
+            slopes = torch.autograd.grad(
+                loss, [parameters[name] for name in direction], create_graph=True, materialize_grads=True
+            )
+            along = sum((v * slope).sum() for v, slope in zip(direction.values(), slopes, strict=True))
+            products = torch.autograd.grad(along, list(parameters.values()), materialize_grads=True)  # type: ignore[arg-type]
+            for mean, product in zip(total.values(), products, strict=True):
+                mean.add_(product, alpha=1 / len(self.batches))
+        return total, gradient
+
+    def flow_gradient(self) -> dict[str, Tensor]:
+        """Return ``∂R/∂θ`` in float64, ``R`` the summed output of the network of ``|θ|`` without biases or activations for an input of ones.
+
+        Source: Tanaka et al., 2020, eq. 3.
+        """
+        linear = copy.deepcopy(self.module).double()
+        for parent in linear.modules():
+            for name, child in parent.named_children():
+                if isinstance(child, _ACTIVATIONS):
+                    setattr(parent, name, nn.Identity())
+        weights = {name: linear.get_parameter(name) for name in self.weights}
+        with torch.no_grad():
+            for name, parameter in linear.named_parameters():
+                parameter.copy_(parameter.abs() if name in weights else torch.zeros_like(parameter))
+        flow = torch.stack([output.sum() for output in self.scoring.outputs(linear)]).sum()
+        return dict(zip(weights, torch.autograd.grad(flow, list(weights.values()), materialize_grads=True), strict=True))
+
+    def noise(self) -> dict[str, Tensor]:
+        """Return uniform noise in [0, 1) shaped like the prunable weights."""
+        return {name: self._uniform(weight.shape) for name, weight in self.weights.items()}
+
+    def channel_noise(self) -> dict[str, Tensor]:
+        """Return uniform noise in [0, 1), one number a channel."""
+        return {group.name: self._uniform(torch.Size([group.size])) for group in self.groups}
+
+    def by_channel(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sum per-parameter terms over each channel, for all tensors that make it.
+
+        With ``terms = θ ⊙ g`` this is ``∂L/∂c``, c a gate of 1 on each channel of every group.
+
+        Args:
+            terms: parameter name to a tensor of its shape; parameters left out count as zero.
+        """
+        sums = {group.name: torch.zeros(group.size, device=next(iter(terms.values())).device) for group in self.groups}
+        for group in self.groups:
+            for member in group.members:
+                if member.produces and member.tensor in terms:
+                    term = terms[member.tensor].movedim(member.dim, 0)
+                    term = term.flatten(1).sum(1) if term.dim() > 1 else term
+                    span = term[member.offset : member.offset + member.span(group.size)]
+                    sums[group.name] = sums[group.name] + span.view(member.outer, group.size, member.inner).sum((0, 2))
+        return sums
+
+    def _uniform(self, shape: torch.Size) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.generator.device)
+
+    def _losses(self, temperature: float) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        with evaluating(self.module):
+            for loss in self.batches:
+                borrowed = {name: parameter.detach().requires_grad_() for name, parameter in self.parameters.items()}
+                named = {f"module.{name}": parameter for name, parameter in borrowed.items()}
+                yield borrowed, functional_call(_Bound(self.module, loss), named, (temperature,))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put every part of a module in evaluation mode and give each its own mode back."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+class _Bound(nn.Module):
+    """A loss with its network inside, so that ``functional_call`` can lend it other parameters."""
+
+    def __init__(self, module: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.module = module
+        self._loss = loss
+
+    def forward(self, temperature: float) -> Tensor:
+        return self._loss(self.module, temperature)

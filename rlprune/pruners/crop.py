@@ -1,0 +1,47 @@
+"""CroP and EarlyCroP: remove what least affects the gradient flow (Rachwan et al., 2022, eq. 4; Lubana & Dick, 2021)."""
+
+from typing import TYPE_CHECKING
+
+from rlprune.plan import Halving, LazyRegime, Plan, Prune, Train
+from rlprune.pruner import CHANNELS, WEIGHTS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def weights(probe: "Probe") -> "Scores":
+    """``|θ ⊙ H(m ⊙ g)|``: how much the squared gradient norm moves, to first order, when the weight goes to zero."""
+    hg, _ = probe.hessian_gradient()
+    return {name: (w * hg[name]).abs() for name, w in probe.weights.items()}
+
+
+def channels(probe: "Probe") -> "Scores":
+    """``|∂⟨stop(g), g⟩/∂c| = |θ_f · (Hg)_f + ‖g_f‖² + b_f (Hg)_b|`` a channel, c its gate."""
+    hg, g = probe.hessian_gradient()
+    terms = {name: w * hg[name] for name, w in probe.parameters.items()}
+    terms |= {name: terms[name] + g[name] ** 2 for name in probe.weights}
+    return {name: c.abs() for name, c in probe.by_channel(terms).items()}
+
+
+def iterative(rounds: int = 7) -> Plan:
+    """Prune before training in rounds that halve what is missing, each scored anew."""
+    return [Prune(Halving(rounds)), Train()]
+
+
+def early_weights(rounds: int = 7, until: LazyRegime = LazyRegime()) -> Plan:
+    """Train until the lazy regime, prune in rounds, train on."""
+    return [Train(until=until), Prune(Halving(rounds)), Train()]
+
+
+def early_channels(rounds: int = 1, until: LazyRegime = LazyRegime()) -> Plan:
+    """Train until the lazy regime, prune at once, train on."""
+    return early_weights(rounds, until)
+
+
+CROP_U = Pruner("CroP-U", weights, cut=WEIGHTS, plan=[Prune(), Train()])
+CROP_S = Pruner("CroP-S", channels, cut=CHANNELS, plan=[Prune(), Train()])
+CROPIT_U = Pruner("CroPit-U", weights, cut=WEIGHTS, plan=iterative)
+CROPIT_S = Pruner("CroPit-S", channels, cut=CHANNELS, plan=iterative)
+EARLY_CROP_U = Pruner("EarlyCroP-U", weights, cut=WEIGHTS, plan=early_weights)
+EARLY_CROP_S = Pruner("EarlyCroP-S", channels, cut=CHANNELS, plan=early_channels)

@@ -1,0 +1,20 @@
+"""GraSP: remove the weights whose removal raises the gradient flow most (Wang et al., 2020, eq. 8)."""
+
+from typing import TYPE_CHECKING, Literal
+
+from rlprune.plan import Prune, Train
+from rlprune.pruner import WEIGHTS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def score(probe: "Probe", temperature: float = 200.0, sign: Literal["grasp", "earlycrop"] = "grasp") -> "Scores":
+    """``θ ⊙ Hg``: the largest ``−θ ⊙ Hg`` go. EarlyCroP's text and code keep exactly those (``sign="earlycrop"``)."""
+    hg, _ = probe.hessian_gradient(temperature)
+    direction = 1 if sign == "grasp" else -1
+    return {name: direction * w * hg[name] for name, w in probe.weights.items()}
+
+
+GRASP = Pruner("GraSP", score, cut=WEIGHTS, plan=[Prune(), Train()])

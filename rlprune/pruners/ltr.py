@@ -1,0 +1,24 @@
+"""LTR and IMP: train, remove the smallest weights, rewind, again (Frankle et al., 2020; Frankle & Carbin, 2019)."""
+
+from rlprune.plan import Exponential, Level, Plan, Prune, Rewind, Save, Train
+from rlprune.pruner import WEIGHTS, Pruner
+from rlprune.pruners import magnitude
+
+
+def late_rewinding(levels: int = 10, epoch: int = 1) -> Plan:
+    """Save at ``epoch``; at every geometric level train to the end, prune and rewind; then train for good.
+
+    Fewer levels than the paper's 10 make a cheaper, weaker variant; reports label it by its number of levels.
+    """
+    rounds = Exponential(levels)
+    rewinding = [step for level in range(1, levels + 1) for step in (Train(), Prune(Level(rounds, level)), Rewind())]
+    return [Train(epochs=epoch), Save(), *rewinding, Train()]
+
+
+def iterative(levels: int = 10) -> Plan:
+    """Late rewinding to the initial weights."""
+    return late_rewinding(levels, epoch=0)
+
+
+LTR = Pruner("LTR", magnitude.score, cut=WEIGHTS, plan=late_rewinding)
+IMP = Pruner("IMP", magnitude.score, cut=WEIGHTS, plan=iterative)

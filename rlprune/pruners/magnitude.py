@@ -1,0 +1,24 @@
+"""Magnitude: remove the smallest weights (Han et al., 2015)."""
+
+from typing import TYPE_CHECKING
+
+from rlprune.plan import Plan, Prune, Train
+from rlprune.pruner import WEIGHTS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def score(probe: "Probe") -> "Scores":
+    """``|θ|``."""
+    return {name: w.abs() for name, w in probe.weights.items()}
+
+
+def late(share: float = 0.85) -> Plan:
+    """Train for this share of the budget, prune once, fine-tune for the rest."""
+    return [Train(share=share), Prune(), Train()]
+
+
+MAGNITUDE_BEFORE = Pruner("Magnitude-Before", score, cut=WEIGHTS, plan=[Prune(), Train()])
+MAGNITUDE_AFTER = Pruner("Magnitude-After", score, cut=WEIGHTS, plan=late)

@@ -1,0 +1,24 @@
+"""Random pruning: the sanity check every method has to pass (Frankle et al., 2021; Liu et al., 2022)."""
+
+from typing import TYPE_CHECKING
+
+from rlprune.plan import Prune, Train
+from rlprune.pruner import CHANNELS, WEIGHTS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def weights(probe: "Probe") -> "Scores":
+    """Uniform noise a weight."""
+    return probe.noise()
+
+
+def channels(probe: "Probe") -> "Scores":
+    """Uniform noise a channel."""
+    return probe.channel_noise()
+
+
+RANDOM_U = Pruner("Random-U", weights, cut=WEIGHTS, plan=[Prune(), Train()])
+RANDOM_S = Pruner("Random-S", channels, cut=CHANNELS, plan=[Prune(), Train()])

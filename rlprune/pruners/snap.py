@@ -1,0 +1,20 @@
+"""SNAP: remove the channels whose loss moves least when they go (Verdenius et al., 2020)."""
+
+from typing import TYPE_CHECKING
+
+from rlprune.plan import Prune, Train
+from rlprune.pruner import CHANNELS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def score(probe: "Probe") -> "Scores":
+    """``|∂L/∂c| = |Σ θ_f g_f + b_f g_b|`` a channel."""
+    g = probe.gradient()
+    change = probe.by_channel({name: w * g[name] for name, w in probe.parameters.items()})
+    return {name: c.abs() for name, c in change.items()}
+
+
+SNAP = Pruner("SNAP", score, cut=CHANNELS, plan=[Prune(), Train()])

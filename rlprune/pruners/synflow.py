@@ -1,0 +1,24 @@
+"""SynFlow: remove the weights that carry least of the network's own flow, without data (Tanaka et al., 2020)."""
+
+from typing import TYPE_CHECKING
+
+from rlprune.plan import Exponential, Plan, Prune, Train
+from rlprune.pruner import WEIGHTS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def score(probe: "Probe") -> "Scores":
+    """``|θ ⊙ ∂R/∂θ|``, ``R = 1ᵀ (Π|θ|) 1``."""
+    slope = probe.flow_gradient()
+    return {name: (w.double() * slope[name]).abs() for name, w in probe.weights.items()}
+
+
+def exponential(rounds: int = 100) -> Plan:
+    """Prune in so many exponential rounds, then train."""
+    return [Prune(Exponential(rounds)), Train()]
+
+
+SYNFLOW = Pruner("SynFlow", score, cut=WEIGHTS, plan=exponential)

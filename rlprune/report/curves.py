@@ -1,0 +1,390 @@
+"""Rows to what is drawn and tabulated: pure functions, no file, no figure."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from rlprune.stats import Estimate, FloatArray, estimate, iqm, iqm_interval, performance_profile
+
+if TYPE_CHECKING:
+    from rlprune.store import Row
+
+Better: TypeAlias = Literal["higher", "lower"]
+
+# -- what is comparable ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The finished cells of one task under one suite and profile, the latest of each pruner, sparsity and seed.
+
+    Args:
+        title: how figures name the task.
+        metric: name of the value that pruners are judged by.
+        axis: its axis label.
+        better: whether higher or lower values are better.
+        unit: unit of the budget, ``steps`` or ``epochs``.
+        curve: name of an epoch's value to draw as learning curve, ``curve_axis`` its axis label.
+        anchors: metric of a random policy (``random``) and of the dense network (``dense``), as far as known.
+        superseded: rows left out because the same cell was run again under another configuration.
+    """
+
+    suite: str
+    profile: str
+    task: str
+    title: str
+    metric: str
+    axis: str
+    better: Better
+    unit: str
+    curve: str
+    curve_axis: str
+    anchors: Mapping[str, float]
+    rows: "tuple[Row, ...]"
+    superseded: int
+
+    @property
+    def stem(self) -> str:
+        """Return the beginning of its files' names."""
+        return f"{self.suite}-{self.profile}-{self.task}"
+
+    @property
+    def pruners(self) -> list[str]:
+        """Return its pruners in the order of every figure and table."""
+        return sorted({row.pruner for row in self.rows}, key=order)
+
+    @property
+    def sparsities(self) -> list[float]:
+        """Return the requested sparsities, dense left out."""
+        return sorted({row.sparsity for row in self.rows if row.cut != "nothing"})
+
+    def cells(self, pruner: str, sparsity: float) -> "list[Row]":
+        """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
+        return [row for row in self.rows if row.pruner == pruner and (row.cut == "nothing" or row.sparsity == sparsity)]
+
+    def cut(self, pruner: str) -> str:
+        """Return what a pruner cuts: ``weights``, ``channels`` or ``nothing``."""
+        return next(row.cut for row in self.rows if row.pruner == pruner)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
+        return seed_range(chart(self).curves)
+
+
+def comparisons(rows: "Iterable[Row]") -> list[Comparison]:
+    """Return one comparison for every suite, profile and task that has a finished cell, sorted by name."""
+    found: "defaultdict[tuple[str, str, str], list[Row]]" = defaultdict(list)
+    for row in rows:
+        if row.status == "done":
+            found[row.suite, row.profile, row.task].append(row)
+    return [_comparison(found[key]) for key in sorted(found)]
+
+
+def _comparison(rows: "list[Row]") -> Comparison:
+    latest = {(row.pruner, row.sparsity, row.seed): row for row in sorted(rows, key=lambda row: (row.ended, row.id))}
+    newest = max(latest.values(), key=lambda row: (row.ended, row.id))
+    labels = newest.labels
+    return Comparison(
+        suite=newest.suite,
+        profile=newest.profile,
+        task=newest.task,
+        title=labels["task_title"],
+        metric=labels["metric"],
+        axis=labels["metric_title"],
+        better="lower" if labels["better"] == "lower" else "higher",
+        unit=labels["unit"],
+        curve=labels.get("curve", "return_train"),
+        curve_axis=labels.get("curve_title", "return (training games)"),
+        anchors={name: float(labels[f"anchor_{name}"]) for name in ("random", "dense") if f"anchor_{name}" in labels},
+        rows=tuple(latest[key] for key in sorted(latest)),
+        superseded=len(rows) - len(latest),
+    )
+
+
+# -- what was measured -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measure and how people read it: shown is ``value * scale`` in ``unit``; ``better`` is None where nothing is won."""
+
+    name: str
+    title: str
+    unit: str = ""
+    scale: float = 1.0
+    better: Better | None = "lower"
+
+    @property
+    def heading(self) -> str:
+        """Return title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+COSTS = (
+    Quantity("sparsity_weights", "weights removed", "%", 100, better=None),
+    Quantity("sparsity_nodes", "nodes removed", "%", 100, better=None),
+    Quantity("wall_seconds", "training time", "s"),
+    Quantity("scoring_seconds", "scoring time", "s"),
+    Quantity("batch_seconds", "batch time", "ms", 1e3),
+    Quantity("latency_seconds", "latency", "ms", 1e3),
+    Quantity("memory_peak_bytes", "peak memory", "MB", 1e-6),
+    Quantity("disk_dense_mb", "disk, dense", "MB"),
+    Quantity("disk_csr_mb", "disk, CSR 16:1", "MB"),
+    Quantity("disk_file_mb", "disk, file", "MB"),
+    Quantity("parameters", "parameters"),
+    Quantity("macs", "MACs"),
+    Quantity("energy_joules", "energy, CPU + GPU", "J"),
+    Quantity("co2_grams", "CO₂", "g"),
+    Quantity("price_usd", "price", "$"),
+)
+
+
+def measure(row: "Row", name: str) -> float | None:
+    """Return a value of a row, or None where it was not measured or is not a number.
+
+    ``energy_joules`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
+    """
+    if name == "energy_joules":
+        cpu, gpu = measure(row, "energy_cpu_joules"), measure(row, "energy_gpu_joules")
+        if cpu is None or (gpu is None and row.labels.get("device", "cpu") != "cpu"):
+            return None
+        return cpu + (gpu or 0.0)
+    value = row.values.get(name)
+    return None if value is None or not isfinite(value) else float(value)
+
+
+def by_seed(rows: "Iterable[Row]", name: str) -> dict[int, float]:
+    """Return seed to value, for the rows that measured it."""
+    return {row.seed: value for row in rows if (value := measure(row, name)) is not None}
+
+
+# -- metric against sparsity -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Point:
+    """A pruner at one requested sparsity; ``reached`` is the mean share of weights really removed, if measured."""
+
+    sparsity: float
+    reached: float | None
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A pruner over its sparsities, ascending; one that removes nothing has one point, a level across the figure."""
+
+    pruner: str
+    cut: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves that share an axis."""
+
+    title: str
+    axis: str
+    better: Better
+    curves: tuple[Curve, ...]
+
+
+def chart(comparison: Comparison) -> Chart:
+    """Return the metric against sparsity, one curve a pruner."""
+    return _chart(comparison.title, comparison.axis, comparison.better, [comparison], lambda value, _: value)
+
+
+def aggregate(over: Sequence[Comparison]) -> Chart | None:
+    """Return the normalised metric over several tasks, or None with fewer than two tasks whose anchors are known.
+
+    ``(x − random) / (dense − random)`` with the anchors the tasks state; strata of the bootstrap are the tasks, and
+    only pruners and sparsities that every one of these tasks has are shown.
+    """
+    anchored = [one for one in over if {"random", "dense"} <= one.anchors.keys()]
+    if len({one.task for one in anchored}) < 2:
+        return None
+
+    def normalise(value: float, one: Comparison) -> float:
+        return (value - one.anchors["random"]) / (one.anchors["dense"] - one.anchors["random"])
+
+    titles = " + ".join(one.title for one in anchored)
+    return _chart(titles, "normalised metric (random 0, dense anchor 1)", "higher", anchored, normalise)
+
+
+def _chart(title: str, axis: str, better: Better, over: Sequence[Comparison], scaled: Callable[[float, Comparison], float]) -> Chart:
+    curves = []
+    for pruner in over[0].pruners:
+        if not all(pruner in one.pruners for one in over):
+            continue
+        cut = over[0].cut(pruner)
+        points = []
+        for sparsity in over[0].sparsities if cut != "nothing" else [0.0]:
+            cells = [one.cells(pruner, sparsity) for one in over]
+            strata = [[scaled(v, one) for v in by_seed(rows, one.metric).values()] for one, rows in zip(over, cells, strict=True)]
+            if all(strata):
+                reached = [value for rows in cells for value in by_seed(rows, "sparsity_weights").values()]
+                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, estimate(strata)))
+        if points:
+            curves.append(Curve(pruner, cut, tuple(points)))
+    return Chart(title, axis, better, tuple(curves))
+
+
+def seed_range(curves: Iterable[Curve]) -> tuple[int, int]:
+    """Return the smallest and the largest number of seeds behind any point; (0, 0) where there is none."""
+    counts = [point.estimate.seeds for curve in curves for point in curve.points]
+    return (min(counts), max(counts)) if counts else (0, 0)
+
+
+# -- learning curves, profiles, layers ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """The interquartile mean over seeds after every trained epoch.
+
+    Args:
+        samples: environment steps so far (epochs trained, where the budget counts epochs), averaged over seeds.
+        band: lower and upper end of the 95 % interval, shape (2, epochs); None for one seed.
+    """
+
+    pruner: str
+    sparsity: float
+    samples: FloatArray
+    iqm: FloatArray
+    band: FloatArray | None
+    seeds: int
+
+
+def learning_curves(comparison: Comparison) -> list[LearningCurve]:
+    """Return a learning curve for every pruner and sparsity whose epochs have the value; dense has sparsity 0."""
+    position = "samples" if comparison.unit == "steps" else "trained"
+    curves = []
+    for pruner in comparison.pruners:
+        for sparsity in comparison.sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
+            rows = [row for row in comparison.cells(pruner, sparsity) if row.epochs]
+            if rows:
+                curve = _learning_curve(pruner, sparsity, [_track(row, position, comparison.curve) for row in rows])
+                curves += [curve] if len(curve.iqm) else []
+    return curves
+
+
+def _track(row: "Row", position: str, name: str) -> FloatArray:
+    """Return position and value of every epoch, shape (epochs, 2), NaN where one is missing."""
+    return np.array([(epoch.get(position, np.nan), epoch.get(name, np.nan)) for epoch in row.epochs], dtype=float)
+
+
+def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> LearningCurve:
+    stacked = np.stack([track[: min(map(len, tracks))] for track in tracks])
+    stacked = stacked[:, np.isfinite(stacked).all(axis=(0, 2))]  # the first epoch may end before any game does
+    samples, values = stacked[..., 0].mean(axis=0), stacked[..., 1]
+    return LearningCurve(pruner, sparsity, samples, iqm(values), iqm_interval([values]), len(tracks))
+
+
+def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Return thresholds of the metric, and for each pruner the share of seeds that end better than each of them."""
+    values = {pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners}
+    values = {pruner: found for pruner, found in values.items() if found}
+    everything = [value for found in values.values() for value in found]
+    thresholds = np.linspace(min(everything), max(everything), 201) if everything else np.empty(0)
+    sign = 1.0 if comparison.better == "higher" else -1.0
+    return thresholds, {
+        pruner: performance_profile([sign * np.array(found)], sign * thresholds) for pruner, found in values.items()
+    }
+
+
+@dataclass(frozen=True)
+class LayerShares:
+    """What pruners left of each layer at one sparsity, in network order.
+
+    Args:
+        layers: parameter names.
+        kept: pruner to the mean share of weights kept a layer; NaN where a network has no such layer.
+        emptied: pruner to how many seeds left a layer without any weight.
+        seeds: pruner to how many seeds were counted.
+    """
+
+    sparsity: float
+    layers: tuple[str, ...]
+    kept: Mapping[str, FloatArray]
+    emptied: Mapping[str, tuple[int, ...]]
+    seeds: Mapping[str, int]
+
+
+def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
+    """Return the share of weights kept a layer, for every pruner that removes something and recorded its layers."""
+    cells = {pruner: [row for row in comparison.cells(pruner, sparsity) if row.layers] for pruner in comparison.pruners}
+    cells = {pruner: rows for pruner, rows in cells.items() if rows and rows[0].cut != "nothing"}
+    layers = tuple(dict.fromkeys(name for rows in cells.values() for row in rows for name in row.layers))
+    kept, emptied = {}, {}
+    for pruner, rows in cells.items():
+        found = [[row.layers[name]["kept"] / row.layers[name]["dense"] for row in rows if name in row.layers] for name in layers]
+        kept[pruner] = np.array([np.mean(shares) if shares else np.nan for shares in found])
+        emptied[pruner] = tuple(shares.count(0.0) for shares in found)
+    return LayerShares(sparsity, layers, kept, emptied, {pruner: len(rows) for pruner, rows in cells.items()})
+
+
+# -- one look a pruner, everywhere -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker belong to a family (CroP-S and CroP-U share them); the line is solid where channels are cut
+    and dashed where weights are, and markers are filled or hollow in the same way."""
+
+    colour: str
+    marker: str
+    solid: bool
+
+
+# Tol's "muted" colours and two of Okabe and Ito's, told apart with any kind of colour vision; neighbours in a panel
+# differ in marker too. Families that share a colour are kin, or never meet in a panel.
+_FAMILIES = {
+    "Dense": ("#000000", ""),
+    "Random": ("#777777", "o"),
+    "Magnitude-Before": ("#999933", "s"),
+    "Magnitude-After": ("#999933", "D"),
+    "SNIP": ("#44AA99", "^"),
+    "SNAP": ("#44AA99", "v"),
+    "GraSP": ("#117733", "P"),
+    "SynFlow": ("#E69F00", "X"),
+    "CroP": ("#332288", "s"),
+    "CroPit": ("#5AAFE0", "d"),
+    "EarlyCroP": ("#D55E00", "o"),
+    "EarlyBird": ("#882255", "h"),
+    "GateDecorators": ("#E69F00", "p"),
+    "EfficientConvNets": ("#117733", "*"),
+    "LTR": ("#AA4499", "<"),
+    "IMP": ("#AA4499", ">"),
+}
+_STRUCTURED = {"SNAP", "EarlyBird", "GateDecorators", "EfficientConvNets"}
+_PLACES = {family: place for place, family in enumerate(_FAMILIES)}
+_SPARE_COLOURS = ("#CC6677", "#0072B2", "#885522", "#3B3B3B", "#6A8F00")
+_SPARE_MARKERS = ("p", "h", "*", "D", "X", "8")
+
+
+def style(pruner: str) -> Style:
+    """Return a pruner's look, a function of its name alone; names the paper does not know get a spare one by their hash."""
+    family = _family(pruner)
+    if family in _FAMILIES:
+        colour, marker = _FAMILIES[family]
+    else:
+        number = zlib.crc32(family.casefold().encode())
+        colour = _SPARE_COLOURS[number % len(_SPARE_COLOURS)]
+        marker = _SPARE_MARKERS[number // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)]
+    return Style(colour, marker, solid=pruner.endswith("-S") or family in _STRUCTURED or family == "Dense")
+
+
+def order(pruner: str) -> tuple[int, str]:
+    """Return a sort key: dense first, then families as listed here, then the others by name."""
+    family = _family(pruner)
+    return _PLACES.get(family, len(_PLACES)), pruner.casefold()
+
+
+def _family(pruner: str) -> str:
+    return pruner[:-2] if pruner.endswith(("-S", "-U")) else pruner

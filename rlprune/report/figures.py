@@ -1,0 +1,347 @@
+"""Curves to figures for print and page: seven inches wide, Agg, the same bytes every time.
+
+Every function returns a matplotlib ``Figure`` that belongs to nobody else, so no global state and no window is touched.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import ceil, log10
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlprune.report.curves import COSTS, Chart, Comparison, Curve, LayerShares, LearningCurve, Quantity, by_seed, order, seed_range, style
+from rlprune.stats import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+WIDTH = 7.0
+SMALL, NORMAL = 7.0, 8.0  # points
+LINE = 1.12 * SMALL
+GREY = "#666666"
+PANELS = {"channels": "structured: channels removed", "weights": "unstructured: weights removed"}
+
+
+@contextmanager
+def print_style() -> Iterator[None]:
+    """Set fonts, lines and the salt that makes SVG files repeatable, for the body only."""
+    import matplotlib
+
+    settings = {
+        "font.family": "STIXGeneral",
+        "mathtext.fontset": "stix",
+        "font.size": NORMAL,
+        "axes.titlesize": NORMAL,
+        "axes.labelsize": NORMAL,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "axes.axisbelow": True,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "legend.fontsize": SMALL,
+        "legend.frameon": False,
+        "lines.linewidth": 1.1,
+        "lines.markersize": 3.8,
+        "svg.hashsalt": "rlprune",
+        "pdf.fonttype": 42,
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def save(figure: "Figure", folder: Path, stem: str) -> None:
+    """Write ``stem.png`` (200 dpi), ``.svg`` and ``.pdf``; the same figure gives the same bytes."""
+    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with print_style():
+        for ending, metadata in undated.items():
+            figure.savefig(folder / f"{stem}.{ending}", dpi=200, metadata=metadata)
+
+
+# -- metric against sparsity -------------------------------------------------------------------------------------
+
+
+@print_style()
+def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
+    """Draw the metric against sparsity: interquartile means as lines, 95 % intervals as bands, dense as a level across.
+
+    One chart puts channel and weight pruners side by side, each line named at its end where the names fit; several
+    charts are columns, with channel pruners above weight pruners and one legend below.
+
+    Raises:
+        ValueError: no chart has a pruner that removes anything.
+    """
+    cuts = [cut for cut in PANELS if any(curve.cut == cut for one in charts for curve in one.curves)]
+    if not cuts:
+        raise ValueError("there is no curve to draw: no pruner removed anything")
+    if len(charts) == 1:
+        return _side_by_side(charts[0], cuts)
+    return _columns(charts, cuts)
+
+
+def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
+    height = 2.45
+    shown = [[curve for curve in one.curves if curve.cut in (cut, "nothing")] for cut in cuts]
+    direct = max(map(len, shown)) * LINE <= height * 72
+    gutter = max(_width(curve.pruner) for curve in one.curves) + 0.25 if direct else 0.15
+    below = 0.42 if direct else 0.5 + _legend_height([one])
+    figure, panels = _grid(1, len(cuts), height, right=gutter, gap=gutter, below=below, sharey="row")
+    for axes, cut, curves in zip(panels[0], cuts, shown, strict=True):
+        _draw_panel(axes, one, cut)
+        axes.set_title(PANELS[cut])
+        axes.set_xlabel("weights removed")
+        if direct:
+            _name_lines(axes, curves)
+    panels[0][0].set_ylabel(_axis_title(one.axis, one.better))
+    _headline(figure, one.title, spread_note(one.curves))
+    if not direct:
+        _legend(figure, [one])
+    return figure
+
+
+def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
+    below = 0.5 + _legend_height(charts)
+    figure, panels = _grid(len(cuts), len(charts), 1.6, right=0.1, gap=0.42, below=below, sharey="col")
+    for cut, line in zip(cuts, panels, strict=True):
+        for axes, one in zip(line, charts, strict=True):
+            _draw_panel(axes, one, cut)
+            axes.set_title(one.title if cut == cuts[0] else "", fontweight="bold")
+            axes.set_xlabel("weights removed" if cut == cuts[-1] else "")
+        line[0].set_ylabel(PANELS[cut].replace(": ", "\n") + "\n" + _axis_title(charts[0].axis, charts[0].better))
+    for axes, one in zip(panels[-1][1:], charts[1:], strict=True):
+        if one.axis != charts[0].axis:
+            axes.set_ylabel(_axis_title(one.axis, one.better))
+    _headline(figure, "", spread_note([curve for one in charts for curve in one.curves]))
+    _legend(figure, charts)
+    return figure
+
+
+def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
+    sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
+    for curve in one.curves:
+        if curve.cut == "nothing":
+            level = curve.points[0].estimate
+            axes.axhline(level.iqm, color=style(curve.pruner).colour, linewidth=1.0, zorder=2, label=curve.pruner)
+            if level.interval:
+                axes.axhspan(*level.interval, color=style(curve.pruner).colour, alpha=0.12, linewidth=0, zorder=1)
+    for curve in [curve for curve in one.curves if curve.cut == cut]:
+        look = style(curve.pruner)
+        x = [_position(point.sparsity) for point in curve.points]
+        axes.plot(x, [point.estimate.iqm for point in curve.points], label=curve.pruner, zorder=4, **_look(curve.pruner))
+        held = [(at, *point.estimate.interval) for at, point in zip(x, curve.points, strict=True) if point.estimate.interval]
+        if len(held) > 1:
+            at, low, high = zip(*held, strict=True)
+            axes.fill_between(at, low, high, color=look.colour, alpha=0.10, linewidth=0, zorder=3)
+        elif held:
+            axes.vlines(held[0][0], held[0][1], held[0][2], color=look.colour, alpha=0.5, linewidth=1.0, zorder=3)
+    axes.set_xticks([_position(sparsity) for sparsity in sparsities], [percent(sparsity) for sparsity in sparsities])
+    edges = [_position(sparsities[0]), _position(sparsities[-1])]
+    margin = 0.04 * (edges[1] - edges[0]) or 0.1
+    axes.set_xlim(edges[0] - margin, edges[1] + margin)
+    axes.set_ylim(*_limits(one.curves))
+    axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+
+
+def _position(sparsity: float) -> float:
+    """Return where a sparsity lies on the axis: evenly by how many times smaller the network is."""
+    return -log10(1 - sparsity)
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return limits that hold every line, and intervals as far as half the lines' range beyond them."""
+    lines = [point.estimate.iqm for curve in curves for point in curve.points]
+    ends = [end for curve in curves for point in curve.points for end in point.estimate.interval or ()]
+    low, high = min(lines), max(lines)
+    beyond = (high - low) / 2 or 0.05 * abs(high) or 1.0
+    low, high = max(min([low, *ends]), low - beyond), min(max([high, *ends]), high + beyond)
+    margin = 0.04 * (high - low) or beyond
+    return low - margin, high + margin
+
+
+def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
+    """Write each curve's name right of the panel, as near its end's height as the other names allow."""
+    low, high = axes.get_ylim()
+    box = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())
+    width, height = 72 * box.width, 72 * box.height
+    ends = sorted(curves, key=lambda curve: (curve.points[-1].estimate.iqm, order(curve.pruner)))
+    wanted = [(curve.points[-1].estimate.iqm - low) / (high - low) * height for curve in ends]
+    for curve, at in zip(ends, spread_out(wanted, LINE, 0.0, height), strict=True):
+        end = curve.points[-1]
+        colour = style(curve.pruner).colour
+        axes.annotate(
+            curve.pruner,
+            xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _position(end.sparsity), end.estimate.iqm),
+            xytext=(width + 12, at),
+            textcoords="axes points",
+            va="center",
+            fontsize=SMALL,
+            color=colour,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 1, "shrinkB": 2.5, "relpos": (0, 0.5)},
+        )
+
+
+def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return positions at least ``gap`` apart, in the same ascending order, within [low, high], moved as little as possible.
+
+    Least squares under order constraints: neighbours that collide form a block around the mean of what they wanted.
+    """
+    blocks: list[tuple[float, int]] = []  # (mean of wanted positions less their offset in the block, members)
+    for place, position in enumerate(wanted):
+        mean, members = position - place * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            other, more = blocks.pop()
+            mean = (mean * members + other * more) / (members + more)
+            members += more
+        blocks.append((mean, members))
+    starts = [mean for mean, members in blocks for _ in range(members)]
+    highest = high - (len(wanted) - 1) * gap
+    return [max(low, min(start, highest)) + place * gap for place, start in enumerate(starts)]
+
+
+# -- learning curves ---------------------------------------------------------------------------------------------
+
+
+@print_style()
+def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> "Figure":
+    """Draw learning curves, one panel a pruner, darker for sparser, dense in black in all of them.
+
+    Panels share the scales; a pruner that trains far longer than dense (rewinding) gets its own horizontal one, and says so.
+    """
+    import matplotlib
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    dense = [curve for curve in curves if curve.sparsity == 0]
+    pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
+    sparsities = sorted({curve.sparsity for curve in curves if curve.sparsity > 0})
+    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.12, 0.95, len(sparsities)))
+    colours = dict(zip(sparsities, shades, strict=True))
+    columns = min(4, len(pruners))
+    lengths = {pruner: max(float(curve.samples[-1]) for curve in curves if curve.pruner == pruner) for pruner in pruners}
+    usual = float(np.median([*lengths.values(), *(curve.samples[-1] for curve in dense)]))
+    figure, panels = _grid(ceil(len(pruners) / columns), columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
+    everywhere = [axes for line in panels for axes in line]
+    for axes, pruner in zip(everywhere, pruners, strict=False):
+        for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
+            _draw_learning(axes, curve, colours.get(curve.sparsity, "black"))
+        longer = lengths[pruner] > 1.5 * usual
+        axes.set_xlim(0, lengths[pruner] if longer else usual)
+        axes.set_title(f"{pruner} (trains {lengths[pruner] / usual:.2g} times as long)" if longer else pruner, fontsize=SMALL, pad=2.5)
+        axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    for axes in everywhere[len(pruners) :]:
+        axes.remove()
+    figure.supxlabel("environment steps" if comparison.unit == "steps" else "epochs trained", fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supylabel(comparison.curve_axis, fontsize=NORMAL, x=0.01)
+    seeds = (min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))
+    _headline(figure, comparison.title, _note(seeds))
+    handles = {percent(sparsity): _key(colours[sparsity]) for sparsity in sparsities} | {curve.pruner: _key("black") for curve in dense}
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), handlelength=1.6)
+    return figure
+
+
+def _draw_learning(axes: "Axes", curve: LearningCurve, colour: object) -> None:
+    axes.plot(curve.samples, curve.iqm, color=colour, linewidth=0.9, label=f"{curve.pruner} {percent(curve.sparsity)}")
+    if curve.band is not None:
+        axes.fill_between(curve.samples, *curve.band, color=colour, alpha=0.15, linewidth=0)
+
+
+# -- performance profiles ----------------------------------------------------------------------------------------
+
+
+@print_style()
+def profile_figure(comparison: Comparison, sparsity: float, thresholds: FloatArray, shares: Mapping[str, FloatArray]) -> "Figure":
+    """Draw performance profiles: the share of seeds that end better than each value of the metric."""
+    cuts = [cut for cut in PANELS if any(comparison.cut(pruner) == cut for pruner in shares)]
+    figure, panels = _grid(1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + 0.14 * ceil(len(shares) / 6), sharey="row")
+    for axes, cut in zip(panels[0], cuts, strict=True):
+        for pruner, share in shares.items():
+            if comparison.cut(pruner) in (cut, "nothing"):
+                axes.plot(thresholds, share, label=pruner, markevery=(5, 40), **_look(pruner))
+        axes.set_title(PANELS[cut])
+        axes.set_xlabel(comparison.axis)
+        axes.set_ylim(-0.02, 1.02)
+        if comparison.better == "lower":
+            axes.invert_xaxis()
+        axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+    panels[0][0].set_ylabel("share of seeds that end better")
+    _headline(figure, f"{comparison.title}, {percent(sparsity)} of weights removed", count_of(comparison.seeds))
+    handles = {pruner: _key_of(pruner) for pruner in shares}
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=6, handlelength=2.6, columnspacing=1.2)
+    return figure
+
+
+# -- layers ------------------------------------------------------------------------------------------------------
+
+
+@print_style()
+def layer_figure(comparison: Comparison, shares: LayerShares) -> "Figure":
+    """Draw the share of weights kept a layer as a table of shades; a layer left without weights by any seed is crossed in red."""
+    import matplotlib
+    from matplotlib.colors import LogNorm
+
+    pruners = list(shares.kept)
+    written = len(shares.layers) <= 12
+    left = max(map(_width, pruners)) + 0.12
+    figure, panels = _grid(1, 1, 0.165 * len(pruners), left=left, right=0.75, below=0.75, gap=0.0)
+    axes = panels[0][0]
+    kept = 100 * np.array([shares.kept[pruner] for pruner in pruners])
+    norm = LogNorm(max(0.01, min(1.0, float(np.nanmin(np.where(kept > 0, kept, np.nan))))), 100, clip=True)
+    image = axes.imshow(np.where(kept > 0, kept, norm.vmin), cmap="Blues", norm=norm, aspect="auto", interpolation="nearest")
+    for (r, c), share in np.ndenumerate(kept):
+        pruner, colour = pruners[r], "white" if norm(share) > 0.6 else "black"
+        empty = shares.emptied[pruner][c]
+        if empty:
+            colour = "#C00000"
+            axes.add_patch(matplotlib.patches.Rectangle((c - 0.46, r - 0.42), 0.92, 0.84, fill=True, facecolor="white", edgecolor=colour, linewidth=0.9))
+        text = (f"empty {empty}/{shares.seeds[pruner]}" if empty else f"{share:.2g}" if share < 99.5 else "100") if written else "×" * bool(empty)
+        axes.text(c, r, text if np.isfinite(share) else "–", ha="center", va="center", fontsize=SMALL, color=colour)
+    axes.set_xticks(range(len(shares.layers)), short_names(shares.layers), rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(pruners)), pruners)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    box = axes.get_position()
+    bar = figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.015, box.y0, 0.012, box.height)))
+    bar.set_label("weights kept (%)")
+    bar.outline.set_visible(False)
+    seeds = set(shares.seeds.values())
+    _headline(figure, f"{comparison.title}, {percent(shares.sparsity)} of weights removed", f"mean over {count_of((min(seeds), max(seeds)))}")
+    return figure
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return parameter names without ``.weight`` and without what they do not need to be told apart."""
+    parts = [name.removesuffix(".weight").split(".") for name in names]
+    return [
+        next(".".join(own[-n:]) for n in range(1, len(own) + 1) if n == len(own) or sum(other[-n:] == own[-n:] for other in parts) == 1)
+        for own in parts
+    ]
+
+
+# -- costs -------------------------------------------------------------------------------------------------------
+
+
+@print_style()
+def cost_figure(comparison: Comparison, sparsity: float) -> "Figure | None":
+    """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line down; None without costs."""
+    names = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
+    pruners = [pruner for cut in PANELS for pruner in comparison.pruners if comparison.cut(pruner) == cut and comparison.cells(pruner, sparsity)]
+    dense = [pruner for pruner in comparison.pruners if comparison.cut(pruner) == "nothing"]
+    found = {
+        cost: values
+        for cost in COSTS
+        if cost.name in names
+        and (values := {p: list(by_seed(comparison.cells(p, sparsity), cost.name).values()) for p in [*dense, *pruners]})
+        and any(values.values())
+    }
+    return found or None  # type: ignore[return-value]

@@ -1,0 +1,138 @@
+"""What a handful of seeds says: interquartile means, bootstrap intervals, probability of improvement, performance profiles.
+
+Source: Agarwal et al., 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice". A *stratum* is
+the values of one task, one a seed: resampling draws seeds within each task, never tasks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+Interval: TypeAlias = tuple[float, float]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+_NORMAL_QUANTILE = 1.959964  # of (1 + CONFIDENCE) / 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the seeds of one pruner say.
+
+    Args:
+        iqm: interquartile mean.
+        interval: its 95 % interval; None where one seed leaves nothing to resample.
+        mean: mean.
+        std: standard deviation, ``n − 1`` in the denominator; None for one seed.
+        seeds: how many; the smallest number where there are several tasks.
+    """
+
+    iqm: float
+    interval: Interval | None
+    mean: float
+    std: float | None
+    seeds: int
+
+
+def iqm(values: ArrayLike, axis: int = 0) -> FloatArray:
+    """Return the interquartile mean: the mean of what is left without the lowest and the highest ``⌊n/4⌋`` values."""
+    from scipy.stats import trim_mean  # three seconds to import
+
+    return np.asarray(trim_mean(np.asarray(values, dtype=float), 0.25, axis=axis), dtype=float)
+
+
+def estimate(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Return interquartile mean, its stratified bootstrap interval, mean and standard deviation over all strata.
+
+    Raises:
+        ValueError: there is no value at all.
+    """
+    pooled = _pooled(strata)
+    if pooled.size == 0:
+        raise ValueError("there is no value to estimate from")
+    interval = iqm_interval(strata, resamples, seed)
+    return Estimate(
+        iqm=float(iqm(pooled)),
+        interval=None if interval is None else (float(interval[0]), float(interval[1])),
+        mean=float(pooled.mean()),
+        std=float(pooled.std(ddof=1)) if pooled.size > 1 else None,
+        seeds=min(len(np.asarray(stratum)) for stratum in strata),
+    )
+
+
+def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int = 0) -> FloatArray | None:
+    """Return the 95 % percentile interval of the interquartile mean, or None where a stratum has one value.
+
+    With few seeds it is too narrow: it covers about 85 % of the time with 3 seeds, 90 with 5, 92 with 10, 93 with 20.
+
+    Args:
+        strata: one array a task, of shape (seeds, ...); further dimensions are estimated side by side.
+
+    Returns:
+        Array of shape (2, ...): lower and upper end.
+    """
+    drawn = _resample(strata, resamples, seed)
+    return None if drawn is None else _percentiles(iqm(np.concatenate(drawn, axis=1), axis=1))
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """How often one pruner beats another: P(X > Y), its 95 % interval (None for one pair), and the number of pairs."""
+
+    probability: float
+    interval: Interval | None
+    pairs: int
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Improvement:
+    """Return P(X > Y) = mean of ``1[x_i > y_i] + ½ 1[x_i = y_i]`` over values paired by seed.
+
+    The interval is Wilson's: a bootstrap would claim certainty (zero width) when all of a few seeds agree. Agarwal et
+    al. compare every x with every y; here seed i means the same initial network and the same episodes for both.
+
+    Raises:
+        ValueError: x and y differ in length, or are empty.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.shape != y.shape or x.size == 0:
+        raise ValueError(f"values must come in pairs, got {x.size} and {y.size}")
+    n = x.size
+    p = float(np.mean((x > y) + 0.5 * (x == y)))
+    if n == 1:
+        return Improvement(p, None, 1)
+    z2 = _NORMAL_QUANTILE**2
+    center = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _NORMAL_QUANTILE * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return Improvement(p, (max(0.0, center - half), min(1.0, center + half)), n)
+
+
+def performance_profile(strata: Sequence[ArrayLike], thresholds: ArrayLike) -> FloatArray:
+    """Return ``F(τ) = mean over tasks of (share of seeds with a value > τ)`` for every threshold τ."""
+    thresholds = np.asarray(thresholds, dtype=float)
+    shares = [np.mean(np.asarray(stratum, dtype=float)[:, None] > thresholds, axis=0) for stratum in strata]
+    return np.asarray(np.mean(shares, axis=0), dtype=float)
+
+
+def _pooled(strata: Sequence[ArrayLike]) -> FloatArray:
+    return np.concatenate([np.asarray(stratum, dtype=float) for stratum in strata]) if strata else np.empty(0)
+
+
+def _resample(strata: Sequence[ArrayLike], resamples: int, seed: int) -> list[FloatArray] | None:
+    """Return for each stratum of shape (n, ...) an array (resamples, n, ...), drawn with replacement within it."""
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for stratum in strata:
+        values = np.asarray(stratum, dtype=float)
+        if len(values) < 2:
+            return None
+        drawn.append(values[generator.integers(len(values), size=(resamples, len(values)))])
+    return drawn
+
+
+def _percentiles(statistics: FloatArray) -> FloatArray:
+    tail = 100 * (1 - CONFIDENCE) / 2
+    return np.asarray(np.percentile(statistics, [tail, 100 - tail], axis=0), dtype=float)

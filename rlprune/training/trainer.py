@@ -1,0 +1,90 @@
+"""The seam between how a task learns and what is measured and pruned: a trainer knows no pruner."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+
+from rlprune.plan import TrainEpoch
+from rlprune.pruning import Subject
+
+Seeds: TypeAlias = Callable[[str], np.random.SeedSequence]
+"""A use's name ("network", "environments", ...) to its seed."""
+
+
+class Trainer(Subject, Protocol):
+    """A network in training on a task.
+
+    Every trainer is made as ``Trainer(recipe, seeds, device)``.
+    """
+
+    @property
+    def samples(self) -> int:
+        """Training samples or environment steps so far, scoring not included."""
+
+    @property
+    def sample_macs(self) -> Callable[[float], float]:
+        """MACs of one forward pass on one sample, to MACs of training on it."""
+
+    def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
+        """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures."""
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the task's measures of the network as it is, by their names."""
+
+    def forward(self) -> object:
+        """Run the network once on one sample, as somebody who uses it would."""
+
+    def training_step(self) -> Callable[[], object]:
+        """Return a function that runs one forward, backward and optimizer step on a copy of the network."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state; the network must have the saved sizes already."""
+
+    def close(self) -> None:
+        """Let go of environments and workers."""
+
+
+@dataclass
+class Generators:
+    """The global generators of torch and numpy, owned: what runs inside ``owned()`` draws from these alone.
+
+    Libraries that sample from global generators then depend on their cell's seed only, and disturb nobody else.
+    """
+
+    torch: torch.Tensor
+    numpy: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def seeded(cls, seed: np.random.SeedSequence) -> "Generators":
+        first, second = seed.generate_state(2, np.uint32)
+        state = np.random.RandomState(int(second)).get_state(legacy=False)
+        return cls(torch.Generator().manual_seed(int(first)).get_state(), dict(state))
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        outside_torch, outside_numpy = torch.get_rng_state(), np.random.get_state(legacy=False)
+        torch.set_rng_state(self.torch)
+        np.random.set_state(self.numpy)
+        try:
+            yield
+        finally:
+            self.torch, self.numpy = torch.get_rng_state(), dict(np.random.get_state(legacy=False))
+            torch.set_rng_state(outside_torch)
+            np.random.set_state(outside_numpy)
+
+    def state(self) -> dict[str, Any]:
+        """Return both states as tensors and plain values."""
+        keys = torch.from_numpy(self.numpy["state"]["key"].astype(np.int64))
+        return {"torch": self.torch, "numpy": {**self.numpy, "state": {"key": keys, "pos": self.numpy["state"]["pos"]}}}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.torch = state["torch"]
+        inner = state["numpy"]["state"]
+        self.numpy = {**state["numpy"], "state": {"key": inner["key"].numpy().astype(np.uint32), "pos": inner["pos"]}}

@@ -1,0 +1,97 @@
+"""The mathematics by another road: numpy and loops, written from the papers. Imports nothing of rlprune."""
+
+import itertools
+
+import numpy as np
+
+
+def unpack(theta, sizes):
+    """A flat vector to [(weight [out, in], bias [out]), ...] of a fully connected network."""
+    layers, at = [], 0
+    for inputs, outputs in itertools.pairwise(sizes):
+        weight = theta[at : at + inputs * outputs].reshape(outputs, inputs)
+        at += inputs * outputs
+        layers.append((weight, theta[at : at + outputs]))
+        at += outputs
+    return layers
+
+
+def mse_loss(theta, sizes, inputs, targets):
+    """Mean squared error of a tanh network; works for complex theta."""
+    hidden = inputs.astype(theta.dtype)
+    layers = unpack(theta, sizes)
+    for index, (weight, bias) in enumerate(layers):
+        hidden = hidden @ weight.T + bias
+        if index < len(layers) - 1:
+            hidden = np.tanh(hidden)
+    return ((hidden - targets) ** 2).mean()
+
+
+def gradient(function, theta, step=1e-30):
+    """Complex-step derivative: exact to rounding."""
+    result = np.zeros(len(theta))
+    for index in range(len(theta)):
+        moved = theta.astype(complex)
+        moved[index] += 1j * step
+        result[index] = function(moved).imag / step
+    return result
+
+
+def hessian(function, theta, step=1e-5):
+    """Central differences of the exact gradient, column by column."""
+    columns = []
+    for index in range(len(theta)):
+        plus, minus = theta.copy(), theta.copy()
+        plus[index] += step
+        minus[index] -= step
+        columns.append((gradient(function, plus) - gradient(function, minus)) / (2 * step))
+    return np.stack(columns, axis=1)
+
+
+def highest(scores, count):
+    """Positions of the ``count`` highest scores, ties to the earliest position."""
+    order = sorted(range(len(scores)), key=lambda position: (-scores[position], position))
+    return set(order[:count])
+
+
+def synflow(weights):
+    """|θ ∂R/∂θ| by enumerating every path from an input to an output of a bias-free chain of [out, in] matrices."""
+    scores = [np.zeros(w.shape) for w in weights]
+    units = [range(weights[0].shape[1]), *(range(w.shape[0]) for w in weights)]
+    for path in itertools.product(*units):
+        steps = [(layer, path[layer + 1], path[layer]) for layer in range(len(weights))]
+        flow = np.prod([abs(weights[layer][out, into]) for layer, out, into in steps])
+        for layer, out, into in steps:
+            scores[layer][out, into] += flow
+    return scores
+
+
+def halving(target, rounds=7):
+    """ρ_i = ρ − (ρ − ρ_s)/2^i, the last round at ρ."""
+    start = min(0.5, target / 2)
+    result, gap = [], target - start
+    for _ in range(rounds - 1):
+        result.append(target - gap)
+        gap /= 2
+    return [*result, target]
+
+
+def chain_weights(sizes, kept):
+    """Weights of a fully connected chain once hidden layer i keeps ``kept[i]`` units."""
+    left = [sizes[0], *kept, sizes[-1]]
+    total = 0
+    for inputs, outputs in itertools.pairwise(left):
+        for _ in range(outputs):
+            for _ in range(inputs):
+                total += 1
+    return total
+
+
+def nearest_reachable(sizes, order, target):
+    """Fewest weights away from ``target`` when hidden units go one after another in ``order`` [(layer, unit), ...]."""
+    kept = list(sizes[1:-1])
+    best = abs(chain_weights(sizes, kept) - target)
+    for layer, _ in order:
+        kept[layer] -= 1
+        best = min(best, abs(chain_weights(sizes, kept) - target))
+    return best

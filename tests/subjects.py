@@ -1,0 +1,80 @@
+"""A tiny network in training, for tests of what needs something to prune."""
+
+import hashlib
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from rlprune.groups import Anatomy, chain
+from rlprune.probe import Scoring
+
+
+def seeds(use, number=0):
+    return np.random.SeedSequence(int(hashlib.sha256(f"{number}/{use}".encode()).hexdigest()[:15], 16))
+
+
+class Tiny:
+    """Actor and critic of two hidden layers in float64, fitted to fixed random targets."""
+
+    SIZES = {"actor": (3, 16, 12, 2), "critic": (3, 16, 12, 1)}
+
+    def __init__(self, seed=0, activation=nn.Tanh, optimizer=torch.optim.RMSprop, widths=None):
+        generator = torch.Generator().manual_seed(seed)
+        sizes = widths or self.SIZES
+        self.module = nn.ModuleDict({name: self._net(size, activation) for name, size in sizes.items()}).double()
+        with torch.no_grad():
+            for parameter in self.module.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 2)
+        self.inputs = torch.randn(20, 3, generator=generator, dtype=torch.float64)
+        self.targets = {name: torch.randn(20, size[-1], generator=generator, dtype=torch.float64) for name, size in sizes.items()}
+        self.optimizer = optimizer(self.module.parameters(), lr=1e-2)
+        chains = {name: [f"{name}.{index}" for index in (0, 2, 4)] for name in sizes}
+        self.anatomy = Anatomy(
+            weights={name: [f"{layer}.weight" for layer in layers] for name, layers in chains.items()},
+            groups={name: chain(self.module, layers) for name, layers in chains.items()},
+        )
+        self.resizes = 0
+
+    @staticmethod
+    def _net(size, activation):
+        layers = [nn.Linear(size[0], size[1]), activation(), nn.Linear(size[1], size[2]), activation(), nn.Linear(size[2], size[3])]
+        return nn.Sequential(*layers)
+
+    def loss(self, module, temperature=1.0, rows=slice(None)):
+        errors = [(module[name](self.inputs[rows]) / temperature - self.targets[name][rows]).square().mean() for name in module]
+        return torch.stack(errors).sum()
+
+    def scoring(self, round):
+        halves = [partial(self.loss, rows=slice(0, 10)), partial(self.loss, rows=slice(10, 20))]
+        return Scoring(lambda: halves, samples=20, outputs=outputs)
+
+    def resized(self):
+        self.resizes += 1
+
+    def train_epoch(self, steps=3):
+        for _ in range(steps):
+            self.optimizer.zero_grad()
+            self.loss(self.module).backward()
+            nn.utils.clip_grad_norm_(self.module.parameters(), 0.5)
+            self.optimizer.step()
+
+    def predict(self):
+        with torch.no_grad():
+            return torch.cat([self.module[name](self.inputs) for name in self.module], dim=1)
+
+
+def outputs(module):
+    first = next(module.parameters())
+    return [module[name](torch.ones(1, first.shape[1], dtype=first.dtype)) for name in module]
+
+
+def bits(module, optimizer=None):
+    """Everything a module and its optimizer hold, as bytes."""
+    parts = [tensor.detach().cpu().numpy().tobytes() for tensor in module.state_dict().values()]
+    parts += [b"none" if p.grad is None else p.grad.numpy().tobytes() for p in module.parameters()]
+    if optimizer is not None:
+        for state in optimizer.state.values():
+            parts += [value.numpy().tobytes() if isinstance(value, torch.Tensor) else repr(value).encode() for value in state.values()]
+    return parts

@@ -1,0 +1,63 @@
+import pytest
+import torch
+from subjects import Tiny, bits
+
+from rlprune.masked import Masked
+
+OPTIMIZERS = [torch.optim.RMSprop, torch.optim.Adam, torch.optim.SGD, lambda p, lr: torch.optim.AdamW(p, lr=lr, weight_decay=0.1)]
+
+
+def half(subject, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.rand(subject.module.get_parameter(n).shape, generator=generator) < 0.5 for n in subject.anatomy.all_weights()}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_pruned_weights_and_their_moments_stay_zero(optimizer):
+    subject = Tiny(optimizer=optimizer)
+    subject.train_epoch()
+    masked = Masked(subject.module, subject.optimizer)
+    masks = half(subject)
+    masked.set(masks)
+    subject.train_epoch()
+    for name, mask in masks.items():
+        weight = subject.module.get_parameter(name)
+        assert not weight[~mask].any()
+        assert weight[mask].any()
+        assert not weight.grad[~mask].any()
+        for value in subject.optimizer.state[weight].values():
+            if isinstance(value, torch.Tensor) and value.shape == mask.shape:
+                assert not value[~mask].any()
+
+
+def test_pruned_weights_take_no_part_in_clipping():
+    subject = Tiny()
+    masked = Masked(subject.module, subject.optimizer)
+    masked.set(half(subject))
+    subject.loss(subject.module).backward()
+    norm = torch.nn.utils.clip_grad_norm_(subject.module.parameters(), 1e9)
+    kept = [p.grad[masked.masks[n]] if n in masked.masks else p.grad for n, p in subject.module.named_parameters()]
+    assert norm == pytest.approx(float(torch.cat([g.flatten() for g in kept]).norm()))
+
+
+def test_masks_of_ones_change_no_bit_of_training():
+    plain, masked = Tiny(), Tiny()
+    ones = {n: torch.ones_like(masked.module.get_parameter(n), dtype=torch.bool) for n in masked.anatomy.all_weights()}
+    Masked(masked.module, masked.optimizer).set(ones)
+    plain.train_epoch()
+    masked.train_epoch()
+    assert bits(plain.module, plain.optimizer) == bits(masked.module, masked.optimizer)
+
+
+def test_a_mask_only_shrinks():
+    subject = Tiny()
+    masked = Masked(subject.module, subject.optimizer)
+    masked.set(half(subject))
+    with pytest.raises(ValueError, match="only shrink"):
+        masked.set(half(subject, seed=2))
+
+
+def test_a_mask_of_another_shape_is_refused():
+    subject = Tiny()
+    with pytest.raises(ValueError, match=r"actor\.0\.weight wants a boolean mask of \(16, 3\)"):
+        Masked(subject.module, subject.optimizer).set({"actor.0.weight": torch.ones(3, dtype=torch.bool)})

@@ -1,0 +1,166 @@
+import copy
+
+import pytest
+import torch
+from subjects import Tiny
+from torch import nn
+
+from rlprune import surgery
+from rlprune.groups import Group, Member, everything, present
+
+
+def some(groups, seed=0, share=0.5):
+    generator = torch.Generator().manual_seed(seed)
+    kept = {}
+    for group in groups:
+        keep = torch.rand(group.size, generator=generator) < share
+        keep[0] = True
+        kept[group.name] = keep
+    return kept
+
+
+def silence(module, groups, kept):
+    """Zero what makes the removed channels in a dense copy: the masked network."""
+    masked = copy.deepcopy(module)
+    with torch.no_grad():
+        for group in groups:
+            for member in group.members:
+                if member.produces:
+                    tensor = masked.get_parameter(member.tensor)
+                    gone = ~member.positions(kept[group.name])
+                    tensor.index_fill_(member.dim, gone.nonzero().flatten() + member.offset, 0.0)
+    return masked
+
+
+def test_a_cut_network_computes_what_the_masked_one_computes():
+    subject = Tiny()
+    groups = subject.anatomy.all_groups()
+    kept = some(groups)
+    masked = silence(subject.module, groups, kept)
+    expected = torch.cat([masked[name](subject.inputs) for name in masked], dim=1)
+    surgery.cut(subject.module, surgery.keeps(subject.module, groups, kept), subject.optimizer)
+    assert torch.allclose(subject.predict(), expected, rtol=1e-12)
+    assert subject.module["actor"][0].out_features == int(kept["actor.0"].sum())
+    assert subject.module["actor"][2].in_features == int(kept["actor.0"].sum())
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adam])
+def test_the_optimizer_goes_on_with_the_state_of_what_stayed(optimizer):
+    subject = Tiny(optimizer=optimizer)
+    subject.train_epoch()
+    groups = subject.anatomy.all_groups()
+    kept = some(groups)
+    before = {name: copy.deepcopy(subject.optimizer.state[p]) for name, p in subject.module.named_parameters()}
+    gradients = {name: p.grad.clone() for name, p in subject.module.named_parameters()}
+    cuts = surgery.keeps(subject.module, groups, kept)
+    surgery.cut(subject.module, cuts, subject.optimizer)
+    assert len(subject.optimizer.state) == len(before)
+    for name, parameter in subject.module.named_parameters():
+        assert torch.equal(parameter.grad, surgery.narrow(gradients[name], cuts.get(name, {})))
+        for key, value in subject.optimizer.state[parameter].items():
+            old = before[name][key]
+            if isinstance(old, torch.Tensor) and old.dim():
+                assert torch.equal(value, surgery.narrow(old, cuts.get(name, {})))
+            else:
+                assert value == old
+    weights = [p.clone() for p in subject.module.parameters()]
+    subject.train_epoch()
+    assert all(not torch.equal(old, new) for old, new in zip(weights, subject.module.parameters(), strict=True)), "a cut layer stopped learning"
+
+
+def test_two_cuts_are_one():
+    once, twice = Tiny(), Tiny()
+    groups = once.anatomy.all_groups()
+    first, second = some(groups, 1, 0.7), some(groups, 2, 0.7)
+    both = {name: first[name] & second[name] for name in first}
+    surgery.cut(once.module, surgery.keeps(once.module, groups, both))
+    surgery.cut(twice.module, surgery.keeps(twice.module, groups, first))
+    left = {name: second[name][first[name]] for name in first}
+    surgery.cut(twice.module, surgery.keeps(twice.module, present(groups, first), left))
+    assert torch.equal(once.predict(), twice.predict())
+
+
+class Convolutional(nn.Module):
+    """Convolution, normalisation, flattening and a concatenated side input: channels with neighbours and offsets."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.side, self.head = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Linear(4, 5), nn.Linear(6 * 4 + 5, 3)
+
+    def forward(self, image, side):
+        maps = torch.relu(self.norm(self.conv(image))).flatten(1)
+        return self.head(torch.cat([maps, torch.relu(self.side(side))], dim=1))
+
+
+CONVOLUTIONAL = [
+    Group(
+        "conv",
+        6,
+        (
+            Member("conv.weight", 0, produces=True),
+            Member("conv.bias", 0, produces=True),
+            *(Member(f"norm.{name}", 0) for name in ("weight", "bias", "running_mean", "running_var")),
+            Member("head.weight", 1, inner=4),
+        ),
+    ),
+    Group("side", 5, (Member("side.weight", 0, produces=True), Member("side.bias", 0, produces=True), Member("head.weight", 1, offset=24))),
+]
+
+
+def test_convolutions_statistics_flattened_maps_and_concatenations_are_cut_together():
+    torch.manual_seed(0)
+    net = Convolutional()
+    for tensor in net.norm.state_dict().values():
+        if tensor.dtype.is_floating_point:
+            tensor.uniform_(0.5, 2)
+    net.eval()
+    image, side = torch.randn(3, 2, 4, 4), torch.randn(3, 4)
+    kept = some(CONVOLUTIONAL)
+    masked = copy.deepcopy(net)
+    with torch.no_grad():
+        masked.head.weight[:, :24][:, ~CONVOLUTIONAL[0].members[-1].positions(kept["conv"])] = 0
+        masked.head.weight[:, 24:][:, ~kept["side"]] = 0
+        expected = masked(image, side)
+    surgery.cut(net, surgery.keeps(net, CONVOLUTIONAL, kept))
+    assert torch.allclose(net(image, side), expected, rtol=1e-5)
+    assert net.norm.num_features == net.conv.out_channels == int(kept["conv"].sum())
+    again = present(CONVOLUTIONAL, kept)
+    fewer = everything(again)
+    fewer["side"][-1] = False
+    surgery.cut(net, surgery.keeps(net, again, fewer))
+    assert net.head.in_features == 4 * again[0].size + again[1].size - 1
+
+
+def test_tied_weights_stay_tied_and_frozen_ones_frozen():
+    net = nn.ModuleDict({"make": nn.Linear(4, 6), "read": nn.Linear(6, 4)})
+    net["again"] = nn.Linear(4, 6)
+    net["again"].weight = net["make"].weight
+    net["read"].weight.requires_grad_(False)
+    group = Group("hidden", 6, (Member("make.weight", 0, produces=True), Member("read.weight", 1)))
+    kept = {"hidden": torch.tensor([True, False, True, True, False, True])}
+    surgery.cut(net, surgery.keeps(net, [group], kept))
+    assert net["again"].weight is net["make"].weight
+    assert not net["read"].weight.requires_grad
+    assert net["read"].weight.shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ({"actor.0": torch.zeros(16, dtype=torch.bool)}, "would lose all of its 16 channels"),
+        ({"actor.0": torch.ones(15, dtype=torch.bool)}, "wants a boolean vector of 16"),
+        ({"actor.0": torch.arange(16)}, "wants a boolean vector of 16"),
+        ({"nobody": torch.ones(16, dtype=torch.bool)}, "no group is named 'nobody'"),
+    ],
+)
+def test_bad_cuts_are_refused_before_anything_changes(kept, message):
+    subject = Tiny()
+    with pytest.raises(ValueError, match=message):
+        surgery.keeps(subject.module, subject.anatomy.all_groups(), kept)
+
+
+def test_a_group_beyond_its_tensor_is_refused():
+    subject = Tiny()
+    group = Group("actor.0", 16, (Member("actor.0.weight", 0, produces=True), Member("actor.2.weight", 1, inner=2)))
+    with pytest.raises(ValueError, match="beyond dimension 1"):
+        surgery.keeps(subject.module, [group], {"actor.0": torch.arange(16) < 3})
