@@ -14,7 +14,7 @@ import torch
 from rlprune import cost
 from rlprune.plan import trained_epochs
 from rlprune.pruner import pruners
-from rlprune.pruning import Pruning
+from rlprune.pruning import PlanFollower
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import Recipe, tasks
 from rlprune.training.trainer import Seeds, Trainer
@@ -49,7 +49,7 @@ def run_cell(cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapp
     seeds = partial(seed_sequence, cell.task, cell.seed)
     trainer = _trainer(task.trainer, recipe, seeds, cell.device)
     try:
-        pruning = Pruning(trainer, pruner, settings, cell.sparsity, recipe.epochs, task.scope, seeds)
+        pruning = PlanFollower(trainer, pruner, settings, cell.sparsity, recipe.epochs, task.scope, seeds)
         rows, training = [], Training()
         if checkpoint is not None and checkpoint.exists():
             rows, training = _resume(checkpoint, trainer, pruning)
@@ -94,7 +94,7 @@ def _trainer(place: str, recipe: Recipe, seeds: Seeds, device: str) -> Trainer:
     return trainer
 
 
-def _row(position: int, pruning: Pruning, training: Training, measures: Mapping[str, float]) -> dict[str, float]:
+def _row(position: int, pruning: PlanFollower, training: Training, measures: Mapping[str, float]) -> dict[str, float]:
     row = {"trained": float(pruning.progress.trained), "epoch": float(position), "samples": float(training.samples), **measures}
     row["sparsity"] = pruning.reached()["sparsity_weights"]
     if pruning.travelled is not None:
@@ -104,7 +104,7 @@ def _row(position: int, pruning: Pruning, training: Training, measures: Mapping[
     return row
 
 
-def _costs(trainer: Trainer, pruning: Pruning) -> dict[str, float]:
+def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
     """Measure the final network."""
     device = next(trainer.module.parameters()).device
     memory = cost.static_memory(trainer.module)
@@ -119,7 +119,7 @@ def _costs(trainer: Trainer, pruning: Pruning) -> dict[str, float]:
     }
 
 
-def _save(file: Path, trainer: Trainer, pruning: Pruning, rows: list[dict[str, float]], training: Training) -> None:
+def _save(file: Path, trainer: Trainer, pruning: PlanFollower, rows: list[dict[str, float]], training: Training) -> None:
     """Write a checkpoint beside the old one and put it in its place at once, so that a kill leaves one of the two whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
@@ -127,7 +127,7 @@ def _save(file: Path, trainer: Trainer, pruning: Pruning, rows: list[dict[str, f
     os.replace(fresh, file)
 
 
-def _resume(file: Path, trainer: Trainer, pruning: Pruning) -> tuple[list[dict[str, float]], Training]:
+def _resume(file: Path, trainer: Trainer, pruning: PlanFollower) -> tuple[list[dict[str, float]], Training]:
     saved: dict[str, Any] = torch.load(file, weights_only=True)
     pruning.load_state(saved["pruning"])
     trainer.load_state(saved["trainer"])

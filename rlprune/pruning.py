@@ -48,7 +48,7 @@ class Subject(Protocol):
         """Follow a cut: bring attributes that repeat the network's sizes up to date."""
 
 
-class Pruning:
+class PlanFollower:
     """One pruner, one network, one plan.
 
     Args:

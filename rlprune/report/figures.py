@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil, log10
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rlprune.report.curves import COSTS, Chart, Comparison, Curve, LayerShares, LearningCurve, Quantity, by_seed, order, seed_range, style
-from rlprune.stats import FloatArray
+from rlprune.stats import Estimate, FloatArray, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ WIDTH = 7.0
 SMALL, NORMAL = 7.0, 8.0  # points
 LINE = 1.12 * SMALL
 GREY = "#666666"
+LEGEND_COLUMNS = 6
+DRAWN_COSTS = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
 PANELS = {"channels": "structured: channels removed", "weights": "unstructured: weights removed"}
 
 
@@ -246,7 +248,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     seeds = (min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))
     _headline(figure, comparison.title, _note(seeds))
     handles = {percent(sparsity): _key(colours[sparsity]) for sparsity in sparsities} | {curve.pruner: _key("black") for curve in dense}
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), handlelength=1.6)
+    figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=len(handles), handlelength=1.6)
     return figure
 
 
@@ -263,7 +265,7 @@ def _draw_learning(axes: "Axes", curve: LearningCurve, colour: object) -> None:
 def profile_figure(comparison: Comparison, sparsity: float, thresholds: FloatArray, shares: Mapping[str, FloatArray]) -> "Figure":
     """Draw performance profiles: the share of seeds that end better than each value of the metric."""
     cuts = [cut for cut in PANELS if any(comparison.cut(pruner) == cut for pruner in shares)]
-    figure, panels = _grid(1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + 0.14 * ceil(len(shares) / 6), sharey="row")
+    figure, panels = _grid(1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + 0.14 * ceil(len(shares) / LEGEND_COLUMNS), sharey="row")
     for axes, cut in zip(panels[0], cuts, strict=True):
         for pruner, share in shares.items():
             if comparison.cut(pruner) in (cut, "nothing"):
@@ -276,8 +278,8 @@ def profile_figure(comparison: Comparison, sparsity: float, thresholds: FloatArr
         axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
     panels[0][0].set_ylabel("share of seeds that end better")
     _headline(figure, f"{comparison.title}, {percent(sparsity)} of weights removed", count_of(comparison.seeds))
-    handles = {pruner: _key_of(pruner) for pruner in shares}
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=6, handlelength=2.6, columnspacing=1.2)
+    handles = [_key_of(pruner) for pruner in shares]
+    figure.legend(handles, list(shares), loc="lower center", ncols=LEGEND_COLUMNS, handlelength=2.6, columnspacing=1.2)
     return figure
 
 
@@ -332,16 +334,167 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 @print_style()
-def cost_figure(comparison: Comparison, sparsity: float) -> "Figure | None":
-    """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line down; None without costs."""
-    names = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
-    pruners = [pruner for cut in PANELS for pruner in comparison.pruners if comparison.cut(pruner) == cut and comparison.cells(pruner, sparsity)]
-    dense = [pruner for pruner in comparison.pruners if comparison.cut(pruner) == "nothing"]
-    found = {
-        cost: values
-        for cost in COSTS
-        if cost.name in names
-        and (values := {p: list(by_seed(comparison.cells(p, sparsity), cost.name).values()) for p in [*dense, *pruners]})
-        and any(values.values())
+def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
+    """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line from top to bottom."""
+    from matplotlib.ticker import NullFormatter
+
+    columns = [(comparison.axis.partition(" (")[0], _earned(comparison, sparsity))]
+    columns += [(cost.heading, spent) for cost in COSTS if cost.name in DRAWN_COSTS and (spent := _spent(comparison, sparsity, cost))]
+    blocks = [[pruner for pruner in comparison.pruners if comparison.cut(pruner) == cut] for cut in PANELS]
+    places: dict[str, float] = {}
+    for block in blocks:
+        top = max(places.values(), default=-1.7) + 1.7
+        places |= {pruner: top + place for place, pruner in enumerate(block)}
+    left = max(map(_width, places)) + 0.15
+    figure, panels = _grid(1, len(columns), 0.15 * (max(places.values()) + 1), left=left, right=0.15, gap=0.16, below=0.5, sharey="all")
+    for axes, (heading, spreads) in zip(panels[0], columns, strict=True):
+        for pruner, (low, middle, high) in spreads.items():
+            if comparison.cut(pruner) == "nothing":
+                axes.axvline(middle, color="black", linewidth=0.8, zorder=2)
+            else:
+                axes.plot([low, high], [places[pruner]] * 2, color=style(pruner).colour, linewidth=1.0, zorder=3)
+                axes.plot([middle], [places[pruner]], zorder=4, label=pruner, **_look(pruner))
+        middles = [middle for _, middle, _ in spreads.values()]
+        if min(middles) > 0 and max(middles) > 8 * min(middles):
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.locator_params(axis="x", nbins=3)
+        axes.set_xlabel(heading.replace(" (", "\n("), fontsize=SMALL)
+        axes.set_yticks(list(places.values()), list(places))
+        axes.set_ylim(max(places.values()) + 0.7, -0.7)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+        axes.spines["left"].set_visible(False)
+    note = f"{count_of(comparison.seeds)}; {columns[0][0]}: interquartile mean and 95 % interval; costs: mean ± standard deviation; vertical line: dense"
+    _headline(figure, f"{percent(sparsity)} removed", note)
+    return figure
+
+
+def _earned(comparison: Comparison, sparsity: float) -> dict[str, tuple[float, float, float]]:
+    """Return pruner to (low end, interquartile mean, high end) of the metric."""
+    found = {pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners}
+    return {pruner: _ends(estimate([values])) for pruner, values in found.items() if values}
+
+
+def _ends(one: Estimate) -> tuple[float, float, float]:
+    low, high = one.interval or (one.iqm, one.iqm)
+    return low, one.iqm, high
+
+
+def _spent(comparison: Comparison, sparsity: float, cost: Quantity) -> dict[str, tuple[float, float, float]]:
+    """Return pruner to (mean − std, mean, mean + std) of a cost, as shown."""
+    found = {pruner: list(by_seed(comparison.cells(pruner, sparsity), cost.name).values()) for pruner in comparison.pruners}
+    means = {pruner: (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0) for pruner, values in found.items() if values}
+    return {pruner: ((mean - std) * cost.scale, mean * cost.scale, (mean + std) * cost.scale) for pruner, (mean, std) in means.items()}
+
+
+# -- shared pieces -----------------------------------------------------------------------------------------------
+
+
+def percent(sparsity: float) -> str:
+    """Return a sparsity as people read it: ``95 %``."""
+    return f"{100 * sparsity:.6g} %"
+
+
+def count_of(seeds: tuple[int, int]) -> str:
+    """Return ``10 seeds``, ``8 to 10 seeds`` or ``1 seed``."""
+    low, high = seeds
+    return f"{low} to {high} seeds" if low != high else f"{high} seed{'s' if high != 1 else ''}"
+
+
+def spread_note(curves: Sequence[Curve]) -> str:
+    """Return what a caption must say about seeds and intervals."""
+    return _note(seed_range(curves))
+
+
+def _note(seeds: tuple[int, int]) -> str:
+    bands = "bands: 95 % stratified bootstrap intervals" if seeds[1] > 1 else "no intervals"
+    return f"{count_of(seeds)}; lines: interquartile means; {bands}"
+
+
+def _axis_title(axis: str, better: str) -> str:
+    return axis if better == "higher" else f"{axis}, lower is better"
+
+
+def _look(pruner: str) -> dict[str, object]:
+    look = style(pruner)
+    return {
+        "color": look.colour,
+        "marker": look.marker,
+        "markerfacecolor": look.colour if look.solid else "white",
+        "markeredgewidth": 0.8,
+        "linestyle": "-" if look.solid else (0, (4, 1.5)),
     }
-    return found or None  # type: ignore[return-value]
+
+
+def _key(colour: object) -> "Line2D":
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour)
+
+
+def _key_of(pruner: str) -> "Line2D":
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **_look(pruner))
+
+
+def _legend(figure: "Figure", charts: Sequence[Chart]) -> None:
+    pruners = sorted({curve.pruner for one in charts for curve in one.curves}, key=order)
+    figure.legend([_key_of(pruner) for pruner in pruners], pruners, loc="lower center", ncols=LEGEND_COLUMNS, handlelength=2.6, columnspacing=1.2)
+
+
+def _legend_height(charts: Sequence[Chart]) -> float:
+    return 0.14 * ceil(len({curve.pruner for one in charts for curve in one.curves}) / LEGEND_COLUMNS)
+
+
+def _width(text: str) -> float:
+    """Return how many inches a small text takes."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, size=SMALL, prop=FontProperties(family="STIXGeneral")).get_extents().width) / 72
+
+
+def _grid(
+    rows: int,
+    columns: int,
+    height: float,
+    *,
+    left: float = 0.55,
+    right: float,
+    below: float,
+    gap: float,
+    between: float = 0.3,
+    sharey: Literal["row", "col", "all", "none"] = "none",
+) -> tuple["Figure", list[list["Axes"]]]:
+    """Return a figure of panels of this height; margins, gaps between columns and room between rows are inches."""
+    from matplotlib.figure import Figure
+
+    above = 0.44
+    total = rows * height + (rows - 1) * between + below + above
+    width = (WIDTH - left - right - (columns - 1) * gap) / columns
+    figure = Figure(figsize=(WIDTH, total))
+    panels = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        sharey=sharey,
+        gridspec_kw={
+            "left": left / WIDTH,
+            "right": 1 - right / WIDTH,
+            "bottom": below / total,
+            "top": 1 - above / total,
+            "wspace": gap / width,
+            "hspace": between / height,
+        },
+    )
+    return figure, [list(line) for line in panels]
+
+
+def _headline(figure: "Figure", title: str, note: str) -> None:
+    """Write what is shown at the left, and seeds and intervals at the right, above the panels."""
+    top = 1 - 0.04 / figure.get_figheight()
+    figure.text(0.01, top, title, ha="left", va="top", fontsize=NORMAL + 1, fontweight="bold")
+    figure.text(0.99, top, note, ha="right", va="top", fontsize=SMALL, color=GREY)
