@@ -241,6 +241,17 @@ def seed_range(curves: Iterable[Curve]) -> tuple[int, int]:
     return (min(counts), max(counts)) if counts else (0, 0)
 
 
+def percent(sparsity: float) -> str:
+    """Return a sparsity as people read it: ``95 %``."""
+    return f"{100 * sparsity:.6g} %"
+
+
+def count_of(seeds: tuple[int, int]) -> str:
+    """Return ``10 seeds``, ``8 to 10 seeds`` or ``1 seed``."""
+    low, high = seeds
+    return f"{low} to {high} seeds" if low != high else f"{high} seed{'s' if high != 1 else ''}"
+
+
 # -- learning curves, profiles, layers ---------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rlprune.report.curves import COSTS, Chart, Comparison, Curve, LayerShares, LearningCurve, Quantity, by_seed, order, seed_range, style
+from rlprune.report.curves import COSTS, Chart, Comparison, Curve, LayerShares, LearningCurve, Quantity, by_seed, count_of, order, percent, seed_range, style
 from rlprune.stats import Estimate, FloatArray, estimate
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 WIDTH = 7.0
 SMALL, NORMAL = 7.0, 8.0  # points
 LINE = 1.12 * SMALL
-GREY = "#666666"
+GREY, EMPTY = "#666666", "#C00000"
 LEGEND_COLUMNS = 6
 DRAWN_COSTS = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
-PANELS = {"channels": "structured: channels removed", "weights": "unstructured: weights removed"}
+PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 
 
 @contextmanager
@@ -54,6 +54,7 @@ def print_style() -> Iterator[None]:
         "legend.frameon": False,
         "lines.linewidth": 1.1,
         "lines.markersize": 3.8,
+        "text.hinting": "none",
         "svg.hashsalt": "rlprune",
         "pdf.fonttype": 42,
     }
@@ -94,13 +95,13 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     height = 2.45
     shown = [[curve for curve in one.curves if curve.cut in (cut, "nothing")] for cut in cuts]
     direct = max(map(len, shown)) * LINE <= height * 72
-    gutter = max(_width(curve.pruner) for curve in one.curves) + 0.25 if direct else 0.15
+    gutter = max(_width(curve.pruner) for curve in one.curves) + 0.28 if direct else 0.15
     below = 0.42 if direct else 0.5 + _legend_height([one])
     figure, panels = _grid(1, len(cuts), height, right=gutter, gap=gutter, below=below, sharey="row")
     for axes, cut, curves in zip(panels[0], cuts, shown, strict=True):
         _draw_panel(axes, one, cut)
         axes.set_title(PANELS[cut])
-        axes.set_xlabel("weights removed")
+        axes.set_xlabel("share of weights removed")
         if direct:
             _name_lines(axes, curves)
     panels[0][0].set_ylabel(_axis_title(one.axis, one.better))
@@ -112,13 +113,13 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     below = 0.5 + _legend_height(charts)
-    figure, panels = _grid(len(cuts), len(charts), 1.6, right=0.1, gap=0.42, below=below, sharey="col")
+    figure, panels = _grid(len(cuts), len(charts), 1.6, left=0.72, right=0.1, gap=0.42, below=below, sharey="col")
     for cut, line in zip(cuts, panels, strict=True):
         for axes, one in zip(line, charts, strict=True):
             _draw_panel(axes, one, cut)
             axes.set_title(one.title if cut == cuts[0] else "", fontweight="bold")
-            axes.set_xlabel("weights removed" if cut == cuts[-1] else "")
-        line[0].set_ylabel(PANELS[cut].replace(": ", "\n") + "\n" + _axis_title(charts[0].axis, charts[0].better))
+            axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
+        line[0].set_ylabel(PANELS[cut] + "\n" + _axis_title(charts[0].axis, charts[0].better))
     for axes, one in zip(panels[-1][1:], charts[1:], strict=True):
         if one.axis != charts[0].axis:
             axes.set_ylabel(_axis_title(one.axis, one.better))
@@ -145,12 +146,24 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
             axes.fill_between(at, low, high, color=look.colour, alpha=0.10, linewidth=0, zorder=3)
         elif held:
             axes.vlines(held[0][0], held[0][1], held[0][2], color=look.colour, alpha=0.5, linewidth=1.0, zorder=3)
-    axes.set_xticks([_position(sparsity) for sparsity in sparsities], [percent(sparsity) for sparsity in sparsities])
-    edges = [_position(sparsities[0]), _position(sparsities[-1])]
-    margin = 0.04 * (edges[1] - edges[0]) or 0.1
-    axes.set_xlim(edges[0] - margin, edges[1] + margin)
+    places = [_position(sparsity) for sparsity in sparsities]
+    margin = 0.04 * (places[-1] - places[0]) or 0.1
+    axes.set_xlim(places[0] - margin, places[-1] + margin)
+    inch = _inches(axes)[0] / (places[-1] - places[0] + 2 * margin)
+    axes.set_xticks(places, _spaced([percent(sparsity) for sparsity in sparsities], [inch * place for place in places]))
     axes.set_ylim(*_limits(one.curves))
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+
+
+def _spaced(labels: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Return labels with those blanked, from the right, that would touch the next one; places are inches."""
+    shown = list(labels)
+    free = float("inf")
+    for index in reversed(range(len(labels))):
+        half = _width(labels[index]) / 2 + 0.03
+        shown[index] = labels[index] if places[index] + half <= free else ""
+        free = places[index] - half if shown[index] else free
+    return shown
 
 
 def _position(sparsity: float) -> float:
@@ -172,8 +185,7 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
 def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
     """Write each curve's name right of the panel, as near its end's height as the other names allow."""
     low, high = axes.get_ylim()
-    box = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())
-    width, height = 72 * box.width, 72 * box.height
+    width, height = (72 * side for side in _inches(axes))
     ends = sorted(curves, key=lambda curve: (curve.points[-1].estimate.iqm, order(curve.pruner)))
     wanted = [(curve.points[-1].estimate.iqm - low) / (high - low) * height for curve in ends]
     for curve, at in zip(ends, spread_out(wanted, LINE, 0.0, height), strict=True):
@@ -269,7 +281,8 @@ def profile_figure(comparison: Comparison, sparsity: float, thresholds: FloatArr
     for axes, cut in zip(panels[0], cuts, strict=True):
         for pruner, share in shares.items():
             if comparison.cut(pruner) in (cut, "nothing"):
-                axes.plot(thresholds, share, label=pruner, markevery=(5, 40), **_look(pruner))
+                middle = int(np.abs(share - 0.5).argmin())
+                axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle], **_look(pruner))
         axes.set_title(PANELS[cut])
         axes.set_xlabel(comparison.axis)
         axes.set_ylim(-0.02, 1.02)
@@ -289,35 +302,42 @@ def profile_figure(comparison: Comparison, sparsity: float, thresholds: FloatArr
 @print_style()
 def layer_figure(comparison: Comparison, shares: LayerShares) -> "Figure":
     """Draw the share of weights kept a layer as a table of shades; a layer left without weights by any seed is crossed in red."""
-    import matplotlib
     from matplotlib.colors import LogNorm
+    from matplotlib.patches import Rectangle
 
-    pruners = list(shares.kept)
-    written = len(shares.layers) <= 12
-    left = max(map(_width, pruners)) + 0.12
-    figure, panels = _grid(1, 1, 0.165 * len(pruners), left=left, right=0.75, below=0.75, gap=0.0)
+    pruners, names = list(shares.kept), short_names(shares.layers)
+    few = len(names) <= 12
+    widest = max(map(_width, names))
+    below = (0.6 * widest if few else widest) + 0.12
+    figure, panels = _grid(1, 1, 0.165 * len(pruners), left=max(map(_width, pruners)) + 0.12, right=0.7, below=below, above=0.42, gap=0.0)
     axes = panels[0][0]
     kept = 100 * np.array([shares.kept[pruner] for pruner in pruners])
-    norm = LogNorm(max(0.01, min(1.0, float(np.nanmin(np.where(kept > 0, kept, np.nan))))), 100, clip=True)
-    image = axes.imshow(np.where(kept > 0, kept, norm.vmin), cmap="Blues", norm=norm, aspect="auto", interpolation="nearest")
+    left = kept[kept > 0]
+    norm = LogNorm(min(1.0, float(left.min())) if left.size else 1.0, 100, clip=True)
+    image = axes.pcolormesh(np.where(kept > 0, kept, np.nan), cmap="Blues", norm=norm, edgecolors="white", linewidth=0.7)
     for (r, c), share in np.ndenumerate(kept):
-        pruner, colour = pruners[r], "white" if norm(share) > 0.6 else "black"
-        empty = shares.emptied[pruner][c]
+        empty, seeds = shares.emptied[pruners[r]][c], shares.seeds[pruners[r]]
         if empty:
-            colour = "#C00000"
-            axes.add_patch(matplotlib.patches.Rectangle((c - 0.46, r - 0.42), 0.92, 0.84, fill=True, facecolor="white", edgecolor=colour, linewidth=0.9))
-        text = (f"empty {empty}/{shares.seeds[pruner]}" if empty else f"{share:.2g}" if share < 99.5 else "100") if written else "×" * bool(empty)
-        axes.text(c, r, text if np.isfinite(share) else "–", ha="center", va="center", fontsize=SMALL, color=colour)
-    axes.set_xticks(range(len(shares.layers)), short_names(shares.layers), rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(pruners)), pruners)
+            axes.add_patch(Rectangle((c + 0.03, r + 0.08), 0.94, 0.84, facecolor="white", edgecolor=EMPTY, linewidth=0.9))
+        text = f"empty {empty}/{seeds}" if empty else f"{share:#.2g}".rstrip(".") if share < 99.5 else "100"
+        colour = EMPTY if empty else "white" if norm(share) > 0.6 else "black"
+        if few and np.isfinite(share):
+            axes.text(c + 0.5, r + 0.5, text, ha="center", va="center", fontsize=SMALL, color=colour)
+    labelled = range(0, len(names), ceil(len(names) / 40))
+    turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
+    axes.set_xticks([c + 0.5 for c in labelled], [names[c] for c in labelled], **turned)
+    axes.set_yticks([r + 0.5 for r in range(len(pruners))], pruners)
+    axes.invert_yaxis()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     box = axes.get_position()
     bar = figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.015, box.y0, 0.012, box.height)))
     bar.set_label("weights kept (%)")
+    bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.outline.set_visible(False)
-    seeds = set(shares.seeds.values())
-    _headline(figure, f"{comparison.title}, {percent(shares.sparsity)} of weights removed", f"mean over {count_of((min(seeds), max(seeds)))}")
+    counted = count_of((min(shares.seeds.values()), max(shares.seeds.values())))
+    note = f"share of weights kept in each layer (%), mean over {counted}; red: a layer left without weights, and by how many seeds"
+    _headline(figure, f"{comparison.title}, {percent(shares.sparsity)} of weights removed", note)
     return figure
 
 
@@ -336,7 +356,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 @print_style()
 def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line from top to bottom."""
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     columns = [(comparison.axis.partition(" (")[0], _earned(comparison, sparsity))]
     columns += [(cost.heading, spent) for cost in COSTS if cost.name in DRAWN_COSTS and (spent := _spent(comparison, sparsity, cost))]
@@ -346,7 +366,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
         top = max(places.values(), default=-1.7) + 1.7
         places |= {pruner: top + place for place, pruner in enumerate(block)}
     left = max(map(_width, places)) + 0.15
-    figure, panels = _grid(1, len(columns), 0.15 * (max(places.values()) + 1), left=left, right=0.15, gap=0.16, below=0.5, sharey="all")
+    figure, panels = _grid(1, len(columns), 0.15 * (max(places.values()) + 1), left=left, right=0.15, gap=0.16, below=0.5, above=0.4, sharey="all")
     for axes, (heading, spreads) in zip(panels[0], columns, strict=True):
         for pruner, (low, middle, high) in spreads.items():
             if comparison.cut(pruner) == "nothing":
@@ -355,19 +375,22 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
                 axes.plot([low, high], [places[pruner]] * 2, color=style(pruner).colour, linewidth=1.0, zorder=3)
                 axes.plot([middle], [places[pruner]], zorder=4, label=pruner, **_look(pruner))
         middles = [middle for _, middle, _ in spreads.values()]
-        if min(middles) > 0 and max(middles) > 8 * min(middles):
+        if axes is not panels[0][0] and max(middles) > 8 * min(middles) > 0:
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(middles) < 80 * min(middles) else (1,), numticks=5))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
         else:
             axes.locator_params(axis="x", nbins=3)
-        axes.set_xlabel(heading.replace(" (", "\n("), fontsize=SMALL)
+        axes.margins(x=0.1)
+        axes.set_xlabel(heading.replace(", ", "\n").replace(" (", "\n(", heading.count(", ") == 0), fontsize=SMALL)
         axes.set_yticks(list(places.values()), list(places))
         axes.set_ylim(max(places.values()) + 0.7, -0.7)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
         axes.spines["left"].set_visible(False)
-    note = f"{count_of(comparison.seeds)}; {columns[0][0]}: interquartile mean and 95 % interval; costs: mean ± standard deviation; vertical line: dense"
-    _headline(figure, f"{percent(sparsity)} removed", note)
+    note = f"{count_of(comparison.seeds)}; {columns[0][0]}: interquartile mean, 95 % interval; costs: mean ± standard deviation; line across: dense"
+    _headline(figure, f"{comparison.title}, {percent(sparsity)} of weights removed", note)
     return figure
 
 
@@ -392,25 +415,15 @@ def _spent(comparison: Comparison, sparsity: float, cost: Quantity) -> dict[str,
 # -- shared pieces -----------------------------------------------------------------------------------------------
 
 
-def percent(sparsity: float) -> str:
-    """Return a sparsity as people read it: ``95 %``."""
-    return f"{100 * sparsity:.6g} %"
-
-
-def count_of(seeds: tuple[int, int]) -> str:
-    """Return ``10 seeds``, ``8 to 10 seeds`` or ``1 seed``."""
-    low, high = seeds
-    return f"{low} to {high} seeds" if low != high else f"{high} seed{'s' if high != 1 else ''}"
-
-
 def spread_note(curves: Sequence[Curve]) -> str:
     """Return what a caption must say about seeds and intervals."""
     return _note(seed_range(curves))
 
 
 def _note(seeds: tuple[int, int]) -> str:
-    bands = "bands: 95 % stratified bootstrap intervals" if seeds[1] > 1 else "no intervals"
-    return f"{count_of(seeds)}; lines: interquartile means; {bands}"
+    if seeds[1] < 2:
+        return "1 seed: single values, no intervals"
+    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals"
 
 
 def _axis_title(axis: str, better: str) -> str:
@@ -457,6 +470,11 @@ def _width(text: str) -> float:
     return float(TextPath((0, 0), text, size=SMALL, prop=FontProperties(family="STIXGeneral")).get_extents().width) / 72
 
 
+def _inches(axes: "Axes") -> tuple[float, float]:
+    box = axes.get_position()
+    return box.width * axes.figure.get_figwidth(), box.height * axes.figure.get_figheight()
+
+
 def _grid(
     rows: int,
     columns: int,
@@ -466,13 +484,13 @@ def _grid(
     right: float,
     below: float,
     gap: float,
+    above: float = 0.6,
     between: float = 0.3,
     sharey: Literal["row", "col", "all", "none"] = "none",
 ) -> tuple["Figure", list[list["Axes"]]]:
     """Return a figure of panels of this height; margins, gaps between columns and room between rows are inches."""
     from matplotlib.figure import Figure
 
-    above = 0.44
     total = rows * height + (rows - 1) * between + below + above
     width = (WIDTH - left - right - (columns - 1) * gap) / columns
     figure = Figure(figsize=(WIDTH, total))
@@ -494,7 +512,7 @@ def _grid(
 
 
 def _headline(figure: "Figure", title: str, note: str) -> None:
-    """Write what is shown at the left, and seeds and intervals at the right, above the panels."""
-    top = 1 - 0.04 / figure.get_figheight()
-    figure.text(0.01, top, title, ha="left", va="top", fontsize=NORMAL + 1, fontweight="bold")
-    figure.text(0.99, top, note, ha="right", va="top", fontsize=SMALL, color=GREY)
+    """Write what is shown above the panels, and below it what a caption owes: seeds and intervals."""
+    height = figure.get_figheight()
+    figure.text(0.01, 1 - 0.05 / height, title, va="top", fontsize=NORMAL + 1, fontweight="bold")
+    figure.text(0.01, 1 - (0.21 if title else 0.05) / height, note, va="top", fontsize=SMALL, color=GREY)
