@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from rlprune import cost
 from rlprune.plan import trained_epochs
 from rlprune.pruner import pruners
 from rlprune.pruning import PlanFollower
 from rlprune.suite import Cell, seed_sequence
-from rlprune.task import Recipe, tasks
-from rlprune.training.trainer import Seeds, Trainer
+from rlprune.task import tasks
+from rlprune.training.trainer import Trainer
 
 
 class NotApplicable(Exception):  # noqa: N818 (a reason to skip, not an error)
@@ -33,7 +34,9 @@ class Measured:
     layers: Mapping[str, Mapping[str, float]]
 
 
-def run_cell(cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapping[str, float]], None] = lambda row: None) -> Measured:
+def run_cell(
+    cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapping[str, float]], None] = lambda row: None
+) -> Measured:
     """Train and prune one cell and measure it.
 
     Args:
@@ -45,21 +48,20 @@ def run_cell(cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapp
         NotApplicable: the pruner needs what the task's network does not have.
     """
     task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
-    recipe, settings = task.settings(cell.recipe), pruner.settings(cell.settings)
-    seeds = partial(seed_sequence, cell.task, cell.seed)
-    trainer = _trainer(task.trainer, recipe, seeds, cell.device)
+    settings, seeds = pruner.settings(cell.settings), partial(seed_sequence, cell.task, cell.seed)
+    trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device)
+    epochs = task.settings(cell.recipe).epochs
     try:
-        pruning = PlanFollower(trainer, pruner, settings, cell.sparsity, recipe.epochs, task.scope, seeds)
+        pruning = PlanFollower(trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
         rows, training = [], Training()
         if checkpoint is not None and checkpoint.exists():
             rows, training = _resume(checkpoint, trainer, pruning)
-        total = trained_epochs(pruning.plan, recipe.epochs, cell.sparsity)
+        total = trained_epochs(pruning.plan, epochs, cell.sparsity)
         while (epoch := pruning.next_epoch()) is not None:
-            forward = cost.macs(trainer.forward, trainer.module)
-            before, began = trainer.samples, time.perf_counter()
+            sample_macs, before, began = trainer.sample_macs(), trainer.samples, time.perf_counter()
             measures = trainer.train_epoch(epoch)
             training.seconds += time.perf_counter() - began
-            training.macs += trainer.sample_macs(forward) * (trainer.samples - before)
+            training.macs += sample_macs * (trainer.samples - before)
             training.samples += trainer.samples - before
             position = pruning.progress.epoch + 1
             pruning.epoch_done()
@@ -67,10 +69,22 @@ def run_cell(cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapp
             tell({**rows[-1], "of": float(total)})
             if checkpoint is not None:
                 _save(checkpoint, trainer, pruning, rows, training)
+        if checkpoint is not None:
+            _keep(checkpoint.with_suffix(".safetensors"), cell, trainer)
         values = {**trainer.evaluate(), **pruning.reached(), **training.values(), **_costs(trainer, pruning)}
         return Measured(values | {"trained_epochs": float(len(rows))}, rows, pruning.layers())
     finally:
         trainer.close()
+
+
+def make_trainer(task: str, recipe: Mapping[str, Any], seed: int, device: str) -> Trainer:
+    """Return the trainer of a task, its network and environments as the seed has them."""
+    declared = tasks().load(task)
+    module, _, name = declared.trainer.partition(":")
+    trainer: Trainer = getattr(importlib.import_module(module), name)(
+        declared.settings(recipe), partial(seed_sequence, task, seed), device
+    )
+    return trainer
 
 
 @dataclass
@@ -88,12 +102,6 @@ class Training:
         return values | ({"resumed": 1.0} if self.resumed else {})
 
 
-def _trainer(place: str, recipe: Recipe, seeds: Seeds, device: str) -> Trainer:
-    module, _, name = place.partition(":")
-    trainer: Trainer = getattr(importlib.import_module(module), name)(recipe, seeds, device)
-    return trainer
-
-
 def _row(position: int, pruning: PlanFollower, training: Training, measures: Mapping[str, float]) -> dict[str, float]:
     row = {"trained": float(pruning.progress.trained), "epoch": float(position), "samples": float(training.samples), **measures}
     row["sparsity"] = pruning.reached()["sparsity_weights"]
@@ -107,12 +115,13 @@ def _row(position: int, pruning: PlanFollower, training: Training, measures: Map
 def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
     """Measure the final network."""
     device = next(trainer.module.parameters()).device
-    memory = cost.static_memory(trainer.module)
+    step = trainer.training_step()
     return {
-        "batch_seconds": cost.median_seconds(trainer.training_step(), device=device),
+        "batch_seconds": cost.median_seconds(step, device=device),
         "latency_seconds": cost.median_seconds(trainer.forward, device=device),
         "macs": float(cost.macs(trainer.forward, trainer.module)),
-        "memory_static_bytes": float(memory),
+        "memory_static_bytes": float(cost.static_memory(trainer.module)),
+        **cost.peak_memory(step, device=device),
         "scoring_seconds": pruning.scoring_seconds,
         "scoring_samples": float(pruning.scoring_samples),
         **cost.sizes(trainer.module, pruning.masked.masks),
@@ -125,6 +134,12 @@ def _save(file: Path, trainer: Trainer, pruning: PlanFollower, rows: list[dict[s
     fresh = file.with_suffix(".new")
     torch.save({"trainer": trainer.state(), "pruning": pruning.state(), "rows": rows, "training": vars(training)}, fresh)
     os.replace(fresh, file)
+
+
+def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
+    """Write the final network, pruned weights as zeros and removed channels left out, with the cell it came from."""
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in trainer.module.state_dict().items()}
+    save_file(tensors, file, metadata={"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)})
 
 
 def _resume(file: Path, trainer: Trainer, pruning: PlanFollower) -> tuple[list[dict[str, float]], Training]:

@@ -6,6 +6,7 @@ statistics that normalise them, the columns of the layers that read them. Channe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,7 @@ def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
         layers: their names in order, say ``["body.0", "body.2", "head"]``; one group for each but the last.
     """
     groups = []
-    for producer, consumer in zip(layers[:-1], layers[1:], strict=True):
+    for producer, consumer in pairwise(layers):
         layer = module.get_submodule(producer)
         makers = [Member(f"{producer}.{name}", 0, produces=True) for name, _ in layer.named_parameters(recurse=False)]
         size = int(layer.get_parameter("weight").shape[0])

@@ -1,9 +1,9 @@
 """Prune a network in your own PyTorch training loop.
 
-    pruner = rlprune.Pruning(net, "EarlyCroP-S", sparsity=0.9, epochs=30, loss=lambda net: loss_of(net, batch), optimizer=optimizer)
-    while not pruner.done:
-        ...train one epoch...
-        pruner.epoch_end()
+pruner = rlprune.Pruning(net, "EarlyCroP-S", sparsity=0.9, epochs=30, loss=lambda net: loss_of(net, batch), optimizer=optimizer)
+while not pruner.done:
+    ...train one epoch...
+    pruner.epoch_end()
 """
 
 import hashlib
@@ -67,7 +67,9 @@ class Pruning:
         if groups is None:
             groups = _sequence(net) if method.cut == CHANNELS else []
         if method.cut == CHANNELS and not groups:
-            raise ValueError(f"{method.name} cuts channels; for a {type(net).__name__} say which belong together: groups=[Group(...)]")
+            raise ValueError(
+                f"{method.name} cuts channels; for a {type(net).__name__} say which belong together: groups=[Group(...)]"
+            )
         losses = loss if isinstance(loss, Sequence) else [loss]
         subject = _Network(net, optimizer, groups, losses, samples)
 

@@ -11,7 +11,7 @@ a benchmark cell, a fleet in lockstep, somebody's callback, and a run resumed af
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 # -- when to stop waiting ----------------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ class LazyRegime:
     Source: Rachwan et al., 2022, section 4.2.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # a suite's misspelt key is a mistake, not nothing
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # a suite's misspelt key is a mistake, not nothing
 
     margin: float = 1.0
     cap: float = 0.5

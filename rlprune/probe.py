@@ -109,7 +109,9 @@ class Probe:
         return total, gradient
 
     def flow_gradient(self) -> dict[str, Tensor]:
-        """Return ``∂R/∂θ`` in float64, ``R`` the summed output of the network of ``|θ|`` without biases or activations for an input of ones.
+        """Return ``∂R/∂θ`` in float64.
+
+        ``R`` is the summed output of the network of ``|θ|`` without biases or activations, for an input of ones.
 
         Source: Tanaka et al., 2020, eq. 3.
         """

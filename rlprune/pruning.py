@@ -154,7 +154,8 @@ class PlanFollower:
         """
         layers = self.layers()
         values = {
-            "sparsity_weights": 1 - sum(layer["kept"] for layer in layers.values()) / sum(layer["dense"] for layer in layers.values()),
+            "sparsity_weights": 1
+            - sum(layer["kept"] for layer in layers.values()) / sum(layer["dense"] for layer in layers.values()),
             "empty_layers": float(sum(layer["kept"] == 0 for layer in layers.values())),
         }
         groups = self._subject.anatomy.all_groups()

@@ -1,10 +1,10 @@
 """Prune your own Stable-Baselines3 agent while it learns.
 
-    from rlprune.sb3 import PruneCallback
+from rlprune.sb3 import PruneCallback
 
-    model = A2C("MlpPolicy", env)
-    model.learn(100_000, callback=PruneCallback("EarlyCroP-S", sparsity=0.9))
-    model.save("small")     # A2C.load("small") builds the small agent
+model = A2C("MlpPolicy", env)
+model.learn(100_000, callback=PruneCallback("EarlyCroP-S", sparsity=0.9))
+model.save("small")     # A2C.load("small") builds the small agent
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -26,7 +27,7 @@ def quotas(sizes: Sequence[int], sparsity: float) -> list[int]:
     for size in sizes:
         total += size
         bounds.append(round(total * (1 - sparsity)))
-    return [stop - start for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [stop - start for start, stop in pairwise(bounds)]
 
 
 def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep: int, floor: int = 1) -> dict[str, Tensor]:
@@ -58,7 +59,9 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
     return {name: part.view_as(scores[name]) for name, part in zip(names, parts, strict=True)}
 
 
-def keep_channels(scores: Mapping[str, Tensor], count: Callable[[Mapping[str, int]], int], keep: int, floor: int = 1) -> dict[str, Tensor]:
+def keep_channels(
+    scores: Mapping[str, Tensor], count: Callable[[Mapping[str, int]], int], keep: int, floor: int = 1
+) -> dict[str, Tensor]:
     """Return keep-masks over channels: the lowest scores go until the weights left are as near ``keep`` as one channel allows.
 
     Args:

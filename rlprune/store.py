@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 SCHEMA = 1
 
@@ -163,17 +164,15 @@ class Store:
                 layers[cell][layer][name] = value
             wanted = f"SELECT {', '.join(_COLUMNS + _DOCUMENTS)} FROM cells ORDER BY task, pruner, sparsity, seed, id"
             cells = ask(wanted).fetchall()
-        rows = []
-        for cell in cells:
-            plain = dict(zip(_COLUMNS, cell, strict=False))
-            documents = {name: json.loads(text) for name, text in zip(_DOCUMENTS, cell[len(_COLUMNS) :], strict=True)}
-            measures = {
-                "values": values[plain["id"]],
-                "epochs": list(epochs[plain["id"]].values()),
-                "layers": dict(layers[plain["id"]]),
-            }
-            rows.append(Row(**plain, **documents, **measures))
-        return rows
+        return [
+            _row(
+                dict(zip(_COLUMNS + _DOCUMENTS, cell, strict=True)),
+                values[cell[0]],
+                list(epochs[cell[0]].values()),
+                dict(layers[cell[0]]),
+            )
+            for cell in cells
+        ]
 
     def write_csv(self, path: Path) -> None:
         """Write one line a cell: identity, labels, measures, machine and versions, the names of each in alphabetical order.
@@ -185,7 +184,9 @@ class Store:
         names = {part: sorted({name for row in rows for name in getattr(row, part)}) for part in parts}
         with path.open("w", newline="", encoding="utf-8") as file:
             lines = csv.writer(file)
-            lines.writerow([*_COLUMNS, *(name if part == "values" else f"{part}.{name}" for part in parts for name in names[part])])
+            lines.writerow(
+                [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
+            )
             for row in rows:
                 plain = [getattr(row, name) for name in _COLUMNS]
                 plain[_COLUMNS.index("error")] = (row.error or "").strip().rpartition("\n")[2]
@@ -199,7 +200,7 @@ class Store:
             raise ValueError(f"{path} is not a file of results: {error}") from None
         if tables and version != SCHEMA:
             raise ValueError(f"{path} has results of schema {version}, and this rlprune reads schema {SCHEMA}")
-        # Readers then never wait for the writer. Some file systems have no shared memory for it: SQLite stays in its default mode.
+        # With it readers never wait for the writer. Some file systems cannot have it, and SQLite stays in its default mode.
         with suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
@@ -215,6 +216,13 @@ class Store:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+def _row(
+    cell: dict[str, Any], values: dict[str, float], epochs: list[dict[str, float]], layers: dict[str, dict[str, float]]
+) -> Row:
+    documents = {name: json.loads(cell[name]) for name in _DOCUMENTS}
+    return Row(**{**cell, **documents}, values=values, epochs=epochs, layers=layers)
 
 
 def _measured(values: Mapping[str, float]) -> Iterable[tuple[str, float]]:

@@ -29,7 +29,11 @@ PRUNERS = {
     "IMP": ("weights", 0.30),
 }
 SPARSITIES = (0.8, 0.9, 0.95, 0.98)
-LAYERS = {f"mlp_extractor.{side}_net.{index}.weight": size for side in ("policy", "value") for index, size in ((0, 512), (2, 16384), (4, 16384))}
+LAYERS = {
+    f"mlp_extractor.{side}_net.{index}.weight": size
+    for side in ("policy", "value")
+    for index, size in ((0, 512), (2, 16384), (4, 16384))
+}
 LAYERS |= {"action_net.weight": 256, "value_net.weight": 128}
 LABELS = {
     "task_title": "CartPole-v1",
@@ -107,10 +111,17 @@ def row(pruner: str = "Dense", sparsity: float = 0.95, seed: int = 0, **changes:
         started="2026-11-21T10:00:00+00:00",
         ended="2026-11-21T10:02:00+00:00",
         versions={"rlprune": "0.1.0", "commit": "5d3890a", "python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6"},
-        machine={"cpu": "AMD EPYC 7763", "cores": "2", "memory_method": "process peak", "energy_method": "estimate, 4 W a busy thread"},
+        machine={
+            "cpu": "AMD EPYC 7763",
+            "cores": "2",
+            "memory_method": "process peak",
+            "energy_method": "estimate, 4 W a busy thread",
+        },
         values=values,
         epochs=epochs,
-        layers={name: {"kept": float(kept[name] if sparsity else dense), "dense": float(dense)} for name, dense in LAYERS.items()},
+        layers={
+            name: {"kept": float(kept[name] if sparsity else dense), "dense": float(dense)} for name, dense in LAYERS.items()
+        },
     )
     return replace(made, **changes)
 

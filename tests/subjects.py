@@ -39,7 +39,13 @@ class Tiny:
 
     @staticmethod
     def _net(size, activation):
-        layers = [nn.Linear(size[0], size[1]), activation(), nn.Linear(size[1], size[2]), activation(), nn.Linear(size[2], size[3])]
+        layers = [
+            nn.Linear(size[0], size[1]),
+            activation(),
+            nn.Linear(size[1], size[2]),
+            activation(),
+            nn.Linear(size[2], size[3]),
+        ]
         return nn.Sequential(*layers)
 
     def loss(self, module, temperature=1.0, rows=slice(None)):
@@ -76,5 +82,7 @@ def bits(module, optimizer=None):
     parts += [b"none" if p.grad is None else p.grad.numpy().tobytes() for p in module.parameters()]
     if optimizer is not None:
         for state in optimizer.state.values():
-            parts += [value.numpy().tobytes() if isinstance(value, torch.Tensor) else repr(value).encode() for value in state.values()]
+            parts += [
+                value.numpy().tobytes() if isinstance(value, torch.Tensor) else repr(value).encode() for value in state.values()
+            ]
     return parts

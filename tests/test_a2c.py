@@ -15,7 +15,14 @@ from rlprune.training import a2c, snapshots
 from rlprune.training.recipes import A2CRecipe
 
 TINY = A2CRecipe(
-    environment="CartPole-v1", budget=960, epochs=3, environments=4, widths=(16, 16), scoring_steps=40, evaluation_games=3, reward_scale=0.1
+    environment="CartPole-v1",
+    budget=960,
+    epochs=3,
+    environments=4,
+    widths=(16, 16),
+    scoring_steps=40,
+    evaluation_games=3,
+    reward_scale=0.1,
 )
 CHANNEL_PRUNERS = [name for name in pruners().names() if pruners().load(name).cut == CHANNELS]
 
@@ -23,7 +30,9 @@ CHANNEL_PRUNERS = [name for name in pruners().names() if pruners().load(name).cu
 def make(name="Dense", sparsity=0.8, recipe=TINY, number=0, **settings):
     trainer = a2c.A2CTrainer(recipe, partial(seeds, number=number), "cpu")
     pruner = pruners().load(name)
-    return trainer, PlanFollower(trainer, pruner, pruner.settings(settings), sparsity, recipe.epochs, "network", partial(seeds, number=number))
+    return trainer, PlanFollower(
+        trainer, pruner, pruner.settings(settings), sparsity, recipe.epochs, "network", partial(seeds, number=number)
+    )
 
 
 def finish(trainer, pruning):
@@ -79,7 +88,9 @@ def test_a_small_agent_is_saved_loaded_and_trained_on(name, tmp_path):
     loaded = A2C.load(tmp_path / "small", env=gym.make("CartPole-v1"))
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     assert loaded.policy.net_arch == widths
-    assert np.array_equal(loaded.predict(observations, deterministic=True)[0], trainer.model.predict(observations, deterministic=True)[0])
+    assert np.array_equal(
+        loaded.predict(observations, deterministic=True)[0], trainer.model.predict(observations, deterministic=True)[0]
+    )
     before = bits(loaded.policy)
     loaded.learn(100)
     assert bits(loaded.policy) != before
@@ -120,7 +131,9 @@ def test_a_checkpoint_goes_on_bit_identically(name, tmp_path):
 
 def test_a_time_limit_is_not_a_death():
     """The last reward of a game that ran out of time carries the value of its last observation, as SB3's own rollouts do."""
-    recipe = A2CRecipe(environment="CartPole-v1", max_episode_steps=3, budget=80, environments=2, rollout_steps=4, widths=(8,), discount=0.9)
+    recipe = A2CRecipe(
+        environment="CartPole-v1", max_episode_steps=3, budget=80, environments=2, rollout_steps=4, widths=(8,), discount=0.9
+    )
     trainer = a2c.A2CTrainer(recipe, seeds, "cpu")
     model = trainer.model
     envs = a2c.Environments(recipe, 2, seeds("play"))

@@ -9,7 +9,9 @@ OPTIMIZERS = [torch.optim.RMSprop, torch.optim.Adam, torch.optim.SGD, lambda p, 
 
 def half(subject, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    return {n: torch.rand(subject.module.get_parameter(n).shape, generator=generator) < 0.5 for n in subject.anatomy.all_weights()}
+    return {
+        n: torch.rand(subject.module.get_parameter(n).shape, generator=generator) < 0.5 for n in subject.anatomy.all_weights()
+    }
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

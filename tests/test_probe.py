@@ -13,7 +13,14 @@ SIZES = (3, 5, 4, 2)
 
 
 def probing(subject, masks=None):
-    return Probe(subject.module, subject.anatomy, subject.scoring(0), torch.Generator().manual_seed(0), masks or {}, subject.anatomy.all_groups())
+    return Probe(
+        subject.module,
+        subject.anatomy,
+        subject.scoring(0),
+        torch.Generator().manual_seed(0),
+        masks or {},
+        subject.anatomy.all_groups(),
+    )
 
 
 @pytest.fixture
@@ -44,7 +51,13 @@ def test_hessian_gradient_products_agree_with_the_dense_hessian(small, masking):
         with torch.no_grad():
             subject.module["only"][2].weight.mul_(mask)
         theta = torch.cat([p.detach().flatten() for p in subject.module.parameters()]).numpy()
-    gradient = dict(zip([n for n, _ in subject.module.named_parameters()], np.split(oracles.gradient(loss, theta), [15, 20, 40, 44, 52]), strict=True))
+    gradient = dict(
+        zip(
+            [n for n, _ in subject.module.named_parameters()],
+            np.split(oracles.gradient(loss, theta), [15, 20, 40, 44, 52]),
+            strict=True,
+        )
+    )
     direction = np.concatenate(
         [g * (masks[n].numpy().ravel() if n in masks else 1) if n.endswith("weight") else 0 * g for n, g in gradient.items()]
     )
@@ -55,7 +68,9 @@ def test_hessian_gradient_products_agree_with_the_dense_hessian(small, masking):
 def test_the_channel_score_is_the_slope_at_a_gate_of_one():
     """∂⟨stop(g), g⟩/∂c by real gates on the outputs of every hidden unit, against θ·Hg + ‖g‖² + b·(Hg)_b."""
     subject = Tiny()
-    gates = {group.name: torch.ones(group.size, dtype=torch.float64, requires_grad=True) for group in subject.anatomy.all_groups()}
+    gates = {
+        group.name: torch.ones(group.size, dtype=torch.float64, requires_grad=True) for group in subject.anatomy.all_groups()
+    }
 
     def gated(network):
         hidden = subject.inputs
@@ -125,7 +140,11 @@ class Normalised(nn.Module):
 def test_a_normalisation_in_training_mode_makes_channel_scores_vanish():
     """Scaling a filter in front of a batch norm changes nothing, so θ_f·g_f = 0; on stored statistics it does."""
     torch.manual_seed(0)
-    net, images, targets = Normalised().double(), torch.randn(16, 2, 5, 5, dtype=torch.float64), torch.randn(16, 3, dtype=torch.float64)
+    net, images, targets = (
+        Normalised().double(),
+        torch.randn(16, 2, 5, 5, dtype=torch.float64),
+        torch.randn(16, 3, dtype=torch.float64),
+    )
     loss = (net(images) - targets).square().mean()
     (gradient,) = torch.autograd.grad(loss, [net.conv.weight])
     assert (net.conv.weight * gradient).sum((1, 2, 3)).abs().max().item() < 1e-4 * float(gradient.norm())

@@ -65,7 +65,9 @@ def test_the_optimizer_goes_on_with_the_state_of_what_stayed(optimizer):
                 assert value == old
     weights = [p.clone() for p in subject.module.parameters()]
     subject.train_epoch()
-    assert all(not torch.equal(old, new) for old, new in zip(weights, subject.module.parameters(), strict=True)), "a cut layer stopped learning"
+    assert all(not torch.equal(old, new) for old, new in zip(weights, subject.module.parameters(), strict=True)), (
+        "a cut layer stopped learning"
+    )
 
 
 def test_two_cuts_are_one():
@@ -85,7 +87,12 @@ class Convolutional(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv, self.norm, self.side, self.head = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Linear(4, 5), nn.Linear(6 * 4 + 5, 3)
+        self.conv, self.norm, self.side, self.head = (
+            nn.Conv2d(2, 6, 3),
+            nn.BatchNorm2d(6),
+            nn.Linear(4, 5),
+            nn.Linear(6 * 4 + 5, 3),
+        )
 
     def forward(self, image, side):
         maps = torch.relu(self.norm(self.conv(image))).flatten(1)
@@ -103,7 +110,11 @@ CONVOLUTIONAL = [
             Member("head.weight", 1, inner=4),
         ),
     ),
-    Group("side", 5, (Member("side.weight", 0, produces=True), Member("side.bias", 0, produces=True), Member("head.weight", 1, offset=24))),
+    Group(
+        "side",
+        5,
+        (Member("side.weight", 0, produces=True), Member("side.bias", 0, produces=True), Member("head.weight", 1, offset=24)),
+    ),
 ]
 
 

@@ -5,14 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from rlprune.stats import Estimate, FloatArray, estimate, iqm, iqm_interval, performance_profile
-
-if TYPE_CHECKING:
-    from rlprune.store import Row
+from rlprune.store import Row
 
 Better: TypeAlias = Literal["higher", "lower"]
 
@@ -45,13 +43,18 @@ class Comparison:
     curve: str
     curve_axis: str
     anchors: Mapping[str, float]
-    rows: "tuple[Row, ...]"
+    rows: tuple[Row, ...]
     superseded: int
 
     @property
     def stem(self) -> str:
         """Return the beginning of its files' names."""
         return f"{self.suite}-{self.profile}-{self.task}"
+
+    @property
+    def measured(self) -> str:
+        """Return the metric's name as people say it: its axis label without what stands in brackets."""
+        return self.axis.partition(" (")[0]
 
     @property
     def pruners(self) -> list[str]:
@@ -63,7 +66,7 @@ class Comparison:
         """Return the requested sparsities, dense left out."""
         return sorted({row.sparsity for row in self.rows if row.cut != "nothing"})
 
-    def cells(self, pruner: str, sparsity: float) -> "list[Row]":
+    def cells(self, pruner: str, sparsity: float) -> list[Row]:
         """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
         return [row for row in self.rows if row.pruner == pruner and (row.cut == "nothing" or row.sparsity == sparsity)]
 
@@ -74,19 +77,22 @@ class Comparison:
     @property
     def seeds(self) -> tuple[int, int]:
         """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
-        return seed_range(chart(self).curves)
+        counts = [
+            len(by_seed(self.cells(*key), self.metric)) for key in dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
+        ]
+        return min(counts), max(counts)
 
 
-def comparisons(rows: "Iterable[Row]") -> list[Comparison]:
+def comparisons(rows: Iterable[Row]) -> list[Comparison]:
     """Return one comparison for every suite, profile and task that has a finished cell, sorted by name."""
-    found: "defaultdict[tuple[str, str, str], list[Row]]" = defaultdict(list)
+    found: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if row.status == "done":
             found[row.suite, row.profile, row.task].append(row)
     return [_comparison(found[key]) for key in sorted(found)]
 
 
-def _comparison(rows: "list[Row]") -> Comparison:
+def _comparison(rows: list[Row]) -> Comparison:
     latest = {(row.pruner, row.sparsity, row.seed): row for row in sorted(rows, key=lambda row: (row.ended, row.id))}
     newest = max(latest.values(), key=lambda row: (row.ended, row.id))
     labels = newest.labels
@@ -145,7 +151,7 @@ COSTS = (
 )
 
 
-def measure(row: "Row", name: str) -> float | None:
+def measure(row: Row, name: str) -> float | None:
     """Return a value of a row, or None where it was not measured or is not a number.
 
     ``energy_joules`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
@@ -159,7 +165,7 @@ def measure(row: "Row", name: str) -> float | None:
     return None if value is None or not isfinite(value) else float(value)
 
 
-def by_seed(rows: "Iterable[Row]", name: str) -> dict[int, float]:
+def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
     """Return seed to value, for the rows that measured it."""
     return {row.seed: value for row in rows if (value := measure(row, name)) is not None}
 
@@ -183,6 +189,11 @@ class Curve:
     pruner: str
     cut: str
     points: tuple[Point, ...]
+
+    def at(self, sparsity: float) -> Estimate | None:
+        """Return what its seeds say at a sparsity; a level says the same at all."""
+        found = [point.estimate for point in self.points if self.cut == "nothing" or point.sparsity == sparsity]
+        return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -217,7 +228,9 @@ def aggregate(over: Sequence[Comparison]) -> Chart | None:
     return _chart(titles, "normalised metric (random 0, dense anchor 1)", "higher", anchored, normalise)
 
 
-def _chart(title: str, axis: str, better: Better, over: Sequence[Comparison], scaled: Callable[[float, Comparison], float]) -> Chart:
+def _chart(
+    title: str, axis: str, better: Better, over: Sequence[Comparison], scaled: Callable[[float, Comparison], float]
+) -> Chart:
     curves = []
     for pruner in over[0].pruners:
         if not all(pruner in one.pruners for one in over):
@@ -285,7 +298,7 @@ def learning_curves(comparison: Comparison) -> list[LearningCurve]:
     return curves
 
 
-def _track(row: "Row", position: str, name: str) -> FloatArray:
+def _track(row: Row, position: str, name: str) -> FloatArray:
     """Return position and value of every epoch, shape (epochs, 2), NaN where one is missing."""
     return np.array([(epoch.get(position, np.nan), epoch.get(name, np.nan)) for epoch in row.epochs], dtype=float)
 
@@ -299,7 +312,9 @@ def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> L
 
 def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Return thresholds of the metric, and for each pruner the share of seeds that end better than each of them."""
-    values = {pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners}
+    values = {
+        pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners
+    }
     values = {pruner: found for pruner, found in values.items() if found}
     everything = [value for found in values.values() for value in found]
     thresholds = np.linspace(min(everything), max(everything), 201) if everything else np.empty(0)

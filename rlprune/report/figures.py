@@ -11,7 +11,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rlprune.report.curves import COSTS, Chart, Comparison, Curve, LayerShares, LearningCurve, Quantity, by_seed, count_of, order, percent, seed_range, style
+from rlprune.report.curves import (
+    COSTS,
+    Chart,
+    Comparison,
+    Curve,
+    LayerShares,
+    LearningCurve,
+    Quantity,
+    by_seed,
+    count_of,
+    order,
+    percent,
+    profiles,
+    seed_range,
+    style,
+)
 from rlprune.stats import Estimate, FloatArray, estimate
 
 if TYPE_CHECKING:
@@ -113,7 +128,7 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     below = 0.5 + _legend_height(charts)
-    figure, panels = _grid(len(cuts), len(charts), 1.6, left=0.72, right=0.1, gap=0.42, below=below, sharey="col")
+    figure, panels = _grid(len(cuts), len(charts), 1.6, left=0.72, right=0.1, gap=0.42, below=below, above=0.46, sharey="col")
     for cut, line in zip(cuts, panels, strict=True):
         for axes, one in zip(line, charts, strict=True):
             _draw_panel(axes, one, cut)
@@ -242,24 +257,32 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     columns = min(4, len(pruners))
     lengths = {pruner: max(float(curve.samples[-1]) for curve in curves if curve.pruner == pruner) for pruner in pruners}
     usual = float(np.median([*lengths.values(), *(curve.samples[-1] for curve in dense)]))
-    figure, panels = _grid(ceil(len(pruners) / columns), columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
+    figure, panels = _grid(
+        ceil(len(pruners) / columns), columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all"
+    )
     everywhere = [axes for line in panels for axes in line]
     for axes, pruner in zip(everywhere, pruners, strict=False):
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours.get(curve.sparsity, "black"))
         longer = lengths[pruner] > 1.5 * usual
         axes.set_xlim(0, lengths[pruner] if longer else usual)
-        axes.set_title(f"{pruner} (trains {lengths[pruner] / usual:.2g} times as long)" if longer else pruner, fontsize=SMALL, pad=2.5)
+        axes.set_title(
+            f"{pruner} (trains {lengths[pruner] / usual:.2g} times as long)" if longer else pruner, fontsize=SMALL, pad=2.5
+        )
         axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in everywhere[len(pruners) :]:
         axes.remove()
-    figure.supxlabel("environment steps" if comparison.unit == "steps" else "epochs trained", fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supxlabel(
+        "environment steps" if comparison.unit == "steps" else "epochs trained", fontsize=NORMAL, y=0.24 / figure.get_figheight()
+    )
     figure.supylabel(comparison.curve_axis, fontsize=NORMAL, x=0.01)
     seeds = (min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))
     _headline(figure, comparison.title, _note(seeds))
-    handles = {percent(sparsity): _key(colours[sparsity]) for sparsity in sparsities} | {curve.pruner: _key("black") for curve in dense}
+    handles = {percent(sparsity): _key(colours[sparsity]) for sparsity in sparsities} | {
+        curve.pruner: _key("black") for curve in dense
+    }
     figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=len(handles), handlelength=1.6)
     return figure
 
@@ -274,10 +297,13 @@ def _draw_learning(axes: "Axes", curve: LearningCurve, colour: object) -> None:
 
 
 @print_style()
-def profile_figure(comparison: Comparison, sparsity: float, thresholds: FloatArray, shares: Mapping[str, FloatArray]) -> "Figure":
+def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw performance profiles: the share of seeds that end better than each value of the metric."""
+    thresholds, shares = profiles(comparison, sparsity)
     cuts = [cut for cut in PANELS if any(comparison.cut(pruner) == cut for pruner in shares)]
-    figure, panels = _grid(1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + 0.14 * ceil(len(shares) / LEGEND_COLUMNS), sharey="row")
+    figure, panels = _grid(
+        1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + 0.14 * ceil(len(shares) / LEGEND_COLUMNS), sharey="row"
+    )
     for axes, cut in zip(panels[0], cuts, strict=True):
         for pruner, share in shares.items():
             if comparison.cut(pruner) in (cut, "nothing"):
@@ -309,7 +335,9 @@ def layer_figure(comparison: Comparison, shares: LayerShares) -> "Figure":
     few = len(names) <= 12
     widest = max(map(_width, names))
     below = (0.6 * widest if few else widest) + 0.12
-    figure, panels = _grid(1, 1, 0.165 * len(pruners), left=max(map(_width, pruners)) + 0.12, right=0.7, below=below, above=0.42, gap=0.0)
+    figure, panels = _grid(
+        1, 1, 0.165 * len(pruners), left=max(map(_width, pruners)) + 0.12, right=0.7, below=below, above=0.42, gap=0.0
+    )
     axes = panels[0][0]
     kept = 100 * np.array([shares.kept[pruner] for pruner in pruners])
     left = kept[kept > 0]
@@ -332,11 +360,11 @@ def layer_figure(comparison: Comparison, shares: LayerShares) -> "Figure":
     axes.spines[:].set_visible(False)
     box = axes.get_position()
     bar = figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.015, box.y0, 0.012, box.height)))
-    bar.set_label("weights kept (%)")
-    bar.ax.yaxis.set_major_formatter("{x:g}")
+    bar.ax.yaxis.set_major_formatter("{x:g} %")
+    bar.ax.minorticks_off()
     bar.outline.set_visible(False)
     counted = count_of((min(shares.seeds.values()), max(shares.seeds.values())))
-    note = f"share of weights kept in each layer (%), mean over {counted}; red: a layer left without weights, and by how many seeds"
+    note = f"share of weights kept in each layer (%), mean over {counted}; red: left without weights, by so many seeds"
     _headline(figure, f"{comparison.title}, {percent(shares.sparsity)} of weights removed", note)
     return figure
 
@@ -345,7 +373,11 @@ def short_names(names: Sequence[str]) -> list[str]:
     """Return parameter names without ``.weight`` and without what they do not need to be told apart."""
     parts = [name.removesuffix(".weight").split(".") for name in names]
     return [
-        next(".".join(own[-n:]) for n in range(1, len(own) + 1) if n == len(own) or sum(other[-n:] == own[-n:] for other in parts) == 1)
+        next(
+            ".".join(own[-n:])
+            for n in range(1, len(own) + 1)
+            if n == len(own) or sum(other[-n:] == own[-n:] for other in parts) == 1
+        )
         for own in parts
     ]
 
@@ -358,15 +390,19 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line from top to bottom."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    columns = [(comparison.axis.partition(" (")[0], _earned(comparison, sparsity))]
-    columns += [(cost.heading, spent) for cost in COSTS if cost.name in DRAWN_COSTS and (spent := _spent(comparison, sparsity, cost))]
+    columns = [(comparison.measured, _earned(comparison, sparsity))]
+    columns += [
+        (cost.heading, spent) for cost in COSTS if cost.name in DRAWN_COSTS and (spent := _spent(comparison, sparsity, cost))
+    ]
     blocks = [[pruner for pruner in comparison.pruners if comparison.cut(pruner) == cut] for cut in PANELS]
     places: dict[str, float] = {}
     for block in blocks:
         top = max(places.values(), default=-1.7) + 1.7
         places |= {pruner: top + place for place, pruner in enumerate(block)}
     left = max(map(_width, places)) + 0.15
-    figure, panels = _grid(1, len(columns), 0.15 * (max(places.values()) + 1), left=left, right=0.15, gap=0.16, below=0.5, above=0.4, sharey="all")
+    figure, panels = _grid(
+        1, len(columns), 0.15 * (max(places.values()) + 1), left=left, right=0.15, gap=0.16, below=0.5, above=0.4, sharey="all"
+    )
     for axes, (heading, spreads) in zip(panels[0], columns, strict=True):
         for pruner, (low, middle, high) in spreads.items():
             if comparison.cut(pruner) == "nothing":
@@ -396,7 +432,9 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
 
 def _earned(comparison: Comparison, sparsity: float) -> dict[str, tuple[float, float, float]]:
     """Return pruner to (low end, interquartile mean, high end) of the metric."""
-    found = {pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners}
+    found = {
+        pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners
+    }
     return {pruner: _ends(estimate([values])) for pruner, values in found.items() if values}
 
 
@@ -408,8 +446,14 @@ def _ends(one: Estimate) -> tuple[float, float, float]:
 def _spent(comparison: Comparison, sparsity: float, cost: Quantity) -> dict[str, tuple[float, float, float]]:
     """Return pruner to (mean − std, mean, mean + std) of a cost, as shown."""
     found = {pruner: list(by_seed(comparison.cells(pruner, sparsity), cost.name).values()) for pruner in comparison.pruners}
-    means = {pruner: (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0) for pruner, values in found.items() if values}
-    return {pruner: ((mean - std) * cost.scale, mean * cost.scale, (mean + std) * cost.scale) for pruner, (mean, std) in means.items()}
+    means = {
+        pruner: (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
+        for pruner, values in found.items()
+        if values
+    }
+    return {
+        pruner: ((mean - std) * cost.scale, mean * cost.scale, (mean + std) * cost.scale) for pruner, (mean, std) in means.items()
+    }
 
 
 # -- shared pieces -----------------------------------------------------------------------------------------------
@@ -455,7 +499,14 @@ def _key_of(pruner: str) -> "Line2D":
 
 def _legend(figure: "Figure", charts: Sequence[Chart]) -> None:
     pruners = sorted({curve.pruner for one in charts for curve in one.curves}, key=order)
-    figure.legend([_key_of(pruner) for pruner in pruners], pruners, loc="lower center", ncols=LEGEND_COLUMNS, handlelength=2.6, columnspacing=1.2)
+    figure.legend(
+        [_key_of(pruner) for pruner in pruners],
+        pruners,
+        loc="lower center",
+        ncols=LEGEND_COLUMNS,
+        handlelength=2.6,
+        columnspacing=1.2,
+    )
 
 
 def _legend_height(charts: Sequence[Chart]) -> float:

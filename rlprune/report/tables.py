@@ -4,17 +4,15 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import floor, log10
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from rlprune.report.curves import COSTS, Better, Comparison, by_seed, count_of, measure, order, percent
 from rlprune.stats import Estimate, estimate, probability_of_improvement
-
-if TYPE_CHECKING:
-    from rlprune.store import Row
+from rlprune.store import Row
 
 MISSING = "–"
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
@@ -59,14 +57,16 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     """
     blocks, records = [], []
     for cut, heading in BLOCKS.items():
-        pruners = [pruner for pruner in comparison.pruners if comparison.cut(pruner) == cut and comparison.cells(pruner, sparsity)]
+        pruners = [
+            pruner for pruner in comparison.pruners if comparison.cut(pruner) == cut and comparison.cells(pruner, sparsity)
+        ]
         summed = {pruner: _summary(comparison, pruner, sparsity) for pruner in pruners}
         records += [_record(comparison, pruner, sparsity, *found) for pruner, found in summed.items()]
         columns = [[Cell(pruner) for pruner in pruners], [Cell(str(one.seeds) if one else "0") for one, _ in summed.values()]]
         judged = [one for one, _ in summed.values()]
         columns += [
             _marked([_mean_std(one) for one in judged], [one and one.mean for one in judged], comparison.better, cut),
-            _marked([_iqm_interval(one) for one in judged], [one and one.iqm for one in judged], comparison.better, cut),
+            _marked([iqm_text(one) for one in judged], [one and one.iqm for one in judged], comparison.better, cut),
         ]
         for cost in COSTS:
             means = [costs[cost.name] for _, costs in summed.values()]
@@ -74,8 +74,13 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
             columns.append(_marked(texts, means, cost.better, cut))
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
-    metric = comparison.axis.partition(" (")[0]
-    header = ("pruner", "seeds", f"{metric}, mean ± std", f"{metric}, IQM [95 %]", *(cost.heading for cost in COSTS))
+    header = (
+        "pruner",
+        "seeds",
+        f"{comparison.measured}, mean ± std",
+        f"{comparison.measured}, IQM [95 %]",
+        *(cost.heading for cost in COSTS),
+    )
     note = (
         f"{comparison.axis}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its 95 % stratified "
         "bootstrap interval. Costs are means over the cells that measured them; training time counts from the start of a cell to its "
@@ -91,7 +96,9 @@ def _summary(comparison: Comparison, pruner: str, sparsity: float) -> tuple[Esti
     return estimate([values]) if values else None, {name: float(np.mean(seen)) if seen else None for name, seen in found.items()}
 
 
-def _record(comparison: Comparison, pruner: str, sparsity: float, one: Estimate | None, costs: Mapping[str, float | None]) -> Record:
+def _record(
+    comparison: Comparison, pruner: str, sparsity: float, one: Estimate | None, costs: Mapping[str, float | None]
+) -> Record:
     low, high = (one and one.interval) or (None, None)
     return {
         "suite": comparison.suite,
@@ -112,13 +119,16 @@ def _record(comparison: Comparison, pruner: str, sparsity: float, one: Estimate 
 
 
 def _marked(texts: Sequence[str], values: Sequence[float | None], better: Better | None, cut: str) -> list[Cell]:
-    """Mark the best and second best value of a column, ties included, unless all of them look alike."""
+    """Mark the best and second best value of a column, ties included, but no value that more than half of the block share."""
     seen = [None if value is None else float(f"{value:.3g}") for value in values]
     ranked = sorted({value for value in seen if value is not None}, reverse=better == "higher")
     if better is None or cut == "nothing" or len(ranked) < 2:
         return [Cell(text) for text in texts]
     marks: dict[float | None, Literal["best", "second"]] = {ranked[0]: "best", ranked[1]: "second"}
-    return [Cell(text, marks.get(value, "")) for text, value in zip(texts, seen, strict=True)]
+    return [
+        Cell(text, marks.get(value, "") if 2 * seen.count(value) <= len(seen) else "")
+        for text, value in zip(texts, seen, strict=True)
+    ]
 
 
 # -- who beats whom ----------------------------------------------------------------------------------------------
@@ -139,10 +149,14 @@ def improvement_table(comparison: Comparison, sparsity: float) -> Table:
                 continue
             one = probability_of_improvement([sign * mine[seed] for seed in seeds], [sign * theirs[seed] for seed in seeds])
             low, high = one.interval or (None, None)
-            hint = f"P({pruner} better than {other}), {one.pairs} pairs" + ("" if low is None else f": 95 % interval {low:.2f} to {high:.2f}")
+            hint = f"P({pruner} better than {other}), {one.pairs} pairs" + (
+                "" if low is None else f": 95 % interval {low:.2f} to {high:.2f}"
+            )
             sure = low is not None and high is not None and not low <= 0.5 <= high
             line.append(Cell(f"{one.probability:.2f}", "best" if sure else "", one.probability, hint))
-            records.append({"pruner": pruner, "other": other, "probability": one.probability, "low": low, "high": high, "pairs": one.pairs})
+            records.append(
+                {"pruner": pruner, "other": other, "probability": one.probability, "low": low, "high": high, "pairs": one.pairs}
+            )
         lines.append(tuple(line))
     note = (
         f"Probability that the pruner of the row ends better than the one of the column with the same seed, {count_of(comparison.seeds)}; "
@@ -155,7 +169,7 @@ def improvement_table(comparison: Comparison, sparsity: float) -> Table:
 # -- what is missing ---------------------------------------------------------------------------------------------
 
 
-def missing_table(rows: "Iterable[Row]") -> Table:
+def missing_table(rows: Iterable[Row]) -> Table:
     """Return what failed or was skipped and why, alike ones together, and finished cells without a metric."""
     found: defaultdict[tuple[str, str, str, str, str, float], list[int]] = defaultdict(list)
     for row in rows:
@@ -163,11 +177,15 @@ def missing_table(rows: "Iterable[Row]") -> Table:
             reason = (row.error or "no reason recorded").strip().splitlines()[-1]
             found[row.status, row.suite, row.task, row.pruner, reason, row.sparsity].append(row.seed)
         elif measure(row, row.labels["metric"]) is None:
-            found["done", row.suite, row.task, row.pruner, f"{row.labels['metric']} is missing or not a number", row.sparsity].append(row.seed)
+            found[
+                "done", row.suite, row.task, row.pruner, f"{row.labels['metric']} is missing or not a number", row.sparsity
+            ].append(row.seed)
     header = ("status", "suite", "task", "pruner", "sparsity", "seeds", "reason")
     lines = [
         (status, suite, task, pruner, percent(sparsity), ", ".join(map(str, sorted(seeds))), reason)
-        for (status, suite, task, pruner, reason, sparsity), seeds in sorted(found.items(), key=lambda item: (item[0][:3], order(item[0][3]), item[0][5]))
+        for (status, suite, task, pruner, reason, sparsity), seeds in sorted(
+            found.items(), key=lambda item: (item[0][:3], order(item[0][3]), item[0][5])
+        )
     ]
     cells = tuple(tuple(Cell(text) for text in line) for line in lines)
     records = tuple(dict(zip(header, line, strict=True)) for line in lines)
@@ -183,7 +201,7 @@ def number(value: float) -> str:
     for suffix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if size >= max(factor, 1e5) * 0.9995:
             return _signed(f"{value / factor:#.3g}".rstrip(".") + suffix)
-    return _signed(f"{value:,.0f}" if size >= 999.5 else f"{value:.3g}")
+    return _signed(f"{value:,.0f}" if size >= 999.5 or size == 0 else f"{value:#.3g}".rstrip("."))
 
 
 def _mean_std(one: Estimate | None) -> str:
@@ -193,7 +211,8 @@ def _mean_std(one: Estimate | None) -> str:
     return _signed(f"{one.mean:.{decimals}f}") + ("" if one.std is None else f" ± {one.std:.{decimals}f}")
 
 
-def _iqm_interval(one: Estimate | None) -> str:
+def iqm_text(one: Estimate | None) -> str:
+    """Return ``487 [450, 498]``: interquartile mean and its interval, as far as known."""
     if one is None:
         return MISSING
     decimals = _decimals(max(abs(end) for end in (one.iqm, *(one.interval or ()))))

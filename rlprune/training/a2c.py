@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -20,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlprune import cost
 from rlprune.groups import Anatomy
 from rlprune.plan import TrainEpoch
 from rlprune.probe import Loss, Scoring
@@ -62,7 +64,11 @@ class A2CTrainer:
     def __init__(self, recipe: A2CRecipe, seeds: Seeds, device: str) -> None:
         self._recipe = recipe
         self._seeds = seeds
-        schedule = LinearSchedule(recipe.learning_rate, 0.0, 1.0) if recipe.annealing == "linear" else ConstantSchedule(recipe.learning_rate)
+        schedule = (
+            LinearSchedule(recipe.learning_rate, 0.0, 1.0)
+            if recipe.annealing == "linear"
+            else ConstantSchedule(recipe.learning_rate)
+        )
         optimizer, options = _OPTIMIZERS[recipe.optimizer]
         with Generators.seeded(seeds("network")).owned():
             self.model = A2C(
@@ -138,9 +144,9 @@ class A2CTrainer:
         games = [info["r"] for info in model.ep_info_buffer or ()]
         return {"return_train": float(np.mean(games))} if games else {}
 
-    def sample_macs(self, forward: float) -> float:
-        """One pass to act, and one forward and two backward to learn."""
-        return 4 * forward
+    def sample_macs(self) -> float:
+        """One pass of both networks to act, and one forward and two backward to learn."""
+        return 4.0 * cost.macs(lambda: policies.outputs(self.module), self.module)
 
     def evaluate(self) -> Mapping[str, float]:
         """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
@@ -174,6 +180,13 @@ class A2CTrainer:
             optimizer.step()
 
         return step
+
+    def deployed(self) -> tuple[nn.Module, Tensor]:
+        return policies.Actor(self.module), torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)
+
+    def save(self, file: Path) -> None:
+        """Write the zip that ``A2C.load`` reads."""
+        self.model.save(file)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -55,3 +55,15 @@ def resize(model: "OnPolicyAlgorithm") -> None:
     policy.net_arch = widths
     policy.mlp_extractor.latent_dim_pi, policy.mlp_extractor.latent_dim_vf = widths["pi"][-1], widths["vf"][-1]
     model.policy_kwargs = {**model.policy_kwargs, "net_arch": widths}
+
+
+class Actor(nn.Module):
+    """The actor of an MLP policy alone: observations [batch, features] to action logits (or means) [batch, actions]."""
+
+    def __init__(self, policy: "ActorCriticPolicy") -> None:
+        super().__init__()
+        self.body, self.head = policy.mlp_extractor.policy_net, policy.action_net
+
+    def forward(self, observations: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(observations))
+        return logits

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
+from torch import nn
 
 from rlprune.plan import TrainEpoch
 from rlprune.pruning import Subject
@@ -25,9 +27,8 @@ class Trainer(Subject, Protocol):
     def samples(self) -> int:
         """Training samples or environment steps so far, scoring not included."""
 
-    @property
-    def sample_macs(self) -> Callable[[float], float]:
-        """MACs of one forward pass on one sample, to MACs of training on it."""
+    def sample_macs(self) -> float:
+        """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does."""
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures."""
@@ -40,6 +41,16 @@ class Trainer(Subject, Protocol):
 
     def training_step(self) -> Callable[[], object]:
         """Return a function that runs one forward, backward and optimizer step on a copy of the network."""
+
+    def deployed(self) -> tuple[nn.Module, torch.Tensor]:
+        """Return the network as its users run it, one tensor in and one out, and an example of one input."""
+
+    def save(self, file: Path) -> None:
+        """Write the network for the library its users know.
+
+        Raises:
+            ValueError: there is none for this kind of task.
+        """
 
     def state(self) -> dict[str, Any]:
         """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values."""

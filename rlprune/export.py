@@ -1,0 +1,85 @@
+"""Take the network of a finished cell away: .safetensors, .onnx, or a Stable-Baselines3 .zip."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from rlprune import surgery
+from rlprune.cell import make_trainer
+from rlprune.store import Row
+from rlprune.training.trainer import Trainer
+
+FORMATS = (".safetensors", ".onnx", ".zip")
+
+
+def export(row: Row, networks: Path, to: Path) -> None:
+    """Write the final network of a cell.
+
+    Args:
+        row: the finished cell.
+        networks: folder with its ``ID.safetensors``, ``OUT/checkpoints`` of the run.
+        to: the file; its suffix says the format. An ``.onnx`` policy gives action logits and is checked against PyTorch.
+
+    Raises:
+        ValueError: another suffix, or a format that the cell's task does not have.
+        FileNotFoundError: the network is not there any more.
+        RuntimeError: the ONNX network disagrees with the PyTorch one.
+    """
+    if to.suffix not in FORMATS:
+        raise ValueError(f"cannot write '{to.name}': the name must end in one of {', '.join(FORMATS)}")
+    source = networks / f"{row.id}.safetensors"
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"the network of {row.pruner}, seed {row.seed} is not at {source}; run its cell again with --fresh"
+        )
+    if to.suffix == ".safetensors":
+        to.write_bytes(source.read_bytes())
+        return
+    trainer = rebuild(row, source)
+    try:
+        if to.suffix == ".zip":
+            trainer.save(to)
+        else:
+            _write_onnx(trainer, to)
+    finally:
+        trainer.close()
+
+
+def rebuild(row: Row, source: Path) -> Trainer:
+    """Return a trainer of the cell's task that holds the saved network, cut to its sizes."""
+    tensors = load_file(source)
+    trainer = make_trainer(row.task, row.config["recipe"], row.seed, "cpu")
+    groups = trainer.anatomy.all_groups()
+    kept = {}
+    for group in groups:
+        maker = next(member for member in group.members if member.produces)
+        size = tensors[maker.tensor].shape[maker.dim] // (maker.outer * maker.inner)
+        kept[group.name] = torch.arange(group.size) < size
+    surgery.cut(trainer.module, surgery.keeps(trainer.module, groups, kept), trainer.optimizer)
+    trainer.module.load_state_dict(tensors)
+    trainer.resized()
+    return trainer
+
+
+def _write_onnx(trainer: Trainer, to: Path) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"writing .onnx needs {error.name}: python3 -m pip install 'rlprune[onnx]'") from None
+    network, example = trainer.deployed()
+    network.eval()
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(network, (example,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+    assert program is not None
+    program.save(str(to), external_data=False)
+    session = onnxruntime.InferenceSession(str(to), providers=["CPUExecutionProvider"])
+    inputs = torch.randn(16, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+    (got,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+    with torch.no_grad():
+        expected = network(inputs).numpy()
+    if not np.allclose(got, expected, rtol=1e-4, atol=1e-5):
+        raise RuntimeError(f"the ONNX network is off by {np.abs(got - expected).max():.2g}; {to} is not to be trusted")

@@ -1,0 +1,345 @@
+"""One page that shows a run: self-contained, no script, nothing from elsewhere; figures and tables lie beside it as files."""
+
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlprune.report import curves, figures, tables
+from rlprune.report.curves import Comparison, Curve, count_of, percent
+from rlprune.report.tables import Cell, Table
+from rlprune.stats import RESAMPLES, Interval
+from rlprune.store import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PUBLISHABLE_SEEDS = 10
+REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
+
+
+def write_report(rows: Iterable[Row], out: Path, command: str | None = None) -> Path:
+    """Write ``figures/*.{png,svg,pdf}``, ``tables/*.{md,tex,csv}`` and ``report.html`` into ``out``; return the page's path.
+
+    The same rows give the same bytes.
+
+    Args:
+        rows: of one run or of several.
+        out: a folder, made if missing.
+        command: what produced them, shown on the page.
+    """
+    rows = list(rows)
+    page = _Page(out)
+    for folder in (page.figures, page.tables):
+        folder.mkdir(parents=True, exist_ok=True)
+    compared = curves.comparisons(rows)
+    page.add(_opening(rows, compared, command))
+    for profile in dict.fromkeys(one.profile for one in compared):
+        _overview(page, profile, [one for one in compared if one.profile == profile])
+    for one in compared:
+        _task(page, one)
+    missing = tables.missing_table(rows)
+    if missing.blocks:
+        page.add(f"<h2>{escape(missing.title)}</h2>")
+        page.table("missing", missing, kind="plain")
+        page.add(_tracebacks(rows))
+    page.add(f"<h2>Where the numbers come from</h2>{_provenance(rows)}")
+    path = out / "report.html"
+    path.write_text(_TEMPLATE.format(title=escape(_title(compared)), body="\n".join(page.parts)), encoding="utf-8")
+    return path
+
+
+def summary_table(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return header and lines of a short table for a terminal: the interquartile mean [95 %] a sparsity; dense is a level, the same in all."""
+    compared = curves.comparisons(rows)
+    sparsities = sorted({sparsity for one in compared for sparsity in one.sparsities}) or [0.0]
+    lines = []
+    for one in compared:
+        for curve in curves.chart(one).curves:
+            texts = [tables.iqm_text(curve.at(sparsity)) for sparsity in sparsities]
+            lines.append([heading(one), curve.pruner, *texts, str(min(point.estimate.seeds for point in curve.points))])
+    return ["task", "pruner", *map(percent, sparsities), "seeds"], lines
+
+
+def heading(comparison: Comparison) -> str:
+    """Return how a comparison is called: its task and profile."""
+    return f"{comparison.title}, {comparison.profile}"
+
+
+# -- sections ----------------------------------------------------------------------------------------------------
+
+
+class _Page:
+    """The parts of the page so far, and the folders beside it."""
+
+    def __init__(self, out: Path) -> None:
+        self.figures, self.tables = out / "figures", out / "tables"
+        self.parts: list[str] = []
+
+    def add(self, part: str) -> None:
+        self.parts.append(part)
+
+    def figure(self, stem: str, figure: "Figure", caption: str) -> None:
+        """Save a figure and show it; as an image, for two drawings in one page would share their inner names."""
+        figures.save(figure, self.figures, stem)
+        data = base64.b64encode((self.figures / f"{stem}.svg").read_bytes()).decode()
+        image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
+        self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
+
+    def table(self, stem: str, table: Table, *, folded: bool = False, kind: str = "") -> None:
+        """Save a table in its three formats and show it, behind its title if folded."""
+        for ending, render in (("md", tables.to_markdown), ("tex", tables.to_latex), ("csv", tables.to_csv)):
+            (self.tables / f"{stem}.{ending}").write_text(render(table), encoding="utf-8")
+        shown = f'<div class="wide">{_html(table, kind)}</div>'
+        if folded:
+            self.add(
+                f"<details><summary>{escape(table.title)}</summary>{shown}<p class='note'>{escape(table.note)}</p></details>"
+            )
+        else:
+            caption = f"{table.title}. {table.note}" if table.note else ""
+            self.add(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
+
+
+def _title(compared: Sequence[Comparison]) -> str:
+    return "Pruning " + (", ".join(dict.fromkeys(one.title for one in compared)) or "without a finished cell")
+
+
+def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None) -> str:
+    status = Counter(row.status for row in rows)
+    cells = f"{status['done']} of {len(rows)} cells done, {status['failed']} failed, {status['skipped']} skipped."
+    parts = [f"<h1>{escape(_title(compared))}</h1>"]
+    parts += [f"<pre>{escape(command)}</pre>"] if command else []
+    parts += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(rows, compared)]
+    parts += [f"<p>{escape(sentence)}</p>" for sentence in (cells, *map(finding, compared))]
+    return "\n".join(parts)
+
+
+def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
+    """Return what a reader must know before believing a number."""
+    found = []
+    for one in compared:
+        name, dense = heading(one), [curve for curve in curves.chart(one).curves if curve.cut == "nothing"]
+        if one.seeds[0] < PUBLISHABLE_SEEDS:
+            found.append(f"{name}: fewer than ten seeds ({count_of(one.seeds)}): do not publish.")
+        if not dense:
+            found.append(f"{name}: no dense network to compare with.")
+        found += [f"{name}: {complaint}" for curve in dense if (complaint := _short_of_anchor(one, curve))]
+        if emptied := _emptied(one):
+            found.append(f"{name}: layers were left without a single weight by {emptied}.")
+        if one.superseded:
+            found.append(f"{name}: {one.superseded} older results of the same cells, under another configuration, are left out.")
+    failed = sum(row.status == "failed" for row in rows)
+    return found + ([f"{failed} {'cell' if failed == 1 else 'cells'} failed: see the end of the page."] if failed else [])
+
+
+def _short_of_anchor(one: Comparison, dense: Curve) -> str:
+    if "dense" not in one.anchors:
+        return ""
+    anchor, reached = one.anchors["dense"], dense.points[0].estimate.iqm
+    start = one.anchors.get("random", 0.0)
+    if anchor == start or (reached - start) / (anchor - start) >= REACHED:
+        return ""
+    short = f"{dense.pruner} ends at {tables.number(reached)}, and its anchor is {tables.number(anchor)}"
+    return f"{short}: the recipe or the budget is too weak to read effects of pruning from."
+
+
+def _emptied(one: Comparison) -> str:
+    cells = [row for row in one.rows if row.cut != "nothing" and curves.measure(row, "empty_layers") is not None]
+    emptied = Counter(row.pruner for row in cells if row.values["empty_layers"] > 0)
+    counted = Counter(row.pruner for row in cells)
+    return ", ".join(f"{pruner} ({emptied[pruner]} of {counted[pruner]} cells)" for pruner in sorted(emptied, key=curves.order))
+
+
+def finding(one: Comparison) -> str:
+    """Return in words which pruner ends best at the highest sparsity, whose interval overlaps its own, and where dense ends."""
+    chart = curves.chart(one)
+    dense = [f"{curve.pruner}: {tables.iqm_text(curve.points[0].estimate)}." for curve in chart.curves if curve.cut == "nothing"]
+    sparsity = max(one.sparsities, default=0.0)
+    ends = {curve.pruner: end for curve in chart.curves if curve.cut != "nothing" and (end := curve.at(sparsity))}
+    if not ends:
+        return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
+    sign = 1 if one.better == "higher" else -1
+    best = max(ends, key=lambda pruner: sign * ends[pruner].iqm)
+    spread = (
+        f"interquartile mean and 95 % interval over {count_of((ends[best].seeds, ends[best].seeds))}"
+        if ends[best].interval
+        else "one seed"
+    )
+    first = f"{heading(one)}: with {percent(sparsity)} of weights removed, {best} ends best: {one.measured} {tables.iqm_text(ends[best])}, {spread}."
+    rivals = [pruner for pruner, end in ends.items() if pruner != best and _overlap(end.interval, ends[best].interval)]
+    beside = [f"Its interval overlaps with those of {', '.join(rivals)}."] if rivals else []
+    return " ".join([first, *beside, *dense])
+
+
+def _overlap(one: Interval | None, other: Interval | None) -> bool:
+    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+
+
+def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None:
+    charts = [curves.chart(one) for one in compared if one.sparsities and one.seeds[1]]
+    if len(charts) < 2:
+        return
+    page.add(f"<h2>All tasks, {escape(profile)}</h2>")
+    for start in range(0, len(charts), 3):
+        some = charts[start : start + 3]
+        number = f"-{start // 3 + 1}" if len(charts) > 3 else ""
+        page.figure(f"all-{profile}-sparsity{number}", figures.sparsity_figure(some), "Every task by itself. " + _explained(some))
+    if together := curves.aggregate(compared):
+        caption = (
+            "All tasks together, the metric normalised by the anchors each task states; strata of the bootstrap are the tasks. "
+        )
+        page.figure(f"all-{profile}-normalised", figures.sparsity_figure([together]), caption + _explained([together]))
+
+
+def _explained(some: Sequence[curves.Chart]) -> str:
+    return (
+        f"{_spread(curves.seed_range([curve for chart in some for curve in chart.curves]))} The line across is the dense network."
+    )
+
+
+def _spread(seeds: tuple[int, int]) -> str:
+    if seeds[1] < 2:
+        return "One seed: single values, no intervals."
+    intervals = f"95 % stratified bootstrap intervals ({RESAMPLES:,} resamples)"
+    return f"Lines are interquartile means over {count_of(seeds)}, bands their {intervals}."
+
+
+def _task(page: _Page, one: Comparison) -> None:
+    page.add(f"<h2>{escape(heading(one))}</h2>")
+    if one.sparsities and one.seeds[1]:
+        chart = curves.chart(one)
+        caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
+        page.figure(f"{one.stem}-sparsity", figures.sparsity_figure([chart]), caption)
+    for sparsity in reversed(one.sparsities or [0.0]):
+        shown = sparsity == max(one.sparsities, default=0.0)
+        page.table(f"{one.stem}-costs-{_in_name(sparsity)}", tables.cost_table(one, sparsity), folded=not shown)
+    if learning := curves.learning_curves(one):
+        caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
+        page.figure(f"{one.stem}-learning", figures.learning_figure(one, learning), caption)
+    if one.sparsities:
+        _at_highest_sparsity(page, one, one.sparsities[-1])
+
+
+def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
+    stem, where = _in_name(sparsity), f"{one.title}, {percent(sparsity)} of weights removed"
+    seeds = count_of(one.seeds)
+    shares = curves.layer_shares(one, sparsity)
+    if shares.kept:
+        caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left without a single weight."
+        page.figure(f"{one.stem}-layers-{stem}", figures.layer_figure(one, shares), caption)
+    if not one.seeds[1]:
+        return
+    caption = (
+        f"{where}: metric and costs, {seeds}: interquartile mean with its 95 % interval; means ± standard deviation of costs."
+    )
+    page.figure(f"{one.stem}-costs-{stem}", figures.cost_figure(one, sparsity), caption)
+    if one.seeds[1] > 1:
+        caption = f"{where}: performance profiles, the share of seeds that end better than each value, {seeds}."
+        page.figure(f"{one.stem}-profiles-{stem}", figures.profile_figure(one, sparsity), caption)
+        page.table(f"{one.stem}-improvement-{stem}", tables.improvement_table(one, sparsity), folded=True, kind="matrix")
+
+
+def _in_name(sparsity: float) -> str:
+    return f"{100 * sparsity:.6g}".replace(".", "_")
+
+
+def _tracebacks(rows: Sequence[Row]) -> str:
+    alike: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.status == "failed" and row.error:
+            alike[row.error].append(row)
+    return "\n".join(
+        f"<details><summary>{escape(f'{found[0].pruner}, {percent(found[0].sparsity)}, seed {found[0].seed}')}"
+        f"{f' and {len(found) - 1} more' if found[1:] else ''}</summary><pre>{escape(error)}</pre></details>"
+        for error, found in alike.items()
+    )
+
+
+def _provenance(rows: Sequence[Row]) -> str:
+    """Return a table of machines, versions and times; where cells differ, each value with its number of cells."""
+    seen: dict[str, Counter[str]] = {}
+    for row in rows:
+        suite = {"suite": f"{row.suite}, profile {row.profile}", "device": row.labels.get("device", "")}
+        for name, value in {**suite, **row.machine, **row.versions}.items():
+            seen.setdefault(name.replace("_", " "), Counter())[str(value)] += bool(value)
+    lines = [
+        (
+            name,
+            values.most_common(1)[0][0]
+            if len(+values) == 1
+            else "; ".join(f"{value} ({count} cells)" for value, count in sorted((+values).items())),
+        )
+        for name, values in seen.items()
+        if +values
+    ]
+    times = sorted(row.started for row in rows if row.started)[:1] + sorted(row.ended for row in rows if row.ended)[-1:]
+    lines += list(zip(("first start", "last end"), times, strict=False))
+    body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
+    return f'<div class="wide"><table class="facts">{body}</table></div>'
+
+
+# -- HTML --------------------------------------------------------------------------------------------------------
+
+
+def _html(table: Table, kind: str) -> str:
+    head = "".join(f"<th><span>{escape(title)}</span></th>" for title in table.header)
+    body = ""
+    for title, block in table.blocks:
+        if title:
+            body += f'<tr class="block"><th colspan="{len(table.header)}">{escape(title)}</th></tr>'
+        body += "".join(f"<tr>{''.join(_cell(cell, place) for place, cell in enumerate(line))}</tr>" for line in block)
+    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(cell: Cell, place: int) -> str:
+    text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[cell.mark].format(escape(cell.text))
+    if place == 0:
+        return f"<th>{text}</th>"
+    hint = f' title="{escape(cell.hint)}"' if cell.hint else ""
+    if cell.shade is None:
+        return f"<td{hint}>{text}</td>"
+    colour = "0, 114, 178" if cell.shade > 0.5 else "213, 94, 0"
+    return f'<td{hint} style="background: rgba({colour}, {abs(cell.shade - 0.5):.2f})">{text}</td>'
+
+
+_TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --ink: #1c1c1e; --soft: #68686e; --line: #dcdce0; --paper: #fff; --box: #f5f5f7; --alarm: #b00020; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --ink: #e8e8ea; --soft: #a0a0a8; --line: #3c3c42; --paper: #18181b; --box: #242428; --alarm: #ff8a80; }}
+}}
+body {{ margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }}
+h1 {{ font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0 1rem; }}
+h2 {{ font-size: 1.25rem; margin: 3rem 0 0.75rem; padding-top: 0.75rem; border-top: 1px solid var(--line); }}
+p {{ max-width: 46rem; }}
+pre {{ background: var(--box); padding: 0.6rem 0.8rem; border-radius: 6px; overflow-x: auto; font-size: 0.85rem; }}
+.warning {{ border-left: 4px solid var(--alarm); padding: 0.3rem 0.8rem; color: var(--alarm); font-weight: 600; }}
+figure {{ margin: 1.5rem 0; }}
+figcaption, .note {{ max-width: 46rem; margin-top: 0.5rem; color: var(--soft); font-size: 0.85rem; }}
+.wide {{ overflow-x: auto; }}
+img {{ display: block; width: 100%; min-width: 40rem; background: #fff; border-radius: 6px; }}
+table {{ border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: 0.2rem 0.6rem; text-align: right; white-space: nowrap; }}
+thead th {{ vertical-align: bottom; white-space: normal; border-bottom: 1px solid var(--ink); line-height: 1.25; }}
+tbody th, thead th:first-child {{ position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }}
+tr.block th {{ padding-top: 0.7rem; color: var(--soft); font-style: italic; border-bottom: 1px solid var(--line); }}
+.matrix th, .matrix td {{ padding: 0.15rem 0.35rem; }}
+.matrix thead span {{ writing-mode: vertical-rl; transform: rotate(180deg); }}
+.facts th, .facts td, .plain th, .plain td {{ text-align: left; white-space: normal; }}
+details {{ margin: 0.5rem 0; }}
+summary {{ cursor: pointer; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""

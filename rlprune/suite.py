@@ -1,0 +1,365 @@
+"""A suite file to cells. All its mistakes are told at once; a cell's id and seeds depend on nothing but the cell."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from rlprune.mistakes import Keys, Mistake, SuiteError, in_words, line_of, reach, shown
+from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
+from rlprune.registry import Registry, nearest
+from rlprune.task import Recipe, Task, tasks
+
+Table: TypeAlias = dict[str, Any]
+
+
+# -- what a suite says -------------------------------------------------------------------------------------------
+
+
+def _share(value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError("a sparsity is the share removed, more than 0 and less than 1")
+    return value
+
+
+def _country(value: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", value):
+        raise ValueError('must be three capital letters (ISO 3166), say "USA"')
+    return value
+
+
+_Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+_Shares: TypeAlias = Annotated[tuple[Annotated[float, AfterValidator(_share)], ...], Field(min_length=1, strict=False)]
+
+
+class Contents(BaseModel):
+    """The keys of a suite file, one profile merged in.
+
+    Args:
+        title: of tables and figures.
+        description: a sentence or two.
+        tasks: names.
+        pruners: names.
+        sparsities: shares of weights to remove.
+        seeds: how many; they are numbered from 0.
+        price_per_hour: of one worker, in USD; None is unknown.
+        country: whose energy mix counts for CO2, as ISO 3166 alpha-3.
+        recipe: fields of every task's recipe; ``task`` those of one task, by its name.
+        pruning: settings of every pruner; ``pruner`` those of one pruner, by its name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    title: str
+    description: str = ""
+    tasks: _Names
+    pruners: _Names
+    sparsities: _Shares
+    seeds: int = Field(ge=1)
+    price_per_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    country: Annotated[str, AfterValidator(_country)] = "USA"
+    recipe: Table = {}
+    task: dict[str, Table] = {}
+    pruning: CommonSettings = CommonSettings()
+    pruner: dict[str, Table] = {}
+
+
+class _Profiles(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    smoke: Table = {}
+    quick: Table = {}
+    paper: Table = {}
+
+
+PROFILES = tuple(_Profiles.model_fields)
+
+
+class Suite(Contents):
+    """A validated suite under one profile; ``name`` is its file's."""
+
+    name: str
+    profile: str
+
+    def recipe_for(self, task: Task) -> Recipe:
+        return task.settings({**self.recipe, **self.task.get(task.name, {})})
+
+    def settings_for(self, pruner: Pruner) -> CommonSettings:
+        return pruner.settings({**self.pruning.model_dump(exclude_unset=True), **self.pruner.get(pruner.name, {})})
+
+
+# -- cells -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task, pruner, sparsity and seed, with all that its result depends on.
+
+    Args:
+        task: its registered name.
+        pruner: its registered name.
+        sparsity: share of weights to remove; 0 where nothing is cut.
+        seed: its number.
+        recipe: every field of the task's recipe, as JSON has it.
+        settings: every setting of the pruner, as JSON has it, the scope settled.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    task: str
+    pruner: str
+    sparsity: float
+    seed: int
+    recipe: Mapping[str, Any] = field(hash=False)
+    settings: Mapping[str, Any] = field(hash=False)
+    device: str
+
+    @property
+    def id(self) -> str:
+        """Sixteen hex digits that stand for these fields and nothing else: suites and profiles share finished cells."""
+        return sha256(json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def make_cell(suite: Suite, task_name: str, pruner_name: str, sparsity: float, seed: int, device: str) -> Cell:
+    """Return one cell as this suite would run it, whether it lists it or not."""
+    task, pruner = tasks().load(task_name), pruners().load(pruner_name)
+    settings = suite.settings_for(pruner).model_dump(mode="json")
+    if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
+        sparsity, settings = 0.0, {key: value for key, value in settings.items() if key not in CommonSettings.model_fields}
+    else:
+        settings["scope"] = settings["scope"] or task.scope
+    return Cell(task.name, pruner.name, sparsity, seed, suite.recipe_for(task).model_dump(mode="json"), settings, device)
+
+
+def cells(suite: Suite, device: str) -> list[Cell]:
+    """Return every cell, seed by seed so that what is done so far is balanced, in each seed what cuts nothing first."""
+    uncut = [name for name in suite.pruners if pruners().load(name).cut == NOTHING]
+    pairs = [(name, 0.0) for name in uncut]
+    pairs += [(name, sparsity) for name in suite.pruners if name not in uncut for sparsity in suite.sparsities]
+    return [
+        make_cell(suite, task, pruner, sparsity, seed, device)
+        for seed in range(suite.seeds)
+        for pruner, sparsity in pairs
+        for task in suite.tasks
+    ]
+
+
+def seed_sequence(task: str, seed: int, use: str) -> np.random.SeedSequence:
+    """Return the seed of one use of randomness; the pruner has no part in it: all meet the same network and episodes."""
+    return np.random.SeedSequence(int.from_bytes(sha256(json.dumps([task, seed, use]).encode()).digest()))
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Keys from one place: the file, a profile's table ``inside`` it, or an option of the command line."""
+
+    data: Table
+    option: str = ""
+    inside: tuple[str, ...] = ()
+
+
+def suites() -> dict[str, Path]:
+    """Return the suites that have names: the checkout's own, or those of the wheel."""
+    package = Path(__file__).parent
+    checkout = (package.parent / "pyproject.toml").is_file()  # an editable install leaves a stale copy in the package
+    folder = package.parent / "suites" if checkout else package / "_suites"
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def load_suite(
+    name: str, profile: str = "quick", overrides: Sequence[str] = (), options: Mapping[str, str] | None = None
+) -> Suite:
+    """Read and validate a suite.
+
+    Args:
+        name: of a suite, or a path to a TOML file.
+        profile: one of its profiles; ``quick`` where it has none is the file as it stands.
+        overrides: ``key=value``: the key dotted as in the file, the value as TOML writes it, or plain text.
+        options: ``pruners``, ``sparsities`` and ``seeds`` as the command line gives them.
+
+    Raises:
+        SuiteError: everything that is wrong.
+    """
+    file, text, table = _read(name)
+    profiles = table.pop("profiles", {})
+    mistakes = list(_profile_mistakes(file, text, profiles, profile))
+    layers = [_Layer(table), _Layer(_table(_table(profiles).get(profile)), inside=("profiles", profile))]
+    for override in overrides:
+        given = _override(override)
+        layers.append(_Layer(given, f"--set {override}"))
+        if not given:
+            mistakes.append(Mistake(f"--set {override}", "", "must be key=value, say recipe.budget=100000"))
+    for option, value in (options or {}).items():
+        layers.append(_Layer(_spelled({option: _words(value, plain=option == "seeds")}), f"--{option}"))
+    merged = _merge(*(layer.data for layer in layers))
+    problems: dict[Keys, str] = {}
+    for keys, message in _problems(merged):
+        problems.setdefault(keys, message)
+    mistakes += [_mistake(keys, message, layers, file, text) for keys, message in problems.items()]
+    if mistakes:
+        raise SuiteError(mistakes)
+    return Suite.model_validate({**merged, "name": file.stem, "profile": profile})
+
+
+def load_profiles(name: str) -> list[Suite]:
+    """Return a suite under every profile it has.
+
+    Raises:
+        SuiteError: everything that is wrong with any of them.
+    """
+    declared = _table(_read(name)[2].get("profiles"))
+    found, mistakes = [], []
+    for profile in PROFILES:
+        if profile == "quick" or profile in declared:
+            try:
+                found.append(load_suite(name, profile))
+            except SuiteError as error:
+                mistakes += error.mistakes
+    if mistakes:
+        raise SuiteError(mistakes)
+    return found
+
+
+def _read(name: str) -> tuple[Path, str, Table]:
+    file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), Path(name))
+    if file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    try:
+        text = file.read_text(encoding="utf-8")
+        return file, text, _spelled(tomllib.loads(text))
+    except FileNotFoundError:
+        message = f"no suite and no file has this name{nearest(name, suites())} (see: rlprune list suites)"
+        raise SuiteError([Mistake(name, "", message)]) from None
+    except tomllib.TOMLDecodeError as error:
+        message, _, place = str(error).partition(" (at ")
+        line = re.match(r"line (\d+)", place)
+        number = int(line[1]) if line else text.count("\n") + 1
+        raise SuiteError([Mistake(str(file), "", f"not TOML: {message}", number)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError([Mistake(name, "", f"cannot be read: {error}")]) from None
+
+
+def _override(text: str) -> Table:
+    """Return ``key=value`` as a table, or nothing where it is no such thing."""
+    key, equals, value = text.partition("=")
+    for line in (text, f"{key}={json.dumps(value)}"):
+        try:
+            return _spelled(tomllib.loads(line)) if equals else {}
+        except tomllib.TOMLDecodeError:
+            continue
+    return {}
+
+
+def _words(text: str, *, plain: bool) -> object:
+    """Return the items of ``A,B``, numbers as numbers; the one item of a ``plain`` value."""
+
+    def number(word: str) -> int | float | str:
+        for read in (int, float):
+            try:
+                return read(word)
+            except ValueError:
+                continue
+        return word
+
+    return number(text) if plain else [number(word.strip()) for word in text.split(",") if word.strip()]
+
+
+def _spelled(table: Table) -> Table:
+    """Spell names as the registries do, so that tables meet whatever their case."""
+    spelled, registries = dict(table), {"task": tasks().names(), "pruner": pruners().names()}
+    for kind, names in registries.items():
+        proper = {name.casefold(): name for name in names}
+        if listed := _list(table.get(kind + "s")):
+            spelled[kind + "s"] = [proper.get(str(name).casefold(), name) for name in listed]
+        if own := _table(table.get(kind)):
+            spelled[kind] = _merge(*({proper.get(name.casefold(), name): entry} for name, entry in own.items()))
+    if profiles := _table(table.get("profiles")):
+        spelled["profiles"] = {name: _spelled(entry) if isinstance(entry, dict) else entry for name, entry in profiles.items()}
+    return spelled
+
+
+def _merge(*layers: Table) -> Table:
+    """Merge tables deeply; later values take the place of earlier ones, whole lists included."""
+    merged: Table = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = merged.get(key)
+            merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _table(value: object) -> Table:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------
+
+
+def _profile_mistakes(file: Path, text: str, profiles: object, profile: str) -> Iterator[Mistake]:
+    try:
+        offered = {"quick", *_Profiles.model_validate(profiles).model_fields_set}
+    except ValidationError as error:
+        for keys, message in in_words(error, _Profiles):
+            yield Mistake(str(file), ".".join(("profiles", *map(str, keys))), message, line_of(text, ("profiles", *keys)))
+        offered = set(PROFILES)
+    if profile not in offered:
+        message = f"no profile is named '{profile}'{nearest(profile, offered)} ({file.stem} has: {', '.join(sorted(offered))})"
+        yield Mistake("--profile", "", message)
+
+
+def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
+    """Yield where something is wrong and what; a value may be told of more than once."""
+    try:
+        Contents.model_validate(table)
+    except ValidationError as error:
+        yield from in_words(error, Contents)
+    for key in ("tasks", "pruners", "sparsities"):
+        values = _list(table.get(key))
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield (key, index), f"{shown(value)} is there twice"
+    yield from _entry_problems(table, "task", tasks(), "recipe")
+    yield from _entry_problems(table, "pruner", pruners(), "pruning")
+
+
+def _entry_problems(table: Table, kind: str, registry: Registry[Any], common: str) -> Iterator[tuple[Keys, str]]:
+    """Yield what is wrong with names of one kind and with their settings, those that this suite does not run included."""
+    own = _table(table.get(kind))
+    named: dict[str, Keys] = {name: (kind, name) for name in own}
+    named |= {name: (kind + "s", index) for index, name in enumerate(_list(table.get(kind + "s"))) if isinstance(name, str)}
+    for name, keys in named.items():
+        try:
+            entry = registry.load(name)
+        except KeyError as error:
+            yield keys, error.args[0]
+            continue
+        except Exception as error:  # somebody else's file may fail in any way
+            yield keys, f"'{name}' cannot be imported: {type(error).__name__}: {error}"
+            continue
+        mine = _table(own.get(name))
+        try:
+            entry.settings({**_table(table.get(common)), **mine})
+        except ValidationError as error:
+            for inner, message in in_words(error, type(entry.settings())):
+                yield (*((common,) if inner and inner[0] not in mine else (kind, name)), *inner), message
+
+
+def _mistake(keys: Keys, message: str, layers: Sequence[_Layer], file: Path, text: str) -> Mistake:
+    """Name the last place that sets these keys, or the table they are missing from."""
+    known = [reach(layer.data, keys) for layer in layers]
+    layer = next(layer for layer, count in zip(reversed(layers), reversed(known), strict=True) if count == max(known))
+    dotted = ".".join(key for key in (*layer.inside, *keys) if isinstance(key, str))
+    if layer.option:
+        return Mistake(layer.option, dotted if layer.option.startswith("--set") else "", message)
+    return Mistake(str(file), dotted, message, line_of(text, (*layer.inside, *keys[: max(known)])))

@@ -1,0 +1,63 @@
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlprune.cell import run_cell
+from rlprune.suite import cells, load_suite
+
+SMOKE = load_suite("cartpole", profile="smoke", overrides=["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"])
+CELLS = {cell.pruner: cell for cell in cells(SMOKE, "cpu")}
+
+TIMES = {"training_seconds", "scoring_seconds", "batch_seconds", "latency_seconds"}
+
+
+class Killed(Exception):
+    """Stands for kill -9 at the end of an epoch."""
+
+
+def timeless(values):
+    return {name: value for name, value in values.items() if name not in TIMES | {"resumed"}}
+
+
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_a_cell_measures_quality_sparsity_and_cost(name, tmp_path):
+    told = []
+    measured = run_cell(CELLS[name], checkpoint=tmp_path / "cell.pt", tell=told.append)
+    assert {"return_greedy", "return_sampled", "sparsity_weights", "sparsity_nodes", "empty_layers", "training_seconds"} <= set(measured.values)
+    assert {"batch_seconds", "latency_seconds", "macs", "parameters", "disk_csr_mb", "scoring_samples"} <= set(measured.values)
+    assert [row["trained"] for row in measured.epochs] == [1, 2, 3, 4]
+    assert [row["of"] for row in told] == [4.0] * 4
+    assert measured.values["trained_epochs"] == 4
+    assert measured.values["training_samples"] == measured.epochs[-1]["samples"] == 640
+    assert measured.values["sparsity_weights"] == pytest.approx(CELLS[name].sparsity, abs=0.05)
+    kept = sum(layer["kept"] for layer in measured.layers.values())
+    assert 1 - kept / sum(layer["dense"] for layer in measured.layers.values()) == pytest.approx(measured.values["sparsity_weights"])
+    network = load_file(tmp_path / "cell.safetensors")
+    assert sum(int((network[layer] != 0).sum()) for layer in measured.layers) == kept
+
+
+def test_smaller_networks_cost_less(tmp_path):
+    dense, cut = (run_cell(CELLS[name]).values for name in ("Dense", "CroP-S"))
+    for measure in ("macs", "training_macs", "parameters", "disk_dense_mb", "disk_csr_mb", "memory_static_bytes"):
+        assert cut[measure] < dense[measure] / 2, measure
+
+
+@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_a_killed_cell_goes_on_from_its_last_epoch_and_ends_bit_identical(name, after, tmp_path):
+    whole = run_cell(CELLS[name], checkpoint=tmp_path / "whole.pt")
+
+    def kill(row):
+        if row["trained"] > after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_cell(CELLS[name], checkpoint=tmp_path / "killed.pt", tell=kill)
+    told = []
+    resumed = run_cell(CELLS[name], checkpoint=tmp_path / "killed.pt", tell=told.append)
+    assert told[0]["trained"] == after + 1, "an epoch was lost, or trained twice"
+    assert resumed.values["resumed"] == 1
+    assert timeless(resumed.values) == timeless(whole.values)
+    assert resumed.epochs == whole.epochs
+    ends = [load_file(tmp_path / f"{file}.safetensors") for file in ("whole", "killed")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
