@@ -1,5 +1,6 @@
 """rlprune: a reinforcement-learning-first benchmark suite for neural-network pruning."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +11,6 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if name == "Pruning":  # imported when asked for: it needs torch, and `rlprune list` must answer at once
-        from rlprune.loop import Pruning
-
-        return Pruning
+    if name in __all__:  # imported when asked for: it needs torch, and `rlprune list` must answer at once
+        return getattr(import_module("rlprune.loop"), name)
     raise AttributeError(f"module 'rlprune' has no attribute '{name}'")

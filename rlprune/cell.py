@@ -53,7 +53,8 @@ def run_cell(
     epochs = task.settings(cell.recipe).epochs
     try:
         pruning = PlanFollower(trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
-        rows, training = [], Training()
+        rows: list[dict[str, float]] = []
+        training = Training()
         if checkpoint is not None and checkpoint.exists():
             rows, training = _resume(checkpoint, trainer, pruning)
         total = trained_epochs(pruning.plan, epochs, cell.sparsity)

@@ -95,7 +95,7 @@ class Energy:
             return
         modes = [part._mode for part in getattr(self._tracker, "_hardware", ()) if hasattr(part, "_mode")]
         self.method = ", ".join(_METHODS.get(mode, mode) for mode in modes) or "not named by CodeCarbon"
-        if self._country in _countries():
+        if self._country is not None and known_country(self._country):
             grams = _countries()[self._country]["carbon_intensity"]
             self.values["co2_grams"] = (joules["cpu"] + joules.get("gpu", 0)) / JOULES_PER_KWH * grams
 
@@ -109,11 +109,14 @@ def prepare() -> None:
     """Do once, before workers are forked, what makes the first measurement of a process slow (2.5 s of CPU)."""
     os.environ["CODECARBON_LOG_LEVEL"] = "critical"
     from codecarbon.core import cpu
+    from codecarbon.core.emissions import Emissions
     from codecarbon.core.hardware_cache import get_cached_tdp
     from codecarbon.core.util import detect_cpu_model
+    from codecarbon.input import DataSource
 
+    Emissions(DataSource())  # type: ignore[no-untyped-call]
     detect_cpu_model()
-    get_cached_tdp(cpu)
+    get_cached_tdp(cpu)  # type: ignore[no-untyped-call]
 
 
 @cache

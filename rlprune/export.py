@@ -1,6 +1,8 @@
 """Take the network of a finished cell away: .safetensors, .onnx, or a Stable-Baselines3 .zip."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ def export(row: Row, networks: Path, to: Path) -> None:
 def rebuild(row: Row, source: Path) -> Trainer:
     """Return a trainer of the cell's task that holds the saved network, cut to its sizes."""
     tensors = load_file(source)
-    trainer = make_trainer(row.task, row.config["recipe"], row.seed, "cpu")
+    trainer = make_trainer(row.task, cast(Mapping[str, Any], row.config["recipe"]), row.seed, "cpu")
     groups = trainer.anatomy.all_groups()
     kept = {}
     for group in groups:

@@ -41,7 +41,7 @@ class Masked:
             if handle := self._hooks.pop(name, None):
                 handle.remove()
             if not bool(mask.all()):
-                self._hooks[name] = self._module.get_parameter(name).register_hook(self.masks[name].__mul__)
+                self._hooks[name] = self._module.get_parameter(name).register_hook(self.masks[name].__mul__)  # type: ignore[no-untyped-call]
         self.zero()
 
     def zero(self) -> None:

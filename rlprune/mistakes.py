@@ -71,6 +71,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[K
                 message = f"no such key{nearest(str(keys[-1]), allowed)} (allowed: {', '.join(allowed)})"
             case "missing":
                 message = "is missing"
+            case "too_short" if len(item["input"]) >= limits["min_length"]:
+                continue  # it counts the items that are right; those that are wrong have been told
             case "too_short":
                 message = f"{got}; needs at least {limits['min_length']}"
             case "literal_error":
@@ -86,13 +88,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[K
 
 
 def _plain(message: str) -> str:
-    for jargon, words in (
-        ("Input should be", "must be"),
-        ("greater than or equal to", "at least"),
-        ("less than or equal to", "at most"),
-    ):
-        message = message.replace(jargon, words)
-    return message
+    message = message.replace("Input should be", "must be")
+    return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
 
 
 def _allowed(model: Any, keys: Keys) -> list[str]:
@@ -125,7 +122,7 @@ def line_of(text: str, keys: Keys) -> int:
     """
     rows, first = text.splitlines(), 1
     for number in range(1, len(rows) + 1):
-        for closing in ("", "]"):
+        for closing in ("", "\n]"):
             try:
                 known = tomllib.loads("\n".join(rows[:number]) + closing)
             except tomllib.TOMLDecodeError:

@@ -15,7 +15,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "gymnasium", "stable-baselines3",
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of rlprune, Python and the libraries that numbers depend on; ``commit`` if rlprune runs from a checkout."""
+    """Return versions of rlprune, Python and the libraries that numbers depend on, and the ``commit`` of a checkout."""
     found = {"rlprune": __version__, "python": platform.python_version()}
     for library in _LIBRARIES:
         try:

@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -33,6 +33,12 @@ Scores: TypeAlias = "dict[str, Tensor]"
 """High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
 
 Score: TypeAlias = "Callable[[Probe], Scores]"
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+"""A setting that counts rounds or levels."""
+
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+"""A setting that is a share of the budget."""
+
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer"]
 

@@ -53,6 +53,14 @@ class Registry(Generic[Entry]):
         """Return every entry's name, sorted without regard to case; imports nothing."""
         return sorted(self._places, key=str.casefold)
 
+    def summary(self, name: str) -> str:
+        """Return the first line of the file that holds an entry; empty for entries of other packages."""
+        module = self._places[self.match(name)].partition(":")[0]
+        if not module.startswith(f"{self.package}."):
+            return ""
+        file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
     def match(self, name: str) -> str:
         """Return the entry's own spelling of ``name``, matched without regard to case.
 
@@ -81,7 +89,11 @@ class Registry(Generic[Entry]):
 
 
 def _assignments(file: Path, kind: str) -> Iterable[tuple[str, str]]:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    try:
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+    except SyntaxError:
+        return
+    for node in body:
         match node:
             case ast.Assign(
                 targets=[ast.Name(id=variable)],

@@ -55,7 +55,7 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
     joined = torch.cat(flat)
     left = int((joined > -torch.inf).sum())
     chosen = _highest(joined, min(keep, left))
-    parts = chosen.split([scores[name].numel() for name in names])
+    parts = torch.split(chosen, [scores[name].numel() for name in names])
     return {name: part.view_as(scores[name]) for name, part in zip(names, parts, strict=True)}
 
 
@@ -94,7 +94,7 @@ def keep_channels(
         gone -= 1
     chosen = torch.ones(len(joined), dtype=torch.bool, device=device)
     chosen[first_to_go[:gone]] = False
-    return dict(zip(names, chosen.split(sizes), strict=True))
+    return dict(zip(names, torch.split(chosen, sizes), strict=True))
 
 
 def level_ranks(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,7 +67,8 @@ def estimate(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int 
 def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int = 0) -> FloatArray | None:
     """Return the 95 % percentile interval of the interquartile mean, or None where a stratum has one value.
 
-    With few seeds it is too narrow: it covers about 85 % of the time with 3 seeds, 90 with 5, 92 with 10, 93 with 20.
+    With few seeds it is too narrow: of normal values it holds the true mean 74 % of the time with 3 seeds of one task (it lies
+    between the lowest and the highest of them, which do so 75 % of the time), 90 with 5, 93 with 10, 94 with 20.
 
     Args:
         strata: one array a task, of shape (seeds, ...); further dimensions are estimated side by side.
@@ -76,7 +77,10 @@ def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: 
         Array of shape (2, ...): lower and upper end.
     """
     drawn = _resample(strata, resamples, seed)
-    return None if drawn is None else _percentiles(iqm(np.concatenate(drawn, axis=1), axis=1))
+    if drawn is None:
+        return None
+    tail = 100 * (1 - CONFIDENCE) / 2
+    return np.asarray(np.percentile(iqm(np.concatenate(drawn, axis=1), axis=1), [tail, 100 - tail], axis=0), dtype=float)
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,3 @@ def _resample(strata: Sequence[ArrayLike], resamples: int, seed: int) -> list[Fl
             return None
         drawn.append(values[generator.integers(len(values), size=(resamples, len(values)))])
     return drawn
-
-
-def _percentiles(statistics: FloatArray) -> FloatArray:
-    tail = 100 * (1 - CONFIDENCE) / 2
-    return np.asarray(np.percentile(statistics, [tail, 100 - tail], axis=0), dtype=float)

@@ -6,7 +6,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
@@ -165,14 +165,21 @@ class Store:
             wanted = f"SELECT {', '.join(_COLUMNS + _DOCUMENTS)} FROM cells ORDER BY task, pruner, sparsity, seed, id"
             cells = ask(wanted).fetchall()
         return [
-            _row(
-                dict(zip(_COLUMNS + _DOCUMENTS, cell, strict=True)),
-                values[cell[0]],
-                list(epochs[cell[0]].values()),
-                dict(layers[cell[0]]),
+            Row(
+                **_decoded(dict(zip(_COLUMNS + _DOCUMENTS, cell, strict=True))),
+                values=values[cell[0]],
+                epochs=list(epochs[cell[0]].values()),
+                layers=dict(layers[cell[0]]),
             )
             for cell in cells
         ]
+
+    def measured(self, name: str) -> list[tuple[Identity, float]]:
+        """Return one measure of every cell that has it, much faster than ``rows``."""
+        columns = [field.name for field in fields(Identity)]
+        wanted = f"SELECT value, {', '.join(columns)} FROM cells JOIN measures ON cell = id WHERE name = ?"
+        found = self._connection.execute(wanted, [name])
+        return [(Identity(**_decoded(dict(zip(columns, cell, strict=True)))), value) for value, *cell in found]
 
     def write_csv(self, path: Path) -> None:
         """Write one line a cell: identity, labels, measures, machine and versions, the names of each in alphabetical order.
@@ -218,11 +225,8 @@ class Store:
         self._connection.execute("COMMIT")
 
 
-def _row(
-    cell: dict[str, Any], values: dict[str, float], epochs: list[dict[str, float]], layers: dict[str, dict[str, float]]
-) -> Row:
-    documents = {name: json.loads(cell[name]) for name in _DOCUMENTS}
-    return Row(**{**cell, **documents}, values=values, epochs=epochs, layers=layers)
+def _decoded(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: json.loads(value) if name in _DOCUMENTS else value for name, value in cell.items()}
 
 
 def _measured(values: Mapping[str, float]) -> Iterable[tuple[str, float]]:

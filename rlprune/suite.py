@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from rlprune.energy import known_country
 from rlprune.mistakes import Keys, Mistake, SuiteError, in_words, line_of, reach, shown
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
@@ -30,8 +31,8 @@ def _share(value: float) -> float:
 
 
 def _country(value: str) -> str:
-    if not re.fullmatch("[A-Z]{3}", value):
-        raise ValueError('must be three capital letters (ISO 3166), say "USA"')
+    if not known_country(value):
+        raise ValueError('must be a country whose energy mix CodeCarbon knows, three capital letters (ISO 3166), say "USA"')
     return value
 
 
@@ -356,9 +357,9 @@ def _entry_problems(table: Table, kind: str, registry: Registry[Any], common: st
 
 
 def _mistake(keys: Keys, message: str, layers: Sequence[_Layer], file: Path, text: str) -> Mistake:
-    """Name the last place that sets these keys, or the table they are missing from."""
+    """Name the last place that sets these keys, or the file that lacks them."""
     known = [reach(layer.data, keys) for layer in layers]
-    layer = next(layer for layer, count in zip(reversed(layers), reversed(known), strict=True) if count == max(known))
+    layer = layers[max(range(len(layers)), key=lambda index: (known[index], index)) if any(known) else 0]
     dotted = ".".join(key for key in (*layer.inside, *keys) if isinstance(key, str))
     if layer.option:
         return Mistake(layer.option, dotted if layer.option.startswith("--set") else "", message)

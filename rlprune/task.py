@@ -18,7 +18,7 @@ class Recipe(BaseModel):
         epochs: how many epochs the budget has; plans advance at their ends.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     budget: int = Field(ge=1)
     epochs: int = Field(default=30, ge=2)
 

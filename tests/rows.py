@@ -64,9 +64,9 @@ def row(pruner: str = "Dense", sparsity: float = 0.95, seed: int = 0, **changes:
         }
         for trained in range(1, 30 * rounds + 1)
     )
-    kept = {name: round(dense * (1 - sparsity) * float(noise.uniform(0.3, 1.7))) for name, dense in LAYERS.items()}
+    kept = {name: max(2, round(dense * (1 - sparsity) * float(noise.uniform(0.3, 1.7)))) for name, dense in LAYERS.items()}
     if pruner.startswith("Magnitude") or pruner == "LTR":
-        kept["action_net.weight"] = 0
+        kept["action_net.weight"] = 1  # selection spares one weight a tensor
     nodes = sparsity**0.6 if cut == "channels" else 0.1 * sparsity
     speed = 1 - 0.6 * sparsity if cut == "channels" else 1.0
     left = 33_410 * (1 - sparsity)
@@ -104,7 +104,7 @@ def row(pruner: str = "Dense", sparsity: float = 0.95, seed: int = 0, **changes:
         cut=cut,
         sparsity=sparsity,
         seed=seed,
-        config={"budget": 500_000},
+        config={"recipe": {"budget": 500_000}, "settings": {"floor": 1}, "seed": seed},
         labels=LABELS,
         status="done",
         error=None,

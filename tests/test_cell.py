@@ -5,13 +5,14 @@ from safetensors.torch import load_file
 from rlprune.cell import run_cell
 from rlprune.suite import cells, load_suite
 
-SMOKE = load_suite("cartpole", profile="smoke", overrides=["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"])
+SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
+SMOKE = load_suite("cartpole", profile="smoke", overrides=SMALL)
 CELLS = {cell.pruner: cell for cell in cells(SMOKE, "cpu")}
 
 TIMES = {"training_seconds", "scoring_seconds", "batch_seconds", "latency_seconds"}
 
 
-class Killed(Exception):
+class Killed(Exception):  # noqa: N818
     """Stands for kill -9 at the end of an epoch."""
 
 
@@ -23,15 +24,16 @@ def timeless(values):
 def test_a_cell_measures_quality_sparsity_and_cost(name, tmp_path):
     told = []
     measured = run_cell(CELLS[name], checkpoint=tmp_path / "cell.pt", tell=told.append)
-    assert {"return_greedy", "return_sampled", "sparsity_weights", "sparsity_nodes", "empty_layers", "training_seconds"} <= set(measured.values)
-    assert {"batch_seconds", "latency_seconds", "macs", "parameters", "disk_csr_mb", "scoring_samples"} <= set(measured.values)
+    quality = {"return_greedy", "return_sampled", "sparsity_weights", "sparsity_nodes", "empty_layers"}
+    costs = {"training_seconds", "batch_seconds", "latency_seconds", "macs", "parameters", "disk_csr_mb", "scoring_samples"}
+    assert quality | costs <= set(measured.values)
     assert [row["trained"] for row in measured.epochs] == [1, 2, 3, 4]
     assert [row["of"] for row in told] == [4.0] * 4
     assert measured.values["trained_epochs"] == 4
     assert measured.values["training_samples"] == measured.epochs[-1]["samples"] == 640
     assert measured.values["sparsity_weights"] == pytest.approx(CELLS[name].sparsity, abs=0.05)
-    kept = sum(layer["kept"] for layer in measured.layers.values())
-    assert 1 - kept / sum(layer["dense"] for layer in measured.layers.values()) == pytest.approx(measured.values["sparsity_weights"])
+    kept, dense = (sum(layer[what] for layer in measured.layers.values()) for what in ("kept", "dense"))
+    assert 1 - kept / dense == pytest.approx(measured.values["sparsity_weights"])
     network = load_file(tmp_path / "cell.safetensors")
     assert sum(int((network[layer] != 0).sum()) for layer in measured.layers) == kept
 

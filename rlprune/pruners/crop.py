@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rlprune.plan import Halving, LazyRegime, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, WEIGHTS, Pruner
+from rlprune.pruner import CHANNELS, WEIGHTS, Count, Pruner
 
 if TYPE_CHECKING:
     from rlprune.probe import Probe
@@ -24,17 +24,17 @@ def channels(probe: "Probe") -> "Scores":
     return {name: c.abs() for name, c in probe.by_channel(terms).items()}
 
 
-def iterative(rounds: int = 7) -> Plan:
+def iterative(rounds: Count = 7) -> Plan:
     """Prune before training in rounds that halve what is missing, each scored anew."""
     return [Prune(Halving(rounds)), Train()]
 
 
-def early_weights(rounds: int = 7, until: LazyRegime = LazyRegime()) -> Plan:
+def early_weights(rounds: Count = 7, until: LazyRegime = LazyRegime()) -> Plan:
     """Train until the lazy regime, prune in rounds, train on."""
     return [Train(until=until), Prune(Halving(rounds)), Train()]
 
 
-def early_channels(rounds: int = 1, until: LazyRegime = LazyRegime()) -> Plan:
+def early_channels(rounds: Count = 1, until: LazyRegime = LazyRegime()) -> Plan:
     """Train until the lazy regime, prune at once, train on."""
     return early_weights(rounds, until)
 

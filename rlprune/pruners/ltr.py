@@ -1,11 +1,15 @@
 """LTR and IMP: train, remove the smallest weights, rewind, again (Frankle et al., 2020; Frankle & Carbin, 2019)."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from rlprune.plan import Exponential, Level, Plan, Prune, Rewind, Save, Train
-from rlprune.pruner import WEIGHTS, Pruner
+from rlprune.pruner import WEIGHTS, Count, Pruner
 from rlprune.pruners import magnitude
 
 
-def late_rewinding(levels: int = 10, epoch: int = 1) -> Plan:
+def late_rewinding(levels: Count = 10, epoch: Annotated[int, Field(ge=0)] = 1) -> Plan:
     """Save at ``epoch``; at every geometric level train to the end, prune and rewind; then train for good.
 
     Fewer levels than the paper's 10 make a cheaper, weaker variant; reports label it by its number of levels.
@@ -15,7 +19,7 @@ def late_rewinding(levels: int = 10, epoch: int = 1) -> Plan:
     return [Train(epochs=epoch), Save(), *rewinding, Train()]
 
 
-def iterative(levels: int = 10) -> Plan:
+def iterative(levels: Count = 10) -> Plan:
     """Late rewinding to the initial weights."""
     return late_rewinding(levels, epoch=0)
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rlprune.plan import Plan, Prune, Train
-from rlprune.pruner import WEIGHTS, Pruner
+from rlprune.pruner import WEIGHTS, Pruner, Share
 
 if TYPE_CHECKING:
     from rlprune.probe import Probe
@@ -15,7 +15,7 @@ def score(probe: "Probe") -> "Scores":
     return {name: w.abs() for name, w in probe.weights.items()}
 
 
-def late(share: float = 0.85) -> Plan:
+def late(share: Share = 0.85) -> Plan:
     """Train for this share of the budget, prune once, fine-tune for the rest."""
     return [Train(share=share), Prune(), Train()]
 

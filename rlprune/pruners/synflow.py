@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rlprune.plan import Exponential, Plan, Prune, Train
-from rlprune.pruner import WEIGHTS, Pruner
+from rlprune.pruner import WEIGHTS, Count, Pruner
 
 if TYPE_CHECKING:
     from rlprune.probe import Probe
@@ -16,7 +16,7 @@ def score(probe: "Probe") -> "Scores":
     return {name: (w.double() * slope[name]).abs() for name, w in probe.weights.items()}
 
 
-def exponential(rounds: int = 100) -> Plan:
+def exponential(rounds: Count = 100) -> Plan:
     """Prune in so many exponential rounds, then train."""
     return [Prune(Exponential(rounds)), Train()]
 

@@ -19,7 +19,7 @@ Better: TypeAlias = Literal["higher", "lower"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The finished cells of one task under one suite and profile, the latest of each pruner, sparsity and seed.
+    """The finished cells of one task under one suite and profile, all trained by the same recipe.
 
     Args:
         title: how figures name the task.
@@ -29,7 +29,7 @@ class Comparison:
         unit: unit of the budget, ``steps`` or ``epochs``.
         curve: name of an epoch's value to draw as learning curve, ``curve_axis`` its axis label.
         anchors: metric of a random policy (``random``) and of the dense network (``dense``), as far as known.
-        superseded: rows left out because the same cell was run again under another configuration.
+        superseded: rows left out because newer ones have another recipe or other settings: averaging them would mislead.
     """
 
     suite: str
@@ -70,16 +70,24 @@ class Comparison:
         """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
         return [row for row in self.rows if row.pruner == pruner and (row.cut == "nothing" or row.sparsity == sparsity)]
 
+    def cutting(self, cut: str) -> list[str]:
+        """Return the pruners that cut ``weights``, ``channels`` or ``nothing``."""
+        return [pruner for pruner in self.pruners if self.cut(pruner) == cut]
+
     def cut(self, pruner: str) -> str:
         """Return what a pruner cuts: ``weights``, ``channels`` or ``nothing``."""
         return next(row.cut for row in self.rows if row.pruner == pruner)
 
+    def values(self, sparsity: float, name: str) -> dict[str, list[float]]:
+        """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
+        found = {pruner: list(by_seed(self.cells(pruner, sparsity), name).values()) for pruner in self.pruners}
+        return {pruner: values for pruner, values in found.items() if values}
+
     @property
     def seeds(self) -> tuple[int, int]:
         """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
-        counts = [
-            len(by_seed(self.cells(*key), self.metric)) for key in dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
-        ]
+        groups = dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
+        counts = [len(by_seed(self.cells(*group), self.metric)) for group in groups]
         return min(counts), max(counts)
 
 
@@ -93,8 +101,8 @@ def comparisons(rows: Iterable[Row]) -> list[Comparison]:
 
 
 def _comparison(rows: list[Row]) -> Comparison:
-    latest = {(row.pruner, row.sparsity, row.seed): row for row in sorted(rows, key=lambda row: (row.ended, row.id))}
-    newest = max(latest.values(), key=lambda row: (row.ended, row.id))
+    kept = _latest_recipe(rows)
+    newest = max(kept, key=_age)
     labels = newest.labels
     return Comparison(
         suite=newest.suite,
@@ -108,9 +116,24 @@ def _comparison(rows: list[Row]) -> Comparison:
         curve=labels.get("curve", "return_train"),
         curve_axis=labels.get("curve_title", "return (training games)"),
         anchors={name: float(labels[f"anchor_{name}"]) for name in ("random", "dense") if f"anchor_{name}" in labels},
-        rows=tuple(latest[key] for key in sorted(latest)),
-        superseded=len(rows) - len(latest),
+        rows=tuple(sorted(kept, key=lambda row: (row.pruner, row.sparsity, row.seed))),
+        superseded=len(rows) - len(kept),
     )
+
+
+def _latest_recipe(rows: list[Row]) -> list[Row]:
+    """Return the rows trained by the newest row's recipe, and of each pruner and sparsity those with its newest settings."""
+    recipe = max(rows, key=_age).config.get("recipe")
+    found: dict[tuple[str, float], list[Row]] = {}
+    for row in sorted((row for row in rows if row.config.get("recipe") == recipe), key=_age, reverse=True):
+        alike = found.setdefault((row.pruner, row.sparsity), [])
+        if not alike or row.config.get("settings") == alike[0].config.get("settings"):
+            alike.append(row)
+    return [row for alike in found.values() for row in {row.seed: row for row in reversed(alike)}.values()]
+
+
+def _age(row: Row) -> tuple[str, str]:
+    return row.ended, row.id
 
 
 # -- what was measured -------------------------------------------------------------------------------------------
@@ -239,7 +262,10 @@ def _chart(
         points = []
         for sparsity in over[0].sparsities if cut != "nothing" else [0.0]:
             cells = [one.cells(pruner, sparsity) for one in over]
-            strata = [[scaled(v, one) for v in by_seed(rows, one.metric).values()] for one, rows in zip(over, cells, strict=True)]
+            strata = [
+                [scaled(value, one) for value in by_seed(rows, one.metric).values()]
+                for one, rows in zip(over, cells, strict=True)
+            ]
             if all(strata):
                 reached = [value for rows in cells for value in by_seed(rows, "sparsity_weights").values()]
                 points.append(Point(sparsity, float(np.mean(reached)) if reached else None, estimate(strata)))
@@ -312,10 +338,7 @@ def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> L
 
 def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Return thresholds of the metric, and for each pruner the share of seeds that end better than each of them."""
-    values = {
-        pruner: list(by_seed(comparison.cells(pruner, sparsity), comparison.metric).values()) for pruner in comparison.pruners
-    }
-    values = {pruner: found for pruner, found in values.items() if found}
+    values = comparison.values(sparsity, comparison.metric)
     everything = [value for found in values.values() for value in found]
     thresholds = np.linspace(min(everything), max(everything), 201) if everything else np.empty(0)
     sign = 1.0 if comparison.better == "higher" else -1.0
@@ -331,15 +354,20 @@ class LayerShares:
     Args:
         layers: parameter names.
         kept: pruner to the mean share of weights kept a layer; NaN where a network has no such layer.
-        emptied: pruner to how many seeds left a layer without any weight.
+        starved: pruner to how many seeds left a layer at most one weight.
         seeds: pruner to how many seeds were counted.
     """
 
     sparsity: float
     layers: tuple[str, ...]
     kept: Mapping[str, FloatArray]
-    emptied: Mapping[str, tuple[int, ...]]
+    starved: Mapping[str, tuple[int, ...]]
     seeds: Mapping[str, int]
+
+
+def starved(layer: Mapping[str, float]) -> bool:
+    """Return whether at most one weight is left of several: nothing passes any more, though selection always spares one."""
+    return layer["kept"] <= 1 < layer["dense"]
 
 
 def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
@@ -347,12 +375,12 @@ def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
     cells = {pruner: [row for row in comparison.cells(pruner, sparsity) if row.layers] for pruner in comparison.pruners}
     cells = {pruner: rows for pruner, rows in cells.items() if rows and rows[0].cut != "nothing"}
     layers = tuple(dict.fromkeys(name for rows in cells.values() for row in rows for name in row.layers))
-    kept, emptied = {}, {}
+    kept, bare = {}, {}
     for pruner, rows in cells.items():
-        found = [[row.layers[name]["kept"] / row.layers[name]["dense"] for row in rows if name in row.layers] for name in layers]
-        kept[pruner] = np.array([np.mean(shares) if shares else np.nan for shares in found])
-        emptied[pruner] = tuple(shares.count(0.0) for shares in found)
-    return LayerShares(sparsity, layers, kept, emptied, {pruner: len(rows) for pruner, rows in cells.items()})
+        found = [[row.layers[name] for row in rows if name in row.layers] for name in layers]
+        kept[pruner] = np.array([np.mean([one["kept"] / one["dense"] for one in some]) if some else np.nan for some in found])
+        bare[pruner] = tuple(sum(map(starved, some)) for some in found)
+    return LayerShares(sparsity, layers, kept, bare, {pruner: len(rows) for pruner, rows in cells.items()})
 
 
 # -- one look a pruner, everywhere -------------------------------------------------------------------------------
@@ -360,8 +388,13 @@ def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
 
 @dataclass(frozen=True)
 class Style:
-    """Colour and marker belong to a family (CroP-S and CroP-U share them); the line is solid where channels are cut
-    and dashed where weights are, and markers are filled or hollow in the same way."""
+    """How a pruner looks in every figure.
+
+    Args:
+        colour: of its family; CroP-S and CroP-U share it.
+        marker: of its family.
+        solid: whether lines are solid and markers filled (channels are cut) or dashed and hollow (weights are).
+    """
 
     colour: str
     marker: str

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlprune.report import curves, figures, tables
+from rlprune.report import curves, draw, figures, tables
 from rlprune.report.curves import Comparison, Curve, count_of, percent
 from rlprune.report.tables import Cell, Table
 from rlprune.stats import RESAMPLES, Interval
@@ -52,7 +52,10 @@ def write_report(rows: Iterable[Row], out: Path, command: str | None = None) -> 
 
 
 def summary_table(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
-    """Return header and lines of a short table for a terminal: the interquartile mean [95 %] a sparsity; dense is a level, the same in all."""
+    """Return header and lines of a short table for a terminal: interquartile mean [95 %] by sparsity.
+
+    Dense is a level, the same at every sparsity.
+    """
     compared = curves.comparisons(rows)
     sparsities = sorted({sparsity for one in compared for sparsity in one.sparsities}) or [0.0]
     lines = []
@@ -83,7 +86,7 @@ class _Page:
 
     def figure(self, stem: str, figure: "Figure", caption: str) -> None:
         """Save a figure and show it; as an image, for two drawings in one page would share their inner names."""
-        figures.save(figure, self.figures, stem)
+        draw.save(figure, self.figures, stem)
         data = base64.b64encode((self.figures / f"{stem}.svg").read_bytes()).decode()
         image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
         self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
@@ -126,10 +129,10 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
         if not dense:
             found.append(f"{name}: no dense network to compare with.")
         found += [f"{name}: {complaint}" for curve in dense if (complaint := _short_of_anchor(one, curve))]
-        if emptied := _emptied(one):
-            found.append(f"{name}: layers were left without a single weight by {emptied}.")
+        if starving := _starving(one):
+            found.append(f"{name}: layers were left with at most one weight by {starving}.")
         if one.superseded:
-            found.append(f"{name}: {one.superseded} older results of the same cells, under another configuration, are left out.")
+            found.append(f"{name}: {one.superseded} older results, of another recipe or other settings, are left out.")
     failed = sum(row.status == "failed" for row in rows)
     return found + ([f"{failed} {'cell' if failed == 1 else 'cells'} failed: see the end of the page."] if failed else [])
 
@@ -145,11 +148,11 @@ def _short_of_anchor(one: Comparison, dense: Curve) -> str:
     return f"{short}: the recipe or the budget is too weak to read effects of pruning from."
 
 
-def _emptied(one: Comparison) -> str:
-    cells = [row for row in one.rows if row.cut != "nothing" and curves.measure(row, "empty_layers") is not None]
-    emptied = Counter(row.pruner for row in cells if row.values["empty_layers"] > 0)
+def _starving(one: Comparison) -> str:
+    cells = [row for row in one.rows if row.cut != "nothing" and row.layers]
+    starving = Counter(row.pruner for row in cells if any(map(curves.starved, row.layers.values())))
     counted = Counter(row.pruner for row in cells)
-    return ", ".join(f"{pruner} ({emptied[pruner]} of {counted[pruner]} cells)" for pruner in sorted(emptied, key=curves.order))
+    return ", ".join(f"{pruner} ({starving[pruner]} of {counted[pruner]} cells)" for pruner in sorted(starving, key=curves.order))
 
 
 def finding(one: Comparison) -> str:
@@ -162,13 +165,11 @@ def finding(one: Comparison) -> str:
         return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
     sign = 1 if one.better == "higher" else -1
     best = max(ends, key=lambda pruner: sign * ends[pruner].iqm)
-    spread = (
-        f"interquartile mean and 95 % interval over {count_of((ends[best].seeds, ends[best].seeds))}"
-        if ends[best].interval
-        else "one seed"
-    )
-    first = f"{heading(one)}: with {percent(sparsity)} of weights removed, {best} ends best: {one.measured} {tables.iqm_text(ends[best])}, {spread}."
-    rivals = [pruner for pruner, end in ends.items() if pruner != best and _overlap(end.interval, ends[best].interval)]
+    top, seeds = ends[best], count_of((ends[best].seeds, ends[best].seeds))
+    spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
+    where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
+    first = f"{where}, {best} ends best: {one.measured} {tables.iqm_text(top)}, {spread}."
+    rivals = [pruner for pruner, end in ends.items() if pruner != best and _overlap(end.interval, top.interval)]
     beside = [f"Its interval overlaps with those of {', '.join(rivals)}."] if rivals else []
     return " ".join([first, *beside, *dense])
 
@@ -227,7 +228,7 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     seeds = count_of(one.seeds)
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:
-        caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left without a single weight."
+        caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", figures.layer_figure(one, shares), caption)
     if not one.seeds[1]:
         return
@@ -312,11 +313,13 @@ _TEMPLATE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; --ink: #1c1c1e; --soft: #68686e; --line: #dcdce0; --paper: #fff; --box: #f5f5f7; --alarm: #b00020; }}
+:root {{ color-scheme: light dark; --ink: #1c1c1e; --soft: #68686e; --line: #dcdce0; }}
+:root {{ --paper: #fff; --box: #f5f5f7; --alarm: #b00020; }}
 @media (prefers-color-scheme: dark) {{
   :root {{ --ink: #e8e8ea; --soft: #a0a0a8; --line: #3c3c42; --paper: #18181b; --box: #242428; --alarm: #ff8a80; }}
 }}
-body {{ margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }}
+body {{ margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 1rem/1.55 system-ui, sans-serif; }}
+body {{ background: var(--paper); color: var(--ink); }}
 h1 {{ font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0 1rem; }}
 h2 {{ font-size: 1.25rem; margin: 3rem 0 0.75rem; padding-top: 0.75rem; border-top: 1px solid var(--line); }}
 p {{ max-width: 46rem; }}

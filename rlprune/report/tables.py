@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rlprune.report.curves import COSTS, Better, Comparison, by_seed, count_of, measure, order, percent
-from rlprune.stats import Estimate, estimate, probability_of_improvement
+from rlprune.stats import Estimate, Improvement, estimate, probability_of_improvement
 from rlprune.store import Row
 
 MISSING = "–"
@@ -23,11 +23,13 @@ Record: TypeAlias = Mapping[str, str | float | int | None]
 
 @dataclass(frozen=True)
 class Cell:
-    """Args:
-    text: what people read.
-    mark: ``best`` or ``second`` of its block and column, or nothing.
-    shade: colours the background on the page: 1 full for, 0 full against, 0.5 or None neither.
-    hint: shown on hovering on the page.
+    """What people read in one place of a table.
+
+    Args:
+        text: the text.
+        mark: ``best`` or ``second`` of its block and column, or nothing.
+        shade: a probability to colour the background by on the page.
+        hint: what the page says on hovering.
     """
 
     text: str
@@ -55,67 +57,52 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
 
     Costs are means over the cells that measured them.
     """
+    metric = {pruner: estimate([values]) for pruner, values in comparison.values(sparsity, comparison.metric).items()}
+    costs = {cost.name: _means(comparison.values(sparsity, cost.name)) for cost in COSTS}
     blocks, records = [], []
     for cut, heading in BLOCKS.items():
-        pruners = [
-            pruner for pruner in comparison.pruners if comparison.cut(pruner) == cut and comparison.cells(pruner, sparsity)
-        ]
-        summed = {pruner: _summary(comparison, pruner, sparsity) for pruner in pruners}
-        records += [_record(comparison, pruner, sparsity, *found) for pruner, found in summed.items()]
-        columns = [[Cell(pruner) for pruner in pruners], [Cell(str(one.seeds) if one else "0") for one, _ in summed.values()]]
-        judged = [one for one, _ in summed.values()]
-        columns += [
-            _marked([_mean_std(one) for one in judged], [one and one.mean for one in judged], comparison.better, cut),
-            _marked([iqm_text(one) for one in judged], [one and one.iqm for one in judged], comparison.better, cut),
+        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
+        ends = [metric.get(pruner) for pruner in pruners]
+        columns = [
+            [Cell(pruner) for pruner in pruners],
+            [Cell(str(end.seeds if end else 0)) for end in ends],
+            _marked([mean_text(end) for end in ends], [end.mean if end else None for end in ends], comparison.better, cut),
+            _marked([iqm_text(end) for end in ends], [end.iqm if end else None for end in ends], comparison.better, cut),
         ]
         for cost in COSTS:
-            means = [costs[cost.name] for _, costs in summed.values()]
+            means = [costs[cost.name].get(pruner) for pruner in pruners]
             texts = [MISSING if mean is None else number(mean * cost.scale) for mean in means]
             columns.append(_marked(texts, means, cost.better, cut))
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
-    header = (
-        "pruner",
-        "seeds",
-        f"{comparison.measured}, mean ± std",
-        f"{comparison.measured}, IQM [95 %]",
-        *(cost.heading for cost in COSTS),
-    )
+        for pruner, end in zip(pruners, ends, strict=True):
+            named = {name: means.get(pruner) for name, means in costs.items()}
+            records.append({**_named(comparison, pruner, sparsity), **_numbers(end), **named})
+    header = ("pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]")
     note = (
-        f"{comparison.axis}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its 95 % stratified "
-        "bootstrap interval. Costs are means over the cells that measured them; training time counts from the start of a cell to its "
-        f"end. Best of a block in bold, second best underlined; {MISSING}: not measured."
+        f"{comparison.axis}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its 95 % "
+        "stratified bootstrap interval. Costs are means over the cells that measured them; training time counts from a cell's "
+        f"start to its end. Best of a block in bold, second best underlined; {MISSING}: not measured."
     )
-    return Table(f"{comparison.title}, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(records))
+    title = f"{comparison.title}, {percent(sparsity)} of weights removed"
+    return Table(title, note, (*header, *(cost.heading for cost in COSTS)), tuple(blocks), tuple(records))
 
 
-def _summary(comparison: Comparison, pruner: str, sparsity: float) -> tuple[Estimate | None, dict[str, float | None]]:
-    rows = comparison.cells(pruner, sparsity)
-    values = list(by_seed(rows, comparison.metric).values())
-    found = {cost.name: list(by_seed(rows, cost.name).values()) for cost in COSTS}
-    return estimate([values]) if values else None, {name: float(np.mean(seen)) if seen else None for name, seen in found.items()}
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {pruner: float(np.mean(found)) for pruner, found in values.items()}
 
 
-def _record(
-    comparison: Comparison, pruner: str, sparsity: float, one: Estimate | None, costs: Mapping[str, float | None]
-) -> Record:
-    low, high = (one and one.interval) or (None, None)
-    return {
-        "suite": comparison.suite,
-        "profile": comparison.profile,
-        "task": comparison.task,
-        "pruner": pruner,
-        "cut": comparison.cut(pruner),
-        "sparsity": 0.0 if comparison.cut(pruner) == "nothing" else sparsity,
-        "seeds": one.seeds if one else 0,
-        "metric": comparison.metric,
-        "mean": one and one.mean,
-        "std": one and one.std,
-        "iqm": one and one.iqm,
-        "iqm_low": low,
-        "iqm_high": high,
-        **costs,
-    }
+def _named(comparison: Comparison, pruner: str, sparsity: float) -> dict[str, str | float]:
+    cut = comparison.cut(pruner)
+    named = {"suite": comparison.suite, "profile": comparison.profile, "task": comparison.task, "pruner": pruner, "cut": cut}
+    return {**named, "sparsity": 0.0 if cut == "nothing" else sparsity, "metric": comparison.metric}
+
+
+def _numbers(end: Estimate | None) -> dict[str, float | int | None]:
+    if end is None:
+        return {"seeds": 0, "mean": None, "std": None, "iqm": None, "iqm_low": None, "iqm_high": None}
+    low, high = end.interval or (None, None)
+    return {"seeds": end.seeds, "mean": end.mean, "std": end.std, "iqm": end.iqm, "iqm_low": low, "iqm_high": high}
 
 
 def _marked(texts: Sequence[str], values: Sequence[float | None], better: Better | None, cut: str) -> list[Cell]:
@@ -138,32 +125,43 @@ def improvement_table(comparison: Comparison, sparsity: float) -> Table:
     """Return P(row better than column), paired by seed, at one sparsity; bold where the interval leaves out one half."""
     values = {pruner: by_seed(comparison.cells(pruner, sparsity), comparison.metric) for pruner in comparison.pruners}
     values = {pruner: found for pruner, found in values.items() if found}
-    sign = 1 if comparison.better == "higher" else -1
-    lines, records = [], []
-    for pruner, mine in values.items():
+    lines: list[tuple[Cell, ...]] = []
+    records: list[Record] = []
+    for pruner in values:
         line = [Cell(pruner)]
-        for other, theirs in values.items():
-            seeds = sorted(mine.keys() & theirs.keys())
-            if other == pruner or not seeds:
-                line.append(Cell("" if other == pruner else MISSING))
-                continue
-            one = probability_of_improvement([sign * mine[seed] for seed in seeds], [sign * theirs[seed] for seed in seeds])
-            low, high = one.interval or (None, None)
-            hint = f"P({pruner} better than {other}), {one.pairs} pairs" + (
-                "" if low is None else f": 95 % interval {low:.2f} to {high:.2f}"
-            )
-            sure = low is not None and high is not None and not low <= 0.5 <= high
-            line.append(Cell(f"{one.probability:.2f}", "best" if sure else "", one.probability, hint))
-            records.append(
-                {"pruner": pruner, "other": other, "probability": one.probability, "low": low, "high": high, "pairs": one.pairs}
-            )
+        for other in values:
+            one = None if other == pruner else _improvement(values[pruner], values[other], comparison.better)
+            line.append(_probability(pruner, other, one) if one else Cell("" if other == pruner else MISSING))
+            if one:
+                low, high = one.interval or (None, None)
+                numbers = {"probability": one.probability, "low": low, "high": high, "pairs": one.pairs}
+                records.append({"pruner": pruner, "other": other, **numbers})
         lines.append(tuple(line))
-    note = (
-        f"Probability that the pruner of the row ends better than the one of the column with the same seed, {count_of(comparison.seeds)}; "
-        "ties count half. Bold where the 95 % Wilson interval leaves out 0.5."
-    )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: probability of improvement"
+    note = (
+        "Probability that the pruner of the row ends better than the one of the column with the same seed, ties counting half, "
+        f"{count_of(comparison.seeds)}. Bold where the 95 % Wilson interval leaves out 0.5."
+    )
     return Table(title, note, ("", *values), (("", tuple(lines)),), tuple(records))
+
+
+def _improvement(mine: Mapping[int, float], theirs: Mapping[int, float], better: Better) -> Improvement | None:
+    seeds = sorted(mine.keys() & theirs.keys())
+    sign = 1 if better == "higher" else -1
+    return probability_of_improvement([sign * mine[s] for s in seeds], [sign * theirs[s] for s in seeds]) if seeds else None
+
+
+def _probability(pruner: str, other: str, one: Improvement) -> Cell:
+    hint = f"P({pruner} better than {other}), {one.pairs} pairs"
+    if one.interval is None:
+        return Cell(f"{one.probability:.2f}", "", one.probability, hint)
+    low, high = one.interval
+    return Cell(
+        f"{one.probability:.2f}",
+        "" if low <= 0.5 <= high else "best",
+        one.probability,
+        f"{hint}: 95 % interval {low:.2f} to {high:.2f}",
+    )
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------
@@ -171,25 +169,22 @@ def improvement_table(comparison: Comparison, sparsity: float) -> Table:
 
 def missing_table(rows: Iterable[Row]) -> Table:
     """Return what failed or was skipped and why, alike ones together, and finished cells without a metric."""
-    found: defaultdict[tuple[str, str, str, str, str, float], list[int]] = defaultdict(list)
-    for row in rows:
-        if row.status != "done":
-            reason = (row.error or "no reason recorded").strip().splitlines()[-1]
-            found[row.status, row.suite, row.task, row.pruner, reason, row.sparsity].append(row.seed)
-        elif measure(row, row.labels["metric"]) is None:
-            found[
-                "done", row.suite, row.task, row.pruner, f"{row.labels['metric']} is missing or not a number", row.sparsity
-            ].append(row.seed)
-    header = ("status", "suite", "task", "pruner", "sparsity", "seeds", "reason")
-    lines = [
-        (status, suite, task, pruner, percent(sparsity), ", ".join(map(str, sorted(seeds))), reason)
-        for (status, suite, task, pruner, reason, sparsity), seeds in sorted(
-            found.items(), key=lambda item: (item[0][:3], order(item[0][3]), item[0][5])
-        )
-    ]
+    seeds: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row.status, row.suite, row.task, order(row.pruner), row.sparsity, row.seed)):
+        if reason := _missing(row):
+            seeds[row.status, row.suite, row.task, row.pruner, percent(row.sparsity), reason].append(str(row.seed))
+    header = ("status", "suite", "task", "pruner", "sparsity", "reason", "seeds")
+    lines = [(*names, ", ".join(found)) for names, found in seeds.items()]
     cells = tuple(tuple(Cell(text) for text in line) for line in lines)
-    records = tuple(dict(zip(header, line, strict=True)) for line in lines)
+    records: tuple[Record, ...] = tuple(dict(zip(header, line, strict=True)) for line in lines)
     return Table("Failed and skipped cells", "", header, (("", cells),) if cells else (), records)
+
+
+def _missing(row: Row) -> str:
+    if row.status != "done":
+        return (row.error or "no reason recorded").strip().splitlines()[-1]
+    metric = row.labels["metric"]
+    return "" if measure(row, metric) is not None else f"{metric} is missing or not a number"
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------
@@ -204,7 +199,8 @@ def number(value: float) -> str:
     return _signed(f"{value:,.0f}" if size >= 999.5 or size == 0 else f"{value:#.3g}".rstrip("."))
 
 
-def _mean_std(one: Estimate | None) -> str:
+def mean_text(one: Estimate | None) -> str:
+    """Return ``487 ± 12``: mean and standard deviation, as far as known."""
     if one is None:
         return MISSING
     decimals = _decimals(max(abs(one.mean), one.std or 0.0))

@@ -13,6 +13,7 @@ import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
@@ -29,7 +30,7 @@ from rlprune.training import policies, snapshots
 from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import Generators, Seeds
 
-_OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, float]]] = {
+_OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}),
     "rmsprop-tf": (RMSpropTFLike, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}),
     "adam": (torch.optim.Adam, {"eps": 1e-5}),
@@ -47,8 +48,7 @@ class Environments(DummyVecEnv):
 
 def environment(recipe: A2CRecipe) -> gym.Env[Any, Any]:
     """Return one environment; its monitor sees the unscaled rewards."""
-    limit = {} if recipe.max_episode_steps is None else {"max_episode_steps": recipe.max_episode_steps}
-    env: gym.Env[Any, Any] = Monitor(gym.make(recipe.environment, **limit))
+    env: gym.Env[Any, Any] = Monitor(gym.make(recipe.environment, max_episode_steps=recipe.max_episode_steps))
     if recipe.reward_scale == 1:
         return env
     return gym.wrappers.TransformReward(env, lambda reward: float(reward) * recipe.reward_scale)
@@ -90,6 +90,7 @@ class A2CTrainer:
                 },
                 device=device,
             )
+        self.model.set_logger(Logger(None, []))  # its own would leave a folder in /tmp behind
         self._anatomy = policies.anatomy(self.module)
         self._generators = Generators.seeded(seeds("actions"))
         self._callback: BaseCallback | None = None
@@ -139,7 +140,7 @@ class A2CTrainer:
             callback = self._begin()
             for iteration in range(iterations):
                 model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / iterations
-                model.collect_rollouts(model.env, callback, model.rollout_buffer, recipe.rollout_steps)
+                model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
                 model.train()
         games = [info["r"] for info in model.ep_info_buffer or ()]
         return {"return_train": float(np.mean(games))} if games else {}
@@ -167,7 +168,8 @@ class A2CTrainer:
 
     def training_step(self) -> Callable[[], object]:
         recipe, policy = self._recipe, copy.deepcopy(self.module)
-        optimizer = type(self.optimizer)(policy.parameters(), lr=recipe.learning_rate, **_OPTIMIZERS[recipe.optimizer][1])  # type: ignore[call-arg]
+        make, options = _OPTIMIZERS[recipe.optimizer]
+        optimizer = make(policy.parameters(), lr=recipe.learning_rate, **options)
         envs = Environments(recipe, recipe.environments, self._seeds("timing"))
         with Generators.seeded(self._seeds("timing")).owned():
             batch = rollout(policy, envs, recipe, 1)
@@ -297,7 +299,8 @@ def loss(policy: nn.Module, temperature: float = 1.0, *, batch: Mapping[str, Ten
     values, log_probs, entropy = policy.evaluate_actions(batch["observations"], batch["actions"].long().flatten())  # type: ignore[operator]
     advantages, returns = batch["advantages"].flatten(), batch["returns"].flatten()
     value_loss = functional.mse_loss(values.flatten(), returns)
-    return -(advantages * log_probs).mean() + recipe.value_weight * value_loss - recipe.entropy * entropy.mean()
+    total: Tensor = -(advantages * log_probs).mean() + recipe.value_weight * value_loss - recipe.entropy * entropy.mean()
+    return total
 
 
 def _values(policy: ActorCriticPolicy, observations: np.ndarray[Any, Any]) -> Tensor:

@@ -36,8 +36,9 @@ def anatomy(policy: "ActorCriticPolicy") -> Anatomy:
 
 def outputs(policy: nn.Module) -> list[Tensor]:
     """Return action logits and value of an MLP policy for one observation of ones, in the policy's own precision."""
-    first = next(policy.mlp_extractor.policy_net.children())  # type: ignore[union-attr, operator]
-    ones = torch.ones(1, first.in_features, dtype=first.weight.dtype, device=first.weight.device)
+    weight = next(policy.parameters())
+    features = policy.features_extractor.features_dim  # type: ignore[union-attr]
+    ones = torch.ones(1, features, dtype=weight.dtype, device=weight.device)  # type: ignore[arg-type]
     actor, critic = policy.mlp_extractor(ones)  # type: ignore[operator]
     return [policy.action_net(actor), policy.value_net(critic)]  # type: ignore[operator]
 

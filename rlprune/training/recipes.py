@@ -35,7 +35,7 @@ class A2CRecipe(Recipe):
     max_episode_steps: int | None = Field(default=None, ge=1)
     environments: int = Field(default=16, ge=1)
     rollout_steps: int = Field(default=5, ge=1)
-    widths: tuple[int, ...] = Field(default=(128, 128, 128), min_length=1)
+    widths: tuple[int, ...] = Field(default=(128, 128, 128), min_length=1, strict=False)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"

@@ -1,0 +1,160 @@
+"""Workers on this machine: one process a job, so that a crash costs one job and memory peaks belong to it alone."""
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Generic
+
+from rlprune.executors import Begun, Event, Failed, Job, Result, Returned, Tell, Told
+
+ATTEMPTS = 2
+_GRACE = 5.0
+"""Seconds a worker gets to end by itself, and again after SIGTERM."""
+
+
+def execute(
+    work: Callable[[Job, Tell], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    *,
+    preload: Sequence[str] = ("rlprune.executors.preload",),
+) -> Generator[Event[Job, Result], None, None]:
+    """Run jobs on this machine; see ``Executor``.
+
+    A worker that crashes or is killed is replaced once. Workers die with this process, however it ends.
+
+    Args:
+        work: see ``Executor``.
+        jobs: see ``Executor``.
+        workers: see ``Executor``.
+        preload: modules that the forkserver imports when this process first uses one.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    attempts = ((job, 1) for job in jobs)
+    again: deque[tuple[Job, int]] = deque()
+    running: list[_Worker[Job]] = []
+    with TemporaryDirectory(prefix="rlprune-", ignore_cleanup_errors=True) as logs:
+        try:
+            while True:
+                while len(running) < workers and (attempt := again.popleft() if again else next(attempts, None)):
+                    running.append(_start(work, *attempt, Path(logs)))
+                    yield Begun(attempt[0])
+                if not running:
+                    return
+                for worker in _ready(running):
+                    match worker.message():
+                        case ("told", values):
+                            yield Told(worker.job, values)
+                            continue
+                        case ("returned", result):
+                            event: Event[Job, Result] | None = Returned(worker.job, result)
+                        case ("raised", error):
+                            event = Failed(worker.job, error, crashed=False)
+                        case _ if worker.attempt < ATTEMPTS:
+                            event = None
+                            again.append((worker.job, worker.attempt + 1))
+                        case _:
+                            event = Failed(worker.job, worker.last_words(), crashed=True)
+                    running.remove(worker)
+                    _end([worker], after=_GRACE)
+                    if event is not None:
+                        yield event
+        finally:
+            _end(running, after=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker(Generic[Job]):
+    job: Job
+    attempt: int
+    process: BaseProcess
+    pipe: Connection
+    log: Path
+
+    def message(self) -> tuple[str, Any] | None:
+        """Return what it sent next, or None if it ended without a result."""
+        try:
+            return self.pipe.recv() if self.pipe.poll() else None
+        except (EOFError, OSError):
+            return None
+
+    def last_words(self) -> str:
+        """Say how it ended, with the end of what it printed."""
+        self.process.join(_GRACE)
+        code = self.process.exitcode
+        how = "its pipe closed" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        hint = " (the kernel does this when memory runs out)" if code == -signal.SIGKILL else ""
+        printed = self.log.read_text(errors="replace").splitlines()[-30:] if self.log.exists() else []
+        return "\n".join([f"the worker ended with {how}{hint}, {self.attempt} times", *printed])
+
+
+def _start(work: Callable[[Job, Tell], Result], job: Job, attempt: int, logs: Path) -> _Worker[Job]:
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe(duplex=False)
+    log = logs / str(time.monotonic_ns())
+    # Not daemonic: a job may have processes of its own, say to load data.
+    process = context.Process(target=_serve, args=(work, job, theirs, log))
+    process.start()
+    theirs.close()
+    return _Worker(job, attempt, process, ours, log)
+
+
+def _ready(running: Sequence[_Worker[Job]]) -> list[_Worker[Job]]:
+    """Wait, and return the workers that sent something or ended.
+
+    A pipe alone would not do: processes that a dead worker started may hold its other end open.
+    """
+    ready = wait([handle for worker in running for handle in (worker.pipe, worker.process.sentinel)])
+    return [worker for worker in running if worker.pipe in ready or worker.process.sentinel in ready]
+
+
+def _end(workers: Sequence[_Worker[Job]], after: float) -> None:
+    """Wait for workers to end, ask those that do not with SIGTERM, then end them with SIGKILL."""
+    for seconds, end in ((after, BaseProcess.terminate), (_GRACE, BaseProcess.kill)):
+        deadline = time.monotonic() + seconds
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+        for worker in workers:
+            if worker.process.is_alive():
+                end(worker.process)
+    for worker in workers:
+        worker.process.join()
+        worker.process.close()
+        worker.pipe.close()
+        worker.log.unlink(missing_ok=True)
+
+
+def _serve(work: Callable[[Job, Tell], Result], job: Job, pipe: Connection, log: Path) -> None:
+    """Run one job; this is all that a worker does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        file = log.open("wb")
+    except FileNotFoundError:  # interrupted while this worker started: nobody waits for it
+        return
+    with file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    faulthandler.enable()
+    try:
+        pipe.send(("returned", work(job, lambda values: pipe.send(("told", dict(values))))))
+    except Exception:
+        pipe.send(("raised", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,116 @@
+"""A run as it goes: bars on a terminal, elsewhere one line a finished cell."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TypeAlias
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rlprune.plan import trained_epochs
+from rlprune.pruner import pruners
+from rlprune.store import Row
+from rlprune.suite import Cell
+from rlprune.sweep import Epoch, Event, Finished, Started
+
+BOOKKEEPING = {"trained", "epoch", "samples", "sparsity", "distance", "trigger", "of"}
+"""Values of an epoch that do not say how well training goes."""
+
+Raised: TypeAlias = "type[BaseException] | None"
+
+
+def named(cell: Cell | Row) -> str:
+    """Return a cell as people call it."""
+    return f"{cell.task} {cell.pruner} {f'{cell.sparsity:g} ' if cell.sparsity else ''}seed {cell.seed}"
+
+
+def ending(row: Row) -> str:
+    """Return how a cell ended: its metric and seconds, or the last line of the reason."""
+    if row.status != "done":
+        reason = (row.error or "").strip().rpartition("\n")[2]
+        return f"{row.status}: {reason}"
+    metric = row.labels["metric"]
+    told = {metric: row.values.get(metric), "seconds": row.values.get("wall_seconds")}
+    return ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
+
+
+def epochs_of(cell: Cell) -> int:
+    """Return how many epochs a cell trains at most, rewound ones included."""
+    pruner = pruners().load(cell.pruner)
+    return trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
+
+
+class Lines(AbstractContextManager["Lines"]):
+    """Progress where nobody watches.
+
+    Args:
+        left: cells to run.
+        of: cells in all.
+    """
+
+    def __init__(self, left: Sequence[Cell], of: int) -> None:
+        self._done, self._of = of - len(left), of
+
+    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave the lines where they are."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            self._done += 1
+            print(f"[{self._done}/{self._of}] {named(event.cell)}: {ending(event.row)}", flush=True)  # noqa: T201 (the command line)
+
+
+class Bars(AbstractContextManager["Bars"]):
+    """One bar for all cells, counted in epochs so that the time left is about right, and one for every running cell.
+
+    Args:
+        left: cells to run.
+        of: cells in all.
+    """
+
+    def __init__(self, left: Sequence[Cell], of: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[told]}"),
+            speed_estimate_period=1800,
+        )
+        self._done, self._of = of - len(left), of
+        self._all = self._progress.add_task("all cells", total=sum(map(epochs_of, left)), told=self._count())
+        self._running: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        bar = self._running.get(event.cell.id)
+        match event:
+            case Started(cell) if bar is None:
+                self._running[cell.id] = self._progress.add_task(named(cell), total=epochs_of(cell), told="")
+            case Epoch(_, trained, of, values) if bar is not None:
+                told = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name not in BOOKKEEPING)
+                self._go_on(bar, trained)
+                self._progress.update(bar, total=of, told=told)
+            case Finished(cell, row):
+                if bar is not None:
+                    self._go_on(bar, epochs_of(cell))
+                    self._progress.remove_task(self._running.pop(cell.id))
+                self._done += 1
+                self._progress.update(self._all, told=self._count())
+                if row.status != "done":
+                    self._progress.console.print(f"{named(cell)}: {ending(row)}", markup=False, highlight=False)
+
+    def _go_on(self, bar: TaskID, trained: int) -> None:
+        """Move a cell's bar to ``trained`` epochs, and the bar of all cells as far."""
+        before = self._progress.tasks[self._progress.task_ids.index(bar)].completed
+        self._progress.update(bar, completed=trained)
+        self._progress.advance(self._all, trained - before)
+
+    def _count(self) -> str:
+        return f"{self._done} of {self._of} cells done"

@@ -1,0 +1,175 @@
+"""What all figures share: seven inches wide, one font, one look a pruner, margins in inches, the same bytes every time.
+
+Figures belong to nobody else: no global state and no window is touched. matplotlib is imported when something is drawn.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rlprune.report.curves import order, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+WIDTH = 7.0  # inches
+SMALL, NORMAL = 7.0, 8.0  # points
+LINE = 1.12 * SMALL  # from one small line to the next
+INK, GREY, FAINT, ALARM = "#000000", "#666666", "#E4E4E4", "#C00000"
+FONT = "STIXGeneral"  # comes with matplotlib, and goes with the Times of most papers
+LEGEND_COLUMNS = 6
+
+
+@contextmanager
+def print_style() -> Iterator[None]:
+    """Set fonts, lines and the salt that makes SVG files repeatable, for the body only."""
+    import matplotlib
+
+    with matplotlib.rc_context(
+        {
+            "font.family": FONT,
+            "mathtext.fontset": "stix",
+            "font.size": NORMAL,
+            "axes.titlesize": NORMAL,
+            "axes.labelsize": NORMAL,
+            "axes.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.axisbelow": True,
+            "xtick.labelsize": SMALL,
+            "ytick.labelsize": SMALL,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 2.5,
+            "legend.fontsize": SMALL,
+            "legend.frameon": False,
+            "lines.linewidth": 1.1,
+            "lines.markersize": 3.8,
+            "text.hinting": "none",
+            "svg.hashsalt": "rlprune",
+            "pdf.fonttype": 42,
+        }
+    ):
+        yield
+
+
+def save(figure: "Figure", folder: Path, stem: str) -> None:
+    """Write ``stem.png`` (200 dpi), ``.svg`` and ``.pdf``; the same figure gives the same bytes."""
+    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with print_style():
+        for ending, metadata in undated.items():
+            figure.savefig(folder / f"{stem}.{ending}", dpi=200, metadata=metadata)
+
+
+def grid(
+    rows: int,
+    columns: int,
+    height: float,
+    *,
+    left: float = 0.55,
+    right: float,
+    above: float = 0.6,
+    below: float,
+    gap: float,
+    between: float = 0.3,
+    sharey: Literal["row", "col", "all", "none"] = "none",
+) -> tuple["Figure", list[list["Axes"]]]:
+    """Return a figure of panels of this height; margins, gaps between columns and room between rows are inches."""
+    from matplotlib.figure import Figure
+
+    total = rows * height + (rows - 1) * between + below + above
+    width = (WIDTH - left - right - (columns - 1) * gap) / columns
+    places = {
+        "left": left / WIDTH,
+        "right": 1 - right / WIDTH,
+        "bottom": below / total,
+        "top": 1 - above / total,
+        "wspace": gap / width,
+        "hspace": between / height,
+    }
+    figure = Figure(figsize=(WIDTH, total))
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=sharey, gridspec_kw=places)
+    return figure, [list(line) for line in panels]
+
+
+def headline(figure: "Figure", title: str, note: str) -> None:
+    """Write what is shown above the panels, and below it what a caption owes: seeds and intervals."""
+    height = figure.get_figheight()
+    figure.text(0.01, 1 - 0.05 / height, title, va="top", fontsize=NORMAL + 1, fontweight="bold")
+    figure.text(0.01, 1 - (0.21 if title else 0.05) / height, note, va="top", fontsize=SMALL, color=GREY)
+
+
+def dress(line: "Line2D", pruner: str) -> "Line2D":
+    """Give a line its pruner's look: solid and filled where channels are cut, dashed and hollow where weights are."""
+    look = style(pruner)
+    line.set(
+        color=look.colour,
+        marker=look.marker,
+        markerfacecolor=look.colour if look.solid else "white",
+        markeredgewidth=0.8,
+        linestyle="-" if look.solid else (0, (4, 1.5)),
+    )
+    return line
+
+
+def legend(figure: "Figure", pruners: Iterable[str]) -> None:
+    """Name pruners by their looks below the panels."""
+    from matplotlib.lines import Line2D
+
+    names = sorted(set(pruners), key=order)
+    handles = [dress(Line2D([], []), name) for name in names]
+    figure.legend(handles, names, loc="lower center", ncols=LEGEND_COLUMNS, handlelength=2.6, columnspacing=1.2)
+
+
+def legend_height(pruners: Iterable[str]) -> float:
+    """Return the inches that ``legend`` takes."""
+    return 0.14 * ceil(len(set(pruners)) / LEGEND_COLUMNS)
+
+
+def text_width(text: str) -> float:
+    """Return how many inches a small text takes."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, size=SMALL, prop=FontProperties(family=FONT)).get_extents().width) / 72
+
+
+def size_of(axes: "Axes") -> tuple[float, float]:
+    """Return width and height of a panel in inches."""
+    box = axes.get_window_extent()
+    return box.width / axes.figure.dpi, box.height / axes.figure.dpi
+
+
+def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return positions in [low, high], at least ``gap`` apart, moved as little as possible from the ascending ``wanted``.
+
+    Least squares under order constraints: neighbours that collide form a block around the mean of what they wanted.
+    """
+    blocks: list[tuple[float, int]] = []  # (mean of what its members want for its first one, members)
+    for place, position in enumerate(wanted):
+        mean, members = position - place * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            other, more = blocks.pop()
+            mean = (mean * members + other * more) / (members + more)
+            members += more
+        blocks.append((mean, members))
+    starts = [mean for mean, members in blocks for _ in range(members)]
+    highest = high - (len(wanted) - 1) * gap
+    return [max(low, min(start, highest)) + place * gap for place, start in enumerate(starts)]
+
+
+def uncrowded(labels: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Return labels with those blanked, from the right, that would touch the next one; places are ascending inches."""
+    shown = list(labels)
+    free = float("inf")
+    for index in reversed(range(len(labels))):
+        half = text_width(labels[index]) / 2 + 0.03
+        shown[index] = labels[index] if places[index] + half <= free else ""
+        free = places[index] - half if shown[index] else free
+    return shown

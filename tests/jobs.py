@@ -1,0 +1,77 @@
+"""Functions for workers to run in tests: importable by name, so that another process finds them."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rlprune.executors import Tell
+from rlprune.executors.worker import Job, Record, _peak_resident
+
+
+def square(number: int, tell: Tell) -> int:
+    tell({"trained": 1.0})
+    tell({"trained": 2.0})
+    return number * number
+
+
+def invert(number: int, tell: Tell) -> float:
+    return 1 / number
+
+
+def unpicklable(number: int, tell: Tell) -> object:
+    return lambda: number
+
+
+def killed_once(marker: Path, tell: Tell) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "back"
+
+
+def killed_always(number: int, tell: Tell) -> None:
+    os.write(1, b"loading 40 GB")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaving(number: int, tell: Tell) -> None:
+    os._exit(3)
+
+
+def chatty(number: int, tell: Tell) -> int:
+    sys.stdout.write("to standard output")
+    os.write(2, b"to standard error")
+    return number
+
+
+def who(number: int, tell: Tell) -> int:
+    return os.getpid()
+
+
+def endless(pid_file: Path, tell: Tell) -> None:
+    pid_file.write_text(str(os.getpid()))
+    tell({})
+    time.sleep(600)
+
+
+def peak(megabytes: int, tell: Tell) -> int:
+    before = _peak_resident()
+    held = b"x" * (megabytes * 1_000_000)
+    return _peak_resident() - before + 0 * len(held)
+
+
+def cell(job: Job, tell: Tell) -> Record:
+    """Stand for a cell: what it does depends on its seed."""
+    job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    job.checkpoint.touch()
+    tell({"trained": 1.0, "of": 2.0, "return_train": 10.0})
+    match job.cell.seed:
+        case 97:
+            raise ValueError("the loss is nan")
+        case 98:
+            return Record("begin", "end", {}, {}, error="needs batchnorm")
+        case 99:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return Record("begin", "end", {"torch": "2"}, {"cpu": "some"}, values={"wall_seconds": 1800.0, "return_greedy": 500.0})

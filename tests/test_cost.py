@@ -1,0 +1,192 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.sparse import csr_array
+from torch import nn
+
+from rlprune import cost
+
+CPU = torch.device("cpu")
+
+
+def linear(weight, x):
+    """Return a linear layer's output for one input, and the multiplications it took."""
+    out, count = np.zeros(len(weight)), 0
+    for o, i in itertools.product(range(weight.shape[0]), range(weight.shape[1])):
+        out[o] += weight[o, i] * x[i]
+        count += 1
+    return out, count
+
+
+def convolution(weight, x, stride, padding, groups):
+    """Return a two-dimensional convolution of one image, and the multiplications it took; those with the border's zeros count."""
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+    outs, ins, height, width = weight.shape
+    rows, columns = (x.shape[1] - height) // stride + 1, (x.shape[2] - width) // stride + 1
+    out, count = np.zeros((outs, rows, columns)), 0
+    for o, r, c in itertools.product(range(outs), range(rows), range(columns)):
+        for i, h, w in itertools.product(range(ins), range(height), range(width)):
+            out[o, r, c] += weight[o, i, h, w] * x[o // (outs // groups) * ins + i, r * stride + h, c * stride + w]
+            count += 1
+    return out, count
+
+
+def counted(module, *inputs):
+    return cost.macs(lambda: module(*inputs), module)
+
+
+def test_macs_of_a_linear_layer_are_those_of_a_loop():
+    layer, x = nn.Linear(5, 3).double(), torch.randn(5, dtype=torch.float64)
+    out, count = linear(layer.weight.detach().numpy(), x.numpy())
+    assert np.allclose(out + layer.bias.detach().numpy(), layer(x).detach().numpy())
+    assert counted(layer, x) == count
+    assert counted(layer, x.expand(4, 5)) == 4 * count
+
+
+@pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 0, 1), (2, 1, 1), (1, 1, 2), (3, 2, 4)])
+def test_macs_of_a_convolution_are_those_of_a_loop(stride, padding, groups):
+    layer = nn.Conv2d(4, 8, 3, stride, padding, groups=groups, bias=False).double()
+    x = torch.randn(4, 7, 6, dtype=torch.float64)
+    out, count = convolution(layer.weight.detach().numpy(), x.numpy(), stride, padding, groups)
+    assert np.allclose(out, layer(x[None])[0].detach().numpy())
+    assert counted(layer, x[None]) == count
+
+
+def test_a_transposed_convolution_costs_what_its_backward_convolution_costs():
+    forward, backward = nn.Conv2d(4, 6, 3, 2, 1, groups=2), nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1, groups=2)
+    small = forward(torch.randn(1, 4, 8, 8))
+    assert backward(small).shape == (1, 4, 8, 8)
+    assert counted(backward, small) == counted(forward, torch.randn(1, 4, 8, 8))
+
+
+def test_a_recurrent_layer_multiplies_each_weight_once_a_step():
+    cell, layer = nn.LSTMCell(5, 7), nn.LSTM(5, 7, batch_first=True)
+    step = 4 * 7 * (5 + 7)
+    assert counted(cell, torch.randn(3, 5)) == 3 * step
+    assert counted(layer, torch.randn(3, 10, 5)) == 3 * 10 * step
+    both = nn.LSTM(5, 7, num_layers=2, bidirectional=True)
+    assert counted(both, torch.randn(10, 5)) == 10 * (2 * step + 2 * 4 * 7 * (14 + 7))
+
+
+def test_looking_up_costs_nothing_and_a_bilinear_layer_its_whole_tensor():
+    assert counted(nn.Embedding(100, 8), torch.tensor([1, 2])) == 0
+    assert counted(nn.Bilinear(3, 4, 5), torch.randn(2, 3), torch.randn(2, 4)) == 2 * 3 * 4 * 5
+
+
+def test_layers_used_twice_count_twice_and_no_hook_stays():
+    layer = nn.Linear(4, 4)
+    assert counted(nn.Sequential(layer, nn.Tanh(), layer), torch.randn(1, 4)) == 32
+    with pytest.raises(RuntimeError):
+        counted(layer, torch.randn(1, 3))
+    assert not layer._forward_hooks
+
+
+def test_a_layer_without_a_rule_is_named_rather_than_taken_for_free():
+    with pytest.raises(TypeError, match="MultiheadAttention"):
+        counted(nn.MultiheadAttention(4, 2), *[torch.randn(1, 4)] * 3)
+
+
+def resnet18():
+    """Weights of the paper's ResNet18: convolutions and linear layers, and the widths of its BatchNorm layers."""
+    matrices, norms, width = [(64, 3, 7, 7)], [64], 64
+    for channels in (64, 128, 256, 512):
+        for _ in range(2):
+            matrices += [(channels, width, 3, 3), (channels, channels, 3, 3)]
+            norms += [channels, channels]
+            if width != channels:
+                matrices, norms = [*matrices, (channels, width, 1, 1)], [*norms, channels]
+            width = channels
+    return [*matrices, (256, 2048), (10, 256)], [*norms, 256]
+
+
+def vgg16():
+    channels = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 1024]
+    matrices = [(o, i, 3, 3) for i, o in itertools.pairwise([3, *channels])]
+    return [*matrices, (4096, 4096), (4096, 4096), (10, 4096)], [*channels, 4096, 4096]
+
+
+@pytest.mark.parametrize(
+    ("network", "nodes", "megabits"), [(resnet18(), 5056, "397.8"), (vgg16(), 12928, "1723.1")], ids=["ResNet18", "VGG16"]
+)
+def test_the_csr_formula_gives_the_papers_disk_sizes(network, nodes, megabits):
+    matrices, norms = network
+    assert sum(norms) == nodes
+    shapes = [torch.Size(shape) for shape in (*matrices, *((width,) for width in norms))]
+    assert f"{sum(cost.csr_bits(shape, shape.numel()) for shape in shapes) / 1e6:.1f}" == megabits
+
+
+@pytest.fixture
+def pruned():
+    """A network with one masked layer, two weights in a hundred left."""
+    module = nn.Sequential(nn.Linear(50, 40), nn.BatchNorm1d(40), nn.Linear(40, 2))
+    mask = torch.zeros(40, 50, dtype=torch.bool)
+    mask.view(-1)[::50] = True
+    with torch.no_grad():
+        module[0].weight.mul_(mask)
+    return module, {"0.weight": mask}
+
+
+def test_sizes_of_a_pruned_network(pruned, tmp_path):
+    module, masks = pruned
+    sizes = cost.sizes(module, masks)
+    assert sizes["parameters"] == 40 + 40 + 2 * 40 + 2 * 40 + 2
+    assert sizes["disk_dense_mb"] == pytest.approx((50 * 40 + 40 + 80 + 82) * 4 / 1e6)
+    bits = (40 * 34 + 2 * 41) + (40 * 34 + 2 * 2) + (80 * 34 + 2 * 3)
+    assert sizes["disk_csr_mb"] == pytest.approx(bits / 8e6)
+    file = tmp_path / "network.safetensors"
+    save_file(cost.packed(module.state_dict(), masks), file)
+    assert sizes["disk_file_mb"] == file.stat().st_size / 1e6
+    assert sizes["disk_file_mb"] < 0.4 * cost.sizes(module, {})["disk_file_mb"]
+
+
+def test_a_packed_matrix_can_be_unpacked(pruned):
+    module, masks = pruned
+    parts = cost.packed(module.state_dict(), masks)
+    rows, columns, values = (parts[f"0.weight.{part}"] for part in ("rows", "columns", "values"))
+    dense = csr_array((values.numpy(), columns.numpy(), rows.numpy()), shape=(40, 50)).toarray()
+    assert np.array_equal(dense, module[0].weight.detach().numpy())
+    assert torch.equal(parts["2.weight"], module[2].weight)
+
+
+def test_a_matrix_stays_dense_where_csr_would_be_larger(pruned):
+    module, _ = pruned
+    assert set(cost.packed(module.state_dict(), {"0.weight": torch.ones(40, 50, dtype=torch.bool)})) == set(module.state_dict())
+
+
+def test_a_mask_of_a_convolution_packs_as_a_matrix():
+    weight = torch.randn(8, 4, 3, 3)
+    mask = weight > 2
+    parts = cost.packed({"weight": weight}, {"weight": mask})
+    assert parts["weight.rows"].tolist()[-1] == len(parts["weight.values"]) == int(mask.sum())
+    assert torch.equal(parts["weight.values"], weight[mask])
+
+
+def test_the_median_is_of_the_timed_runs_only():
+    calls = []
+    seconds = cost.median_seconds(lambda: calls.append(1), device=CPU, repeats=5, warmup=2)
+    assert len(calls) == 7
+    assert 0 < seconds < 0.01
+
+
+def test_static_memory_is_parameters_and_buffers():
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    assert cost.static_memory(module) == 4 * (6 + 2 + 2 + 2 + 2 + 2) + 8
+
+
+def test_a_cpu_counts_no_peak():
+    assert cost.peak_memory(lambda: math.inf, device=CPU) == {}
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_the_peak_holds_what_a_run_allocates():
+    device = torch.device("cuda")
+    weight = torch.ones(1000, 1000, device=device)
+    held = torch.cuda.memory_allocated()
+    peak = cost.peak_memory(lambda: weight @ weight, device=device)["memory_peak_bytes"]
+    assert peak - held >= 4e6
+    assert 0 < cost.median_seconds(lambda: weight @ weight, device=device) < 0.1

@@ -1,0 +1,610 @@
+"""Reports from made-up rows: curves by hand, figures through their Axes, tables by value, one page that stands alone."""
+
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+from rows import FAILED, LAYERS, PRUNERS, SKIPPED, as_task, row, rows
+
+from rlprune.pruner import pruners
+from rlprune.report import curves, draw, figures, tables
+from rlprune.report.curves import Comparison
+from rlprune.report.page import finding, summary_table, write_report
+from rlprune.report.page import warnings as complaints
+from rlprune.stats import estimate
+from rlprune.store import Row, Store
+
+FEW = ("Dense", "SNIP", "Magnitude-Before", "CroP-U", "CroP-S", "SNAP", "LTR")
+
+
+@pytest.fixture(scope="module")
+def sweep() -> list[Row]:
+    return rows(seeds=3)
+
+
+@pytest.fixture(scope="module")
+def compared(sweep: list[Row]) -> Comparison:
+    return only(sweep)
+
+
+def only(some: list[Row]) -> Comparison:
+    (one,) = curves.comparisons(some)
+    return one
+
+
+def with_values(one: Row, **values: float) -> Row:
+    return replace(one, values={**one.values, **values})
+
+
+# -- curves ------------------------------------------------------------------------------------------------------
+
+
+def test_a_point_is_the_estimate_over_the_seeds_of_its_cells(compared: Comparison) -> None:
+    curve = next(curve for curve in curves.chart(compared).curves if curve.pruner == "SNIP")
+    assert [point.sparsity for point in curve.points] == [0.8, 0.9, 0.95, 0.98]
+    returns = [row("SNIP", 0.95, seed).values["return_greedy"] for seed in range(3)]
+    assert curve.at(0.95) == estimate([returns])
+    assert curve.points[2].reached == pytest.approx(0.95)
+
+
+def test_dense_is_one_level_whatever_the_sparsity(compared: Comparison) -> None:
+    dense = curves.chart(compared).curves[0]
+    assert (dense.pruner, dense.cut, len(dense.points)) == ("Dense", "nothing", 1)
+    assert dense.at(0.9) == dense.at(0.98) == dense.points[0].estimate
+
+
+def test_what_failed_or_measured_nothing_is_no_seed() -> None:
+    broken = replace(row("SNIP", 0.9, 2), values={})
+    some = [row("SNIP", 0.9, 0), with_values(row("SNIP", 0.9, 1), return_greedy=float("nan")), broken, FAILED]
+    (curve,) = curves.chart(only(some)).curves
+    assert curve.points[0].estimate.seeds == 1
+
+
+def test_profiles_of_a_suite_are_never_averaged_together() -> None:
+    some = [row("SNIP", 0.9, 0), replace(row("SNIP", 0.9, 0), id="smoke", profile="smoke")]
+    assert [(one.profile, len(one.rows)) for one in curves.comparisons(some)] == [("quick", 1), ("smoke", 1)]
+
+
+def test_seeds_of_an_older_recipe_are_left_out_and_counted() -> None:
+    """Ten seeds at one budget and three at another once made one curve of both."""
+    old = [row("SNIP", 0.9, seed, config={"recipe": {"budget": 1}}) for seed in range(10)]
+    new = [row("SNIP", 0.9, seed, id=f"new{seed}", ended="2026-11-22T00:00:00+00:00") for seed in range(3)]
+    one = only(old + new)
+    assert {kept.id for kept in one.rows} == {"new0", "new1", "new2"}
+    assert one.superseded == 10
+    assert any("10 older results" in warning for warning in complaints(old + new, [one]))
+
+
+def test_energy_is_unknown_where_a_gpu_went_unmeasured() -> None:
+    on_cpu = replace(row(), values={"energy_cpu_joules": 3.0})
+    on_gpu = replace(on_cpu, labels={**on_cpu.labels, "device": "cuda"})
+    assert curves.measure(on_cpu, "energy_joules") == 3.0
+    assert curves.measure(on_gpu, "energy_joules") is None
+    assert curves.measure(with_values(on_gpu, energy_gpu_joules=4.0), "energy_joules") == 7.0
+
+
+def test_learning_curve_is_the_interquartile_mean_epoch_by_epoch(compared: Comparison) -> None:
+    curve = next(curve for curve in curves.learning_curves(compared) if (curve.pruner, curve.sparsity) == ("CroP-S", 0.9))
+    epochs = [row("CroP-S", 0.9, seed).epochs[4] for seed in range(3)]
+    assert curve.samples[4] == epochs[0]["samples"]
+    assert curve.iqm[4] == pytest.approx(np.mean([epoch["return_train"] for epoch in epochs]))
+    assert curve.band.shape == (2, 30)
+
+
+def test_epochs_without_a_finished_game_are_left_out_of_the_learning_curve() -> None:
+    late = row("SNIP", 0.9, 1)
+    late = replace(late, epochs=[{"trained": 1.0, "samples": 16_667.0}, *late.epochs[1:]])
+    (curve,) = curves.learning_curves(only([row("SNIP", 0.9, 0), late]))
+    assert curve.samples[0] == 2 * 16_667.0
+
+
+def test_a_task_without_that_curve_has_no_learning_curve() -> None:
+    assert curves.learning_curves(only([row("SNIP", 0.9, 0, epochs=[{"trained": 1.0, "samples": 5.0}])])) == []
+
+
+def test_tasks_are_joined_on_the_scale_of_their_anchors(sweep: list[Row]) -> None:
+    both = curves.comparisons(sweep + as_task(sweep, "acrobot-v1", "Acrobot-v1", -500, 0.8))
+    together = curves.aggregate(both)
+    for curve in together.curves:
+        for point in curve.points:
+            values = [(row(curve.pruner, point.sparsity, seed).values["return_greedy"] - 22) / 478 for seed in range(3)]
+            assert point.estimate.iqm == pytest.approx(estimate([values, values]).iqm)
+
+
+def test_tasks_without_anchors_are_not_joined(sweep: list[Row]) -> None:
+    bare = [
+        replace(one, labels={name: text for name, text in one.labels.items() if not name.startswith("anchor")}) for one in sweep
+    ]
+    assert curves.aggregate(curves.comparisons(bare + [replace(one, task="other") for one in bare])) is None
+
+
+def test_layer_shares_average_seeds_and_count_the_starved(compared: Comparison) -> None:
+    shares = curves.layer_shares(compared, 0.98)
+    assert shares.layers == tuple(LAYERS)
+    cells = [row("SNIP", 0.98, seed).layers["action_net.weight"] for seed in range(3)]
+    assert shares.kept["SNIP"][6] == pytest.approx(sum(cell["kept"] / cell["dense"] for cell in cells) / 3)
+    assert shares.starved["Magnitude-Before"] == (0, 0, 0, 0, 0, 0, 3, 0)
+    assert "Dense" not in shares.kept
+
+
+def test_every_registered_pruner_looks_like_nobody_else() -> None:
+    names = {*pruners().names(), *PRUNERS, "EarlyBird", "GateDecorators", "EfficientConvNets"}
+    assert len(names) >= 17
+    assert len({curves.style(name) for name in names}) == len(names)
+
+
+def test_both_cuts_of_a_method_share_colour_and_marker_but_not_the_line() -> None:
+    solid, dashed = curves.style("CroP-S"), curves.style("CroP-U")
+    assert (solid.colour, solid.marker) == (dashed.colour, dashed.marker)
+    assert (solid.solid, dashed.solid) == (True, False)
+
+
+def test_an_outsider_keeps_its_look_from_one_process_to_the_next() -> None:
+    assert curves.style("Mine-S") == curves.Style("#0072B2", "p", solid=True)
+
+
+# -- figures -----------------------------------------------------------------------------------------------------
+
+DRAWINGS: dict[str, Callable[[Comparison], Figure]] = {
+    "sparsity": lambda one: figures.sparsity_figure([curves.chart(one)]),
+    "columns": lambda one: figures.sparsity_figure([curves.chart(one)] * 3),
+    "learning": lambda one: figures.learning_figure(one, curves.learning_curves(one)),
+    "profiles": lambda one: figures.profile_figure(one, 0.98),
+    "layers": lambda one: figures.layer_figure(one, curves.layer_shares(one, 0.98)),
+    "costs": lambda one: figures.cost_figure(one, 0.98),
+}
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_nothing_written_in_a_figure_is_cut_off_or_too_small_for_print(name: str, seeds: int, tmp_path: Path) -> None:
+    figure = DRAWINGS[name](only(rows(seeds, sparsities=(0.8, 0.98))))
+    assert figure.get_figwidth() == 7.0
+    for text in figure.findobj(Text):
+        assert text.get_fontsize() >= 7.0
+    draw.save(figure, tmp_path, name)
+    pixels = imread(tmp_path / f"{name}.png")
+    for edge in (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:]):
+        assert edge.min() == 1.0, "ink at the edge: something is cut off there"
+    assert f"{seeds} seed" in " ".join(text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("name", ["sparsity", "layers"])
+def test_the_same_figure_is_the_same_bytes(name: str, compared: Comparison, tmp_path: Path) -> None:
+    for folder in ("once", "twice"):
+        (tmp_path / folder).mkdir()
+        draw.save(DRAWINGS[name](compared), tmp_path / folder, name)
+    for ending in ("png", "svg", "pdf"):
+        first, second = ((tmp_path / folder / f"{name}.{ending}").read_bytes() for folder in ("once", "twice"))
+        assert first == second
+
+
+def test_each_line_holds_its_curve_and_dense_crosses_both_panels(compared: Comparison) -> None:
+    chart = curves.chart(compared)
+    figure = figures.sparsity_figure([chart])
+    structured, unstructured = figure.axes
+    for axes, cut in ((structured, "channels"), (unstructured, "weights")):
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        assert set(lines) == {curve.pruner for curve in chart.curves if curve.cut in (cut, "nothing")}
+        for curve in chart.curves:
+            if curve.cut == cut:
+                np.testing.assert_allclose(lines[curve.pruner].get_ydata(), [point.estimate.iqm for point in curve.points])
+        np.testing.assert_allclose(lines["Dense"].get_ydata(), chart.curves[0].points[0].estimate.iqm)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["80 %", "90 %", "95 %", "98 %"]
+    assert structured.get_ylim() == unstructured.get_ylim()
+    gaps = np.diff(structured.get_xticks())
+    assert gaps.min() > 0.5 * gaps.max()  # .95 and .98 stand as far apart as .8 and .9, about
+
+
+def test_names_at_line_ends_do_not_overlap_and_are_in_the_order_of_the_lines(compared: Comparison) -> None:
+    figure = figures.sparsity_figure([curves.chart(compared)])
+    for axes in figure.axes:
+        names = list(axes.texts)
+        assert len(names) == len(axes.get_lines())
+        for one, other in combinations(names, 2):
+            assert abs(one.xyann[1] - other.xyann[1]) >= draw.SMALL
+        heights = [name.xyann[1] for name in sorted(names, key=lambda name: name.xy[1])]
+        assert heights == sorted(heights)
+
+
+def test_one_seed_draws_no_band(compared: Comparison) -> None:
+    single = figures.sparsity_figure([curves.chart(only(rows(1)))])
+    assert all(not axes.collections for axes in single.axes)
+    assert all(axes.collections for axes in figures.sparsity_figure([curves.chart(compared)]).axes)
+
+
+def test_more_names_than_fit_become_a_legend(sweep: list[Row]) -> None:
+    crowd = [replace(one, pruner=f"Mine{number}-U") for number in range(24) for one in rows(1, pruners=("SNIP",))]
+    figure = figures.sparsity_figure([curves.chart(only(sweep + crowd))])
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} >= {"Mine3-U", "Dense", "SNAP"}
+    assert not figure.axes[1].texts
+
+
+def test_several_tasks_are_columns_with_channels_above_weights(sweep: list[Row]) -> None:
+    many = sweep + as_task(sweep, "acrobot-v1", "Acrobot-v1", -500, 0.8)
+    figure = figures.sparsity_figure([curves.chart(one) for one in curves.comparisons(many)])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Acrobot-v1", "CartPole-v1", "", ""]
+    assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim() != figure.axes[1].get_ylim()
+    assert "structured (channels)" in figure.axes[0].get_ylabel()
+
+
+def test_one_sparsity_is_drawn_with_bars_for_intervals() -> None:
+    figure = figures.sparsity_figure([curves.chart(only(rows(3, pruners=FEW, sparsities=(0.95,))))])
+    assert [len(axes.collections) for axes in figure.axes] == [2, 4]
+
+
+def test_a_wild_seed_does_not_flatten_the_figure() -> None:
+    tame = rows(5, pruners=("Dense", "SNIP"))
+    wild = [with_values(one, return_greedy=-1e6) if (one.pruner, one.seed) == ("SNIP", 1) else one for one in tame]
+    (axes,) = figures.sparsity_figure([curves.chart(only(wild))]).axes
+    assert axes.get_ylim()[0] > -1000
+
+
+def test_sparsities_too_close_for_labels_keep_their_ticks() -> None:
+    close = (0.1, 0.15, 0.2, 0.9, 0.99)
+    figure = figures.sparsity_figure([curves.chart(only(rows(1, pruners=FEW, sparsities=close)))])
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(labels) == 5
+    assert labels[-2:] == ["90 %", "99 %"]
+    assert "" in labels
+
+
+def test_nothing_pruned_is_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="no curve to draw"):
+        figures.sparsity_figure([curves.chart(only(rows(2, pruners=("Dense",))))])
+
+
+def test_learning_panels_share_scales_but_for_who_trains_longer() -> None:
+    one = only(rows(1, pruners=FEW, sparsities=(0.9,)))
+    figure = figures.learning_figure(one, curves.learning_curves(one))
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert set(panels) == {*FEW, "LTR (trains 11 times as long)"} - {"Dense", "LTR"}
+    assert panels["SNIP"].get_xlim() == panels["SNAP"].get_xlim() == (0, 30 * 16_667)
+    assert panels["LTR (trains 11 times as long)"].get_xlim() == (0, 330 * 16_667)
+    assert [line.get_label() for line in panels["SNIP"].get_lines()] == ["Dense 0 %", "SNIP 90 %"]
+
+
+def test_profiles_fall_from_all_seeds_to_none(compared: Comparison) -> None:
+    for axes in figures.profile_figure(compared, 0.98).axes:
+        for line in axes.get_lines():
+            shares = line.get_ydata()
+            assert np.all(np.diff(shares) <= 0)
+            assert 0 <= shares[-1] <= shares[0] <= 1
+
+
+def test_profiles_of_errors_count_the_smaller_ones() -> None:
+    errors = [replace(one, labels={**one.labels, "better": "lower"}) for one in rows(4, pruners=("SNIP",), sparsities=(0.9,))]
+    thresholds, shares = curves.profiles(only(errors), 0.9)
+    assert shares["SNIP"][0] == 0
+    values = [one.values["return_greedy"] for one in errors]
+    assert shares["SNIP"][100] == sum(value < thresholds[100] for value in values) / 4
+
+
+def test_starved_layers_are_written_into_the_layer_figure(compared: Comparison) -> None:
+    figure = figures.layer_figure(compared, curves.layer_shares(compared, 0.98))
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written.count("≤ 1: 3/3") == 3
+    assert len(written) == 16 * len(LAYERS)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()][::6] == ["policy_net.0", "action_net"]
+
+
+def test_deep_networks_get_a_layer_figure_without_numbers() -> None:
+    layers = {f"block{number}.conv.weight": {"kept": float(number % 3), "dense": 9.0} for number in range(60)}
+    one = only([replace(row("SNIP", 0.9, 0), layers=layers)])
+    figure = figures.layer_figure(one, curves.layer_shares(one, 0.9))
+    assert not [text for text in figure.axes[0].texts if text.get_text()]
+    assert len(figure.axes[0].patches) == 40
+    assert len(figure.axes[0].get_xticks()) == 30
+
+
+def test_cost_figure_draws_only_what_was_measured(compared: Comparison) -> None:
+    titles = [axes.get_xlabel().replace("\n", " ") for axes in figures.cost_figure(compared, 0.98).axes]
+    assert titles[:2] == ["return", "training time (s)"]
+    bare = [replace(one, values={name: one.values[name] for name in ("return_greedy", "wall_seconds")}) for one in compared.rows]
+    some = figures.cost_figure(only(bare), 0.98).axes
+    assert [axes.get_xlabel() for axes in some] == ["return", "training\ntime (s)"] or len(some) == 2
+    assert [axes.get_xscale() for axes in some] == ["linear", "log"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ([0.0, 10.0, 30.0], [0.0, 10.0, 30.0]),
+        ([10.0, 10.0], [8.0, 12.0]),
+        ([0.0, 0.0, 0.0], [0.0, 4.0, 8.0]),
+        ([40.0, 40.0], [36.0, 40.0]),
+        ([10.0, 11.0, 12.0, 30.0], [7.0, 11.0, 15.0, 30.0]),
+    ],
+)
+def test_names_move_apart_as_little_as_possible(wanted: list[float], expected: list[float]) -> None:
+    assert draw.spread_out(wanted, 4.0, 0.0, 40.0) == pytest.approx(expected)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+
+def texts(table: tables.Table) -> dict[str, dict[str, str]]:
+    """Return pruner to heading to text."""
+    lines = [line for _, block in table.blocks for line in block]
+    return {line[0].text: dict(zip(table.header, (cell.text for cell in line), strict=True)) for line in lines}
+
+
+def marks(table: tables.Table, heading: str) -> dict[str, str]:
+    place = table.header.index(heading)
+    return {line[0].text: line[place].mark for _, block in table.blocks for line in block if line[place].mark}
+
+
+def cells(returns: dict[str, list[float]]) -> Comparison:
+    return only(
+        [
+            with_values(row(pruner, 0.9, seed), return_greedy=value, wall_seconds=value)
+            for pruner, values in returns.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+
+
+def test_cost_table_says_mean_deviation_interval_and_costs() -> None:
+    table = tables.cost_table(cells({"SNIP": [100.0, 200.0, 300.0], "Dense": [500.0, 500.0]}), 0.9)
+    snip = texts(table)["SNIP"]
+    assert (snip["seeds"], snip["return, mean ± std"], snip["return, IQM [95 %]"]) == ("3", "200 ± 100", "200 [100, 300]")
+    assert snip["weights removed (%)"] == "90.0"
+    assert snip["training time (s)"] == "200"
+    assert table.records[1]["iqm"] == 200.0
+
+
+def test_dense_comes_first_then_channel_pruners_then_weight_pruners(compared: Comparison) -> None:
+    blocks = [(heading, [line[0].text for line in block]) for heading, block in tables.cost_table(compared, 0.98).blocks]
+    assert [heading for heading, _ in blocks] == ["", "structured (channels)", "unstructured (weights)"]
+    assert blocks[0][1] == ["Dense"]
+    assert blocks[1][1] == ["Random-S", "SNAP", "CroP-S", "CroPit-S", "EarlyCroP-S"]
+
+
+def test_best_and_second_best_are_found_in_each_block_and_direction() -> None:
+    table = tables.cost_table(
+        cells({"Dense": [500], "SNIP": [100], "GraSP": [300], "CroP-U": [200], "SNAP": [90], "CroP-S": [80]}), 0.9
+    )
+    assert marks(table, "return, mean ± std") == {"GraSP": "best", "CroP-U": "second", "SNAP": "best", "CroP-S": "second"}
+    assert marks(table, "training time (s)") == {"SNIP": "best", "CroP-U": "second", "CroP-S": "best", "SNAP": "second"}
+    assert marks(table, "weights removed (%)") == {}
+
+
+def test_what_most_of_a_block_share_is_not_marked() -> None:
+    table = tables.cost_table(cells({"SNIP": [7], "GraSP": [7], "CroP-U": [7], "LTR": [9]}), 0.9)
+    assert marks(table, "return, mean ± std") == {"LTR": "best"}
+
+
+def test_what_was_not_measured_is_a_dash_and_an_empty_field_never_zero() -> None:
+    bare = only([replace(row("SNIP", 0.9, seed), values={"return_greedy": 100.0, "macs": 0.0}) for seed in range(2)])
+    table = tables.cost_table(bare, 0.9)
+    assert texts(table)["SNIP"]["energy, CPU + GPU (J)"] == "–"
+    assert texts(table)["SNIP"]["MACs"] == "0"
+    (record,) = csv.DictReader(io.StringIO(tables.to_csv(table)))
+    assert (record["energy_joules"], record["wall_seconds"], record["macs"]) == ("", "", "0.0")
+
+
+def test_one_seed_shows_neither_deviation_nor_interval() -> None:
+    snip = texts(tables.cost_table(cells({"SNIP": [123.4]}), 0.9))["SNIP"]
+    assert (snip["return, mean ± std"], snip["return, IQM [95 %]"]) == ("123", "123")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.00307, "0.00307"),
+        (0.03, "0.0300"),
+        (-83.44, "−83.4"),
+        (98, "98.0"),
+        (999.6, "1,000"),
+        (33_794, "33,794"),
+        (99_999, "100k"),
+        (123_456, "123k"),
+        (11_707_978, "11.7M"),
+        (1.5e12, "1.50T"),
+    ],
+)
+def test_numbers_have_three_digits_and_read_plainly(value: float, text: str) -> None:
+    assert tables.number(value) == text
+
+
+def test_markdown_is_a_table_with_marks(compared: Comparison) -> None:
+    lines = tables.to_markdown(tables.cost_table(compared, 0.98)).splitlines()
+    body = [line for line in lines if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in body}) == 1
+    assert any(("**" in line and line.startswith("| SNAP")) or "| **" in line for line in body)
+    assert "in italics" in lines[-1]
+
+
+def test_latex_escapes_what_it_must(compared: Comparison) -> None:
+    latex = tables.to_latex(tables.cost_table(compared, 0.98))
+    assert r"98 \% of weights removed" in latex
+    assert r"$\pm$" in latex
+    assert r"CO$_2$ (g)" in latex
+    assert r"price (\$)" in latex
+    assert r"\textbf{" in latex
+    assert r"\underline{" in latex
+    assert latex.isascii()
+    body = latex[latex.index(r"\toprule") : latex.index(r"\bottomrule")]
+    assert {line.count(" & ") for line in body.splitlines() if " & " in line} == {18}
+
+
+def test_csv_has_every_digit(compared: Comparison) -> None:
+    records = {
+        record["pruner"]: record for record in csv.DictReader(io.StringIO(tables.to_csv(tables.cost_table(compared, 0.98))))
+    }
+    assert len(records) == 17
+    mean = np.mean([row("SNAP", 0.98, seed).values["batch_seconds"] for seed in range(3)])
+    assert float(records["SNAP"]["batch_seconds"]) == mean
+    assert records["Dense"]["sparsity"] == "0.0"
+
+
+def test_improvement_pairs_seeds_and_mirrors_itself() -> None:
+    table = tables.improvement_table(cells({"SNIP": [1, 5, 3, 9], "CroP-S": [2, 4, 3]}), 0.9)
+    (record, mirrored) = sorted(table.records, key=lambda record: record["pruner"] == "CroP-S")
+    assert record["probability"] == pytest.approx((0 + 1 + 0.5) / 3)
+    assert record["pairs"] == 3
+    assert mirrored["probability"] == pytest.approx(1 - record["probability"])
+
+
+def test_improvement_of_errors_counts_the_smaller_ones() -> None:
+    better = cells({"SNIP": [1.0] * 10, "CroP-S": [2.0] * 10})
+    table = tables.improvement_table(replace(better, better="lower"), 0.9)
+    assert texts(table)["SNIP"]["CroP-S"] == "1.00"
+    assert table.blocks[0][1][0][2].mark == "best"
+
+
+def test_failed_and_skipped_cells_are_listed_with_reasons() -> None:
+    more = replace(FAILED, seed=4)
+    table = tables.missing_table([row(), SKIPPED, more, FAILED, replace(row(), seed=5, values={})])
+    lines = [[cell.text for cell in line] for _, block in table.blocks for line in block]
+    assert [(line[0], line[3], line[5], line[6]) for line in lines] == [
+        ("done", "Dense", "return_greedy is missing or not a number", "5"),
+        ("failed", "IMP", "ValueError: the loss is <nan> after epoch 3", "0, 4"),
+        ("skipped", "SynFlow", "needs batchnorm, and mlp has none", "0"),
+    ]
+
+
+def test_terminal_summary_has_a_line_a_pruner_and_a_column_a_sparsity(sweep: list[Row]) -> None:
+    header, lines = summary_table(sweep)
+    assert header == ["task", "pruner", "80 %", "90 %", "95 %", "98 %", "seeds"]
+    assert [line[1] for line in lines][:3] == ["Dense", "Random-S", "Random-U"]
+    assert all(len(line) == 7 and line[-1] == "3" for line in lines)
+    assert lines[0][2] == lines[0][5]
+
+
+# -- the page ----------------------------------------------------------------------------------------------------
+
+
+class Outline(HTMLParser):
+    """Every tag closed where it was opened, and what the page would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    some = [*rows(3, pruners=FEW, sparsities=(0.8, 0.98)), FAILED, SKIPPED]
+    return write_report(some, out, "python -m rlprune.run cartpole --seeds 3")
+
+
+def test_page_is_well_formed_and_fetches_nothing(written: Path) -> None:
+    page = Outline(written.read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.fetched
+    assert all(place.startswith("data:image/svg+xml;base64,") for place in page.fetched)
+    assert not {"script", "link", "iframe"} & set(page.seen)
+
+
+def test_page_says_command_cells_warnings_failures_and_where_the_numbers_come_from(written: Path) -> None:
+    text = Outline(written.read_text(encoding="utf-8")).text
+    assert "python -m rlprune.run cartpole --seeds 3" in text
+    assert "39 of 41 cells done, 1 failed, 1 skipped." in text
+    assert "fewer than ten seeds (3 seeds): do not publish" in text
+    assert "with at most one weight by Magnitude-Before (6 of 6 cells), LTR (6 of 6 cells)" in text
+    assert "ValueError: the loss is <nan> after epoch 3" in text
+    assert "needs batchnorm, and mlp has none" in text
+    for fact in ("AMD EPYC 7763", "5d3890a", "estimate, 4 W a busy thread", "2.15.0"):
+        assert fact in text
+
+
+def test_every_figure_and_table_lies_beside_the_page_in_its_formats(written: Path) -> None:
+    stem = "cartpole-quick-cartpole-v1"
+    drawn = [f"{stem}-{name}" for name in ("sparsity", "learning", "layers-98", "costs-98", "profiles-98")]
+    assert {file.name for file in (written.parent / "figures").iterdir()} == {
+        f"{name}.{ending}" for name in drawn for ending in ("png", "svg", "pdf")
+    }
+    listed = [f"{stem}-costs-80", f"{stem}-costs-98", f"{stem}-improvement-98", "missing"]
+    assert {file.name for file in (written.parent / "tables").iterdir()} == {
+        f"{name}.{ending}" for name in listed for ending in ("md", "tex", "csv")
+    }
+
+
+def test_the_same_rows_write_the_same_bytes(tmp_path: Path) -> None:
+    some = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
+    first, second = write_report(some, tmp_path / "a"), write_report(reversed(some), tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_ten_seeds_of_a_dense_network_at_its_anchor_raise_no_complaint() -> None:
+    some = rows(10, pruners=("Dense", "SNIP"), sparsities=(0.9,))
+    assert complaints(some, curves.comparisons(some)) == []
+
+
+def test_a_dense_network_short_of_its_anchor_is_complained_about() -> None:
+    some = [with_values(one, return_greedy=380.0) for one in rows(10, pruners=("Dense",))]
+    (complaint,) = complaints(some, curves.comparisons(some))
+    assert "Dense ends at 380, and its anchor is 500" in complaint
+
+
+def test_a_run_without_dense_is_complained_about() -> None:
+    some = rows(10, pruners=("SNIP",), sparsities=(0.9,))
+    assert any("no dense network" in complaint for complaint in complaints(some, curves.comparisons(some)))
+
+
+def test_finding_names_the_best_and_who_cannot_be_told_from_it() -> None:
+    one = cells({"Dense": [500, 490, 480], "SNIP": [100, 110, 105], "CroP-S": [200, 300, 250], "SNAP": [290, 240, 260]})
+    said = finding(one)
+    assert "with 90 % of weights removed, SNAP ends best: return 263 [240, 290]" in said
+    assert "overlaps with those of CroP-S." in said
+    assert said.endswith("Dense: 490 [480, 500].")
+
+
+@pytest.mark.parametrize("some", [[], [FAILED], [row()], [replace(row("SNIP", 0.9, 0), values={}, epochs=[], layers={})]])
+def test_a_run_with_little_in_it_still_has_a_page(some: list[Row], tmp_path: Path) -> None:
+    page = Outline(write_report(some, tmp_path).read_text(encoding="utf-8"))
+    assert page.open == []
+    assert f"{sum(one.status == 'done' for one in some)} of {len(some)} cells done" in page.text
+
+
+def test_several_tasks_get_an_overview(tmp_path: Path) -> None:
+    some = rows(2, pruners=("Dense", "SNIP", "SNAP"), sparsities=(0.9,))
+    path = write_report(some + as_task(some, "acrobot-v1", "Acrobot-v1", -500, 0.8), tmp_path)
+    assert "All tasks, quick" in Outline(path.read_text(encoding="utf-8")).text
+    assert (tmp_path / "figures" / "all-quick-normalised.pdf").is_file()
+
+
+def test_importing_the_report_loads_nothing_slow() -> None:
+    code = "import sys, rlprune.report.page; print([m for m in ('torch', 'matplotlib', 'scipy', 'pandas') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:
+    with Store(tmp_path / "run" / "results.sqlite") as store:
+        for one in rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,)):
+            store.save(one)
+    script = Path(__file__).parent.parent / "plots" / "figure4.py"
+    command = [sys.executable, str(script), str(tmp_path / "run"), "--to", str(tmp_path / "drawn")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert {file.name for file in (tmp_path / "drawn").iterdir()} == {"figure4.png", "figure4.svg", "figure4.pdf"}

@@ -1,0 +1,200 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rlprune
+from rlprune.__main__ import main
+from rlprune.progress import epochs_of
+from rlprune.run import WRITTEN, columns, comparable, remove_results
+from rlprune.run import main as run_main
+from rlprune.store import Store
+from rlprune.suite import cells, load_suite
+
+TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "recipe.evaluation_games=1", "--jobs", "1"]
+ONE = ["run", "cartpole", "--profile", "smoke", "--pruners", "Dense", *TINY]
+SLOW = ["torch", "stable_baselines3", "pandas", "matplotlib", "codecarbon", "scipy", "gymnasium"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The folder of a run of one cell."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert main([*ONE, "--out", str(out)]) == 0
+    return out
+
+
+# -- quick answers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("--help", 0),
+        ("run --help", 0),
+        ("list suites", 0),
+        ("list tasks", 0),
+        ("list pruners", 0),
+        ("check cartpole", 0),
+        ("check cartpol", 2),
+        ("run cartpole --dry-run", 0),
+        ("run cartpole --pruners snup --device cuda", 2),
+    ],
+)
+def test_quick_answers_import_nothing_slow(line, code, tmp_path):
+    program = f"""if True:
+        import sys
+        sys.path.insert(0, {str(Path(rlprune.__file__).parents[1])!r})
+        sys.argv = ["rlprune", *{line.split()}]
+        from rlprune.__main__ import main
+        try:
+            code = main()
+        except SystemExit as end:
+            code = end.code
+        slow = [name for name in {SLOW} if name in sys.modules]
+        sys.exit(f"imported {{slow}}" if slow else code)
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+    assert ended.stdout if code == 0 else ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_list_says_what_everything_is(capsys):
+    assert main(["list", "pruners"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("SNIP ")] == [
+        "SNIP              cuts weights. SNIP: remove the weights whose loss moves least when they go (Lee et al., 2019)."
+    ]
+    assert main(["list", "suites"]) == 0
+    assert capsys.readouterr().out.startswith("cartpole  A2C on CartPole-v1")
+    assert main(["list", "tasks"]) == 0
+    assert "cartpole-v1  CartPole-v1\n" in capsys.readouterr().out
+
+
+def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('title = "x"\ntasks = ["cartpole-v1"]\npruners = ["snup"]\nsparsities = [0.5]\nseeds = 1\n')
+    assert main(["check", "cartpole"]) == 0
+    assert capsys.readouterr().out == "cartpole: smoke 4 cells, quick 147 cells, paper 650 cells\n"
+    assert main(["check", "nothing", "cartpole", str(wrong)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{wrong}:3", "nothing"]
+
+
+# -- a wrong request -----------------------------------------------------------------------------------------------
+
+
+def test_everything_wrong_with_a_request_is_told_at_once_and_nothing_written(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    words = "cartpole --profile quik --pruners snup --sparsities 9 --seeds none --set recipe.bugdet=1 --device gpu --jobs 0 "
+    assert run_main([*words.split(), "--executor", "locl", "--out", "file/out"]) == 2
+    out, err = capsys.readouterr()
+    told = [line.split(": ")[0] for line in err.splitlines()]
+    options = ["--profile", "--pruners", "--sparsities", "--seeds", "--set recipe.bugdet=1"]
+    options += ["--device", "--executor", "--jobs", "--out"]
+    assert sorted(told) == sorted(options)
+    assert "--executor: got 'locl'; must be local; did you mean 'local'?" in err
+    assert out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_results_of_another_kind_are_left_alone(capsys, tmp_path):
+    (tmp_path / "results.sqlite").write_text("a letter")
+    assert main([*ONE, "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"--out: {tmp_path}: ")
+    assert (tmp_path / "results.sqlite").read_text() == "a letter"
+
+
+def test_a_report_of_nothing_suggests_the_nearest_run(capsys, done):
+    assert main(["report", str(done.parent / "ot")]) == 2
+    assert capsys.readouterr().err == f"{done.parent / 'ot'}: has no results.sqlite; did you mean 'out'?\n"
+
+
+# -- before a run --------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_what_rewinding_really_costs(capsys, tmp_path):
+    words = "run cartpole --profile smoke --pruners dense,ltr --sparsities .5,.9 --set pruner.ltr.levels=2 --dry-run --out"
+    assert main([*words.split(), str(tmp_path / "out")]) == 0
+    table = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    dense, ltr = ([word.strip() for word in line if word] for line in table[2:4])
+    assert dense == ["cartpole-v1", "Dense", "0", "1", "1", "0", "4", "2,000 steps"]
+    # one epoch before saving and three times the other three; 500 steps each; two sparsities
+    assert ltr == ["cartpole-v1", "LTR", "0.5 0.9", "1", "2", "0", "10", "10,000 steps", "levels = 2"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_epochs_of_a_cell_are_those_of_its_own_plan():
+    suite = load_suite("cartpole", "paper", options={"pruners": "LTR"})
+    assert epochs_of(cells(suite, "cpu")[0]) == 1 + 29 * 11
+
+
+# -- a run ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_what_it_promises(done):
+    assert {path.name for path in done.iterdir()} <= set(WRITTEN)
+    assert all((done / name).exists() for name in ("results.sqlite", "results.csv", "report.html", "figures", "tables"))
+    with Store(done / "results.sqlite", create=False) as store:
+        (row,) = store.rows()
+    assert (row.suite, row.profile, row.pruner, row.status) == ("cartpole", "smoke", "Dense", "done")
+    page = (done / "report.html").read_text()
+    assert "rlprune run cartpole --profile smoke --pruners Dense" in page
+
+
+def test_the_same_command_again_repeats_nothing(capsys, done):
+    with Store(done / "results.sqlite", create=False) as store:
+        before = store.rows()
+    assert main([*ONE, "--out", str(done)]) == 0
+    out = capsys.readouterr().out
+    assert "[1/1]" not in out
+    assert f"{done / 'report.html'}" in out
+    with Store(done / "results.sqlite", create=False) as store:
+        assert store.rows() == before
+    assert main([*ONE, "--out", str(done), "--dry-run"]) == 0
+    assert "1 cells, 1 done" in capsys.readouterr().out
+
+
+def test_a_cell_that_fails_is_named_with_its_reason(capsys, tmp_path):
+    assert main([*ONE, "--set", "recipe.environment=NoSuchThing-v0", "--out", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "cartpole-v1 Dense seed 0: failed: " in out
+    assert "NoSuchThing" in out
+    assert "Traceback" not in out
+
+
+def test_only_rows_of_the_same_recipe_are_compared(done):
+    changes = TINY[1:6:2]
+    with Store(done / "results.sqlite", create=False) as store:
+        rows = store.rows()
+    assert [row.id for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == [rows[0].id]
+    assert [row.profile for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == ["smoke"]
+    assert comparable(rows, load_suite("cartpole", "smoke", [*changes, "recipe.entropy=1"]), "cpu") == []
+    assert comparable(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
+
+
+def test_a_report_over_several_runs_counts_a_cell_once(capsys, done, tmp_path):
+    assert main(["report", str(done), str(done), "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_starting_over_removes_what_a_run_wrote_and_nothing_else(tmp_path):
+    mine = ["notes.txt", "figures/mine.png"]
+    for name in [*WRITTEN[:5], *mine]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    remove_results(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "notes.txt"]
+    (tmp_path / "figures").mkdir()
+    remove_results(tmp_path)
+    assert (tmp_path / "figures").exists(), "no run has been here"
+
+
+def test_columns_are_aligned():
+    assert columns([["a", "bb"], ["ccc", "d"]]) == "a    bb\nccc  d"

@@ -1,0 +1,355 @@
+import re
+from dataclasses import replace
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlprune import suite as suite_module
+from rlprune.mistakes import SuiteError, line_of
+from rlprune.pruner import pruners
+from rlprune.suite import Cell, cells, load_profiles, load_suite, make_cell, seed_sequence, suites
+
+SUITE = """\
+title = "A suite"
+tasks = ["cartpole-v1"]
+pruners = ["SNIP", "Dense", "LTR"]
+sparsities = [0.8, 0.9]
+seeds = 2
+pruner.LTR.levels = 4
+
+[recipe]
+budget = 1000
+
+[task.cartpole-v1]
+entropy = 0.01
+
+[profiles.smoke]
+seeds = 1
+sparsities = [0.5]
+recipe.epochs = 5
+pruner.ltr.epoch = 2
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a suite file into an empty current folder; return its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def put(text=SUITE, *changes):
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "mine.toml").write_text(dedent(text))
+        return "mine.toml"
+
+    return put
+
+
+def told(name, *args):
+    """Return what is wrong with a suite, a line a mistake."""
+    with pytest.raises(SuiteError) as error:
+        load_suite(name, *args)
+    assert str(error.value).splitlines() == [str(mistake) for mistake in error.value.mistakes]
+    return str(error.value).splitlines()
+
+
+def recipe(suite):
+    return cells(suite, "cpu")[0].recipe
+
+
+# -- the suites that come with it ----------------------------------------------------------------------------------
+
+
+def test_there_are_suites():
+    assert "cartpole" in suites()
+
+
+@pytest.mark.parametrize("name", suites())
+def test_every_suite_is_right_under_every_profile(name):
+    for suite in load_profiles(name):
+        assert cells(suite, "cpu")
+        assert suite.title
+        assert suite.description
+
+
+def test_cartpole_runs_every_pruner():
+    smoke, quick, paper = load_profiles("cartpole")
+    assert [suite.profile for suite in (smoke, quick, paper)] == ["smoke", "quick", "paper"]
+    assert set(quick.pruners) == set(paper.pruners) == set(pruners().names())
+    assert [len(cells(suite, "cpu")) for suite in (smoke, quick, paper)] == [4, 3 * (1 + 16 * 3), 10 * (1 + 16 * 4)]
+    assert paper.seeds >= 10
+    assert paper.tasks == ("cartpole-v0",)
+
+
+def test_suites_are_found_by_name_in_any_case_and_in_the_wheel(tmp_path, monkeypatch, write):
+    assert load_suite("CARTPOLE").name == "cartpole"
+    packaged = tmp_path / "site-packages" / "rlprune" / "_suites"
+    packaged.mkdir(parents=True)
+    (packaged / "mine.toml").write_text(SUITE)
+    (tmp_path / "site-packages" / "suites").mkdir()  # somebody else's
+    monkeypatch.setattr(suite_module, "__file__", str(packaged.parent / "suite.py"))
+    assert suites() == {"mine": packaged / "mine.toml"}
+    assert load_suite("mine").title == "A suite"
+
+
+# -- cells ---------------------------------------------------------------------------------------------------------
+
+
+def test_seeds_come_one_after_the_other_and_dense_first(write):
+    found = [(cell.seed, cell.pruner, cell.sparsity) for cell in cells(load_suite(write()), "cpu")]
+    one = [("Dense", 0.0), ("SNIP", 0.8), ("SNIP", 0.9), ("LTR", 0.8), ("LTR", 0.9)]
+    assert found == [(seed, *pair) for seed in (0, 1) for pair in one]
+
+
+def test_an_id_is_a_hash_of_the_cell_alone():
+    cell = Cell("cartpole-v1", "SNIP", 0.9, 3, {"budget": 100, "widths": [8, 8]}, {"scope": "layer", "floor": 1}, "cpu")
+    assert cell.id == "ebcaabc20264a3f1"  # changes only with a new layout of results: every finished cell would run again
+    assert replace(cell, recipe={"widths": [8, 8], "budget": 100}).id == cell.id
+    others = [
+        replace(cell, task="cartpole-v0"),
+        replace(cell, pruner="GraSP"),
+        replace(cell, sparsity=0.91),
+        replace(cell, seed=4),
+        replace(cell, recipe={"budget": 101, "widths": [8, 8]}),
+        replace(cell, settings={"scope": "layer", "floor": 2}),
+        replace(cell, device="cuda"),
+    ]
+    assert len({other.id for other in [cell, *others]}) == 8
+
+
+def test_name_price_and_country_leave_ids_alone(write):
+    ids = [cell.id for cell in cells(load_suite(write()), "cpu")]
+    assert len(set(ids)) == len(ids) == 10
+    changed = ['title="x"', "price_per_hour=3", "country=FRA", "description=x"]
+    assert [cell.id for cell in cells(load_suite("mine.toml", "quick", changed), "cpu")] == ids
+
+
+def test_a_cell_holds_every_number(write):
+    cell = cells(load_suite(write()), "cpu")[-1]
+    assert cell.recipe["budget"] == 1000
+    assert cell.recipe["entropy"] == 0.01
+    assert cell.recipe["learning_rate"] == 7e-4
+    assert cell.settings == {"scope": "network", "floor": 1, "levels": 4, "epoch": 1}
+
+
+def test_scope_is_the_suites_or_else_the_tasks(write):
+    overrides = ("pruning.floor=2", "pruning.scope=layer", "pruner.snip.scope=global")
+    scopes = [load_suite(write(), "quick", [override]) for override in overrides]
+    assert [cells(suite, "cpu")[1].settings["scope"] for suite in scopes] == ["network", "layer", "global"]
+    assert len({cells(suite, "cpu")[0].id for suite in scopes}) == 1, "Dense does not depend on how others are pruned"
+
+
+def test_a_cell_outside_the_matrix_can_be_made(write):
+    suite = load_suite(write())
+    assert make_cell(suite, "cartpole-v1", "SNIP", 0.8, 0, "cpu") == cells(suite, "cpu")[1]
+    assert make_cell(suite, "cartpole-v1", "GraSP", 0.99, 7, "cuda").settings["temperature"] == 200
+
+
+# -- seeds ---------------------------------------------------------------------------------------------------------
+
+
+def test_neighbours_share_no_stream():
+    names = ("network", "environments", "scoring/1", "scoring/11")
+    uses = [(task, seed, use) for task in ("a", "b") for seed in range(40) for use in names]
+    words = np.concatenate([seed_sequence(*use).generate_state(16, np.uint64) for use in uses])
+    assert len(np.unique(words)) == len(uses) * 16
+
+
+def test_a_seed_is_the_same_everywhere_and_always():
+    assert seed_sequence("cartpole-v1", 0, "network").generate_state(2).tolist() == [115039997, 1734655807]
+
+
+# -- merging -------------------------------------------------------------------------------------------------------
+
+
+def test_a_profile_goes_over_the_file_and_lists_are_replaced(write):
+    suite = load_suite(write(), "smoke")
+    assert (suite.seeds, suite.sparsities, suite.profile, suite.name) == (1, (0.5,), "smoke", "mine")
+    assert (recipe(suite)["budget"], recipe(suite)["epochs"], recipe(suite)["entropy"]) == (1000, 5, 0.01)
+    assert suite.pruner == {"LTR": {"levels": 4, "epoch": 2}}
+
+
+def test_the_command_line_goes_over_the_profile(write):
+    overrides = [
+        "recipe.budget=2_000",
+        "task.CARTPOLE-V1.entropy=0",
+        "pruner.ltr.levels=7",
+        "sparsities=[0.1]",
+        "recipe.widths=[4, 4]",
+    ]
+    suite = load_suite(write(), "smoke", overrides, {"pruners": "ltr, dense", "sparsities": ".95,.5", "seeds": "3"})
+    assert (suite.pruners, suite.sparsities, suite.seeds) == (("LTR", "Dense"), (0.95, 0.5), 3)
+    assert (recipe(suite)["budget"], recipe(suite)["entropy"], recipe(suite)["widths"]) == (2000, 0, [4, 4])
+    assert suite.pruner["LTR"]["levels"] == 7
+
+
+def test_a_file_without_profiles_runs_as_it_stands(write):
+    name = write(SUITE[: SUITE.index("[profiles")])
+    assert load_suite(name).seeds == 2
+    assert [suite.profile for suite in load_profiles(name)] == ["quick"]
+    assert told(name, "paper") == ["--profile: no profile is named 'paper' (mine has: quick)"]
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_told_at_once_by_line(write):
+    name = write("""\
+        # nothing right here
+        titel = "x"
+        tasks = ["cartpole-v3"]
+        pruners = [
+            "Dense",  # fine
+
+            "SNUP", "snip",
+            "SNIP",
+        ]
+        sparsities = [1.9, 0.5, 0.5]
+        seeds = 0
+
+        [recipe]
+        budget = "much"
+        [pruning]
+        scope = "leyer"
+        [pruner.CroP]
+        rounds = 1
+        [pruner.LTR]
+        levls = 3
+        [profiles.quik]
+        [profiles.quick.pruner.EarlyCroP-U.until]
+        margn = 1
+        reference = "begin"
+        """)
+    assert [re.sub(r" \((allowed|see):.*", "", line) for line in told(name)] == [
+        "mine.toml:1: title: is missing",
+        "mine.toml:2: titel: no such key; did you mean 'title'?",
+        "mine.toml:3: tasks: no task is named 'cartpole-v3'; did you mean 'cartpole-v1'?",
+        "mine.toml:7: pruners: no pruner is named 'SNUP'; did you mean 'SNIP'?",
+        'mine.toml:8: pruners: "SNIP" is there twice',
+        "mine.toml:10: sparsities: got 1.9; a sparsity is the share removed, more than 0 and less than 1",
+        "mine.toml:10: sparsities: 0.5 is there twice",
+        "mine.toml:11: seeds: got 0; must be at least 1",
+        "mine.toml:16: pruning.scope: got \"leyer\"; must be 'global', 'network' or 'layer'; did you mean 'layer'?",
+        "mine.toml:17: pruner.CroP: no pruner is named 'CroP'; did you mean 'CroP-U'?",
+        "mine.toml:20: pruner.LTR.levls: no such key; did you mean 'levels'?",
+        "mine.toml:21: profiles.quik: no such key; did you mean 'quick'?",
+        "mine.toml:23: profiles.quick.pruner.EarlyCroP-U.until.margn: no such key; did you mean 'margin'?",
+        "mine.toml:24: profiles.quick.pruner.EarlyCroP-U.until.reference: got \"begin\"; must be 'start' or 'epoch1'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("seeds = 2", 'seeds = "2"', 'mine.toml:5: seeds: got "2"; must be a whole number'),
+        ("seeds = 2", "seeds = true", "mine.toml:5: seeds: got true; must be a whole number"),
+        ('["cartpole-v1"]', '"cartpole-v1"', 'mine.toml:2: tasks: got "cartpole-v1"; must be a list'),
+        ('["cartpole-v1"]', "[]", "mine.toml:2: tasks: got []; needs at least 1"),
+        ("[0.8, 0.9]", "[9]", "mine.toml:4: sparsities: got 9; a sparsity is the share removed"),
+        ('["cartpole-v1"]', '["cartpole-v1", 3]', "mine.toml:2: tasks: got 3; must be text"),
+        ("pruner.LTR.levels = 4", "pruner.LTR = 4", "mine.toml:6: pruner.LTR: got 4; must be a table"),
+        ("levels = 4", 'levels = "many"', 'mine.toml:6: pruner.LTR.levels: got "many"; must be a whole number'),
+        ("entropy = 0.01", "entropy = -1", "mine.toml:12: task.cartpole-v1.entropy: got -1; must be at least 0"),
+        ("budget = 1000", 'optimizer = "adm"', "mine.toml:9: recipe.optimizer: got \"adm\"; must be 'rmsprop'"),
+        ("seeds = 2", 'seeds = 2\ncountry = "UK"', 'mine.toml:6: country: got "UK"; must be a country whose'),
+        ("seeds = 2", "seeds = 2\nprice_per_hour = -1", "mine.toml:6: price_per_hour: got -1; must be at least 0"),
+        ("[profiles.smoke]", "[profiles]\nquick = 3\n[profiles.smoke]", "mine.toml:15: profiles.quick: got 3; must be a table"),
+        ("budget = 1000", "budget == 1000", "mine.toml:9: not TOML: Invalid value"),
+        ("seeds = 2", "seeds = 2\nseeds = 3", "mine.toml:6: not TOML: Cannot overwrite a value"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_its_line(write, old, new, line):
+    (found,) = told(write(SUITE, (old, new)))
+    assert found.startswith(line)
+    assert not re.search("Input|valid integer|valid string|pydantic|tuple|dict", found)
+
+
+def test_a_mistake_of_another_profile_waits_for_that_profile(write):
+    name = write(SUITE, ("sparsities = [0.5]", "sparsities = [5]"))
+    assert load_suite(name).sparsities == (0.8, 0.9)
+    with pytest.raises(SuiteError, match=r"mine.toml:16: profiles.smoke.sparsities: got 5"):
+        load_suite(name, "smoke")
+    with pytest.raises(SuiteError, match=r"mine.toml:16: profiles.smoke.sparsities: got 5"):
+        load_profiles(name)
+
+
+def test_a_mistake_of_the_file_is_told_once_for_all_profiles(write):
+    name = write(SUITE, ("budget =", "bugdet ="))
+    with pytest.raises(SuiteError) as error:
+        load_profiles(name)
+    assert len(error.value.mistakes) == 1
+
+
+def test_settings_of_a_pruner_that_is_not_run_are_read_all_the_same(write):
+    name = write(SUITE, ("[recipe]", "[pruner.SynFlow]\nrounds = 5\n[recipe]"))
+    assert load_suite(name).pruner["SynFlow"] == {"rounds": 5}
+    (line,) = told(write(SUITE, ("[recipe]", "[pruner.SynFlow]\nround = 5\n[recipe]")))
+    assert line.startswith("mine.toml:9: pruner.SynFlow.round: no such key; did you mean 'rounds'?")
+
+
+def test_mistakes_of_the_command_line_name_the_option(write):
+    lines = told(
+        write(),
+        "quick",
+        ["recipe.bugdet=3", "budget", "pruner.snip.scope=leyer", "recipe.budget=few"],
+        {"pruners": "snup,dense,Dense", "sparsities": ".9,x,2", "seeds": "0"},
+    )
+    assert {re.sub(r" \((allowed|see):.*", "", line) for line in lines} == {
+        "--set budget: must be key=value, say recipe.budget=100000",
+        "--set recipe.bugdet=3: recipe.bugdet: no such key; did you mean 'budget'?",
+        "--set pruner.snip.scope=leyer: pruner.SNIP.scope: got \"leyer\"; must be 'global', 'network' or 'layer'"
+        "; did you mean 'layer'?",
+        '--set recipe.budget=few: recipe.budget: got "few"; must be a whole number',
+        "--pruners: no pruner is named 'snup'; did you mean 'SNIP'?",
+        '--pruners: "Dense" is there twice',
+        '--sparsities: got "x"; must be a number',
+        "--sparsities: got 2; a sparsity is the share removed, more than 0 and less than 1",
+        "--seeds: got 0; must be at least 1",
+    }
+
+
+def test_an_unknown_profile_suggests_the_nearest(write):
+    assert told(write(), "smok") == ["--profile: no profile is named 'smok'; did you mean 'smoke'? (mine has: quick, smoke)"]
+
+
+def test_files_that_cannot_be_read(tmp_path, write):
+    write()
+    assert told("cartpol") == ["cartpol: no suite and no file has this name; did you mean 'cartpole'? (see: rlprune list suites)"]
+    assert told(".") == [".: cannot be read: [Errno 21] Is a directory: '.'"]
+    (tmp_path / "latin.toml").write_bytes(b'title = "\xe9"')
+    assert told("latin.toml")[0].startswith("latin.toml: cannot be read: 'utf-8' codec")
+
+
+def test_a_pruner_that_cannot_be_imported_is_a_mistake_like_others(write, monkeypatch):
+    monkeypatch.setitem(pruners()._places, "Broken", "no_such_module:BROKEN")
+    (line,) = told(write(SUITE, ('"LTR"', '"broken"')))
+    assert line == "mine.toml:3: pruners: 'Broken' cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"
+
+
+NAMES = st.text("abc", min_size=1, max_size=2)
+
+
+@given(st.dictionaries(NAMES, st.dictionaries(NAMES, st.lists(st.integers(), max_size=3), max_size=3), max_size=3), st.data())
+def test_lines_are_those_on_which_keys_were_written(tables, data):
+    lines, where = [], {}
+
+    def put(line, *keys):
+        lines.extend(data.draw(st.sampled_from([[], ["# a = 1"], ["", ""]])))
+        lines.append(line)
+        where[keys] = len(lines)
+
+    for table, entries in tables.items():
+        put(f"[{table}]", table)
+        for key, items in entries.items():
+            if data.draw(st.booleans()):
+                put(f"{key} = {items}", table, key)
+            else:
+                put(f"{key} = [", table, key)
+                for index, item in enumerate(items):
+                    put(f"  {item},  # ]", table, key, index)
+                lines.append("]")
+    assert {keys: line_of("\n".join(lines), keys) for keys in where} == where
