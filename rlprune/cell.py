@@ -1,9 +1,9 @@
-"""One cell: follow the plan, measure, return what was measured. Asks for nobody's name."""
+"""One cell, or a fleet of them: follow the plans, measure, return what was measured. Asks for nobody's name."""
 
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from rlprune import cost
-from rlprune.plan import trained_epochs
+from rlprune.plan import TrainEpoch, trained_epochs
 from rlprune.pruner import pruners
 from rlprune.pruning import PlanFollower
 from rlprune.suite import Cell, seed_sequence
@@ -37,51 +37,113 @@ class Measured:
 def run_cell(
     cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapping[str, float]], None] = lambda row: None
 ) -> Measured:
-    """Train and prune one cell and measure it.
-
-    Args:
-        cell: what to run.
-        checkpoint: file to save to after every epoch and to go on from if it exists.
-        tell: called with the measures of every epoch.
+    """Train and prune one cell and measure it; see ``run_cells``.
 
     Raises:
         NotApplicable: the pruner needs what the task's network does not have.
     """
-    task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
-    settings, seeds = pruner.settings(cell.settings), partial(seed_sequence, cell.task, cell.seed)
-    trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device)
-    epochs = task.settings(cell.recipe).epochs
-    try:
-        pruning = PlanFollower(trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
-        rows: list[dict[str, float]] = []
-        training = Training()
+    (result,) = run_cells([cell], [checkpoint], tell)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def run_cells(
+    cells: Sequence[Cell], checkpoints: Sequence[Path | None], tell: Callable[[Mapping[str, float]], None] = lambda row: None
+) -> list[Measured | Exception]:
+    """Train and prune cells side by side, epoch by epoch, each by its own plan; return what each yielded, or what stopped it.
+
+    Args:
+        cells: of one task and recipe; more than one only for a fleet.
+        checkpoints: for each, the file to save to after every epoch and to go on from if it exists.
+        tell: called with the measures of every epoch; ``member`` is the number of the cell.
+    """
+    results: dict[int, Measured | Exception] = {}
+    runs: dict[int, Run] = {}
+    for member, (cell, checkpoint) in enumerate(zip(cells, checkpoints, strict=True)):
+        try:
+            runs[member] = Run(cell, checkpoint)
+        except Exception as error:  # one cell's failure is its own, whatever it is
+            results[member] = error
+    while runs:
+        epochs: dict[int, TrainEpoch] = {}
+        for member, run in list(runs.items()):
+            try:
+                epoch = run.pruning.next_epoch()
+                if epoch is not None:
+                    epochs[member] = epoch
+                    continue
+                results[member] = run.measure()
+            except Exception as error:
+                results[member] = error
+            runs.pop(member).trainer.close()
+        if not runs:
+            break
+        trainers, began = [run.trainer for run in runs.values()], time.perf_counter()
+        measures = type(trainers[0]).train_together(trainers, list(epochs.values()))
+        seconds = time.perf_counter() - began
+        for (member, run), measured in zip(runs.items(), measures, strict=True):
+            tell({**run.note(measured, seconds), "of": float(run.total), "member": float(member)})
+    return [results[member] for member in range(len(cells))]
+
+
+class Run:
+    """One cell on its way: its trainer, its plan, and what was noted so far."""
+
+    def __init__(self, cell: Cell, checkpoint: Path | None) -> None:
+        task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
+        epochs, seeds = task.settings(cell.recipe).epochs, partial(seed_sequence, cell.task, cell.seed)
+        self.trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet)
+        settings = pruner.settings(cell.settings)
+        self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
+        self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
+        self._cell, self._checkpoint = cell, checkpoint
+        self._rows: list[dict[str, float]] = []
+        self._training, self._samples = Training(), 0
         if checkpoint is not None and checkpoint.exists():
-            rows, training = _resume(checkpoint, trainer, pruning)
-        total = trained_epochs(pruning.plan, epochs, cell.sparsity)
-        while (epoch := pruning.next_epoch()) is not None:
-            sample_macs, before, began = trainer.sample_macs(), trainer.samples, time.perf_counter()
-            measures = trainer.train_epoch(epoch)
-            training.seconds += time.perf_counter() - began
-            training.macs += sample_macs * (trainer.samples - before)
-            training.samples += trainer.samples - before
-            position = pruning.progress.epoch + 1
-            pruning.epoch_done()
-            rows.append(_row(position, pruning, training, measures))
-            tell({**rows[-1], "of": float(total)})
-            if checkpoint is not None:
-                _save(checkpoint, trainer, pruning, rows, training)
-        if checkpoint is not None:
-            _keep(checkpoint.with_suffix(".safetensors"), cell, trainer)
-        values = {**trainer.evaluate(), **pruning.reached(), **training.values(), **_costs(trainer, pruning)}
-        return Measured(values | {"trained_epochs": float(len(rows))}, rows, pruning.layers())
-    finally:
-        trainer.close()
+            self._rows, self._training = _resume(checkpoint, self.trainer, self.pruning)
+            self._samples = self.trainer.samples
+
+    def note(self, measures: Mapping[str, float], seconds: float) -> dict[str, float]:
+        """Take note of an epoch that was trained, and save; return its row."""
+        training, fresh = self._training, self.trainer.samples - self._samples
+        training.seconds += seconds
+        training.macs += self.trainer.sample_macs() * fresh
+        training.samples += fresh
+        self._samples = self.trainer.samples
+        position = self.pruning.progress.epoch + 1
+        self.pruning.epoch_done()
+        self._rows.append(_row(position, self.pruning, training, measures))
+        if self._checkpoint is not None:
+            _save(self._checkpoint, self.trainer, self.pruning, self._rows, training)
+        return self._rows[-1]
+
+    def measure(self) -> Measured:
+        """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet."""
+        if self._checkpoint is not None:
+            _keep(self._checkpoint.with_suffix(".safetensors"), self._cell, self.trainer)
+        values = {
+            **self.trainer.evaluate(),
+            **self.pruning.reached(),
+            **self._training.values(),
+            **_costs(self.trainer, self.pruning),
+        }
+        values["trained_epochs"] = float(len(self._rows))
+        if self._cell.fleet:
+            values = {name: value for name, value in values.items() if name not in SOLO}
+        else:
+            values |= _timings(self.trainer)
+        return Measured(values, self._rows, self.pruning.layers())
 
 
-def make_trainer(task: str, recipe: Mapping[str, Any], seed: int, device: str) -> Trainer:
+SOLO = {"training_seconds", "scoring_seconds"}
+"""Measures that mean nothing for a cell that shared its worker."""
+
+
+def make_trainer(task: str, recipe: Mapping[str, Any], seed: int, device: str, *, fleet: bool = False) -> Trainer:
     """Return the trainer of a task, its network and environments as the seed has them."""
     declared = tasks().load(task)
-    module, _, name = declared.trainer.partition(":")
+    module, _, name = (declared.fleet if fleet else declared.trainer).partition(":")
     trainer: Trainer = getattr(importlib.import_module(module), name)(
         declared.settings(recipe), partial(seed_sequence, task, seed), device
     )
@@ -114,18 +176,24 @@ def _row(position: int, pruning: PlanFollower, training: Training, measures: Map
 
 
 def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
-    """Measure the final network."""
+    """Measure the final network and what was spent on finding it."""
+    return {
+        "macs": float(cost.macs(trainer.forward, trainer.module)),
+        "memory_static_bytes": float(cost.static_memory(trainer.module)),
+        "scoring_seconds": pruning.scoring_seconds,
+        "scoring_samples": float(pruning.scoring_samples),
+        **cost.sizes(trainer.module, pruning.masked.masks),
+    }
+
+
+def _timings(trainer: Trainer) -> dict[str, float]:
+    """Time the final network."""
     device = next(trainer.module.parameters()).device
     step = trainer.training_step()
     return {
         "batch_seconds": cost.median_seconds(step, device=device),
         "latency_seconds": cost.median_seconds(trainer.forward, device=device),
-        "macs": float(cost.macs(trainer.forward, trainer.module)),
-        "memory_static_bytes": float(cost.static_memory(trainer.module)),
         **cost.peak_memory(step, device=device),
-        "scoring_seconds": pruning.scoring_seconds,
-        "scoring_samples": float(pruning.scoring_samples),
-        **cost.sizes(trainer.module, pruning.masked.masks),
     }
 
 

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sparsities", metavar=".9,.95", help="these instead of the suite's")
     add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="change any key of the suite, say recipe.budget=100000")
+    add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: the cores this process may use")
     add("--executor", default="local", help="local: processes on this machine")
@@ -87,7 +88,7 @@ def checked(args: argparse.Namespace) -> Request:
     jobs = args.jobs or str(_cores())
     if not jobs.isdecimal() or int(jobs) < 1:
         mistakes.append(Mistake("--jobs", "", f"got '{jobs}'; must be a whole number, at least 1"))
-    options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds") if getattr(args, key) is not None}
+    options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
     suite = None
     try:
         suite = load_suite(args.suite, args.profile, args.set, options)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -50,6 +50,8 @@ class Contents(BaseModel):
         pruners: names.
         sparsities: shares of weights to remove.
         seeds: how many; they are numbered from 0.
+        engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each alone.
+        solo: seeds below it train alone in any case, so that their cost can be measured.
         price_per_hour: of one worker, in USD; None is unknown.
         country: whose energy mix counts for CO2, as ISO 3166 alpha-3.
         recipe: fields of every task's recipe; ``task`` those of one task, by its name.
@@ -63,6 +65,8 @@ class Contents(BaseModel):
     pruners: _Names
     sparsities: _Shares
     seeds: int = Field(ge=1)
+    engine: Literal["fleet", "sb3"] = "fleet"
+    solo: int = Field(default=1, ge=0)
     price_per_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     country: Annotated[str, AfterValidator(_country)] = "USA"
     recipe: Table = {}
@@ -109,6 +113,7 @@ class Cell:
         recipe: every field of the task's recipe, as JSON has it.
         settings: every setting of the pruner, as JSON has it, the scope settled.
         device: ``cpu`` or ``cuda``.
+        fleet: whether it trains in a fleet, or alone.
     """
 
     task: str
@@ -118,6 +123,7 @@ class Cell:
     recipe: Mapping[str, Any] = field(hash=False)
     settings: Mapping[str, Any] = field(hash=False)
     device: str
+    fleet: bool = False
 
     @property
     def id(self) -> str:
@@ -133,7 +139,8 @@ def make_cell(suite: Suite, task_name: str, pruner_name: str, sparsity: float, s
         sparsity, settings = 0.0, {key: value for key, value in settings.items() if key not in CommonSettings.model_fields}
     else:
         settings["scope"] = settings["scope"] or task.scope
-    return Cell(task.name, pruner.name, sparsity, seed, suite.recipe_for(task).model_dump(mode="json"), settings, device)
+    fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
+    return Cell(task.name, pruner.name, sparsity, seed, suite.recipe_for(task).model_dump(mode="json"), settings, device, fleet)
 
 
 def cells(suite: Suite, device: str) -> list[Cell]:
@@ -183,7 +190,7 @@ def load_suite(
         name: of a suite, or a path to a TOML file.
         profile: one of its profiles; ``quick`` where it has none is the file as it stands.
         overrides: ``key=value``: the key dotted as in the file, the value as TOML writes it, or plain text.
-        options: ``pruners``, ``sparsities`` and ``seeds`` as the command line gives them.
+        options: ``pruners``, ``sparsities``, ``seeds`` and ``engine`` as the command line gives them.
 
     Raises:
         SuiteError: everything that is wrong.
@@ -198,7 +205,7 @@ def load_suite(
         if not given:
             mistakes.append(Mistake(f"--set {override}", "", "must be key=value, say recipe.budget=100000"))
     for option, value in (options or {}).items():
-        layers.append(_Layer(_spelled({option: _words(value, plain=option == "seeds")}), f"--{option}"))
+        layers.append(_Layer(_spelled({option: _words(value, plain=option in ("seeds", "engine"))}), f"--{option}"))
     merged = _merge(*(layer.data for layer in layers))
     problems: dict[Keys, str] = {}
     for keys, message in _problems(merged):

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from rlprune import provenance
 from rlprune.executors import Begun, Executor, Failed, Returned, Tell, Told, local, worker
 from rlprune.executors.worker import Job, Record
+from rlprune.plan import trained_epochs
 from rlprune.pruner import pruners
 from rlprune.store import Identity, Row, Store
 from rlprune.suite import Cell, Suite
@@ -43,6 +44,9 @@ class Finished:
     row: Row
 
 
+FLEET = 64
+"""Most cells of a fleet: beyond it an epoch gets longer and a cell not cheaper."""
+
 Event: TypeAlias = Started | Epoch | Finished
 
 
@@ -64,7 +68,7 @@ def sweep(
     jobs: int,
     out: Path,
     listen: Callable[[Event], None],
-    work: Callable[[Job, Tell], Record] = worker.run,
+    work: Callable[[Job, Tell], Sequence[Record]] = worker.run,
     execute: Executor = local.execute,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
@@ -76,40 +80,61 @@ def sweep(
         jobs: how many workers run at once.
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
         listen: called with every event.
-        work: what a worker does with a cell.
+        work: what a worker does with its cells.
         execute: how cells are spread over workers.
     """
     finished, rows, interrupted = store.finished(), [], False
-    todo = {cell.id: Job(cell, _checkpoint(out, cell), suite.country) for cell in cells if cell.id not in finished}
+    todo = [cell for cell in cells if cell.id not in finished]
+    work_list = [Job(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)]
     began: dict[str, str] = {}
     try:
-        with closing(execute(work, todo.values(), jobs)) as events:
+        with closing(execute(work, work_list, jobs)) as events:
             for event in events:
-                cell = event.job.cell
+                job = event.job
                 match event:
                     case Begun():
-                        began.setdefault(cell.id, provenance.now())
-                        listen(Started(cell))
+                        for cell in job.cells:
+                            began.setdefault(cell.id, provenance.now())
+                            listen(Started(cell))
                         continue
                     case Told(values=values):
-                        listen(Epoch(cell, int(values["trained"]), int(values["of"]), values))
+                        member = job.cells[int(values.get("member", 0))]
+                        listen(Epoch(member, int(values["trained"]), int(values["of"]), values))
                         continue
-                    case Returned(result=record):
-                        row = _row(identity(cell, suite), "skipped" if record.error else "done", record, suite.price_per_hour)
-                    case Failed(error=error):
-                        failure = Record(
-                            began[cell.id], provenance.now(), provenance.versions(), provenance.machine(), error=error
-                        )
-                        row = _row(identity(cell, suite), "failed", failure, None)
-                store.save(row)
-                rows.append(row)
-                if not (isinstance(event, Failed) and event.crashed):
-                    event.job.checkpoint.unlink(missing_ok=True)
-                listen(Finished(cell, row))
+                    case Returned(result=result):
+                        records, crashed = result, False
+                    case Failed(error=error, crashed=crashed):
+                        now, versions, machine = provenance.now(), provenance.versions(), provenance.machine()
+                        records = [Record(began[cell.id], now, versions, machine, "failed", error) for cell in job.cells]
+                for cell, record, checkpoint in zip(job.cells, records, job.checkpoints, strict=True):
+                    row = _row(identity(cell, suite), record, suite.price_per_hour)
+                    store.save(row)
+                    rows.append(row)
+                    if not crashed:
+                        checkpoint.unlink(missing_ok=True)
+                    listen(Finished(cell, row))
     except KeyboardInterrupt:
         interrupted = True
     named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
     return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
+
+
+def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
+    """Return cells in the groups that train together: one by one, or fleets of cells whose plans are equally long.
+
+    Fleets are as large as ``FLEET`` allows, but no fewer than there are workers to share them.
+    """
+    groups: dict[object, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        pruner = pruners().load(cell.pruner)
+        length = trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
+        groups[(_kind(asdict(cell)), length) if cell.fleet else cell.id].append(cell)
+    jobs = []
+    for group in groups.values():
+        count = max(-(-len(group) // FLEET), min(workers, len(group)))
+        size = -(-len(group) // count)
+        jobs += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
+    return jobs
 
 
 def identity(cell: Cell, suite: Suite) -> Identity:
@@ -147,7 +172,7 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
     missing = [cell for cell in cells if cell.id not in finished]
     partial = {one.id for one, _ in store.measured("resumed")}
     seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one, wall in store.measured("wall_seconds"):
+    for one, wall in store.measured("worker_seconds"):
         if one.id not in partial:
             seconds[_kind(one.config)][one.pruner].append(wall)
     if any(_kind(asdict(cell)) not in seconds for cell in missing):
@@ -161,14 +186,14 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
 
 def _kind(config: Mapping[str, object]) -> str:
     """Name what cells of about the same length have in common, but for their pruners."""
-    return json.dumps([config["task"], config["recipe"], config["device"]], sort_keys=True)
+    return json.dumps([config["task"], config["recipe"], config["device"], config["fleet"]], sort_keys=True)
 
 
-def _row(known: Identity, status: str, record: Record, price_per_hour: float | None) -> Row:
+def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
     values = dict(record.values)
     if price_per_hour is not None and "wall_seconds" in values:
         values["price_usd"] = price_per_hour * values["wall_seconds"] / 3600
-    return Row(**{**vars(known), **vars(record), "values": values}, status=status)
+    return Row(**{**vars(known), **vars(record), "values": values})
 
 
 def _checkpoint(out: Path, cell: Cell) -> Path:

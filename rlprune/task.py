@@ -46,6 +46,7 @@ class Task:
         name: how suites name it.
         title: how figures name it.
         trainer: ``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch.
+        fleet: the same for a trainer that trains many as one batch; empty where there is none.
         recipe: the numbers, with the paper's or measured values.
         metric: what it is judged by at the end of training.
         unit: unit of the budget: ``steps`` or ``epochs``.
@@ -59,6 +60,7 @@ class Task:
     trainer: str
     recipe: Recipe
     metric: Metric
+    fleet: str = ""
     unit: str = "steps"
     scope: Scope = "global"
     anchors: Mapping[str, float] = field(default_factory=dict)

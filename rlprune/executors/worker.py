@@ -1,10 +1,11 @@
-"""What a worker does with one cell: run it, and measure it from outside."""
+"""What a worker does with its cells: run them, and measure from outside."""
 
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlprune import provenance
@@ -15,67 +16,79 @@ from rlprune.suite import Cell
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to run.
+    """Cells to run in one process: one alone, or a fleet.
 
     Args:
-        cell: what to run.
-        checkpoint: where its state is saved every epoch, and taken up from.
+        cells: what to run.
+        checkpoints: for each, where its state is saved every epoch, and taken up from.
         country: whose energy mix counts for CO2.
     """
 
-    cell: Cell
-    checkpoint: Path
+    cells: tuple[Cell, ...]
+    checkpoints: tuple[Path, ...]
     country: str | None
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a worker found; the fields are those of ``Row``. ``error`` is the reason if the cell was skipped."""
+    """What a worker found of a cell; the fields are those of ``Row``."""
 
     started: str
     ended: str
     versions: Mapping[str, str]
     machine: Mapping[str, str]
+    status: str = "done"
     error: str | None = None
     values: Mapping[str, float] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, float]] = field(default_factory=list)
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
-def run(job: Job, tell: Tell) -> Record:
-    """Run a cell in this process, which runs nothing else.
+def run(job: Job, tell: Tell) -> list[Record]:
+    """Run cells in this process, which runs nothing else; return a record of each.
 
-    Seconds and joules go from the first line of the cell to its last; starting the process and importing is not the cell's.
-    ``memory_peak_bytes`` on a CPU is the most the process held resident, less what it held before.
+    Seconds and joules go from the first line of the job to its last; starting the process and importing is not its own.
+    ``memory_peak_bytes`` on a CPU is the most the process held resident, less what it held before. All of them are for
+    cells that ran alone and in one go: a fleet's share and the time before a crash are nobody's to tell.
     """
     import torch
 
-    from rlprune.cell import NotApplicable, run_cell
+    from rlprune.cell import run_cells
 
     torch.set_num_threads(1)
     _touch_torch()
-    started, device = provenance.now(), job.cell.device
+    started, device = provenance.now(), job.cells[0].device
     with Energy(job.country, device) as energy:
         resident, wall, cpu = _peak_resident(), time.perf_counter(), time.process_time()
-        try:
-            measured = run_cell(job.cell, checkpoint=job.checkpoint, tell=tell)
-        except NotApplicable as reason:
-            return Record(started, provenance.now(), provenance.versions(), provenance.machine(), error=str(reason))
-        values = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        results = run_cells(job.cells, job.checkpoints, tell)
+        seconds = time.perf_counter() - wall
+        spent = {"wall_seconds": seconds, "cpu_seconds": time.process_time() - cpu}
     machine = {**provenance.machine(), "energy_method": energy.method, "memory_method": "process peak"}
     if device.startswith("cuda"):
         machine |= {"gpu": torch.cuda.get_device_name(device), "memory_method": "CUDA allocator"}
     else:
-        values["memory_peak_bytes"] = float(_peak_resident() - resident)
-    return Record(
-        started,
-        provenance.now(),
-        provenance.versions(),
-        machine,
-        values={**measured.values, **values, **energy.values},
-        epochs=measured.epochs,
-        layers=measured.layers,
-    )
+        spent["memory_peak_bytes"] = float(_peak_resident() - resident)
+    records = []
+    for cell, result in zip(job.cells, results, strict=True):
+        record = Record(started, provenance.now(), provenance.versions(), machine)
+        if isinstance(result, Exception):
+            status, why = _stopped(result)
+            records.append(replace(record, status=status, error=why))
+            continue
+        values = {**result.values, "worker_seconds": seconds / len(results)}
+        if not cell.fleet and "resumed" not in values:
+            values |= {**spent, **energy.values}
+        records.append(replace(record, values=values, epochs=result.epochs, layers=result.layers))
+    return records
+
+
+def _stopped(error: Exception) -> tuple[str, str]:
+    """Return the status of a cell that ended by an exception, and why."""
+    from rlprune.cell import NotApplicable
+
+    if isinstance(error, NotApplicable):
+        return "skipped", str(error)
+    return "failed", "".join(traceback.format_exception(error))
 
 
 def _touch_torch() -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class A2CTrainer:
 
     def __init__(self, recipe: A2CRecipe, seeds: Seeds, device: str) -> None:
         self._recipe = recipe
-        self._seeds = seeds
+        self.seeds = seeds
         schedule = (
             LinearSchedule(recipe.learning_rate, 0.0, 1.0)
             if recipe.annealing == "linear"
@@ -118,7 +118,7 @@ class A2CTrainer:
         rollouts = -(-recipe.scoring_steps // (recipe.rollout_steps * recipe.environments))
 
         def collect() -> list[Loss]:
-            play, act = self._seeds(f"scoring/{round}").spawn(2)
+            play, act = self.seeds(f"scoring/{round}").spawn(2)
             envs = Environments(recipe, recipe.environments, play)
             with Generators.seeded(act).owned():
                 batch = rollout(self.module, envs, recipe, rollouts)
@@ -135,15 +135,18 @@ class A2CTrainer:
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
-        iterations = max(1, round(recipe.budget / (recipe.epochs * recipe.rollout_steps * recipe.environments)))
         with self._generators.owned():
             callback = self._begin()
-            for iteration in range(iterations):
-                model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / iterations
+            for iteration in range(recipe.iterations):
+                model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / recipe.iterations
                 model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
                 model.train()
         games = [info["r"] for info in model.ep_info_buffer or ()]
         return {"return_train": float(np.mean(games))} if games else {}
+
+    @staticmethod
+    def train_together(trainers: Sequence["A2CTrainer"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
+        return [trainer.train_epoch(epoch) for trainer, epoch in zip(trainers, epochs, strict=True)]
 
     def sample_macs(self) -> float:
         """One pass of both networks to act, and one forward and two backward to learn."""
@@ -170,8 +173,8 @@ class A2CTrainer:
         recipe, policy = self._recipe, copy.deepcopy(self.module)
         make, options = _OPTIMIZERS[recipe.optimizer]
         optimizer = make(policy.parameters(), lr=recipe.learning_rate, **options)
-        envs = Environments(recipe, recipe.environments, self._seeds("timing"))
-        with Generators.seeded(self._seeds("timing")).owned():
+        envs = Environments(recipe, recipe.environments, self.seeds("timing"))
+        with Generators.seeded(self.seeds("timing")).owned():
             batch = rollout(policy, envs, recipe, 1)
         envs.close()
 
@@ -240,7 +243,7 @@ class A2CTrainer:
 
     def _games(self, greedily: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the return of each of ``evaluation_games`` games, played side by side in environments of fresh seeds."""
-        seed = self._seeds("evaluation")
+        seed = self.seeds("evaluation")
         envs = [environment(self._recipe) for _ in range(self._recipe.evaluation_games)]
         observations = [env.reset(seed=int(word))[0] for env, word in zip(envs, seed.generate_state(len(envs)), strict=True)]
         playing, returns = list(range(len(envs))), np.zeros(len(envs))

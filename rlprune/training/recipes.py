@@ -48,3 +48,8 @@ class A2CRecipe(Recipe):
     reward_scale: float = Field(default=1.0, gt=0)
     scoring_steps: int = Field(default=2048, ge=1)
     evaluation_games: int = Field(default=100, ge=1)
+
+    @property
+    def iterations(self) -> int:
+        """Rollouts, each followed by an update, in an epoch."""
+        return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))

@@ -1,6 +1,6 @@
 """The seam between how a task learns and what is measured and pruned: a trainer knows no pruner."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,10 @@ class Trainer(Subject, Protocol):
     @property
     def samples(self) -> int:
         """Training samples or environment steps so far, scoring not included."""
+
+    @staticmethod
+    def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
+        """Train several trainers of this kind and of one recipe for one epoch each; return the measures of each."""
 
     def sample_macs(self) -> float:
         """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does."""
