@@ -7,11 +7,9 @@ from typing import TypeAlias
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from rlprune.plan import trained_epochs
-from rlprune.pruner import pruners
 from rlprune.store import Row
 from rlprune.suite import Cell
-from rlprune.sweep import Epoch, Event, Finished, Started
+from rlprune.sweep import Epoch, Event, Finished, Started, epochs_of
 
 BOOKKEEPING = {"trained", "epoch", "samples", "sparsity", "distance", "trigger", "of"}
 """Values of an epoch that do not say how well training goes."""
@@ -32,12 +30,6 @@ def ending(row: Row) -> str:
     metric = row.labels["metric"]
     told = {metric: row.values.get(metric), "seconds": row.values.get("wall_seconds")}
     return ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
-
-
-def epochs_of(cell: Cell) -> int:
-    """Return how many epochs a cell trains at most, rewound ones included."""
-    pruner = pruners().load(cell.pruner)
-    return trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
 
 
 class Lines(AbstractContextManager["Lines"]):

@@ -220,7 +220,7 @@ def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) ->
 
 def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
     """Print the cells with what they cost, what is done and the time left; write nothing."""
-    from rlprune.progress import epochs_of
+    from rlprune.sweep import epochs_of
 
     suite, finished, seconds = request.suite, set[str](), None
     if (request.out / RESULTS).is_file() and not fresh:

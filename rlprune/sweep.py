@@ -84,7 +84,7 @@ def sweep(
         execute: how cells are spread over workers.
     """
     finished, rows, interrupted = store.finished(), [], False
-    todo = [cell for cell in cells if cell.id not in finished]
+    todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
     work_list = [Job(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)]
     began: dict[str, str] = {}
     try:
@@ -126,15 +126,18 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        pruner = pruners().load(cell.pruner)
-        length = trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
-        groups[(_kind(asdict(cell)), length) if cell.fleet else cell.id].append(cell)
+        groups[(_kind(asdict(cell)), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
-        count = max(-(-len(group) // FLEET), min(workers, len(group)))
-        size = -(-len(group) // count)
+        size = min(FLEET, -(-len(group) // workers))
         jobs += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
     return jobs
+
+
+def epochs_of(cell: Cell) -> int:
+    """Return how many epochs a cell trains at most, rewound ones included."""
+    pruner = pruners().load(cell.pruner)
+    return trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
 
 
 def identity(cell: Cell, suite: Suite) -> Identity:

@@ -9,8 +9,8 @@ graph can repeat an iteration.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -44,16 +44,16 @@ class Agent:
         masks: kept weights, by parameter name; a parameter left out is whole.
         moments: the optimizer's averages (``square_avg``; Adam's ``exp_avg``, ``exp_avg_sq``), each by parameter name;
             empty before the first update.
-        steps: updates its optimizer has made.
-        iterations: rollouts it has played; with the seed they determine the action noise.
+        updates: how many its optimizer has made.
+        rollouts: how many it has played; with the seed they determine its action noise.
     """
 
     seed: int
     weights: Weights
     masks: Masks = field(default_factory=dict)
     moments: Mapping[str, Weights] = field(default_factory=dict)
-    steps: int = 0
-    iterations: int = 0
+    updates: int = 0
+    rollouts: int = 0
 
 
 def sizes(weights: Weights) -> Sizes:
@@ -76,21 +76,23 @@ class Stack:
     """
 
     def __init__(self, sizes: Sizes, agents: int, device: torch.device) -> None:
+        self.sizes = sizes
         shapes = [(agents, 2, *shape) for inputs, outputs in pairwise(sizes) for shape in ((inputs, outputs), (1, outputs))]
-        lengths = [-(-math.prod(shape) // _UNIT) * _UNIT for shape in shapes]  # so that every layer is aligned
+        lengths = [-(-math.prod(shape) // 64) * 64 for shape in shapes]  # every layer begins on a cache line
         self.buffer = torch.zeros(sum(lengths), device=device)
         parts = self.buffer.split(lengths)
         views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
         self.weights, self.biases = views[::2], views[1::2]
         self.rows = [view.view(agents, -1) for view in views]
 
-    def fill(self, agent: int, value: float) -> None:
-        """Set all that belongs to an agent, padding included."""
-        for rows in self.rows:
-            rows[agent] = value
+    def write(self, agent: int, values: Weights, names: Weights, blank: float) -> None:
+        """Set an agent's rows to ``values``, and what they do not name, padding included, to ``blank``.
 
-    def write(self, agent: int, values: Weights, names: Weights) -> None:
-        """Set what ``values`` names, of an agent whose parameters are ``names``."""
+        Args:
+            names: the agent's parameters, which say where each begins and ends.
+        """
+        for rows in self.rows:
+            rows[agent] = blank
         places = self._places(agent, names)
         for name, value in values.items():
             places[name].copy_(value)
@@ -116,45 +118,48 @@ def _layers(names: Weights, network: int) -> list[str]:
     return [*(f"mlp_extractor.{body}.{2 * layer}" for layer in range(hidden)), head]  # activations stand between them
 
 
-# -- optimizers: a piece of the parameters at a time, all of its operations while it is in the cache -------------------
-#
-# Each is given the piece's gradients, parameters and moments, a scratch tensor, the rates and corrections of its rows.
-
-
-def _rmsprop(gradient: Tensor, weights: Tensor, moments: Sequence[Tensor], scratch: Tensor, rates: Tensor, steps: Tensor) -> None:
-    (square,) = moments
-    square.mul_(0.99).addcmul_(gradient, gradient, value=1 - 0.99)
-    torch.sqrt(square, out=scratch).add_(1e-5)
-    weights.addcmul_(torch.div(gradient, scratch, out=scratch), rates, value=-1)
-
-
-def _rmsprop_tf(gradient: Tensor, weights: Tensor, moments: Sequence[Tensor], scratch: Tensor, rates: Tensor, steps: Tensor) -> None:
-    (square,) = moments
-    square.mul_(0.99).addcmul_(gradient, gradient, value=1 - 0.99)
-    torch.add(square, 1e-5, out=scratch).sqrt_()
-    weights.addcmul_(torch.div(gradient, scratch, out=scratch), rates, value=-1)
-
-
-def _adam(gradient: Tensor, weights: Tensor, moments: Sequence[Tensor], scratch: Tensor, rates: Tensor, steps: Tensor) -> None:
-    mean, square = moments
-    mean.lerp_(gradient, 1 - 0.9)
-    square.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
-    torch.sqrt(square, out=scratch).div_((1 - 0.999**steps).sqrt().float()).add_(1e-5)
-    weights.addcmul_(torch.div(mean, scratch, out=scratch), rates / (1 - 0.9**steps).float(), value=-1)
+# -- optimizers: each steps through a piece of the parameters, all operations on it while it is in the cache ------------
 
 
 @dataclass(frozen=True)
-class _Optimizer:
-    step: Callable[[Tensor, Tensor, Sequence[Tensor], Tensor, Tensor, Tensor], None]
-    start: Mapping[str, float]  # what each moment is before the first update
+class _Piece:
+    """Some agents' rows [agents, entries] of one layer's weights or biases, with all that a step needs."""
+
+    agents: slice
+    weights: Tensor
+    gradient: Tensor
+    moments: Sequence[Tensor]
+    scratch: Tensor
 
 
-_OPTIMIZERS = {
-    "rmsprop": _Optimizer(_rmsprop, {"square_avg": 0.0}),
-    "rmsprop-tf": _Optimizer(_rmsprop_tf, {"square_avg": 1.0}),
-    "adam": _Optimizer(_adam, {"exp_avg": 0.0, "exp_avg_sq": 0.0}),
+def _rmsprop(piece: _Piece, rates: Tensor, updates: Tensor) -> None:
+    (square,) = piece.moments
+    square.mul_(0.99).addcmul_(piece.gradient, piece.gradient, value=1 - 0.99)
+    torch.sqrt(square, out=piece.scratch).add_(1e-5)
+    piece.weights.addcmul_(torch.div(piece.gradient, piece.scratch, out=piece.scratch), rates, value=-1)
+
+
+def _rmsprop_tf(piece: _Piece, rates: Tensor, updates: Tensor) -> None:
+    (square,) = piece.moments
+    square.mul_(0.99).addcmul_(piece.gradient, piece.gradient, value=1 - 0.99)
+    torch.add(square, 1e-5, out=piece.scratch).sqrt_()
+    piece.weights.addcmul_(torch.div(piece.gradient, piece.scratch, out=piece.scratch), rates, value=-1)
+
+
+def _adam(piece: _Piece, rates: Tensor, updates: Tensor) -> None:
+    mean, square = piece.moments
+    mean.lerp_(piece.gradient, 1 - 0.9)
+    square.mul_(0.999).addcmul_(piece.gradient, piece.gradient, value=1 - 0.999)
+    torch.sqrt(square, out=piece.scratch).div_((1 - 0.999**updates).sqrt().float()).add_(1e-5)
+    piece.weights.addcmul_(torch.div(mean, piece.scratch, out=piece.scratch), rates / (1 - 0.9**updates).float(), value=-1)
+
+
+_STEPS: Mapping[str, Callable[[_Piece, Tensor, Tensor], None]] = {"rmsprop": _rmsprop, "rmsprop-tf": _rmsprop_tf, "adam": _adam}
+_STARTS: Mapping[str, Mapping[str, float]] = {  # what each moment is before the first update
+    "rmsprop": {"square_avg": 0.0},
+    "rmsprop-tf": {"square_avg": 1.0},
+    "adam": {"exp_avg": 0.0, "exp_avg_sq": 0.0},
 }
-
 
 # -- the fleet ---------------------------------------------------------------------------------------------------------
 
@@ -172,61 +177,242 @@ class Fleet:
         ValueError: agents of different sizes, or environments that are not theirs.
     """
 
-    def __init__(self, agents: Sequence[Agent], envs: BatchedEnv, recipe: A2CRecipe, device: str = "cpu", games: Games | None = None) -> None:
+    def __init__(
+        self, agents: Sequence[Agent], envs: BatchedEnv, recipe: A2CRecipe, device: str = "cpu", games: Games | None = None
+    ) -> None:
         if len(shapes := {sizes(agent.weights) for agent in agents}) != 1:
             raise ValueError(f"agents of one fleet have equal sizes, got {sorted(shapes)}")
         (shape,) = shapes
         if (envs.agents, envs.features, envs.actions) != (len(agents), shape[0], shape[-1]):
-            got = f"{envs.agents} agents with {envs.features} features and {envs.actions} actions"
+            got = f"{envs.agents} agents, {envs.features} features and {envs.actions} actions"
             raise ValueError(f"environments for {len(agents)} agents of sizes {shape} wanted, got some for {got}")
         self.envs, self.games = envs, games or Games(len(agents), envs.environments, device)
-        self._recipe, self._names = recipe, [agent.weights for agent in agents]
-        self._agents, self._environments, self._steps = len(agents), envs.environments, recipe.rollout_steps
-        self._device = torch.device(device)
-        slots = -(-len(agents) // _FEWEST) * _FEWEST
-        self._allocate(slots, shape)
-        for slot in range(slots):
-            self._load(slot, agents[slot % len(agents)])
-        self._inputs[0][: self._agents, 0, : self._environments] = envs.observations
+        self._recipe, self._device, self._shape = recipe, torch.device(device), shape
+        self._agents, self._count, self._slots = list(agents), len(agents), -(-len(agents) // _FEWEST) * _FEWEST
+        self._allocate()
+        for slot in range(self._slots):
+            self._write(slot, agents[slot % len(agents)])  # beyond the agents: company, which nobody looks at
+        self._inputs[0][: self._count, 0, self._rows(recipe.rollout_steps)] = envs.observations
 
-    def _allocate(self, slots: int, shape: Sizes) -> None:
-        """Make all tensors; rows beyond the agents' are company for the smallest fleets and go nowhere."""
-        recipe, device, steps, count = self._recipe, self._device, self._steps, self._environments
-        # an environment is truncated at most once in any ``limit`` steps: one place for each such stretch of a rollout
-        stretches = -(-steps // self.envs.limit)
-        rows = (steps + 1 + stretches) * count
-        self._samples = steps * count
-        self._weights, self._gradient = Stack(shape, slots, device), Stack(shape, slots, device)
-        self._optimizer = _OPTIMIZERS[recipe.optimizer]
-        self._moments = {name: Stack(shape, slots, device) for name in self._optimizer.start}
-        self._masks: Stack | None = None
-        self._seeds, self._optimizer_steps, self._iterations = (
-            torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(3)
+    def train(self, iterations: int, start: Sequence[float], end: Sequence[float]) -> None:
+        """Play and learn, what remains of each agent's schedule going from ``start`` to ``end``."""
+        rest = [0.0] * (self._slots - self._count)
+        first, last = (torch.tensor([*shares, *rest], dtype=torch.float64).to(self._device) for shares in (start, end))
+        constant = self._recipe.annealing == "constant"
+        for iteration in range(iterations):
+            share = torch.ones_like(first) if constant else torch.lerp(first, last, iteration / iterations)
+            self._rates[:, 0] = share * self._recipe.learning_rate
+            self.iteration()
+
+    def iteration(self) -> None:
+        """Play one rollout and learn from it, each agent at its present rate."""
+        self._play()
+        self._differentiate(*self._estimate())
+        self._update()
+
+    def agent(self, number: int) -> Agent:
+        """Return an agent as it is now."""
+        names = self._agents[number].weights
+        return replace(
+            self._agents[number],
+            weights=self._weights.read(number, names),
+            moments={name: stack.read(number, names) for name, stack in self._moments.items()},
+            updates=int(self._updates[number]),
+            rollouts=int(self._rollouts[number]),
         )
-        self._rates = torch.zeros(slots, 1, device=device)
-        # the inputs of each layer: of a rollout's steps, of its end, and of games cut short by the clock
-        self._inputs = [torch.zeros(slots, 2, rows, width, device=device) for width in shape[:-1]]
-        self._scratch = [torch.zeros(slots * 2 * rows * max(shape), device=device) for _ in range(2)]
-        self._piece = torch.zeros_like(self._gradient.buffer if device.type == "cuda" else self._gradient.buffer[: 4 * _CACHED])
-        self._logits = torch.zeros(slots, steps, count, shape[-1], device=device)
-        self._errors = torch.zeros(slots, 2, self._samples, shape[-1], device=device)
-        self._rewards = torch.zeros(slots, steps, count, device=device)
-        self._ended, self._truncated = (torch.zeros(slots, steps, count, dtype=torch.bool, device=device) for _ in range(2))
-        self._actions = torch.zeros(slots, steps, count, dtype=torch.int64, device=device)
-        self._draws = torch.arange(steps * count * shape[-1], device=device)
 
-    def _load(self, slot: int, agent: Agent) -> None:
-        names = agent.weights
-        for stack, values, blank in (
-            (self._weights, names, 0.0),
-            *((self._moments[name], agent.moments.get(name, {}), start) for name, start in self._optimizer.start.items()),
-        ):
-            stack.fill(slot, blank)
-            stack.write(slot, values, names)
-        if any(not bool(mask.all()) for mask in agent.masks.values()) and self._masks is None:
-            self._masks = Stack(self._weights.sizes, len(self._seeds), self._device)
-            self._masks.buffer.fill_(1.0)
+    def load(self, number: int, agent: Agent) -> None:
+        """Put an agent that was changed, or another one of the same sizes, in the place of one.
+
+        Raises:
+            ValueError: other sizes.
+        """
+        if (got := sizes(agent.weights)) != self._shape:
+            raise ValueError(f"this fleet has agents of sizes {self._shape}, got one of {got}")
+        self._agents[number] = agent
+        self._write(number, agent)
+
+    def evaluate(self, envs: BatchedEnv, seeds: Tensor, *, greedily: bool) -> Tensor:
+        """Return the return [P, E] of the first game in each of ``envs``, begun for the same agents.
+
+        Args:
+            envs: with environments enough for one game each.
+            seeds: int64 [P], of the noise by which actions are sampled.
+            greedily: take the likeliest action instead.
+        """
+        keys = noise.keys(seeds.to(self._device))[:, None]
+        lanes = torch.arange(envs.environments * envs.actions, device=self._device)
+        seen = torch.zeros(self._slots, envs.environments, envs.features, device=self._device)
+        returns = torch.zeros(self._count, envs.environments, dtype=torch.float64, device=self._device)
+        playing = torch.ones_like(returns, dtype=torch.bool)
+        observations, step = envs.observations, 0
+        while step % 20 or bool(playing.any()):  # asked seldom: the device would have to wait
+            seen[: self._count] = hidden = observations
+            hidden = seen
+            for layer in range(len(self._inputs) - 1):
+                linear = self._linear(layer, 0, hidden)
+                hidden = self._activate(linear, torch.empty_like(linear))
+            logits = self._linear(len(self._inputs) - 1, 0, hidden)[: self._count]
+            if not greedily:
+                logits += noise.gumbel(noise.words(keys, step * len(lanes) + lanes)).view_as(logits)
+            moved = envs.step(logits.argmax(-1))
+            returns += moved.rewards * playing
+            playing &= ~(moved.terminated | moved.truncated)
+            observations, step = moved.observations, step + 1
+        return returns
+
+    # -- one iteration ---------------------------------------------------------------------------------------------------
+
+    def _play(self) -> None:
+        """Play a rollout; the activations of the actors stay for the update."""
+        count, steps, first = self._count, self._recipe.rollout_steps, self._inputs[0]
+        words = noise.words(self._keys[:, None], self._rollouts[:, None] * len(self._lanes) + self._lanes)
+        luck = noise.gumbel(words).view(self._logits.shape)
+        self._rollouts += 1
+        first[:, 0, self._rows(0)] = first[:, 0, self._rows(steps)]
+        for step in range(steps):
+            logits = self._forward(0, self._rows(step))
+            self._logits[:, step] = logits
+            torch.argmax(logits.add_(luck[:, step]), dim=-1, out=self._actions[:, step])
+            moved = self.envs.step(self._actions[:count, step])
+            first[:count, 0, self._rows(step + 1)] = moved.observations
+            self._rewards[:count, step] = moved.rewards
+            torch.logical_or(moved.terminated, moved.truncated, out=self._ended[:count, step])
+            torch.gt(moved.truncated, moved.terminated, out=self._truncated[:count, step])
+            cut = first[:count, 0, self._rows(steps + 1 + step // self.envs.limit)]
+            torch.where(self._truncated[:count, step, :, None], moved.final, cut, out=cut)
+        self.games.add(self._rewards[:count], self._ended[:count])
+
+    def _estimate(self) -> tuple[Tensor, Tensor]:
+        """Return advantages and values [P, T, E] of the rollout's steps.
+
+        Generalised advantage estimation (Schulman et al., 2016). A game cut short by the clock is not lost: its last
+        reward carries the discounted value of its last observation.
+        """
+        recipe, steps, limit = self._recipe, self._recipe.rollout_steps, self.envs.limit
+        self._inputs[0][:, 1] = self._inputs[0][:, 0]
+        values = self._forward(1, slice(None))[..., 0].unflatten(1, (-1, self.envs.environments))
+        rewards = self._rewards * recipe.reward_scale
+        for stretch, begin in enumerate(range(0, steps, limit)):
+            span = slice(begin, begin + limit)
+            rewards[:, span] += self._truncated[:, span] * values[:, None, steps + 1 + stretch] * recipe.discount
+        going_on = (~self._ended).float().mul_(recipe.discount)
+        advantages = values[:, 1 : steps + 1].mul(going_on).add_(rewards).sub_(values[:, :steps])
+        going_on *= recipe.gae_lambda
+        for step in reversed(range(steps - 1)):
+            advantages[:, step].addcmul_(going_on[:, step], advantages[:, step + 1])
+        return advantages, values[:, :steps]
+
+    def _differentiate(self, advantages: Tensor, values: Tensor) -> None:
+        """Write the gradient of each agent's ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``."""
+        recipe, samples = self._recipe, self._errors.shape[2]
+        actor, critic = self._errors[:, 0].view_as(self._logits), self._errors[:, 1].view_as(self._logits)
+        logs = torch.log_softmax(self._logits, dim=-1)
+        chances, share = logs.exp(), advantages[..., None] / samples
+        torch.mul(chances - (self._actions[..., None] == self._choices).float(), share, out=actor)
+        if recipe.entropy:
+            surprise = logs - (chances * logs).sum(-1, keepdim=True)
+            actor.addcmul_(chances, surprise, value=recipe.entropy / samples)
+        critic[..., 0] = (values - (advantages + values)) * (2 * recipe.value_weight / samples)
+        error = self._errors.flatten(0, 1)
+        for layer in reversed(range(len(self._inputs))):
+            inputs = self._inputs[layer].flatten(0, 1)[:, :samples]
+            torch.bmm(inputs.transpose(1, 2), error, out=self._gradient.weights[layer].flatten(0, 1))
+            torch.sum(error, dim=1, keepdim=True, out=self._gradient.biases[layer].flatten(0, 1))
+            if layer:
+                below = self._scratch[layer % 2][: inputs.numel()].view(inputs.shape)
+                torch.bmm(error, self._weights.weights[layer].flatten(0, 1).transpose(1, 2), out=below)
+                error = self._deactivate(below, inputs)
         if self._masks is not None:
-            self._masks.fill(slot, 1.0)
-            self._masks.write(slot, agent.masks, names)
-        self._seeds[slot], self._optimizer_steps[slot], self._iterations[slot] = agent.seed, agent.steps, agent.iterations
+            self._gradient.buffer.mul_(self._masks.buffer)
+
+    def _update(self) -> None:
+        """Clip each agent's gradient by its norm over both networks, and let the optimizer step."""
+        norms = torch.linalg.vector_norm(
+            torch.stack([torch.linalg.vector_norm(rows, dim=1) for rows in self._gradient.rows]), dim=0
+        )
+        shrink = (self._recipe.clip / (norms + 1e-6)).clamp_(max=1)[:, None]
+        self._updates += 1
+        updates, step = self._updates.to(torch.float64)[:, None], _STEPS[self._recipe.optimizer]
+        for piece in self._pieces:
+            piece.gradient.mul_(shrink[piece.agents])
+            step(piece, self._rates[piece.agents], updates[piece.agents])
+
+    # -- networks --------------------------------------------------------------------------------------------------------
+
+    def _forward(self, network: int, rows: slice) -> Tensor:
+        """Return the outputs [P, rows, actions] of actors (0) or critics (1), and keep the inputs of their layers."""
+        for layer in range(len(self._inputs) - 1):
+            linear = self._linear(layer, network, self._inputs[layer][:, network, rows])
+            self._activate(linear, self._inputs[layer + 1][:, network, rows])
+        return self._linear(len(self._inputs) - 1, network, self._inputs[-1][:, network, rows])
+
+    def _linear(self, layer: int, network: int, inputs: Tensor) -> Tensor:
+        """Return ``x W + b`` in memory that the next call overwrites; doubled for tanh in hidden layers."""
+        weights, bias = self._weights.weights[layer][:, network], self._weights.biases[layer][:, network]
+        gain = 2 if self._recipe.activation == "tanh" and layer < len(self._inputs) - 1 else 1
+        outputs = self._scratch[0][: inputs[..., 0].numel() * bias.shape[-1]].view(*inputs.shape[:2], -1)
+        return torch.baddbmm(bias, inputs, weights, beta=gain, alpha=gain, out=outputs)
+
+    def _activate(self, linear: Tensor, out: Tensor) -> Tensor:
+        """Write the activation of what ``_linear`` returned.
+
+        ``tanh(x) = 2 σ(2x) − 1``, ten times as fast as torch's tanh on a CPU, within 2e-7.
+        """
+        if self._recipe.activation == "tanh":
+            return torch.add(self._minus_one, linear.sigmoid_(), alpha=2, out=out)
+        return torch.clamp(linear, min=0, out=out)
+
+    def _deactivate(self, error: Tensor, outputs: Tensor) -> Tensor:
+        """Multiply ``error`` by the slope of the activation where it gave ``outputs``."""
+        if self._recipe.activation == "tanh":
+            return torch.ops.aten.tanh_backward.grad_input(error, outputs, grad_input=error)
+        return torch.ops.aten.threshold_backward.grad_input(error, outputs, 0, grad_input=error)
+
+    # -- memory ----------------------------------------------------------------------------------------------------------
+
+    def _rows(self, step: int) -> slice:
+        return slice(step * self.envs.environments, (step + 1) * self.envs.environments)
+
+    def _allocate(self) -> None:
+        device, slots, shape, recipe = self._device, self._slots, self._shape, self._recipe
+        steps, environments = recipe.rollout_steps, self.envs.environments
+        self._weights, self._gradient = Stack(shape, slots, device), Stack(shape, slots, device)
+        self._moments = {name: Stack(shape, slots, device) for name in _STARTS[recipe.optimizer]}
+        self._masks: Stack | None = None
+        self._keys, self._updates, self._rollouts = (torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(3))
+        self._rates = torch.zeros(slots, 1, device=device)
+        # the steps of a rollout, its end, and the ends of games cut short: within ``limit`` steps one an environment
+        rows = (steps + 1 + -(-steps // self.envs.limit)) * environments
+        self._inputs = [torch.zeros(slots, 2, rows, width, device=device) for width in shape[:-1]]
+        self._logits = torch.zeros(slots, steps, environments, shape[-1], device=device)
+        self._errors = torch.zeros(slots, 2, steps * environments, shape[-1], device=device)
+        self._rewards = torch.zeros(slots, steps, environments, device=device)
+        self._ended, self._truncated = (torch.zeros_like(self._rewards, dtype=torch.bool) for _ in range(2))
+        self._actions = torch.zeros_like(self._rewards, dtype=torch.int64)
+        self._choices, self._lanes = (torch.arange(count, device=device) for count in (shape[-1], self._logits[0].numel()))
+        self._minus_one = torch.tensor(-1.0, device=device)
+        self._scratch = [torch.zeros(slots * max(rows, 2 * steps * environments) * max(shape), device=device) for _ in range(2)]
+        self._pieces = list(self._cut_up())
+
+    def _cut_up(self) -> Iterator[_Piece]:
+        for index, rows in enumerate(self._weights.rows):
+            agents = self._slots if self._device.type == "cuda" else min(self._slots, max(1, _CACHED // rows.shape[1]))
+            scratch = torch.zeros(agents, rows.shape[1], device=self._device)
+            for begin in range(0, self._slots, agents):
+                some = slice(begin, min(begin + agents, self._slots))
+                moments = [stack.rows[index][some] for stack in self._moments.values()]
+                yield _Piece(some, rows[some], self._gradient.rows[index][some], moments, scratch[: some.stop - begin])
+
+    def _write(self, slot: int, agent: Agent) -> None:
+        names = agent.weights
+        self._weights.write(slot, names, names, 0.0)
+        for name, start in _STARTS[self._recipe.optimizer].items():
+            self._moments[name].write(slot, agent.moments.get(name, {}), names, start)
+        if self._masks is None and any(not bool(mask.all()) for mask in agent.masks.values()):
+            self._masks = Stack(self._shape, self._slots, self._device)
+            self._masks.buffer.fill_(1)
+        if self._masks is not None:
+            self._masks.write(slot, agent.masks, names, 1.0)
+        self._keys[slot] = noise.keys(torch.tensor(agent.seed))
+        self._updates[slot], self._rollouts[slot] = agent.updates, agent.rollouts

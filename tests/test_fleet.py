@@ -1,0 +1,153 @@
+from functools import partial
+
+import pytest
+import torch
+from subjects import bits, seeds
+
+from rlprune.cell import run_cell, run_cells
+from rlprune.plan import TrainEpoch
+from rlprune.pruner import pruners
+from rlprune.pruning import PlanFollower
+from rlprune.suite import cells, load_suite
+from rlprune.sweep import fleets
+from rlprune.training.a2c import A2CTrainer
+from rlprune.training.fleet import FleetAgent, train
+from rlprune.training.recipes import A2CRecipe
+
+TINY = A2CRecipe(
+    environment="CartPole-v1",
+    budget=960,
+    epochs=3,
+    environments=4,
+    widths=(20, 20),
+    scoring_steps=40,
+    evaluation_games=3,
+    reward_scale=0.1,
+)
+
+
+def make(number, name="Dense", sparsity=0.8, recipe=TINY):
+    agent = FleetAgent(recipe, partial(seeds, number=number), "cpu")
+    pruner = pruners().load(name)
+    return agent, PlanFollower(
+        agent, pruner, pruner.settings(), sparsity, recipe.epochs, "network", partial(seeds, number=number)
+    )
+
+
+def finish(*pairs):
+    """Train agents side by side to the ends of their plans."""
+    pairs = list(pairs)
+    while pairs:
+        epochs = [pruning.next_epoch() for _, pruning in pairs]
+        pairs = [pair for pair, epoch in zip(pairs, epochs, strict=True) if epoch is not None]
+        if pairs:
+            train([agent for agent, _ in pairs], [epoch for epoch in epochs if epoch is not None])
+        for _, pruning in pairs:
+            pruning.epoch_done()
+
+
+COMPANY = ["Dense", "SNIP", "CroP-S", "EarlyCroP-U", "EarlyCroP-S", "Random-U", "Random-S", "GraSP"]
+
+
+@pytest.mark.parametrize("size", [4, 5, 16])
+def test_an_agents_numbers_do_not_depend_on_its_company(size):
+    alone = [make(number, COMPANY[number % 8]) for number in range(4)]
+    finish(*alone)
+    fleet = [make(number, COMPANY[number % 8]) for number in range(size)]
+    finish(*reversed(fleet))
+    for (one, _), (other, _) in zip(alone, fleet, strict=False):
+        assert bits(one.module, one.optimizer) == bits(other.module, other.optimizer)
+        assert one.evaluate() == other.evaluate()
+
+
+def test_fleet_and_stable_baselines3_start_from_the_same_network_and_prune_it_alike():
+    solo = A2CTrainer(TINY, seeds, "cpu")
+    agent = FleetAgent(TINY, seeds, "cpu")
+    assert bits(solo.module) == bits(agent.module)
+    pruner = pruners().load("SNIP")
+    for trainer in (solo, agent):
+        PlanFollower(trainer, pruner, pruner.settings(), 0.8, 3, "network", seeds).next_epoch()
+    assert bits(solo.module) == bits(agent.module)
+
+
+@pytest.mark.parametrize("name", ["SNIP", "EarlyCroP-U"])
+def test_pruned_weights_and_their_averages_stay_zero(name):
+    agent, pruning = make(0, name)
+    finish((agent, pruning))
+    for weight, mask in pruning.masked.masks.items():
+        parameter = agent.module.get_parameter(weight)
+        assert not parameter[~mask].any()
+        assert not agent.optimizer.state[parameter]["square_avg"][~mask].any()
+        assert bool((parameter[mask] != 0).all())
+
+
+def test_a_cut_agent_stays_small_and_learns():
+    agent, pruning = make(0, "CroP-S")
+    pruning.next_epoch()
+    widths, before = agent.module.net_arch, [p.detach().clone() for p in agent.module.parameters()]
+    train([agent], [TrainEpoch(1, 1)])
+    assert agent.module.net_arch == widths
+    assert max(widths["pi"]) < 20
+    assert all(not torch.equal(old, new) for old, new in zip(before, agent.module.parameters(), strict=True))
+
+
+def test_a_rate_of_zero_learns_nothing_and_each_agent_has_its_own():
+    still, moving = make(0)[0], make(1)[0]
+    before = bits(still.module), bits(moving.module)
+    train([still, moving], [TrainEpoch(0, 0), TrainEpoch(1, 1)])
+    assert bits(still.module) == before[0]
+    assert bits(moving.module) != before[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"environment": "MountainCar-v0"}, "no batched MountainCar-v0"), ({"optimizer": "adam"}, "adam")]
+)
+def test_what_the_fleet_does_not_have_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        FleetAgent(TINY.model_copy(update=change), seeds, "cpu")
+
+
+SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", "solo=1", "seeds=3"]
+CELLS = cells(load_suite("cartpole", profile="smoke", overrides=SMALL), "cpu")
+
+
+def test_the_first_seed_runs_solo_and_the_others_in_fleets():
+    groups = fleets(CELLS, workers=2)
+    assert [len(group) for group in groups] == [1] * 4 + [4, 4]
+    assert {cell.seed for cell in CELLS if not cell.fleet} == {0}
+    assert sorted(cell.id for group in groups for cell in group) == sorted(cell.id for cell in CELLS)
+    alone = cells(load_suite("cartpole", profile="smoke", overrides=SMALL, options={"engine": "sb3"}), "cpu")
+    assert not any(cell.fleet for cell in alone)
+
+
+def test_a_fleet_of_cells_yields_what_each_yields_alone_and_no_solo_costs(tmp_path):
+    members = [cell for cell in CELLS if cell.seed == 1]
+    together = run_cells(members, [tmp_path / f"{cell.id}.pt" for cell in members])
+    for cell, measured in zip(members, together, strict=True):
+        assert measured == run_cell(cell)
+        assert not {"training_seconds", "scoring_seconds", "batch_seconds", "latency_seconds"} & set(measured.values)
+        assert {"return_greedy", "sparsity_weights", "macs", "parameters", "scoring_samples"} <= set(measured.values)
+
+
+def test_one_cells_failure_is_its_own(tmp_path):
+    members = [cell for cell in CELLS if cell.seed == 1]
+    (tmp_path / "broken.pt").write_bytes(b"not a checkpoint")
+    results = run_cells(members, [None, tmp_path / "broken.pt", None, None])
+    assert [isinstance(result, Exception) for result in results] == [False, True, False, False]
+
+
+def test_a_killed_fleet_goes_on_bit_identically(tmp_path):
+    members = [cell for cell in CELLS if cell.seed == 2]
+    files = [tmp_path / f"{cell.id}.pt" for cell in members]
+
+    def kill(row):
+        if row["trained"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(members, files, kill)
+    resumed = run_cells(list(reversed(members)), list(reversed(files)))
+    whole = run_cells(members, [None] * 4)
+    for one, other in zip(reversed(resumed), whole, strict=True):
+        assert {**one.values, "resumed": 0} == {**other.values, "resumed": 0}
+        assert one.epochs == other.epochs
