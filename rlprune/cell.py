@@ -67,23 +67,30 @@ def run_cells(
             results[member] = error
     while runs:
         epochs: dict[int, TrainEpoch] = {}
+        finished: dict[int, Run] = {}
         for member, run in list(runs.items()):
             try:
                 epoch = run.pruning.next_epoch()
-                if epoch is not None:
-                    epochs[member] = epoch
-                    continue
-                results[member] = run.measure()
             except Exception as error:
                 results[member] = error
-            runs.pop(member).trainer.close()
-        if not runs:
-            break
-        trainers, began = [run.trainer for run in runs.values()], time.perf_counter()
-        measures = type(trainers[0]).train_together(trainers, list(epochs.values()))
-        seconds = time.perf_counter() - began
-        for (member, run), measured in zip(runs.items(), measures, strict=True):
-            tell({**run.note(measured, seconds), "of": float(run.total), "member": float(member)})
+                runs.pop(member).trainer.close()
+                continue
+            if epoch is None:
+                finished[member] = runs.pop(member)
+            else:
+                epochs[member] = epoch
+        if finished:
+            trainers = [run.trainer for run in finished.values()]
+            qualities = type(trainers[0]).evaluate_together(trainers)
+            for (member, run), quality in zip(finished.items(), qualities, strict=True):
+                results[member] = run.measure(quality)
+                run.trainer.close()
+        if runs:
+            trainers, began = [run.trainer for run in runs.values()], time.perf_counter()
+            measures = type(trainers[0]).train_together(trainers, list(epochs.values()))
+            seconds = time.perf_counter() - began
+            for (member, run), measured in zip(runs.items(), measures, strict=True):
+                tell({**run.note(measured, seconds), "of": float(run.total), "member": float(member)})
     return [results[member] for member in range(len(cells))]
 
 
@@ -118,8 +125,12 @@ class Run:
             _save(self._checkpoint, self.trainer, self.pruning, self._rows, training)
         return self._rows[-1]
 
-    def measure(self) -> Measured:
-        """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet."""
+    def measure(self, quality: Mapping[str, float]) -> Measured:
+        """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet.
+
+        Args:
+            quality: what the trainer's evaluation found.
+        """
         if self._checkpoint is not None:
             _keep(self._checkpoint.with_suffix(".safetensors"), self._cell, self.trainer)
         values = {

@@ -11,7 +11,7 @@ from rlprune.pruning import PlanFollower
 from rlprune.suite import cells, load_suite
 from rlprune.sweep import fleets
 from rlprune.training.a2c import A2CTrainer
-from rlprune.training.fleet import FleetAgent, train
+from rlprune.training.fleet import FleetAgent
 from rlprune.training.recipes import A2CRecipe
 
 TINY = A2CRecipe(
@@ -41,7 +41,7 @@ def finish(*pairs):
         epochs = [pruning.next_epoch() for _, pruning in pairs]
         pairs = [pair for pair, epoch in zip(pairs, epochs, strict=True) if epoch is not None]
         if pairs:
-            train([agent for agent, _ in pairs], [epoch for epoch in epochs if epoch is not None])
+            FleetAgent.train_together([agent for agent, _ in pairs], [epoch for epoch in epochs if epoch is not None])
         for _, pruning in pairs:
             pruning.epoch_done()
 
@@ -85,7 +85,7 @@ def test_a_cut_agent_stays_small_and_learns():
     agent, pruning = make(0, "CroP-S")
     pruning.next_epoch()
     widths, before = agent.module.net_arch, [p.detach().clone() for p in agent.module.parameters()]
-    train([agent], [TrainEpoch(1, 1)])
+    FleetAgent.train_together([agent], [TrainEpoch(1, 1)])
     assert agent.module.net_arch == widths
     assert max(widths["pi"]) < 20
     assert all(not torch.equal(old, new) for old, new in zip(before, agent.module.parameters(), strict=True))
@@ -94,17 +94,9 @@ def test_a_cut_agent_stays_small_and_learns():
 def test_a_rate_of_zero_learns_nothing_and_each_agent_has_its_own():
     still, moving = make(0)[0], make(1)[0]
     before = bits(still.module), bits(moving.module)
-    train([still, moving], [TrainEpoch(0, 0), TrainEpoch(1, 1)])
+    FleetAgent.train_together([still, moving], [TrainEpoch(0, 0), TrainEpoch(1, 1)])
     assert bits(still.module) == before[0]
     assert bits(moving.module) != before[1]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"), [({"environment": "MountainCar-v0"}, "no batched MountainCar-v0"), ({"optimizer": "adam"}, "adam")]
-)
-def test_what_the_fleet_does_not_have_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        FleetAgent(TINY.model_copy(update=change), seeds, "cpu")
 
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", "solo=1", "seeds=3"]

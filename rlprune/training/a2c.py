@@ -148,19 +148,17 @@ class A2CTrainer:
     def train_together(trainers: Sequence["A2CTrainer"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
         return [trainer.train_epoch(epoch) for trainer, epoch in zip(trainers, epochs, strict=True)]
 
+    @staticmethod
+    def evaluate_together(trainers: Sequence["A2CTrainer"]) -> list[Mapping[str, float]]:
+        return [trainer.evaluate() for trainer in trainers]
+
     def sample_macs(self) -> float:
         """One pass of both networks to act, and one forward and two backward to learn."""
         return 4.0 * cost.macs(lambda: policies.outputs(self.module), self.module)
 
     def evaluate(self) -> Mapping[str, float]:
         """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
-        greedy, sampled = (self._games(greedily) for greedily in (True, False))
-        values = {
-            "return_greedy": float(greedy.mean()),
-            "return_greedy_std": float(greedy.std()),
-            "return_sampled": float(sampled.mean()),
-            "return_sampled_std": float(sampled.std()),
-        }
+        values = statistics(self._games(True), self._games(False))
         games = [info["r"] for info in self.model.ep_info_buffer or ()]
         return values | ({"return_train": float(np.mean(games))} if games else {})
 
@@ -260,6 +258,14 @@ class A2CTrainer:
         for env in envs:
             env.close()
         return returns / self._recipe.reward_scale
+
+
+def statistics(greedy: Any, sampled: Any) -> dict[str, float]:
+    """Return mean and standard deviation of greedy and of sampled games, given their returns."""
+    values: dict[str, float] = {}
+    for name, returns in (("greedy", np.asarray(greedy)), ("sampled", np.asarray(sampled))):
+        values |= {f"return_{name}": float(returns.mean()), f"return_{name}_std": float(returns.std())}
+    return values
 
 
 def rollout(policy: ActorCriticPolicy, envs: Environments, recipe: A2CRecipe, rollouts: int) -> dict[str, Tensor]:

@@ -78,11 +78,12 @@ class Stack:
     def __init__(self, sizes: Sizes, agents: int, device: torch.device) -> None:
         self.sizes = sizes
         shapes = [(agents, 2, *shape) for inputs, outputs in pairwise(sizes) for shape in ((inputs, outputs), (1, outputs))]
+        shapes[-2] = (agents, 2, sizes[-1], sizes[-2])  # matrix products want their short side elsewhere
         lengths = [-(-math.prod(shape) // 64) * 64 for shape in shapes]  # every layer begins on a cache line
         self.buffer = torch.zeros(sum(lengths), device=device)
         parts = self.buffer.split(lengths)
         views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
-        self.weights, self.biases = views[::2], views[1::2]
+        self.weights, self.biases = [*views[:-2:2], views[-2].mT], views[1::2]
         self.rows = [view.view(agents, -1) for view in views]
 
     def write(self, agent: int, values: Weights, names: Weights, blank: float) -> None:
@@ -317,11 +318,15 @@ class Fleet:
         error = self._errors.flatten(0, 1)
         for layer in reversed(range(len(self._inputs))):
             inputs = self._inputs[layer].flatten(0, 1)[:, :samples]
-            torch.bmm(inputs.transpose(1, 2), error, out=self._gradient.weights[layer].flatten(0, 1))
+            gradient = self._gradient.weights[layer].flatten(0, 1)
+            if gradient.is_contiguous():
+                torch.bmm(inputs.mT, error, out=gradient)
+            else:
+                torch.bmm(error.mT, inputs, out=gradient.mT)
             torch.sum(error, dim=1, keepdim=True, out=self._gradient.biases[layer].flatten(0, 1))
             if layer:
                 below = self._scratch[layer % 2][: inputs.numel()].view(inputs.shape)
-                torch.bmm(error, self._weights.weights[layer].flatten(0, 1).transpose(1, 2), out=below)
+                torch.bmm(error, self._weights.weights[layer].flatten(0, 1).mT, out=below)
                 error = self._deactivate(below, inputs)
         if self._masks is not None:
             self._gradient.buffer.mul_(self._masks.buffer)

@@ -6,8 +6,9 @@ start of a game depends on its agent's seed, its environment and its number alon
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import gymnasium as gym
 import numpy as np
@@ -71,7 +72,16 @@ class BatchedEnv(Protocol):
         """Go on from saved rows, of as many agents as there are rows."""
 
     def keep(self, agents: Sequence[int]) -> None:
-        """Go on with these agents only, in this order; a place may not be named twice."""
+        """Go on with these agents only, in this order; none may be named twice."""
+
+    def take(self, other: Self) -> None:
+        """Add the agents of ``other``, which is used up."""
+
+    def split(self) -> "Sequence[Self]":
+        """Return the environments of each agent by themselves; the whole is used up."""
+
+    def close(self) -> None:
+        """Let go of the environments."""
 
 
 def make(environment: str, environments: int, limit: int | None = None, device: str = "cpu") -> BatchedEnv:
@@ -85,6 +95,14 @@ def make(environment: str, environments: int, limit: int | None = None, device: 
     if simulation := simulations.get(spec.name):
         return simulation(environments, limit or spec.max_episode_steps or 500, device)
     return GymnasiumEnv(environment, environments, limit, device)
+
+
+def join(envs: Sequence[BatchedEnv]) -> BatchedEnv:
+    """Return the environments of all agents of ``envs``, which are of one kind, as one; the parts are used up."""
+    whole, *others = envs
+    for env in others:
+        whole.take(env)
+    return whole
 
 
 class _Simulation:
@@ -123,9 +141,12 @@ class _Simulation:
         rewards, terminated = self._advance(self._state, self._actions)
         self._elapsed += 1
         truncated = self._elapsed >= self.limit
-        final = self._shaped(self._observe(self._state))
-        self._restart(terminated | truncated)
-        return Transition(self.observations, self._shaped(rewards), self._shaped(terminated), self._shaped(truncated), final)
+        final = observations = self.observations
+        ended = terminated | truncated
+        if ended.is_cuda or bool(ended.any()):  # a GPU would wait for the answer longer than the answer saves
+            self._restart(ended)
+            observations = self.observations
+        return Transition(observations, self._shaped(rewards), self._shaped(terminated), self._shaped(truncated), final)
 
     @property
     def observations(self) -> Tensor:
@@ -154,6 +175,20 @@ class _Simulation:
 
     def keep(self, agents: Sequence[int]) -> None:
         self.load_state({name: rows[list(agents)] for name, rows in self.state().items()})
+
+    def take(self, other: Self) -> None:
+        mine, others = self.state(), other.state()
+        self.load_state({name: torch.cat([rows, others[name]]) for name, rows in mine.items()})
+
+    def split(self) -> list[Self]:
+        parts = []
+        for agent in range(self.agents):
+            parts.append(type(self)(self.environments, self.limit, str(self._device)))
+            parts[-1].load_state({name: rows[agent : agent + 1] for name, rows in self.state().items()})
+        return parts
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
     def _restart(self, where: Tensor) -> None:
         """Begin the next game in the environments where it is wanted; four numbers of their streams make a start."""
@@ -196,17 +231,17 @@ class CartPole(_Simulation):
         return state.T.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _advance(self, state: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        x, x_dot, theta, theta_dot = state
+        x, _, theta, theta_dot = state
         cos, sin = theta.cos(), theta.sin()
         # not fused into addcmul: Gymnasium rounds after each operation
         push = theta_dot.square().mul_(0.05).mul_(sin).add_(actions.mul(20.0).sub_(10.0)).div_(1.1)
         inertia = cos.square().mul_(0.1).div_(1.1).neg_().add_(4.0 / 3.0).mul_(0.5)
-        theta_acc = (sin * 9.8).sub_(cos * push).div_(inertia)
-        x_acc = push.sub_((theta_acc * 0.05).mul_(cos).div_(1.1))
-        x.add_(x_dot * 0.02)
-        x_dot.add_(x_acc.mul_(0.02))
-        theta.add_(theta_dot * 0.02)
-        theta_dot.add_(theta_acc.mul_(0.02))
+        acceleration = torch.empty_like(state[1::2])
+        x_acc, theta_acc = acceleration
+        torch.div(sin.mul_(9.8).sub_(cos * push), inertia, out=theta_acc)
+        torch.sub(push, (theta_acc * 0.05).mul_(cos).div_(1.1), out=x_acc)
+        state[::2].add_(state[1::2] * 0.02)
+        state[1::2].add_(acceleration.mul_(0.02))
         terminated = (x.abs() > 2.4).logical_or_(theta.abs() > 12 * 2 * math.pi / 360)
         return torch.ones_like(x, dtype=torch.float32), terminated
 
@@ -345,6 +380,21 @@ class GymnasiumEnv:
         self._envs, self._played = [self._envs[agent] for agent in kept], [self._played[agent] for agent in kept]
         self._key, self._games, self._last = self._key[kept], self._games[kept], self._last[kept]
 
+    def take(self, other: Self) -> None:
+        self._envs, self._played = self._envs + other._envs, self._played + other._played
+        self._key, self._games = np.concatenate([self._key, other._key]), np.concatenate([self._games, other._games])
+        self._last = np.concatenate([self._last, other._last])
+
+    def split(self) -> list[Self]:
+        parts = []
+        for agent in range(self.agents):
+            part = copy(self)
+            own = slice(agent, agent + 1)
+            part._envs, part._played = self._envs[own], self._played[own]
+            part._key, part._games, part._last = self._key[own], self._games[own], self._last[own]
+            parts.append(part)
+        return parts
+
     def close(self) -> None:
         """Let go of the environments."""
         for env in (env for envs in self._envs for env in envs):
@@ -402,3 +452,19 @@ class Games:
 
     def keep(self, agents: Sequence[int]) -> None:
         self.load_state({name: rows[list(agents)] for name, rows in self.state().items()})
+
+    @classmethod
+    def join(cls, parts: "Sequence[Games]") -> "Games":
+        """Return the record of all agents of ``parts``."""
+        states = [part.state() for part in parts]
+        whole = cls(len(parts), parts[0]._running.shape[1], str(parts[0]._count.device))
+        whole.load_state({name: torch.cat([state[name] for state in states]) for name in states[0]})
+        return whole
+
+    def split(self) -> "list[Games]":
+        """Return a record for each agent."""
+        parts = []
+        for agent in range(len(self._count)):
+            parts.append(Games(1, self._running.shape[1], str(self._count.device)))
+            parts[-1].load_state({name: rows[agent : agent + 1] for name, rows in self.state().items()})
+        return parts

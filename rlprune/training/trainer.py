@@ -31,6 +31,10 @@ class Trainer(Subject, Protocol):
     def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
         """Train several trainers of this kind and of one recipe for one epoch each; return the measures of each."""
 
+    @staticmethod
+    def evaluate_together(trainers: Sequence[Any]) -> Sequence[Mapping[str, float]]:
+        """Return what ``evaluate`` does for each of several trainers of this kind and of one recipe."""
+
     def sample_macs(self) -> float:
         """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does."""
 
