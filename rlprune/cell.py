@@ -134,7 +134,7 @@ class Run:
         if self._checkpoint is not None:
             _keep(self._checkpoint.with_suffix(".safetensors"), self._cell, self.trainer)
         values = {
-            **self.trainer.evaluate(),
+            **quality,
             **self.pruning.reached(),
             **self._training.values(),
             **_costs(self.trainer, self.pruning),

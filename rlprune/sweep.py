@@ -129,7 +129,8 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
         groups[(_kind(asdict(cell)), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
-        size = min(FLEET, -(-len(group) // workers))
+        rounds = -(-len(group) // (FLEET * workers))
+        size = -(-len(group) // (rounds * workers))
         jobs += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
     return jobs
 

@@ -11,7 +11,7 @@ graph can repeat an iteration.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 import torch
@@ -29,7 +29,7 @@ Sizes: TypeAlias = tuple[int, ...]
 
 _UNIT = 16  # hidden layers are filled up to its multiples
 _FEWEST = 4  # agents are filled up to its multiples: smaller batches and odd ones take other code paths, with other bits
-_CACHED = 1 << 16  # elements that stay in the cache through all operations of an optimizer's step
+_CACHED = 1 << 17  # elements that stay in the cache through all operations of an optimizer's step
 
 # -- agents and stacks of them -----------------------------------------------------------------------------------------
 
@@ -59,12 +59,12 @@ class Agent:
 def sizes(weights: Weights) -> Sizes:
     """Return the sizes at which an agent is computed, which depend on the agent alone.
 
-    They are those of the larger of its two networks at each hidden layer, up to the next multiple of 16. Agents of equal
-    sizes can share a fleet.
+    All hidden layers of both networks are as wide as the widest, up to the next multiple of 16: small networks cost
+    calls, not arithmetic, and few sizes make large fleets. Agents of equal sizes can share a fleet.
     """
     actor, critic = ([tuple(weights[f"{layer}.weight"].shape) for layer in _layers(weights, network)] for network in range(2))
-    hidden = (-(-max(a, c) // _UNIT) * _UNIT for (a, _), (c, _) in zip(actor[:-1], critic[:-1], strict=True))
-    return (actor[0][1], *hidden, actor[-1][0])
+    widest = max(outputs for outputs, _ in (*actor[:-1], *critic[:-1]))
+    return (actor[0][1], *[-(-widest // _UNIT) * _UNIT] * (len(actor) - 1), actor[-1][0])
 
 
 class Stack:
@@ -81,8 +81,11 @@ class Stack:
         shapes[-2] = (agents, 2, sizes[-1], sizes[-2])  # matrix products want their short side elsewhere
         lengths = [-(-math.prod(shape) // 64) * 64 for shape in shapes]  # every layer begins on a cache line
         self.buffer = torch.zeros(sum(lengths), device=device)
-        parts = self.buffer.split(lengths)
-        views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        ends = list(accumulate(lengths))
+        views = [
+            self.buffer[end - length :][: math.prod(shape)].view(shape)
+            for end, length, shape in zip(ends, lengths, shapes, strict=True)
+        ]
         self.weights, self.biases = [*views[:-2:2], views[-2].mT], views[1::2]
         self.rows = [view.view(agents, -1) for view in views]
 
@@ -96,7 +99,7 @@ class Stack:
             rows[agent] = blank
         places = self._places(agent, names)
         for name, value in values.items():
-            places[name].copy_(value)
+            places[name].copy_(value.detach())
 
     def read(self, agent: int, names: Weights) -> dict[str, Tensor]:
         """Return copies of an agent's tensors, named as ``names`` and of their shapes."""
@@ -248,7 +251,7 @@ class Fleet:
         playing = torch.ones_like(returns, dtype=torch.bool)
         observations, step = envs.observations, 0
         while step % 20 or bool(playing.any()):  # asked seldom: the device would have to wait
-            seen[: self._count] = hidden = observations
+            seen[: self._count] = observations
             hidden = seen
             for layer in range(len(self._inputs) - 1):
                 linear = self._linear(layer, 0, hidden)
@@ -285,14 +288,14 @@ class Fleet:
         self.games.add(self._rewards[:count], self._ended[:count])
 
     def _estimate(self) -> tuple[Tensor, Tensor]:
-        """Return advantages and values [P, T, E] of the rollout's steps.
+        """Return advantages [P, T, E], and how far values are above the returns that they are fitted to.
 
         Generalised advantage estimation (Schulman et al., 2016). A game cut short by the clock is not lost: its last
         reward carries the discounted value of its last observation.
         """
         recipe, steps, limit = self._recipe, self._recipe.rollout_steps, self.envs.limit
         self._inputs[0][:, 1] = self._inputs[0][:, 0]
-        values = self._forward(1, slice(None))[..., 0].unflatten(1, (-1, self.envs.environments))
+        values = self._forward(1, slice(None))[..., 0].view(self._slots, -1, self.envs.environments)
         rewards = self._rewards * recipe.reward_scale
         for stretch, begin in enumerate(range(0, steps, limit)):
             span = slice(begin, begin + limit)
@@ -302,9 +305,10 @@ class Fleet:
         going_on *= recipe.gae_lambda
         for step in reversed(range(steps - 1)):
             advantages[:, step].addcmul_(going_on[:, step], advantages[:, step + 1])
-        return advantages, values[:, :steps]
+        values = values[:, :steps]
+        return advantages, values - (advantages + values)  # rounded as Stable-Baselines3 rounds
 
-    def _differentiate(self, advantages: Tensor, values: Tensor) -> None:
+    def _differentiate(self, advantages: Tensor, excess: Tensor) -> None:
         """Write the gradient of each agent's ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``."""
         recipe, samples = self._recipe, self._errors.shape[2]
         actor, critic = self._errors[:, 0].view_as(self._logits), self._errors[:, 1].view_as(self._logits)
@@ -314,7 +318,7 @@ class Fleet:
         if recipe.entropy:
             surprise = logs - (chances * logs).sum(-1, keepdim=True)
             actor.addcmul_(chances, surprise, value=recipe.entropy / samples)
-        critic[..., 0] = (values - (advantages + values)) * (2 * recipe.value_weight / samples)
+        critic[..., 0] = excess * (2 * recipe.value_weight / samples)
         error = self._errors.flatten(0, 1)
         for layer in reversed(range(len(self._inputs))):
             inputs = self._inputs[layer].flatten(0, 1)[:, :samples]
@@ -346,18 +350,23 @@ class Fleet:
     # -- networks --------------------------------------------------------------------------------------------------------
 
     def _forward(self, network: int, rows: slice) -> Tensor:
-        """Return the outputs [P, rows, actions] of actors (0) or critics (1), and keep the inputs of their layers."""
-        for layer in range(len(self._inputs) - 1):
-            linear = self._linear(layer, network, self._inputs[layer][:, network, rows])
-            self._activate(linear, self._inputs[layer + 1][:, network, rows])
-        return self._linear(len(self._inputs) - 1, network, self._inputs[-1][:, network, rows])
+        """Return the outputs [P, rows, actions] of actors (0) or critics (1), and keep the inputs of their layers.
 
-    def _linear(self, layer: int, network: int, inputs: Tensor) -> Tensor:
-        """Return ``x W + b`` in memory that the next call overwrites; doubled for tanh in hidden layers."""
+        The outputs lie where the next call, and the gradient, write theirs.
+        """
+        for layer, inputs in enumerate(self._inputs):
+            inputs = inputs[:, network, rows]
+            outputs = self._scratch[0][: inputs[..., 0].numel() * self._shape[layer + 1]].view(*inputs.shape[:2], -1)
+            self._linear(layer, network, inputs, outputs)
+            if layer < len(self._inputs) - 1:
+                self._activate(outputs, self._inputs[layer + 1][:, network, rows])
+        return outputs
+
+    def _linear(self, layer: int, network: int, inputs: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return ``x W + b``, doubled for tanh in hidden layers."""
         weights, bias = self._weights.weights[layer][:, network], self._weights.biases[layer][:, network]
         gain = 2 if self._recipe.activation == "tanh" and layer < len(self._inputs) - 1 else 1
-        outputs = self._scratch[0][: inputs[..., 0].numel() * bias.shape[-1]].view(*inputs.shape[:2], -1)
-        return torch.baddbmm(bias, inputs, weights, beta=gain, alpha=gain, out=outputs)
+        return torch.baddbmm(bias, inputs, weights, beta=gain, alpha=gain, out=out)
 
     def _activate(self, linear: Tensor, out: Tensor) -> Tensor:
         """Write the activation of what ``_linear`` returned.
@@ -371,8 +380,10 @@ class Fleet:
     def _deactivate(self, error: Tensor, outputs: Tensor) -> Tensor:
         """Multiply ``error`` by the slope of the activation where it gave ``outputs``."""
         if self._recipe.activation == "tanh":
-            return torch.ops.aten.tanh_backward.grad_input(error, outputs, grad_input=error)
-        return torch.ops.aten.threshold_backward.grad_input(error, outputs, 0, grad_input=error)
+            torch.ops.aten.tanh_backward.grad_input(error, outputs, grad_input=error)
+        else:
+            torch.ops.aten.threshold_backward.grad_input(error, outputs, 0, grad_input=error)
+        return error
 
     # -- memory ----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,113 @@
+"""Agent-steps a second of the fleet against Stable-Baselines3, one thread each, in the same minute.
+
+Times are those of the thread on its processor, so that other programs change a run little; each is the best of several.
+Nothing is asserted: the ratios are for reading.
+"""
+
+import time
+from itertools import pairwise
+
+import gymnasium as gym
+import torch
+from stable_baselines3 import A2C
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from rlprune.training import environments
+from rlprune.training.batched import Agent, Fleet
+from rlprune.training.recipes import A2CRecipe
+
+CASES = [  # environment, width of three hidden layers, sizes of fleets
+    ("CartPole-v1", 128, (1, 4, 16, 64)),
+    ("CartPole-v1", 16, (64, 256)),  # about what a policy is cut to by removing 95 % of its weights
+    ("Acrobot-v1", 256, (16, 64)),
+    ("LunarLander-v3", 256, (16,)),
+]
+REPETITIONS = 5
+
+
+def seconds(function, device="cpu"):
+    """Shortest time of a call: of this thread on the processor, or on the clock until a GPU is done."""
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    taken = []
+    function()
+    for _ in range(REPETITIONS):
+        start = clock()
+        function()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        taken.append(clock() - start)
+    return min(taken)
+
+
+def recipe(environment, width):
+    return A2CRecipe(environment=environment, budget=1, widths=(width,) * 3)
+
+
+def solo(recipe):
+    """Steps a second of Stable-Baselines3's own ``learn``."""
+    envs = DummyVecEnv([lambda: gym.make(recipe.environment)] * recipe.environments)
+    arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
+    model = A2C("MlpPolicy", envs, policy_kwargs={"net_arch": arch}, device="cpu")
+    steps = 20 * recipe.rollout_steps * recipe.environments
+    return steps / seconds(lambda: model.learn(steps))
+
+
+def fleet(recipe, count, device):
+    """Agents as they begin, and a function that trains them for some iterations."""
+    envs = environments.make(recipe.environment, recipe.environments, device=device)
+    envs.reset(torch.arange(count))
+    spaces = gym.spaces.Box(-1, 1, (envs.features,)), gym.spaces.Discrete(envs.actions)
+    arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
+    weights = [ActorCriticPolicy(*spaces, lambda _: 0.0, net_arch=arch).state_dict() for _ in range(count)]
+    return Fleet([Agent(seed, each) for seed, each in enumerate(weights)], envs, recipe, device)
+
+
+def rate(recipe, count, device):
+    """Agent-steps a second of a fleet."""
+    ours = fleet(recipe, count, device)
+    samples = recipe.rollout_steps * recipe.environments * count
+    iterations = max(2, 30_000 // (samples * (recipe.widths[0] // 16) ** 2 // 16))
+    return iterations * samples / seconds(lambda: ours.train(iterations, [1] * count, [1] * count), device)
+
+
+def operations(recipe):
+    """Floating-point operations of the matrix products of one agent-step.
+
+    The actor forward on every observation; the critic on those, on the last ones and on those of games cut short; the
+    gradient by weights, and by inputs above the first layer.
+    """
+    envs = environments.make(recipe.environment, 1)
+    sizes = [envs.features, *recipe.widths, envs.actions]
+    whole = sum(a * b for a, b in pairwise(sizes))
+    first = sizes[0] * sizes[1]
+    forward = whole * (1 + (recipe.rollout_steps + 2) / recipe.rollout_steps)
+    return 2 * (forward + 2 * whole + 2 * (whole - first))
+
+
+def ceiling(device):
+    """Operations a second of float32 matrix products: of one large one, and of many of a rollout's size."""
+    a, b, c = (torch.randn(1024, 1024, device=device) for _ in range(3))
+    large = 2 * 1024**3 / seconds(lambda: torch.mm(a, b, out=c), device)
+    x, w, y = (torch.randn(64, rows, 128, device=device) for rows in (80, 128, 80))
+    return large, 2 * 64 * 80 * 128**2 / seconds(lambda: torch.bmm(x, w, out=y), device)
+
+
+def main():
+    torch.set_num_threads(1)
+    for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
+        large, small = ceiling(device)
+        print(f"{device}: matrix products {large / 1e9:.0f} GFLOP/s at 1024³, {small / 1e9:.0f} GFLOP/s at 64 times 80·128·128")
+        print(f"{'environment':16}{'network':>9}{'agents':>8}{'steps/s':>12}{'× SB3':>8}{'of the ceiling':>16}")
+        for environment, width, counts in CASES:
+            numbers = recipe(environment, width)
+            alone = solo(numbers)
+            print(f"{environment:16}{width:>7}³ {'SB3':>7}{alone:>12,.0f}{1:>8.1f}")
+            for count in counts if device == "cpu" else (*counts, 1024):
+                steps = rate(numbers, count, device)
+                share = steps * operations(numbers) / small
+                print(f"{environment:16}{width:>7}³ {count:>7}{steps:>12,.0f}{steps / alone:>8.1f}{share:>15.0%}")
+
+
+if __name__ == "__main__":
+    main()
