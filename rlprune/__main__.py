@@ -1,4 +1,4 @@
-"""``rlprune`` and ``python -m rlprune``: run, list, check, report."""
+"""``rlprune`` and ``python -m rlprune``: run, list, check, report, export."""
 
 # ruff: noqa: T201 (this is the command line)
 
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print("\n".join(_checked(args.suites)))
             case "report":
                 print(_report([Path(out) for out in args.runs], args.out))
+            case "export":
+                print(_export(Path(args.run), args.pruner, args.sparsity, args.seed, Path(args.to)))
     except SuiteError as error:
         print(error, file=sys.stderr)
         return 2
@@ -52,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several results/joint")
+    export = commands.add_parser("export", help="take the network of a finished cell away")
+    export.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
+    export.add_argument("pruner", metavar="PRUNER", help="a pruner of that run")
+    export.add_argument("sparsity", metavar="SPARSITY", type=float, help="a sparsity of that run; 0 for Dense")
+    export.add_argument("--seed", type=int, default=0, help="which seed's network; default 0")
+    export.add_argument(
+        "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
+    )
     return parser
 
 
@@ -117,6 +127,34 @@ def _report(folders: Sequence[Path], out: str | None) -> Path:
             found |= {row.id: row for row in store.rows() if row.id not in found or row.status == "done"}
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
     return write_report(found.values(), where)
+
+
+def _export(folder: Path, pruner: str, sparsity: float, seed: int, to: Path) -> Path:
+    """Write the network of one finished cell.
+
+    Raises:
+        SuiteError: there is no such cell, or its network cannot be written so.
+    """
+    if not (folder / RESULTS).is_file():
+        raise SuiteError([Mistake(str(folder), "", f"has no {RESULTS}{nearest(folder.name, _beside(folder))}")])
+    with open_store(folder, create=False) as store:
+        done = [row for row in store.rows() if row.status == "done"]
+    named = [row for row in done if row.pruner.casefold() == pruner.casefold()]
+    cells = [row for row in named if abs(row.sparsity - sparsity) < 1e-9 and row.seed == seed]
+    if len(cells) != 1:
+        known = sorted({f"{row.sparsity:g}" for row in named}), sorted({str(row.seed) for row in named}, key=int)
+        there = f"finished: sparsities {', '.join(known[0])}, seeds {', '.join(known[1])}" if named else "no cell of this pruner"
+        found = f"{len(cells)} cells" if cells else "no finished cell"
+        message = f"{found} of sparsity {sparsity:g} and seed {seed}; {there}{nearest(pruner, {row.pruner for row in done})}"
+        raise SuiteError([Mistake(str(folder), pruner, message)])
+
+    from rlprune.export import export
+
+    try:
+        export(cells[0], folder / "checkpoints", to)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise SuiteError([Mistake("--to", str(to), str(error))]) from None
+    return to
 
 
 def _beside(folder: Path) -> list[str]:

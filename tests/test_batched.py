@@ -302,7 +302,7 @@ def test_agents_are_padded_to_sizes_of_their_own():
 
 def test_fleets_of_unlike_agents_are_refused():
     small, large = Agent(0, network()), Agent(1, network(actor=(17, 16)))
-    with pytest.raises(ValueError, match=r"equal sizes, got X"):
+    with pytest.raises(ValueError, match=r"equal sizes, got \[\(4, 16, 16, 2\), \(4, 32, 32, 2\)\]"):
         fleet([small, large])
     with pytest.raises(ValueError, match=r"for 2 agents of sizes \(4, 16, 16, 2\) wanted, got some for 1 agents"):
         Fleet([small, small], fleet([small]).envs, TINY)
