@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from rlprune import cost
 from rlprune.plan import TrainEpoch, trained_epochs
-from rlprune.pruner import pruners
+from rlprune.pruner import Pruner, pruners
 from rlprune.pruning import PlanFollower
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import tasks
@@ -101,6 +102,8 @@ class Run:
         task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
         epochs, seeds = task.settings(cell.recipe).epochs, partial(seed_sequence, cell.task, cell.seed)
         self.trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet)
+        if missing := lacking(pruner, self.trainer.module):
+            raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which the network of {cell.task} does not have")
         settings = pruner.settings(cell.settings)
         self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
         self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
@@ -159,6 +162,12 @@ def make_trainer(task: str, recipe: Mapping[str, Any], seed: int, device: str, *
         declared.settings(recipe), partial(seed_sequence, task, seed), device
     )
     return trainer
+
+
+def lacking(pruner: Pruner, module: nn.Module) -> list[str]:
+    """Return what a pruner needs and a network does not have."""
+    has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()) else set()
+    return sorted(pruner.needs - has)
 
 
 @dataclass

@@ -1,8 +1,11 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
-from rlprune.cell import run_cell
+from rlprune.cell import lacking, run_cell
+from rlprune.plan import Train
+from rlprune.pruner import NOTHING, Pruner
 from rlprune.suite import cells, load_suite
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
@@ -63,3 +66,9 @@ def test_a_killed_cell_goes_on_from_its_last_epoch_and_ends_bit_identical(name, 
     assert resumed.epochs == whole.epochs
     ends = [load_file(tmp_path / f"{file}.safetensors") for file in ("whole", "killed")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_pruner_that_needs_a_normalisation_does_not_apply_without_one():
+    picky = Pruner("Picky", None, cut=NOTHING, plan=[Train()], needs=frozenset({"batchnorm"}))
+    assert lacking(picky, nn.Linear(2, 2)) == ["batchnorm"]
+    assert not lacking(picky, nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))

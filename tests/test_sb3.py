@@ -55,6 +55,7 @@ def test_progress_goes_to_the_agents_logger(tmp_path):
     model = agent()
     model.set_logger(configure(str(tmp_path), ["csv"]))
     model.learn(400, callback=PruneCallback("EarlyCroP-U", 0.8, epochs=5), log_interval=1)
+    model.logger.close()
     header = (tmp_path / "progress.csv").read_text().splitlines()[0].split(",")
     assert {"pruning/sparsity", "pruning/distance", "pruning/trigger"} <= set(header)
 
