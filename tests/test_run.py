@@ -77,7 +77,7 @@ def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('title = "x"\ntasks = ["cartpole-v1"]\npruners = ["snup"]\nsparsities = [0.5]\nseeds = 1\n')
     assert main(["check", "cartpole"]) == 0
-    assert capsys.readouterr().out == "cartpole: smoke 4 cells, quick 196 cells, paper 650 cells\n"
+    assert capsys.readouterr().out == "cartpole: smoke 4 cells, quick 147 cells, paper 650 cells\n"
     assert main(["check", "nothing", "cartpole", str(wrong)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{wrong}:3", "nothing"]
