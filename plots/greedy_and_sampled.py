@@ -1,6 +1,6 @@
 """Print how agents play greedily and by sampling: a Markdown table of interquartile means with 95 % intervals.
 
-    python plots/greedy_and_sampled.py results/cartpole
+Run it as `python plots/greedy_and_sampled.py results/cartpole`.
 """
 
 import argparse
