@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rlprune.plan import Prune, Train
+from rlprune.plan import LazyRegime, Plan, Prune, Train
 from rlprune.pruner import CHANNELS, WEIGHTS, Pruner
 
 if TYPE_CHECKING:
@@ -20,5 +20,11 @@ def channels(probe: "Probe") -> "Scores":
     return probe.channel_noise()
 
 
+def early(until: LazyRegime = LazyRegime()) -> Plan:
+    """Train until the lazy regime, prune, train on: EarlyCroP's moment without its choice, to tell the two apart."""
+    return [Train(until=until), Prune(), Train()]
+
+
 RANDOM_U = Pruner("Random-U", weights, cut=WEIGHTS, plan=[Prune(), Train()])
 RANDOM_S = Pruner("Random-S", channels, cut=CHANNELS, plan=[Prune(), Train()])
+EARLY_RANDOM_S = Pruner("EarlyRandom-S", channels, cut=CHANNELS, plan=early)
