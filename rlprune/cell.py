@@ -101,7 +101,7 @@ class Run:
     def __init__(self, cell: Cell, checkpoint: Path | None) -> None:
         task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
         epochs, seeds = task.settings(cell.recipe).epochs, partial(seed_sequence, cell.task, cell.seed)
-        self.trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet)
+        self.trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet, folder=cell.folder)
         if missing := lacking(pruner, self.trainer.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which the network of {cell.task} does not have")
         settings = pruner.settings(cell.settings)
@@ -154,12 +154,16 @@ SOLO = {"training_seconds", "scoring_seconds"}
 """Measures that mean nothing for a cell that shared its worker."""
 
 
-def make_trainer(task: str, recipe: Mapping[str, Any], seed: int, device: str, *, fleet: bool = False) -> Trainer:
-    """Return the trainer of a task, its network and environments as the seed has them."""
+def make_trainer(
+    task: str, recipe: Mapping[str, Any], seed: int, device: str, *, fleet: bool = False, folder: str = ""
+) -> Trainer:
+    """Return the trainer of a task, its network and environments or data as the seed has them."""
     declared = tasks().load(task)
     module, _, name = (declared.fleet if fleet else declared.trainer).partition(":")
+    settings = declared.settings(recipe)
+    where = {"folder": Path(folder)} if settings.reads else {}
     trainer: Trainer = getattr(importlib.import_module(module), name)(
-        declared.settings(recipe), partial(seed_sequence, task, seed), device
+        settings, partial(seed_sequence, task, seed), device, **where
     )
     return trainer
 

@@ -52,13 +52,14 @@ def export(row: Row, networks: Path, to: Path) -> None:
 def rebuild(row: Row, source: Path) -> Trainer:
     """Return a trainer of the cell's task that holds the saved network, cut to its sizes."""
     tensors = load_file(source)
-    trainer = make_trainer(row.task, cast(Mapping[str, Any], row.config["recipe"]), row.seed, "cpu")
+    recipe = cast(Mapping[str, Any], row.config["recipe"])
+    trainer = make_trainer(row.task, recipe, row.seed, "cpu", folder=row.labels.get("folder", ""))
     groups = trainer.anatomy.all_groups()
     kept = {}
     for group in groups:
         maker = next(member for member in group.members if member.produces)
         size = tensors[maker.tensor].shape[maker.dim] // (maker.outer * maker.inner)
-        kept[group.name] = torch.arange(group.size) < size
+        kept[group.name] = torch.arange(group.size) % (group.size // group.blocks) < size // group.blocks
     surgery.cut(trainer.module, surgery.keeps(trainer.module, groups, kept), trainer.optimizer)
     trainer.module.load_state_dict(tensors)
     trainer.resized()

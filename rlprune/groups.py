@@ -7,6 +7,7 @@ statistics that normalise them, the columns of the layers that read them. Channe
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import lcm
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ class Member:
     """One dimension of one tensor on which a group's channels lie.
 
     Channel ``c`` owns the positions ``offset + (o * size + c) * inner + i`` for ``o < outer`` and ``i < inner``.
+    With ``blocks`` above 1 the tensor's first dimension falls into so many equal blocks, each reads its own share of
+    the channels, and the formula holds inside a block: ``c`` counts in it, and ``size`` is the share.
 
     Args:
         tensor: name of a parameter or buffer.
@@ -25,6 +28,7 @@ class Member:
         outer: blocks one after another, each with every channel (4 for the gates of an LSTM).
         inner: neighbouring positions a channel owns (49 for a flattened 7x7 map).
         offset: positions in front that belong to others (concatenation).
+        blocks: the ``groups`` of a grouped convolution, for its dimension 1.
     """
 
     tensor: str
@@ -33,23 +37,40 @@ class Member:
     outer: int = 1
     inner: int = 1
     offset: int = 0
+    blocks: int = 1
 
     def positions(self, keep: Tensor) -> Tensor:
-        """Return the kept positions inside this member's own span, a boolean vector of ``outer * size * inner``."""
-        return keep.repeat(self.outer).repeat_interleave(self.inner)
+        """Return the kept positions inside this member's own span: a boolean vector, or one row a block."""
+        own = keep if self.blocks == 1 else keep.reshape(self.blocks, -1)
+        return torch.cat(self.outer * [own], dim=-1).repeat_interleave(self.inner, dim=-1)
 
     def span(self, size: int) -> int:
-        """Return how many positions ``size`` channels take."""
-        return self.outer * size * self.inner
+        """Return how many positions of the dimension ``size`` channels take."""
+        return self.outer * size * self.inner // self.blocks
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that must be cut together: ``size`` of them, on the dimensions listed in ``members``."""
+    """Channels that must be cut together: ``size`` of them, on the dimensions listed in ``members``.
+
+    Args:
+        blocks: equal blocks of neighbouring channels that must keep equal counts; 1 where no grouped convolution is near.
+
+    Raises:
+        ValueError: blocks that do not divide the channels, or a member with blocks that they do not respect.
+    """
 
     name: str
     size: int
     members: tuple[Member, ...]
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size % self.blocks:
+            raise ValueError(f"group '{self.name}': {self.size} channels do not fall into {self.blocks} equal blocks")
+        for member in self.members:
+            if self.blocks % member.blocks:
+                raise ValueError(f"group '{self.name}' needs a multiple of {member.blocks} blocks for {member.tensor}")
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,46 @@ def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
     return groups
 
 
+def stream(
+    module: nn.Module,
+    name: str,
+    made_by: Sequence[str],
+    scaled_by: Sequence[str] = (),
+    read_by: Sequence[str] = (),
+    inner: Mapping[str, int] | None = None,
+) -> Group:
+    """Return the group of one stream of channels: a residual stream, or what lies between two convolutions.
+
+    Args:
+        module: holds the layers.
+        name: of the group.
+        made_by: layers whose outputs are the channels; several where their outputs are added.
+        scaled_by: layers that treat every channel for itself: normalisation, depthwise convolution.
+        read_by: layers whose inputs are the channels.
+        inner: for a layer that reads flattened maps, how many positions a channel has there (4 for a 2x2 map).
+
+    Raises:
+        ValueError: a layer that makes, scales or reads another number of channels.
+    """
+    inner = inner or {}
+    layers = {layer: module.get_submodule(layer) for layer in (*made_by, *scaled_by, *read_by)}
+    shared = {layer: int(getattr(layers[layer], "groups", 1)) for layer in (*made_by, *read_by)}
+    members = [
+        Member(f"{layer}.{own}", 0, produces=layer in made_by)
+        for layer in (*made_by, *scaled_by)
+        for own, tensor in (*layers[layer].named_parameters(recurse=False), *layers[layer].named_buffers(recurse=False))
+        if tensor.ndim
+    ]
+    members += [Member(f"{layer}.weight", 1, inner=inner.get(layer, 1), blocks=shared[layer]) for layer in read_by]
+    size = len(layers[made_by[0]].get_parameter("weight"))
+    tensors = module.state_dict()
+    for member in members:
+        length = tensors[member.tensor].shape[member.dim]
+        if length != member.span(size):
+            raise ValueError(f"'{name}' has {size} channels; dimension {member.dim} of {member.tensor} fits {length} positions")
+    return Group(name, size, tuple(members), blocks=lcm(*shared.values()))
+
+
 def everything(groups: Sequence[Group], device: torch.device | None = None) -> dict[str, Tensor]:
     """Return keep-masks that keep every channel of every group."""
     return {group.name: torch.ones(group.size, dtype=torch.bool, device=device) for group in groups}
@@ -111,4 +172,4 @@ def present(groups: Sequence[Group], kept: Mapping[str, Tensor]) -> list[Group]:
         ]
         return replace(member, offset=member.offset - sum(before))
 
-    return [Group(group.name, left[group.name], tuple(map(moved, group.members))) for group in groups]
+    return [replace(group, size=left[group.name], members=tuple(map(moved, group.members))) for group in groups]

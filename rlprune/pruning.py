@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rlprune import plan as plans
 from rlprune import select, surgery
-from rlprune.groups import Anatomy, everything, present
+from rlprune.groups import Anatomy, Group, Member, everything, present
 from rlprune.masked import Masked
 from rlprune.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
 from rlprune.probe import Probe, Scoring
@@ -150,7 +150,8 @@ class PlanFollower:
     def reached(self) -> dict[str, float]:
         """Return weight and node sparsity, and how many layers have no weight left.
 
-        A node counts as removed when it was cut out or when all weights that make it are masked.
+        A node is an output of a layer, so a channel that several layers make counts as often. It counts as removed when
+        it was cut out or when all weights that make it are masked.
         """
         layers = self.layers()
         values = {
@@ -160,7 +161,8 @@ class PlanFollower:
         }
         groups = self._subject.anatomy.all_groups()
         if groups:
-            values["sparsity_nodes"] = 1 - sum(self._nodes_left()) / sum(group.size for group in groups)
+            dense = sum(group.size for group in groups for _ in self._makers(group))
+            values["sparsity_nodes"] = 1 - self._nodes_left() / dense
         if self.pruning_epoch is not None:
             values["pruning_epoch"] = float(self.pruning_epoch)
         return values
@@ -231,10 +233,11 @@ class PlanFollower:
             owned = [group for group in groups if any(member.tensor in shapes and member.produces for member in group.members)]
             if owned:
                 ranked = {group.name: scores[group.name] for group in owned}
+                blocks = {group.name: group.blocks for group in owned}
                 if self._scope == "layer":
-                    ranked = select.level_ranks(ranked)
+                    ranked = select.level_ranks(ranked, blocks)
                 count = partial(select.weights_left, shapes, owned)
-                kept |= select.keep_channels(ranked, count, keep, self._floor)
+                kept |= select.keep_channels(ranked, count, keep, self._floor, blocks)
         self._cut(kept)
 
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
@@ -256,18 +259,18 @@ class PlanFollower:
             case _:
                 return [list(names) for names in anatomy.weights.values()]
 
-    def _nodes_left(self) -> list[int]:
-        left = []
+    def _makers(self, group: Group) -> list[Member]:
+        return [member for member in group.members if member.produces and member.tensor in self._dense]
+
+    def _nodes_left(self) -> int:
+        left = 0
         for group in present(self._subject.anatomy.all_groups(), self._kept):
-            alive = torch.zeros(group.size, dtype=torch.bool, device=self._device)
-            for member in group.members:
-                if member.produces and member.tensor in self._dense:
-                    shape = self._subject.module.get_parameter(member.tensor).shape
-                    mask = self.masked.masks.get(member.tensor, torch.ones(shape, dtype=torch.bool, device=self._device))
-                    made = mask.movedim(member.dim, 0).flatten(1).any(1)
-                    span = made[member.offset : member.offset + member.span(group.size)]
-                    alive |= span.view(member.outer, group.size, member.inner).any(2).any(0)
-            left.append(int(alive.sum()))
+            for member in self._makers(group):
+                shape = self._subject.module.get_parameter(member.tensor).shape
+                mask = self.masked.masks.get(member.tensor, torch.ones(shape, dtype=torch.bool, device=self._device))
+                made = mask.movedim(member.dim, 0).flatten(1).any(1)
+                span = made[member.offset : member.offset + member.span(group.size)]
+                left += int(span.view(member.outer, group.size, member.inner).any(2).any(0).sum())
         return left
 
     # -- rewinding -----------------------------------------------------------------------------------------------

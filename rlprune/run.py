@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.suite import Cell, Suite, cells, load_suite, make_cell
+from rlprune.suite import Cell, Suite, cells, data_mistakes, load_suite, make_cell
 from rlprune.task import tasks
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="change any key of the suite, say recipe.budget=100000")
     add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
-    add("--jobs", metavar="N", help="cells at once; default: the cores this process may use")
+    add("--jobs", metavar="N", help="cells at once; default: the cores this process may use, or one on a GPU")
     add("--executor", default="local", help="local: processes on this machine")
+    add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
@@ -91,7 +92,8 @@ def checked(args: argparse.Namespace) -> Request:
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
     suite = None
     try:
-        suite = load_suite(args.suite, args.profile, args.set, options)
+        suite = load_suite(args.suite, args.profile, args.set, options, Path(args.data) if args.data else None)
+        mistakes += data_mistakes(suite)
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
     out = Path(args.out or Path("results", Path(args.suite).stem if suite is None else suite.name))
@@ -101,8 +103,10 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
     if suite is None or mistakes:
         raise SuiteError(mistakes)
-    # auto: environments are simulated on the CPU, and networks this small are slower on a GPU
-    return Request(suite, "cuda" if args.device == "cuda" else "cpu", int(jobs), out)
+    # auto: simulated environments and networks as small as theirs are slower on a GPU
+    wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
+    on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
+    return Request(suite, "cuda" if on_gpu else "cpu", int(args.jobs or 1) if on_gpu else int(jobs), out)
 
 
 def _cores() -> int:

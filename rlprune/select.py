@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from math import prod
+from math import ceil, prod
 
 import torch
 from torch import Tensor
@@ -60,26 +60,38 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
 
 
 def keep_channels(
-    scores: Mapping[str, Tensor], count: Callable[[Mapping[str, int]], int], keep: int, floor: int = 1
+    scores: Mapping[str, Tensor],
+    count: Callable[[Mapping[str, int]], int],
+    keep: int,
+    floor: int = 1,
+    blocks: Mapping[str, int] | None = None,
 ) -> dict[str, Tensor]:
     """Return keep-masks over channels: the lowest scores go until the weights left are as near ``keep`` as one channel allows.
+
+    Where a group has blocks, channels go as rows: the worst of every block, then the second worst of every block, each
+    row ranked by its mean score.
 
     Args:
         scores: group name to one score a channel, ranked against one another.
         count: weights left, given how many channels each group keeps; falls as channels go.
         keep: weights to be left.
         floor: channels that stay in every group whatever their score.
+        blocks: group name to the number of blocks that keep equal counts; 1 for groups left out.
 
     Raises:
         ValueError: a score that is not a number.
     """
     names = list(scores)
-    sizes = [scores[name].numel() for name in names]
     device = scores[names[0]].device
-    joined = torch.cat([scores[name].detach().double().flatten() for name in names])
+    blocks = dict.fromkeys(names, 1) | dict(blocks or {})
+    spread = {name: scores[name].detach().double().reshape(blocks[name], -1) for name in names}
+    ranked = {name: torch.sort(score, dim=1, descending=True, stable=True) for name, score in spread.items()}
+    rows = {name: ranked[name].values.mean(0) for name in names}
+    sizes = [row.numel() for row in rows.values()]
+    joined = torch.cat(list(rows.values()))
     if not bool(joined.isfinite().all()):
         raise ValueError("channel scores hold infinities or values that are not numbers")
-    spared = torch.cat([_highest(scores[name].double(), min(floor, size)) for name, size in zip(names, sizes, strict=True)])
+    spared = torch.cat([torch.arange(len(rows[name]), device=device) < ceil(floor / blocks[name]) for name in names])
     joined = joined.masked_fill(spared, torch.inf)
     first_to_go = torch.argsort(joined, descending=True, stable=True).flip(0)[: int((~spared).sum())]
     owner = torch.repeat_interleave(torch.arange(len(names)), torch.tensor(sizes))
@@ -87,24 +99,33 @@ def keep_channels(
 
     def left(gone: int) -> int:
         lost = torch.bincount(goes_from[:gone], minlength=len(names)).tolist()
-        return count({name: size - less for name, size, less in zip(names, sizes, lost, strict=True)})
+        return count({name: (size - less) * blocks[name] for name, size, less in zip(names, sizes, lost, strict=True)})
 
     gone = bisect_left(range(len(first_to_go)), -keep, key=lambda number: -left(number))
     if gone and keep - left(gone) > left(gone - 1) - keep:
         gone -= 1
     chosen = torch.ones(len(joined), dtype=torch.bool, device=device)
     chosen[first_to_go[:gone]] = False
-    return dict(zip(names, torch.split(chosen, sizes), strict=True))
+    kept = {}
+    for name, stays in zip(names, torch.split(chosen, sizes), strict=True):
+        places = ranked[name].indices
+        kept[name] = torch.empty_like(places, dtype=torch.bool).scatter_(1, places, stays.expand_as(places)).flatten()
+    return kept
 
 
-def level_ranks(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return scores that rank alike in every group: the share of its channels that score lower, so each loses the same share."""
+def level_ranks(scores: Mapping[str, Tensor], blocks: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+    """Return scores that rank alike in every group, so each loses the same share: the share of its channels that score lower.
+
+    Args:
+        scores: group name to one score a channel.
+        blocks: group name to its blocks, inside which channels are ranked; 1 for groups left out.
+    """
     ranks = {}
     for name, score in scores.items():
-        order = torch.argsort(score, descending=True, stable=True)
-        rank = torch.empty_like(score, dtype=torch.float64)
-        rank[order] = torch.arange(score.numel(), 0, -1, dtype=torch.float64, device=score.device) / score.numel()
-        ranks[name] = rank
+        spread = score.reshape((blocks or {}).get(name, 1), -1)
+        order = torch.argsort(spread, dim=1, descending=True, stable=True)
+        share = torch.arange(spread.shape[1], 0, -1, dtype=torch.float64, device=score.device) / spread.shape[1]
+        ranks[name] = torch.empty_like(spread, dtype=torch.float64).scatter_(1, order, share.expand_as(spread)).flatten()
     return ranks
 
 

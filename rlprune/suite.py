@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from rlprune.data import folders
 from rlprune.energy import known_country
 from rlprune.mistakes import Keys, Mistake, SuiteError, in_words, line_of, reach, shown
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
@@ -47,6 +48,7 @@ class Contents(BaseModel):
         title: of tables and figures.
         description: a sentence or two.
         tasks: names.
+        data_tasks: tasks in their place when a folder with data is given (``--data``).
         pruners: names.
         sparsities: shares of weights to remove.
         seeds: how many; they are numbered from 0.
@@ -62,6 +64,7 @@ class Contents(BaseModel):
     title: str
     description: str = ""
     tasks: _Names
+    data_tasks: _Names | None = None
     pruners: _Names
     sparsities: _Shares
     seeds: int = Field(ge=1)
@@ -86,10 +89,16 @@ PROFILES = tuple(_Profiles.model_fields)
 
 
 class Suite(Contents):
-    """A validated suite under one profile; ``name`` is its file's."""
+    """A validated suite under one profile.
+
+    Args:
+        name: its file's.
+        folder: where data sets are read, as the command line names it.
+    """
 
     name: str
     profile: str
+    folder: str = ""
 
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
@@ -114,6 +123,7 @@ class Cell:
         settings: every setting of the pruner, as JSON has it, the scope settled.
         device: ``cpu`` or ``cuda``.
         fleet: whether it trains in a fleet, or alone.
+        folder: where its data set is read; the result does not depend on the place.
     """
 
     task: str
@@ -124,11 +134,17 @@ class Cell:
     settings: Mapping[str, Any] = field(hash=False)
     device: str
     fleet: bool = False
+    folder: str = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that the result depends on, as JSON has it."""
+        return {key: value for key, value in asdict(self).items() if key != "folder"}
 
     @property
     def id(self) -> str:
-        """Sixteen hex digits that stand for these fields and nothing else: suites and profiles share finished cells."""
-        return sha256(json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+        """Sixteen hex digits that stand for ``config`` and nothing else: suites and profiles share finished cells."""
+        return sha256(json.dumps(self.config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def make_cell(suite: Suite, task_name: str, pruner_name: str, sparsity: float, seed: int, device: str) -> Cell:
@@ -140,7 +156,8 @@ def make_cell(suite: Suite, task_name: str, pruner_name: str, sparsity: float, s
     else:
         settings["scope"] = settings["scope"] or task.scope
     fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
-    return Cell(task.name, pruner.name, sparsity, seed, suite.recipe_for(task).model_dump(mode="json"), settings, device, fleet)
+    recipe = suite.recipe_for(task).model_dump(mode="json")
+    return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder)
 
 
 def cells(suite: Suite, device: str) -> list[Cell]:
@@ -182,7 +199,11 @@ def suites() -> dict[str, Path]:
 
 
 def load_suite(
-    name: str, profile: str = "quick", overrides: Sequence[str] = (), options: Mapping[str, str] | None = None
+    name: str,
+    profile: str = "quick",
+    overrides: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Suite:
     """Read and validate a suite.
 
@@ -191,6 +212,7 @@ def load_suite(
         profile: one of its profiles; ``quick`` where it has none is the file as it stands.
         overrides: ``key=value``: the key dotted as in the file, the value as TOML writes it, or plain text.
         options: ``pruners``, ``sparsities``, ``seeds`` and ``engine`` as the command line gives them.
+        folder: where data sets are.
 
     Raises:
         SuiteError: everything that is wrong.
@@ -213,7 +235,8 @@ def load_suite(
     mistakes += [_mistake(keys, message, layers, file, text) for keys, message in problems.items()]
     if mistakes:
         raise SuiteError(mistakes)
-    return Suite.model_validate({**merged, "name": file.stem, "profile": profile})
+    suite = Suite.model_validate({**merged, "name": file.stem, "profile": profile, "folder": str(folder or "")})
+    return suite.model_copy(update={"tasks": suite.data_tasks}) if folder and suite.data_tasks else suite
 
 
 def load_profiles(name: str) -> list[Suite]:
@@ -284,8 +307,9 @@ def _spelled(table: Table) -> Table:
     spelled, registries = dict(table), {"task": tasks().names(), "pruner": pruners().names()}
     for kind, names in registries.items():
         proper = {name.casefold(): name for name in names}
-        if listed := _list(table.get(kind + "s")):
-            spelled[kind + "s"] = [proper.get(str(name).casefold(), name) for name in listed]
+        for key in (kind + "s", f"data_{kind}s"):
+            if listed := _list(table.get(key)):
+                spelled[key] = [proper.get(str(name).casefold(), name) for name in listed]
         if own := _table(table.get(kind)):
             spelled[kind] = _merge(*({proper.get(name.casefold(), name): entry} for name, entry in own.items()))
     if profiles := _table(table.get("profiles")):
@@ -326,13 +350,28 @@ def _profile_mistakes(file: Path, text: str, profiles: object, profile: str) -> 
         yield Mistake("--profile", "", message)
 
 
+def data_mistakes(suite: Suite) -> Iterator[Mistake]:
+    """Yield what the folder of data lacks of what the suite's tasks read."""
+    sets = {name: task for task in map(tasks().load, suite.tasks) if (name := suite.recipe_for(task).reads)}
+    for name, task in sets.items():
+        if not suite.folder:
+            yield Mistake("--data", "", f"{task.name} reads {name}: name the folder that holds it")
+            continue
+        try:
+            folders.found(name, Path(suite.folder))
+        except ValueError as error:
+            yield Mistake("--data", "", str(error))
+    if suite.folder and not sets:
+        yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
+
+
 def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
     """Yield where something is wrong and what; a value may be told of more than once."""
     try:
         Contents.model_validate(table)
     except ValidationError as error:
         yield from in_words(error, Contents)
-    for key in ("tasks", "pruners", "sparsities"):
+    for key in ("tasks", "data_tasks", "pruners", "sparsities"):
         values = _list(table.get(key))
         for index, value in enumerate(values):
             if value in values[:index]:
@@ -345,7 +384,8 @@ def _entry_problems(table: Table, kind: str, registry: Registry[Any], common: st
     """Yield what is wrong with names of one kind and with their settings, those that this suite does not run included."""
     own = _table(table.get(kind))
     named: dict[str, Keys] = {name: (kind, name) for name in own}
-    named |= {name: (kind + "s", index) for index, name in enumerate(_list(table.get(kind + "s"))) if isinstance(name, str)}
+    for key in (kind + "s", f"data_{kind}s"):
+        named |= {name: (key, index) for index, name in enumerate(_list(table.get(key))) if isinstance(name, str)}
     for name, keys in named.items():
         try:
             entry = registry.load(name)

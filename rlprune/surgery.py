@@ -15,7 +15,10 @@ from torch.nn.modules.conv import _ConvNd
 from rlprune.groups import Group
 
 Keeps: TypeAlias = dict[str, dict[int, Tensor]]
-"""Tensor name to dimension to a boolean vector, True where a position stays."""
+"""Tensor name to dimension to a boolean vector, True where a position stays.
+
+Where the first dimension falls into blocks with positions of their own, it is a matrix with one row a block.
+"""
 
 
 def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> Keeps:
@@ -27,7 +30,8 @@ def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
         kept: group name to a boolean vector over its channels; groups left out stay whole.
 
     Raises:
-        ValueError: a mask of the wrong length or type, a group that would lose every channel, or an unknown group.
+        ValueError: a mask of the wrong length or type, a group that would lose every channel, blocks that would keep
+            unequal counts, or an unknown group.
     """
     by_name = {group.name: group for group in groups}
     tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
@@ -40,15 +44,19 @@ def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
             raise ValueError(f"group '{name}' wants a boolean vector of {group.size}, got {keep.dtype} {tuple(keep.shape)}")
         if not keep.any():
             raise ValueError(f"group '{name}' would lose all of its {group.size} channels")
+        counts = keep.reshape(group.blocks, -1).sum(1)
+        if bool((counts != counts[0]).any()):
+            raise ValueError(f"group '{name}' must keep equal counts in its {group.blocks} blocks, got {counts.tolist()}")
         if keep.all():
             continue
         for member in group.members:
             length = tensors[member.tensor].shape[member.dim]
             if member.offset + member.span(group.size) > length:
                 raise ValueError(f"group '{name}' reaches beyond dimension {member.dim} of {member.tensor} ({length} long)")
-            whole = torch.ones(length, dtype=torch.bool, device=keep.device)
-            vector = cuts.setdefault(member.tensor, {}).setdefault(member.dim, whole)
-            vector[member.offset : member.offset + member.span(group.size)] &= member.positions(keep)
+            shape = (length,) if member.blocks == 1 else (member.blocks, length)
+            whole = torch.ones(shape, dtype=torch.bool, device=keep.device)
+            stays = cuts.setdefault(member.tensor, {}).setdefault(member.dim, whole)
+            stays[..., member.offset : member.offset + member.span(group.size)] &= member.positions(keep)
     return cuts
 
 
@@ -74,8 +82,11 @@ def cut(module: nn.Module, cuts: Keeps, optimizer: torch.optim.Optimizer | None 
 def narrow(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     """Return the kept part of ``tensor``, detached and contiguous."""
     tensor = tensor.detach()
-    for dim, keep in dims.items():
-        tensor = tensor.index_select(dim, keep.to(tensor.device).nonzero().squeeze(1))
+    blocks_first = sorted(dims.items(), key=lambda item: -item[1].ndim)  # a cut of dimension 0 would move their borders
+    for dim, keep in blocks_first:
+        rows = keep.to(tensor.device).view(-1, keep.shape[-1])
+        parts = zip(tensor.chunk(len(rows)), rows, strict=True)
+        tensor = torch.cat([part.index_select(dim, row.nonzero().squeeze(1)) for part, row in parts])
     return tensor.contiguous()
 
 
@@ -106,6 +117,8 @@ def _fit(layer: nn.Module) -> None:
         case nn.Linear():
             layer.out_features, layer.in_features = layer.weight.shape
         case _ConvNd(transposed=False):
+            if layer.groups == layer.in_channels == layer.out_channels:  # depthwise: a group goes with its channel
+                layer.groups = layer.weight.shape[0]
             layer.out_channels = layer.weight.shape[0]
             layer.in_channels = layer.weight.shape[1] * layer.groups
         case _NormBase():

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
@@ -126,7 +126,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(_kind(asdict(cell)), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[(_kind(cell.config), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -149,9 +149,13 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         "metric": task.metric.name,
         "metric_title": task.metric.title,
         "better": task.metric.better,
+        "curve": task.curve.name,
+        "curve_title": task.curve.title,
         "unit": task.unit,
         "device": cell.device,
     }
+    if cell.folder:
+        labels["folder"] = cell.folder
     return Identity(
         id=cell.id,
         suite=suite.name,
@@ -161,7 +165,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         cut=pruner.cut,
         sparsity=cell.sparsity,
         seed=cell.seed,
-        config=asdict(cell),
+        config=cell.config,
         labels=labels | {f"anchor_{name}": str(value) for name, value in task.anchors.items()},
     )
 
@@ -179,11 +183,11 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
     for one, wall in store.measured("worker_seconds"):
         if one.id not in partial:
             seconds[_kind(one.config)][one.pruner].append(wall)
-    if any(_kind(asdict(cell)) not in seconds for cell in missing):
+    if any(_kind(cell.config) not in seconds for cell in missing):
         return None
     total = 0.0
     for cell in missing:
-        alike = seconds[_kind(asdict(cell))]
+        alike = seconds[_kind(cell.config)]
         total += fmean(alike[cell.pruner] if cell.pruner in alike else [wall for walls in alike.values() for wall in walls])
     return total
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,8 +19,16 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    derived: ClassVar[frozenset[str]] = frozenset()
+    """Fields that follow from others."""
+
     budget: int = Field(ge=1)
     epochs: int = Field(default=30, ge=2)
+
+    @property
+    def reads(self) -> str | None:
+        """Name of the data set that must be in the folder given by ``--data``; None where nothing is read."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,12 @@ class Task:
         name: how suites name it.
         title: how figures name it.
         trainer: ``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch.
+        curve: what learning curves show, measured every epoch.
         fleet: the same for a trainer that trains many as one batch; empty where there is none.
         recipe: the numbers, with the paper's or measured values.
         metric: what it is judged by at the end of training.
         unit: unit of the budget: ``steps`` or ``epochs``.
+        gpu: whether it trains faster on a GPU where there is one.
         scope: what pruners rank against what unless a suite says otherwise.
         anchors: metric of a random policy or constant predictor (``random``) and of the dense network (``dense``),
             used to normalise aggregates over tasks.
@@ -60,8 +70,10 @@ class Task:
     trainer: str
     recipe: Recipe
     metric: Metric
+    curve: Metric = Metric("return_train", "return (training games)")
     fleet: str = ""
     unit: str = "steps"
+    gpu: bool = False
     scope: Scope = "global"
     anchors: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,7 +83,7 @@ class Task:
         Raises:
             pydantic.ValidationError: an unknown field or a value out of range.
         """
-        return type(self.recipe).model_validate({**self.recipe.model_dump(), **(given or {})})
+        return type(self.recipe).model_validate({**self.recipe.model_dump(exclude=set(self.recipe.derived)), **(given or {})})
 
 
 def tasks() -> Registry[Task]:

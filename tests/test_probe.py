@@ -168,3 +168,16 @@ def test_scoring_batches_are_collected_only_when_asked_for():
     pruners().load("SNIP").score(probe)
     assert probe.samples == 20
     assert seeds("noise").generate_state(1)[0] != seeds("noise", 1).generate_state(1)[0]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_channel_sums_of_the_hessian_gradient_need_not_hold_it(masked):
+    tiny = Tiny()
+    masks = {"actor.0.weight": torch.arange(48).view(16, 3) % 3 > 0} if masked else {}
+    probe = Probe(tiny.module, tiny.anatomy, tiny.scoring(0), torch.Generator(), masks, tiny.anatomy.all_groups())
+    hg, g = probe.hessian_gradient()
+    expected = probe.by_channel({name: w * hg[name] + g[name] ** 2 for name, w in probe.parameters.items()})
+    got = probe.channel_hessian_gradient(lambda name, w, product, slope: w * product + slope**2)
+    assert {name: len(sums) for name, sums in got.items()} == {name: len(sums) for name, sums in expected.items()}
+    assert all(torch.allclose(got[name], expected[name], rtol=1e-12) for name in expected)
+    assert all(parameter.grad is None for parameter in tiny.module.parameters())

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,9 +69,9 @@ def test_list_says_what_everything_is(capsys):
         "SNIP              cuts weights. SNIP: remove the weights whose loss moves least when they go (Lee et al., 2019)."
     ]
     assert main(["list", "suites"]) == 0
-    assert "\ncartpole     A2C on CartPole-v1" in capsys.readouterr().out
+    assert re.search("^cartpole +A2C on CartPole-v1", capsys.readouterr().out, re.MULTILINE)
     assert main(["list", "tasks"]) == 0
-    assert "cartpole-v1     CartPole-v1\n" in capsys.readouterr().out
+    assert re.search("^cartpole-v1 +CartPole-v1$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
@@ -198,3 +199,23 @@ def test_starting_over_removes_what_a_run_wrote_and_nothing_else(tmp_path):
 
 def test_columns_are_aligned():
     assert columns([["a", "bb"], ["ccc", "d"]]) == "a    bb\nccc  d"
+
+
+def test_data_that_is_missing_is_told_before_anything_runs(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["run", "vgg16_cifar10", *out]) == 2
+    assert "--data: vgg16-cifar10 reads cifar10: name the folder that holds it" in capsys.readouterr().err
+    assert main(["run", "vision", "--data", str(tmp_path), *out]) == 2
+    assert f"--data: {tmp_path} does not hold cifar10; expected: cifar-10-batches-py/" in capsys.readouterr().err
+    assert main(["run", "cartpole", "--data", str(tmp_path), *out]) == 2
+    assert "--data: no task of cartpole reads data from a folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_with_data_a_suite_runs_its_data_tasks(tmp_path, capsys):
+    for part in ("train", "test"):
+        (tmp_path / "cifar10" / part).mkdir(parents=True)
+    assert main(["run", "vision", "--data", str(tmp_path), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "resnet-small-cifar10" in shown
+    assert "shapes" not in shown

@@ -96,3 +96,36 @@ def test_level_ranks_take_the_same_share_from_every_group():
     kept = select.keep_channels(select.level_ranks(scores), lambda left: left["a"] + left["b"], 15)
     assert [int(kept[name].sum()) for name in "ab"] == [5, 10]
     assert kept["a"].tolist() == [False] * 5 + [True] * 5
+
+
+def test_blocks_keep_equal_counts_and_each_its_own_best():
+    """Rows of the worst of every block: means 2.5 (b), then 3.5, 5.5, 6.5; the lone 3 of a goes between the first two."""
+    scores = {"a": torch.tensor([3.0, 9.0]), "b": torch.tensor([4.0, 1.0, 3.0, 2.0, 5.0, 9.0, 4.0, 8.0])}
+
+    def count(left):
+        return left["a"] + left["b"]
+
+    six = select.keep_channels(scores, count, 7, blocks={"b": 2})
+    assert six["a"].tolist() == [False, True]
+    assert six["b"].tolist() == [True, False, True, True, True, True, False, True]
+    one = select.keep_channels(scores, count, 1, blocks={"b": 2})
+    assert one["b"].tolist() == [True, False, False, False, False, True, False, False]
+    assert one["a"].tolist() == [False, True]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3, 4]), st.integers(1, 60), st.integers(1, 5))
+def test_blocks_never_drift_apart(seed, blocks, keep, floor):
+    generator = torch.Generator().manual_seed(seed)
+    scores = {name: torch.randint(0, 6, (size,), generator=generator).float() for name, size in (("a", 24), ("b", 36))}
+    kept = select.keep_channels(scores, lambda left: sum(left.values()), keep, floor, {"a": blocks})
+    for block_kept, block_scores in zip(kept["a"].chunk(blocks), scores["a"].chunk(blocks), strict=True):
+        count = int(kept["a"].sum()) // blocks
+        assert set(block_kept.nonzero().flatten().tolist()) == oracles.highest(block_scores.tolist(), count)
+    assert all(int(mask.sum()) >= floor for mask in kept.values())
+    assert abs(sum(int(mask.sum()) for mask in kept.values()) - max(keep, 2 * floor)) <= blocks
+
+
+def test_level_ranks_rank_inside_blocks():
+    ranks = select.level_ranks({"a": torch.tensor([1.0, 2.0, 30.0, 20.0])}, {"a": 2})
+    assert ranks["a"].tolist() == [0.5, 1.0, 1.0, 0.5]

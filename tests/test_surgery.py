@@ -6,7 +6,7 @@ from subjects import Tiny
 from torch import nn
 
 from rlprune import surgery
-from rlprune.groups import Group, Member, everything, present
+from rlprune.groups import Group, Member, everything, present, stream
 
 
 def some(groups, seed=0, share=0.5):
@@ -175,3 +175,72 @@ def test_a_group_beyond_its_tensor_is_refused():
     group = Group("actor.0", 16, (Member("actor.0.weight", 0, produces=True), Member("actor.2.weight", 1, inner=2)))
     with pytest.raises(ValueError, match="beyond dimension 1"):
         surgery.keeps(subject.module, [group], {"actor.0": torch.arange(16) < 3})
+
+
+class Separable(nn.Module):
+    """A grouped convolution, then a depthwise one, between pointwise ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.widen, self.grouped = nn.Conv2d(3, 12, 1), nn.Conv2d(12, 6, 3, padding=1, groups=3)
+        self.deep, self.close = nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 2, 1)
+
+    def forward(self, images):
+        maps = torch.relu(self.grouped(torch.relu(self.widen(images))))
+        return self.close(self.deep(maps))
+
+    def groups(self):
+        return [
+            stream(self, "wide", ["widen"], read_by=["grouped"]),
+            stream(self, "narrow", ["grouped"], ["deep"], ["close"]),
+        ]
+
+
+def test_every_block_of_a_grouped_convolution_keeps_its_own_columns():
+    torch.manual_seed(0)
+    net = Separable().double()
+    dense, images = copy.deepcopy(net), torch.randn(2, 3, 5, 5, dtype=torch.float64)
+    kept = {
+        "wide": torch.tensor([0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0]).bool(),
+        "narrow": torch.tensor([0, 1, 1, 0, 1, 0]).bool(),
+    }
+    with torch.no_grad():
+        masked = copy.deepcopy(net)
+        for tensor, gone in ((masked.widen, ~kept["wide"]), (masked.grouped, ~kept["narrow"]), (masked.deep, ~kept["narrow"])):
+            tensor.weight[gone] = 0
+            tensor.bias[gone] = 0
+        expected = masked(images)
+        surgery.cut(net, surgery.keeps(net, net.groups(), kept))
+        assert torch.allclose(net(images), expected, rtol=1e-12)
+    rows, columns = [1, 2, 4], [[1, 2], [0, 3], [0, 1]]
+    assert net.grouped.weight.shape == (3, 2, 3, 3)
+    for new, old in enumerate(rows):
+        for place, column in enumerate(columns[old // 2]):
+            assert torch.equal(net.grouped.weight[new, place], dense.grouped.weight[old, column])
+    assert (net.grouped.groups, net.grouped.in_channels, net.grouped.out_channels) == (3, 6, 3)
+    assert (net.deep.groups, net.deep.in_channels, net.deep.out_channels) == (3, 3, 3)
+    again = net.groups()
+    assert [(group.size, group.blocks) for group in again] == [(6, 3), (3, 3)]
+    assert present(Separable().groups(), kept) == again
+
+
+def test_unequal_counts_in_the_blocks_are_refused():
+    net = Separable()
+    with pytest.raises(ValueError, match=r"'wide' must keep equal counts in its 3 blocks, got \[3, 4, 4\]"):
+        surgery.keeps(net, net.groups(), {"wide": torch.arange(12) > 0})
+
+
+def test_a_group_refuses_blocks_that_cannot_be():
+    with pytest.raises(ValueError, match="7 channels do not fall into 2 equal blocks"):
+        Group("odd", 7, (), blocks=2)
+    with pytest.raises(ValueError, match=r"needs a multiple of 4 blocks for conv\.weight"):
+        Group("loose", 8, (Member("conv.weight", 1, blocks=4),), blocks=2)
+
+
+def test_a_stream_refuses_layers_of_other_widths():
+    net = Convolutional()
+    assert stream(net, "conv", ["conv"], ["norm"], []).members == CONVOLUTIONAL[0].members[:-1]
+    with pytest.raises(ValueError, match=r"'conv' has 6 channels; dimension 1 of head.weight fits 29 positions"):
+        stream(net, "conv", ["conv"], ["norm"], ["head"], {"head": 4})
+    with pytest.raises(ValueError, match=r"'both' has 6 channels; dimension 0 of side.weight fits 5 positions"):
+        stream(net, "both", ["conv", "side"])

@@ -18,10 +18,8 @@ def weights(probe: "Probe") -> "Scores":
 
 def channels(probe: "Probe") -> "Scores":
     """``|∂⟨stop(g), g⟩/∂c| = |θ_f · (Hg)_f + ‖g_f‖² + b_f (Hg)_b|`` a channel, c its gate."""
-    hg, g = probe.hessian_gradient()
-    terms = {name: w * hg[name] for name, w in probe.parameters.items()}
-    terms |= {name: terms[name] + g[name] ** 2 for name in probe.weights}
-    return {name: c.abs() for name, c in probe.by_channel(terms).items()}
+    gates = probe.channel_hessian_gradient(lambda name, w, hg, g: w * hg + g**2 if name in probe.weights else w * hg)
+    return {name: c.abs() for name, c in gates.items()}
 
 
 def iterative(rounds: Count = 7) -> Plan:

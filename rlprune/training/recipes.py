@@ -1,8 +1,8 @@
 """Recipes: the numbers of each kind of training, apart from the trainers so that reading a suite imports no torch."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlprune.task import Recipe
 
@@ -53,3 +53,67 @@ class A2CRecipe(Recipe):
     def iterations(self) -> int:
         """Rollouts, each followed by an update, in an epoch."""
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
+
+
+class SupervisedRecipe(Recipe):
+    """Training on batches; an epoch is one pass over the training data.
+
+    Args:
+        budget: epochs, dense phase included.
+        epochs: the same number.
+        batch_size: samples an optimizer step.
+        micro_batch: samples whose activations are held at once, in training and in scoring; None is the whole batch.
+        learning_rate: Adam's, at its peak.
+        schedule: ``one-cycle`` over the epochs that remain, or ``constant``. It is held at its peak while a plan waits.
+        weight_decay: L2, as PyTorch's Adam has it.
+        clip: largest gradient norm.
+        scoring_batches: batches that score one pruning round.
+    """
+
+    derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
+    batch_size: int = Field(default=256, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    weight_decay: float = Field(default=5e-5, ge=0)
+    clip: float = Field(default=10.0, gt=0)
+    scoring_batches: int = Field(default=5, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_epoch_is_a_pass(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("epochs", given.get("budget")) != given.get("budget"):
+            raise ValueError("an epoch is one pass over the data: set budget, and leave epochs out")
+        return {**given, "epochs": given.get("budget")}
+
+    @model_validator(mode="after")
+    def _pieces_are_equal(self) -> "SupervisedRecipe":
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            raise ValueError(f"micro_batch must divide batch_size, {self.batch_size}")
+        return self
+
+
+class ImageRecipe(SupervisedRecipe):
+    """Classification of images.
+
+    Args:
+        data: name of the data set; ``shapes`` is made by the program, others are read from ``--data``.
+        network: name of the network.
+        train_images: how many training images to use, the classes as equal as they come; None is all.
+        resize: side in pixels that images are brought to, after augmentation; None leaves them.
+        crop: pixels of padding from which a random crop of the old size is taken.
+        flip: mirror every other image.
+        rotate: largest random rotation in degrees.
+    """
+
+    data: str = "shapes"
+    network: str
+    train_images: int | None = Field(default=None, ge=1)
+    resize: int | None = Field(default=None, ge=8)
+    crop: int = Field(default=0, ge=0)
+    flip: bool = False
+    rotate: float = Field(default=0.0, ge=0, le=180)
+
+    @property
+    def reads(self) -> str | None:
+        return None if self.data == "shapes" else self.data

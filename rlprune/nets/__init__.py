@@ -1,0 +1,1 @@
+"""The networks that tasks train, each with its anatomy."""

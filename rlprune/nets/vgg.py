@@ -1,0 +1,60 @@
+"""VGG networks with batch normalisation: the paper's VGG16 and a small one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from rlprune.groups import Anatomy, stream
+from rlprune.nets.resnet import SLOPE, matrices, orthogonal
+
+
+class VGG(nn.Module):
+    """3x3 convolutions, halved where ``None`` stands, a 2x2 average pool, and linear layers; all with BatchNorm.
+
+    Args:
+        maps: widths of the convolutions, None for a maximum pool.
+        hidden: widths of the linear layers in front of the classes.
+        classes: outputs.
+    """
+
+    def __init__(self, maps: Sequence[int | None], hidden: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        inputs = 3
+        for width in maps:
+            if width is None:
+                self.layers.append(nn.MaxPool2d(2))
+            else:
+                self.layers.extend([nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU(SLOPE)])
+                inputs = width
+        self.layers.extend([nn.AdaptiveAvgPool2d(2), nn.Flatten()])
+        inputs *= 4
+        for width in hidden:
+            self.layers.extend([nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.LeakyReLU(SLOPE), nn.Dropout(0.3)])
+            inputs = width
+        self.layers.append(nn.Linear(inputs, classes))
+        self.apply(orthogonal)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images [N, 3, H, W]."""
+        return self.layers(images)  # type: ignore[no-any-return]
+
+    def anatomy(self) -> Anatomy:
+        """Return what may be pruned: all but the colours and the classes."""
+        weights = matrices(self)
+        groups = []
+        for maker, reader in pairwise(weight.removesuffix(".weight") for weight in weights):
+            before, after = self.get_submodule(maker), self.get_submodule(reader)
+            norm = f"layers.{int(maker.removeprefix('layers.')) + 1}"
+            flattened = isinstance(before, nn.Conv2d) and isinstance(after, nn.Linear)
+            groups.append(stream(self, maker, [maker], [norm], [reader], {reader: 4} if flattened else None))
+        return Anatomy({"network": weights}, {"network": groups})
+
+
+_SIXTEEN = (64, 64, None, 128, 128, None, 256, 256, 256, None, 512, 512, 512, None, 512, 512, 1024)
+
+NETWORKS: Mapping[str, Callable[[int], VGG]] = {
+    "vgg16": lambda classes: VGG(_SIXTEEN, (4096, 4096), classes),
+    "vgg-small": lambda classes: VGG((16, None, 32, None, 64), (64,), classes),
+}

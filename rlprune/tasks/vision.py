@@ -1,0 +1,100 @@
+"""Vision: the paper's classifiers, and small ones for machines without a GPU."""
+
+from rlprune.task import Metric, Task
+from rlprune.training.recipes import ImageRecipe
+
+TRAINER = "rlprune.training.images:ImageTrainer"
+TOP1 = Metric("top1", "top-1 accuracy (%)")
+LOSS = Metric("loss_train", "training loss (cross-entropy)", better="lower")
+
+# Images that the program draws, and networks small enough for two cores.
+RESNET_SMALL_SHAPES = Task(
+    "resnet-small-shapes",
+    title="small ResNet, drawn shapes",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=12, batch_size=64, network="resnet-small", crop=2),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0},
+)
+VGG_SMALL_SHAPES = Task(
+    "vgg-small-shapes",
+    title="small VGG, drawn shapes",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=12, batch_size=64, network="vgg-small", crop=2),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0},
+)
+RESNET_SMALL_CIFAR10 = Task(
+    "resnet-small-cifar10",
+    title="small ResNet, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=10, batch_size=64, network="resnet-small", data="cifar10", crop=4, flip=True),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0},
+)
+VGG_SMALL_CIFAR10 = Task(
+    "vgg-small-cifar10",
+    title="small VGG, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=10, batch_size=64, network="vgg-small", data="cifar10", crop=4, flip=True),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0},
+)
+
+# The paper's, section 5 and appendix A. Anchors: table 1, 2, 6 and 7, dense.
+RESNET18_CIFAR10 = Task(
+    "resnet18-cifar10",
+    title="ResNet18, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=80, network="resnet18", data="cifar10", crop=4, flip=True, resize=64),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0, "dense": 91.5},
+)
+VGG16_CIFAR10 = Task(
+    "vgg16-cifar10",
+    title="VGG16, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=80, network="vgg16", data="cifar10", crop=4, flip=True, resize=64),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0, "dense": 90.2},
+)
+VGG16_CIFAR100 = Task(
+    "vgg16-cifar100",
+    title="VGG16, CIFAR-100",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=80, network="vgg16", data="cifar100", crop=4, flip=True, rotate=15.0),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 1.0, "dense": 62.1},
+)
+RESNET18_TINY_IMAGENET = Task(
+    "resnet18-tiny-imagenet",
+    title="ResNet18, Tiny-ImageNet",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=80, batch_size=128, network="resnet18", data="tiny-imagenet", flip=True, resize=224),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 0.5, "dense": 51.3},
+)

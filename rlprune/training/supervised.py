@@ -1,0 +1,230 @@
+"""Supervised learning behind the trainer's seam: batches, a loss, Adam on one cycle of rates; a kind of task adds the rest."""
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from rlprune import cost
+from rlprune.groups import Anatomy
+from rlprune.plan import TrainEpoch
+from rlprune.probe import Loss, Scoring, evaluating
+from rlprune.training.recipes import SupervisedRecipe
+from rlprune.training.trainer import Generators, Seeds
+
+Batch: TypeAlias = tuple[Tensor, ...]
+"""Tensors whose first dimension counts samples."""
+
+R = TypeVar("R", bound=SupervisedRecipe)
+
+
+class SupervisedTrainer(ABC, Generic[R]):
+    """A network trained on batches for epochs, an epoch one pass over the training data.
+
+    Order and augmentation of a pass depend on the seed and on the number of the pass alone, so a resumed run meets the same
+    batches. On a GPU the forward pass runs in bfloat16 and the network in ``channels_last``; scores are always float32.
+    """
+
+    def __init__(self, recipe: R, seeds: Seeds, device: str, folder: Path | None = None) -> None:
+        self.recipe = recipe
+        self.seeds = seeds
+        self.device = torch.device(device)
+        self.prepare(folder)
+        with Generators.seeded(seeds("network")).owned():
+            module, self._anatomy = self.network()
+        self.module = module.to(self.device)
+        if self.device.type == "cuda":
+            self.module = self.module.to(memory_format=torch.channels_last)
+        self.optimizer: torch.optim.Optimizer = self._adam(self.module)
+        self._generators = Generators.seeded(seeds("dropout"))
+        self._passes = 0
+        self._samples = 0
+
+    # -- what a kind of task says --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def prepare(self, folder: Path | None) -> None:
+        """Read the data, before the network is made."""
+
+    @abstractmethod
+    def network(self) -> tuple[nn.Module, Anatomy]:
+        """Make the network, drawing its weights from the global generator of torch."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Batches of an epoch."""
+
+    @abstractmethod
+    def batches(self, use: str, *, augmented: bool) -> Iterator[Batch]:
+        """Yield the batches of one pass over the training data, shuffled by the seed of this use."""
+
+    @abstractmethod
+    def loss(self, module: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
+        """Return the mean loss of a batch, its logits divided by ``temperature`` where it has any."""
+
+    @abstractmethod
+    def measures(self) -> dict[str, float]:
+        """Return the task's measures on the test data; called in evaluation mode, without gradients."""
+
+    @abstractmethod
+    def example(self) -> Tensor:
+        """Return one input as a user has it, [1, ...]."""
+
+    def outputs(self, module: nn.Module) -> Sequence[Tensor]:
+        """Run a module on an input of ones in the module's own precision."""
+        ones = torch.ones_like(self.example(), dtype=next(module.parameters()).dtype)
+        return [module(ones)]
+
+    # -- what gets pruned ----------------------------------------------------------------------------------------
+
+    @property
+    def anatomy(self) -> Anatomy:
+        return self._anatomy
+
+    def resized(self) -> None:
+        """Layers carry their own sizes; on a GPU what was cut goes back to its layout."""
+        if self.device.type == "cuda":
+            self.module.to(memory_format=torch.channels_last)
+
+    def scoring(self, round: int) -> Scoring:
+        """Take ``scoring_batches`` batches of the training data, not augmented, in pieces of ``micro_batch``."""
+
+        def collect() -> list[Loss]:
+            taken = zip(range(self.recipe.scoring_batches), self.batches(f"scoring/{round}", augmented=False), strict=False)
+            return [partial(self._scored, piece) for _, batch in taken for piece in self._pieces(batch)]
+
+        samples = min(self.recipe.scoring_batches, self.steps) * self.recipe.batch_size
+        return Scoring(collect, samples, self.outputs)
+
+    def _scored(self, batch: Batch, module: nn.Module, temperature: float) -> Tensor:
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            return self.loss(module, batch, temperature)
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> int:
+        return self._samples
+
+    def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
+        total = torch.zeros((), device=self.device)
+        self.module.train()
+        with self._generators.owned():
+            for step, batch in enumerate(self.batches(f"pass/{self._passes}", augmented=True)):
+                remaining = epoch.start + (epoch.end - epoch.start) * step / self.steps
+                _set_rate(self.optimizer, self.recipe, remaining, held=epoch.start == epoch.end)
+                total += self._step(self.module, self.optimizer, batch)
+                self._samples += len(batch[0])
+        self._passes += 1
+        return {"loss_train": float(total) / self.steps}
+
+    def _step(self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+        """Take one optimizer step; return the batch's loss, detached."""
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for piece in self._pieces(batch):
+            with torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext():
+                loss = self.loss(module, piece) * (len(piece[0]) / len(batch[0]))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(module.parameters(), self.recipe.clip)
+        optimizer.step()
+        return total
+
+    def _pieces(self, batch: Batch) -> list[Batch]:
+        """Split a batch so that no more than ``micro_batch`` samples are held with their activations at once."""
+        size = self.recipe.micro_batch or len(batch[0])
+        return list(zip(*(torch.split(tensor, size) for tensor in batch), strict=True))
+
+    @staticmethod
+    def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
+        return [trainer.train_epoch(epoch) for trainer, epoch in zip(trainers, epochs, strict=True)]
+
+    @staticmethod
+    def evaluate_together(trainers: Sequence[Any]) -> list[Mapping[str, float]]:
+        return [trainer.evaluate() for trainer in trainers]
+
+    def evaluate(self) -> Mapping[str, float]:
+        with evaluating(self.module), torch.no_grad():
+            return self.measures()
+
+    # -- costs ---------------------------------------------------------------------------------------------------
+
+    def sample_macs(self) -> float:
+        """One forward pass, and two of the same size backward."""
+        return 3.0 * cost.macs(self.forward, self.module)
+
+    def forward(self) -> object:
+        with evaluating(self.module), torch.no_grad():
+            return self.module(self.example())
+
+    def training_step(self) -> Callable[[], object]:
+        module = copy.deepcopy(self.module).train()
+        optimizer, batch = self._adam(module), next(self.batches("timing", augmented=False))
+
+        def step() -> None:
+            with Generators.seeded(self.seeds("timing")).owned():
+                self._step(module, optimizer, batch)
+
+        return step
+
+    def deployed(self) -> tuple[nn.Module, Tensor]:
+        return copy.deepcopy(self.module).eval(), self.example()
+
+    def save(self, file: Path) -> None:
+        raise ValueError("a zip is for Stable-Baselines3 agents; write .safetensors or .onnx")
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": self._generators.state(),
+            "passes": self._passes,
+            "samples": self._samples,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._generators.load_state(state["generators"])
+        self._passes, self._samples = state["passes"], state["samples"]
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _adam(self, module: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, recipe: SupervisedRecipe, remaining: float, *, held: bool) -> None:
+    share, momentum = (1.0, 0.9) if held or recipe.schedule == "constant" else one_cycle(remaining)
+    for group in optimizer.param_groups:
+        group["lr"] = share * recipe.learning_rate
+        group["betas"] = (momentum, group["betas"][1])
+
+
+def one_cycle(remaining: float) -> tuple[float, float]:
+    """Return the share of the peak learning rate, and Adam's first beta, when this share of the schedule remains.
+
+    Cosines: from 1/25 up to 1 over the first 30 % while beta falls from .95 to .85, then down to 4e-6 and back.
+
+    Source: Smith & Topin, 2018, with the numbers of ``torch.optim.lr_scheduler.OneCycleLR``.
+    """
+    done, warm = 1 - remaining, 0.3
+    if done < warm:
+        return _between(1 / 25, 1.0, done / warm), _between(0.95, 0.85, done / warm)
+    return _between(1.0, 1 / 25 / 1e4, (done - warm) / (1 - warm)), _between(0.85, 0.95, (done - warm) / (1 - warm))
+
+
+def _between(start: float, stop: float, share: float) -> float:
+    return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2

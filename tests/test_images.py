@@ -1,0 +1,108 @@
+import pytest
+import torch
+from safetensors.torch import load_file
+from subjects import bits, seeds
+
+from rlprune.cell import run_cell
+from rlprune.plan import TrainEpoch
+from rlprune.suite import Cell
+from rlprune.task import tasks
+from rlprune.training.images import ImageTrainer, balanced, cropped, rotated
+from rlprune.training.recipes import ImageRecipe
+
+
+def small(**fields):
+    return ImageRecipe(
+        **{"budget": 2, "network": "vgg-small", "train_images": 60, "batch_size": 20, "scoring_batches": 1, **fields}
+    )
+
+
+def test_a_classifier_learns_the_images_it_is_shown():
+    trainer = ImageTrainer(small(budget=10, train_images=40), seeds, "cpu")
+    losses = [trainer.train_epoch(TrainEpoch(1.0, 1.0))["loss_train"] for _ in range(6)]
+    assert losses[-1] < losses[0]
+    values = trainer.evaluate()
+    assert values["train_images"] == 40
+    assert 0 <= values["top1"] <= values["top5"] <= 100
+    assert trainer.deployed()[0](trainer.example()).shape == (1, 10)
+
+
+def test_training_images_are_normalised_and_the_classes_equal():
+    trainer = ImageTrainer(small(), seeds, "cpu")
+    pictures, labels = trainer._train
+    assert torch.bincount(labels).tolist() == [6] * 10
+    ready = trainer._ready(pictures)
+    assert ready.mean((0, 2, 3)).abs().max() < 0.05
+    assert (ready.std((0, 2, 3)) - 1).abs().max() < 0.05
+
+
+def test_augmentation_depends_on_the_pass_alone_and_scoring_has_none():
+    trainer = ImageTrainer(small(crop=4, flip=True, rotate=15.0, resize=40), seeds, "cpu")
+    first, again = ([x for x, _ in trainer.batches("pass/1", augmented=True)] for _ in range(2))
+    plain = [x for x, _ in trainer.batches("pass/1", augmented=False)]
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert first[0].shape == plain[0].shape == (20, 3, 40, 40)
+    assert not torch.equal(first[0], plain[0])
+
+
+def test_a_crop_moves_the_image_and_fills_with_the_mean():
+    picture = torch.arange(9.0).view(1, 1, 3, 3) + 1
+    assert torch.equal(cropped(picture, 1, torch.tensor([[1], [1]])), picture)
+    moved = cropped(picture, 1, torch.tensor([[0], [2]]))
+    assert moved[0, 0].tolist() == [[0, 0, 0], [2, 3, 0], [5, 6, 0]]
+
+
+def test_a_turn_of_a_right_angle_turns_pixels():
+    picture = torch.arange(16.0).view(1, 1, 4, 4)
+    turned = rotated(picture, torch.tensor([90.0]))
+    assert torch.allclose(turned, torch.rot90(picture, 1, (2, 3)), atol=1e-4) or torch.allclose(
+        turned, torch.rot90(picture, -1, (2, 3)), atol=1e-4
+    )
+
+
+def test_more_images_than_there_are_is_a_mistake():
+    assert balanced(torch.tensor([0, 0, 1, 1, 1]), 4).tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="asks for 6 images, the training data has 5"):
+        balanced(torch.tensor([0, 0, 1, 1, 1]), 6)
+
+
+def cell(pruner, sparsity=0.9, **fields):
+    recipe = (
+        tasks()
+        .load("vgg-small-shapes")
+        .settings({"budget": 4, "train_images": 40, "batch_size": 20, "scoring_batches": 1, **fields})
+    )
+    return Cell("vgg-small-shapes", pruner, sparsity, 0, recipe.model_dump(mode="json"), {"scope": "global", "floor": 1}, "cpu")
+
+
+@pytest.mark.parametrize("pruner", ["SNIP", "CroP-S", "EarlyCroP-S"])
+def test_cells_reach_their_sparsity_and_are_measured(pruner):
+    measured = run_cell(cell(pruner))
+    assert measured.values["sparsity_weights"] == pytest.approx(0.9, abs=0.01)
+    assert {"top1", "macs", "batch_seconds", "latency_seconds", "disk_file_mb"} <= set(measured.values)
+    assert len(measured.epochs) == 4
+
+
+def test_a_run_resumed_after_a_cut_ends_as_one_never_stopped(tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(row):
+        if row["trained"] == 3:
+            raise StopError
+
+    kept = [tmp_path / f"{name}.pt" for name in ("straight", "stopped")]
+    straight = run_cell(cell("EarlyCroP-S"), checkpoint=kept[0])
+    with pytest.raises(StopError):
+        run_cell(cell("EarlyCroP-S"), checkpoint=kept[1], tell=stop)
+    resumed = run_cell(cell("EarlyCroP-S"), checkpoint=kept[1])
+    assert resumed.values["top1"] == straight.values["top1"]
+    ends = [load_file(file.with_suffix(".safetensors")) for file in kept]
+    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+    assert resumed.values["resumed"] == 1
+
+
+def test_the_same_seed_makes_the_same_network_whatever_came_before():
+    first = ImageTrainer(small(), seeds, "cpu")
+    torch.rand(3)
+    assert bits(first.module) == bits(ImageTrainer(small(), seeds, "cpu").module)
