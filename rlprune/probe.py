@@ -86,6 +86,7 @@ class Probe:
             gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
             for mean, gradient in zip(total.values(), gradients, strict=True):
                 mean.add_(gradient, alpha=1 / len(self.batches))
+            del gradients, gradient  # or they would stay beside the next batch's: as much again as the network
         return total
 
     def hessian_gradient(self, temperature: float = 1.0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
