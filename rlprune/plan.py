@@ -25,6 +25,12 @@ class Watch(Protocol):
     def norm(self) -> float:
         """Return ``‖θ_0‖₂``, the norm of the initial trainable parameters."""
 
+    def mask_distance(self, window: int) -> float:
+        """Return how far the channels that the pruner would keep now are from those of the last epochs.
+
+        The largest share of channels that differ from any of the ``window − 1`` epochs before; 1 while there are fewer.
+        """
+
 
 class Trigger(Protocol):
     """Decides at an epoch's end whether to stop waiting. ``cap`` is the latest moment, as a share of all epochs."""
@@ -92,6 +98,34 @@ class LazyRegime:
         return value is not None and value < self.margin * (1 - sparsity)
 
 
+@dataclass(frozen=True)
+class MaskDistance:
+    """Fire when the channels that would be kept no longer change: all distances within ``window`` epochs below ``threshold``.
+
+    Args:
+        window: epochs whose masks are compared.
+        threshold: normalised Hamming distance.
+        cap: share of all epochs after which it fires regardless.
+
+    Source: You et al., 2020, section 3.2 (window 5, threshold 0.1).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    window: int = 5
+    threshold: float = 0.1
+    cap: float = 0.5
+
+    def measure(self, watch: Watch) -> float:
+        return watch.mask_distance(self.window)
+
+    def value(self, readings: Sequence[float]) -> float | None:
+        return readings[-1] if readings else None
+
+    def fires(self, readings: Sequence[float], sparsity: float) -> bool:
+        return bool(readings) and readings[-1] < self.threshold
+
+
 # -- how far to prune --------------------------------------------------------------------------------------------
 
 
@@ -147,11 +181,17 @@ class Train:
     """Train ``epochs`` epochs, or up to ``share`` of the budget, or until a trigger fires; by default to the budget's end.
 
     While a trigger is awaited the learning rate is held: a decaying rate would imitate the lazy regime.
+
+    Args:
+        penalty: L1 on the scales of batch normalisation, its gradient added at every optimizer step.
+        only: ``gates`` freezes all but batch normalisation and the layers that make the outputs.
     """
 
     epochs: int | None = None
     share: float | None = None
     until: Trigger | None = None
+    penalty: float = 0.0
+    only: Literal["everything", "gates"] = "everything"
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,37 @@ class Probe:
         flow = torch.stack([output.sum() for output in self.scoring.outputs(linear)]).sum()
         return dict(zip(weights, torch.autograd.grad(flow, list(weights.values()), materialize_grads=True), strict=True))
 
+    def scales(self) -> dict[str, Tensor]:
+        """Return ``Σ|γ|`` a channel, over every batch normalisation that scales it."""
+        return {
+            group.name: torch.stack([self.parameters[gamma].abs() for gamma, _ in self._gates(group)]).sum(0)
+            for group in self.groups
+        }
+
+    def gate_slopes(self) -> dict[str, Tensor]:
+        """Return ``Σ_b |c · ∂L_b/∂c|`` a channel, c a gate of 1 behind its batch normalisation: ``c ∂L/∂c = γ g_γ + β g_β``."""
+        gates = {group.name: self._gates(group) for group in self.groups}
+        sums = self._no_sums()
+        for parameters, loss in self._losses(1.0):
+            names = [name for pairs in gates.values() for pair in pairs for name in pair]
+            slopes = torch.autograd.grad(loss, [parameters[name] for name in names], materialize_grads=True)
+            along = {name: self.parameters[name] * slope for name, slope in zip(names, slopes, strict=True)}
+            for group, pairs in gates.items():
+                sums[group] += torch.stack([along[gamma] + along[beta] for gamma, beta in pairs]).sum(0).abs()
+        return sums
+
+    def _gates(self, group: Group) -> list[tuple[str, str]]:
+        """Return the names of γ and β of every batch normalisation on a group.
+
+        Raises:
+            ValueError: there is none.
+        """
+        owners = sorted({member.tensor.rpartition(".")[0] for member in group.members if not member.produces})
+        layers = [name for name in owners if isinstance(self.module.get_submodule(name), nn.modules.batchnorm._BatchNorm)]
+        if not layers:
+            raise ValueError(f"no batch normalisation scales the channels of {group.name}")
+        return [(f"{name}.weight", f"{name}.bias") for name in layers]
+
     def noise(self) -> dict[str, Tensor]:
         """Return uniform noise in [0, 1) shaped like the prunable weights."""
         return {name: self._uniform(weight.shape) for name, weight in self.weights.items()}

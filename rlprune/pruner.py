@@ -70,6 +70,7 @@ class Pruner:
         score: the formula; extra keyword parameters are settings. None for a pruner that removes nothing.
         cut: WEIGHTS, CHANNELS or NOTHING.
         plan: the steps, or a function of settings that returns them.
+        scope: what the method itself ranks against what; None leaves it to the task. A suite may set another.
         needs: what a network must have, say ``"batchnorm"``; a cell without it is skipped with that reason.
     """
 
@@ -78,6 +79,7 @@ class Pruner:
     cut: Cut
     plan: Plan | Callable[..., Plan]
     needs: frozenset[str] = frozenset()
+    scope: Scope | None = None
 
     def settings(self, given: Mapping[str, Any] | None = None) -> CommonSettings:
         """Validate settings and fill in the defaults.

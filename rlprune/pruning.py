@@ -88,12 +88,14 @@ class PlanFollower:
         self._pruner = pruner
         self._formula = pruner.formula(settings) if pruner.score is not None else None
         self._floor = settings.floor
-        self._scope = settings.scope or scope
+        self._scope = settings.scope or pruner.scope or scope
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
         self._kept = everything(subject.anatomy.all_groups(), self._device)
         self._saved: dict[str, Any] | None = None
         self._references: dict[str, dict[str, Tensor]] = {}
+        self._drawn: list[Tensor] = []
+        self._undo: list[Callable[[], object]] = []
         if pruner.cut == CHANNELS and any(isinstance(step, Rewind) for step in self.plan):
             raise ValueError(f"{pruner.name} cuts channels and rewinds: what was cut cannot come back")
         if any(isinstance(step, plans.Train) and step.until is not None for step in self.plan):
@@ -106,7 +108,10 @@ class PlanFollower:
         while True:
             action = plans.next_action(self.plan, self.sparsity, self.epochs, self.progress)
             match action:
-                case None | TrainEpoch():
+                case None:
+                    return None
+                case TrainEpoch():
+                    self._prepare(self.plan[self.progress.step])
                     return action
                 case PruneTo(sparsity, round):
                     self._prune(sparsity, round)
@@ -118,6 +123,8 @@ class PlanFollower:
 
     def epoch_done(self) -> None:
         """Take note that the epoch was trained, and of what the plan waits for."""
+        while self._undo:
+            self._undo.pop()()
         trigger = plans.waiting_for(self.plan, self.progress)
         reading = self.travelled = self.trigger_value = None
         if trigger is not None:
@@ -138,6 +145,15 @@ class PlanFollower:
     def norm(self) -> float:
         """Return ``‖θ_0‖₂``."""
         return float(torch.stack([then.square().sum() for then in self._references["start"].values()]).sum().sqrt())
+
+    def mask_distance(self, window: int) -> float:
+        """Draw the channels that would be kept now, and compare; see ``Watch``."""
+        assert self._formula is not None
+        kept = self._chosen(self._formula(self._probe(0)), self.sparsity)
+        self._drawn = [*self._drawn, torch.cat([keep.cpu() for keep in kept.values()])][-window:]
+        if len(self._drawn) < window:
+            return 1.0
+        return max(float((self._drawn[-1] != drawn).double().mean()) for drawn in self._drawn[:-1])
 
     # -- what is left --------------------------------------------------------------------------------------------
 
@@ -177,6 +193,7 @@ class PlanFollower:
             "masks": self.masked.masks,
             "saved": self._saved,
             "references": self._references,
+            "drawn": self._drawn,
             "pruning_epoch": self.pruning_epoch,
             "scoring_seconds": self.scoring_seconds,
             "scoring_samples": self.scoring_samples,
@@ -189,6 +206,7 @@ class PlanFollower:
         self.progress = Progress.from_dict(state["progress"])
         self._saved = state["saved"]
         self._references = state["references"]
+        self._drawn = state["drawn"]
         self.pruning_epoch = state["pruning_epoch"]
         self.scoring_seconds = state["scoring_seconds"]
         self.scoring_samples = state["scoring_samples"]
@@ -199,20 +217,23 @@ class PlanFollower:
         if self._formula is None:
             return
         began = time.perf_counter()
-        subject, anatomy = self._subject, self._subject.anatomy
-        generator = torch.Generator(self._device).manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
-        groups = present(anatomy.all_groups(), self._kept)
-        probe = Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups)
+        probe = self._probe(round)
         scores = self._formula(probe)
         if self._pruner.cut == WEIGHTS:
             self._mask(scores, sparsity)
         else:
-            self._cut_channels(scores, sparsity)
+            self._cut(self._chosen(scores, sparsity))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.pruning_epoch = self.progress.trained
         self.scoring_seconds += time.perf_counter() - began
         self.scoring_samples += probe.samples
+
+    def _probe(self, round: int) -> Probe:
+        subject, anatomy = self._subject, self._subject.anatomy
+        generator = torch.Generator(self._device).manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
+        groups = present(anatomy.all_groups(), self._kept)
+        return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups)
 
     def _mask(self, scores: Mapping[str, Tensor], sparsity: float) -> None:
         parts = self._parts()
@@ -222,7 +243,8 @@ class PlanFollower:
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, keep, self._floor)
         self.masked.set(masks)
 
-    def _cut_channels(self, scores: Mapping[str, Tensor], sparsity: float) -> None:
+    def _chosen(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+        """Return which of the present channels to keep."""
         anatomy, module = self._subject.anatomy, self._subject.module
         groups = present(anatomy.all_groups(), self._kept)
         parts = self._parts()
@@ -238,7 +260,7 @@ class PlanFollower:
                     ranked = select.level_ranks(ranked, blocks)
                 count = partial(select.weights_left, shapes, owned)
                 kept |= select.keep_channels(ranked, count, keep, self._floor, blocks)
-        self._cut(kept)
+        return kept
 
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
@@ -272,6 +294,32 @@ class PlanFollower:
                 span = made[member.offset : member.offset + member.span(group.size)]
                 left += int(span.view(member.outer, group.size, member.inner).any(2).any(0).sum())
         return left
+
+    # -- how an epoch is trained ---------------------------------------------------------------------------------
+
+    def _prepare(self, step: plans.Step) -> None:
+        """Do to the subject what this step asks of its epochs; ``_undo`` takes it back."""
+        if not isinstance(step, plans.Train):
+            return
+        module, optimizer = self._subject.module, self._subject.optimizer
+        layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
+        if step.penalty and optimizer is not None:
+            scales = [layer.weight for layer in layers.values() if layer.weight is not None]
+
+            def pull(*_: object) -> None:
+                for scale in scales:
+                    if scale.grad is not None:
+                        scale.grad.add_(scale.detach().sign(), alpha=step.penalty)
+
+            self._undo.append(optimizer.register_step_pre_hook(pull).remove)
+        if step.only == "gates":
+            made = {member.tensor for group in self._subject.anatomy.all_groups() for member in group.members if member.produces}
+            heads = {name.rpartition(".")[0] for name in self._dense if name not in made}
+            for name, parameter in module.named_parameters():
+                if parameter.requires_grad and name.rpartition(".")[0] not in heads | set(layers):
+                    parameter.requires_grad_(False)
+                    parameter.grad = None
+                    self._undo.append(partial(parameter.requires_grad_, True))
 
     # -- rewinding -----------------------------------------------------------------------------------------------
 

@@ -154,7 +154,7 @@ def make_cell(suite: Suite, task_name: str, pruner_name: str, sparsity: float, s
     if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
         sparsity, settings = 0.0, {key: value for key, value in settings.items() if key not in CommonSettings.model_fields}
     else:
-        settings["scope"] = settings["scope"] or task.scope
+        settings["scope"] = settings["scope"] or pruner.scope or task.scope
     fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
     recipe = suite.recipe_for(task).model_dump(mode="json")
     return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder)

@@ -1,14 +1,15 @@
 """A tiny network in training, for tests of what needs something to prune."""
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from rlprune.groups import Anatomy, chain
-from rlprune.probe import Scoring
+from rlprune.groups import Anatomy, Member, chain
+from rlprune.probe import Scoring, evaluating
 
 
 def seeds(use, number=0):
@@ -16,14 +17,14 @@ def seeds(use, number=0):
 
 
 class Tiny:
-    """Actor and critic of two hidden layers in float64, fitted to fixed random targets."""
+    """Actor and critic of two hidden layers in float64, fitted to fixed random targets; ``normed`` adds batch normalisation."""
 
     SIZES = {"actor": (3, 16, 12, 2), "critic": (3, 16, 12, 1)}
 
-    def __init__(self, seed=0, activation=nn.Tanh, optimizer=torch.optim.RMSprop, widths=None):
+    def __init__(self, seed=0, activation=nn.Tanh, optimizer=torch.optim.RMSprop, widths=None, normed=False):
         generator = torch.Generator().manual_seed(seed)
         sizes = widths or self.SIZES
-        self.module = nn.ModuleDict({name: self._net(size, activation) for name, size in sizes.items()}).double()
+        self.module = nn.ModuleDict({name: self._net(size, activation, normed) for name, size in sizes.items()}).double()
         with torch.no_grad():
             for parameter in self.module.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 2)
@@ -33,17 +34,28 @@ class Tiny:
         chains = {name: [f"{name}.{index}" for index in (0, 2, 4)] for name in sizes}
         self.anatomy = Anatomy(
             weights={name: [f"{layer}.weight" for layer in layers] for name, layers in chains.items()},
-            groups={name: chain(self.module, layers) for name, layers in chains.items()},
+            groups={name: [self._scaled(group) for group in chain(self.module, layers)] for name, layers in chains.items()},
         )
         self.resizes = 0
 
+    def _scaled(self, group):
+        network, index = group.name.split(".")
+        between = f"{network}.{int(index) + 1}.0"
+        if f"{between}.weight" not in dict(self.module.named_parameters()):
+            return group
+        tensors = ("weight", "bias", "running_mean", "running_var")
+        return replace(group, members=(*group.members, *(Member(f"{between}.{tensor}", 0) for tensor in tensors)))
+
     @staticmethod
-    def _net(size, activation):
+    def _net(size, activation, normed):
+        def between(width):
+            return nn.Sequential(nn.BatchNorm1d(width), activation()) if normed else activation()
+
         layers = [
             nn.Linear(size[0], size[1]),
-            activation(),
+            between(size[1]),
             nn.Linear(size[1], size[2]),
-            activation(),
+            between(size[2]),
             nn.Linear(size[2], size[3]),
         ]
         return nn.Sequential(*layers)
@@ -67,7 +79,7 @@ class Tiny:
             self.optimizer.step()
 
     def predict(self):
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.module):
             return torch.cat([self.module[name](self.inputs) for name in self.module], dim=1)
 
 

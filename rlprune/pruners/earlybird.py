@@ -1,0 +1,25 @@
+"""EarlyBird: train until the channels with the largest scales no longer change, then prune (You et al., 2020)."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from rlprune.plan import MaskDistance, Plan, Prune, Train
+from rlprune.pruner import CHANNELS, Pruner
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def score(probe: "Probe") -> "Scores":
+    """``|γ|`` of the batch normalisation behind a channel."""
+    return probe.scales()
+
+
+def early(penalty: Annotated[float, Field(ge=0)] = 1e-4, until: MaskDistance = MaskDistance()) -> Plan:
+    """Train with an L1 penalty on the scales until the mask stays, prune, train on without it."""
+    return [Train(until=until, penalty=penalty), Prune(), Train()]
+
+
+EARLY_BIRD = Pruner("EarlyBird", score, cut=CHANNELS, plan=early, needs=frozenset({"batchnorm"}))

@@ -1,0 +1,23 @@
+"""EfficientConvNets: remove the filters with the smallest weights, the same share of every layer (Li et al., 2017)."""
+
+from typing import TYPE_CHECKING
+
+from rlprune.plan import Plan, Prune, Train
+from rlprune.pruner import CHANNELS, Pruner, Share
+
+if TYPE_CHECKING:
+    from rlprune.probe import Probe
+    from rlprune.pruner import Scores
+
+
+def score(probe: "Probe") -> "Scores":
+    """``Σ|θ_f|`` a filter."""
+    return probe.by_channel({name: w.abs() for name, w in probe.weights.items()})
+
+
+def late(share: Share = 0.85) -> Plan:
+    """Train for this share of the budget, prune once, fine-tune for the rest."""
+    return [Train(share=share), Prune(), Train()]
+
+
+EFFICIENT_CONV_NETS = Pruner("EfficientConvNets", score, cut=CHANNELS, plan=late, scope="layer")

@@ -1,0 +1,127 @@
+"""What pruners do with batch normalisation: scales as scores, gates, penalties, frozen layers, masks that settle."""
+
+import torch
+from subjects import Tiny, seeds
+from torch import nn
+
+from rlprune.plan import LazyRegime, MaskDistance, Prune, Train
+from rlprune.probe import Probe
+from rlprune.pruner import CHANNELS, Pruner, pruners
+from rlprune.pruning import PlanFollower
+
+
+def probe_of(tiny):
+    return Probe(tiny.module, tiny.anatomy, tiny.scoring(0), torch.Generator(), {}, tiny.anatomy.all_groups())
+
+
+def norms(tiny):
+    return [layer for layer in tiny.module.modules() if isinstance(layer, nn.BatchNorm1d)]
+
+
+def unlike(tiny):
+    """Normalisation of every channel its own."""
+    with torch.no_grad():
+        for layer in norms(tiny):
+            for tensor in (layer.weight, layer.bias, layer.running_mean):
+                tensor.copy_(torch.randn(tensor.shape, dtype=tensor.dtype, generator=torch.Generator().manual_seed(3)))
+    return tiny
+
+
+def follow(tiny, plan, score, epochs=6, watch=lambda pruning: None, sparsity=0.5):
+    pruner = Pruner("test", score, cut=CHANNELS, plan=plan)
+    pruning = PlanFollower(tiny, pruner, pruner.settings(), sparsity, epochs, "network", seeds)
+    while pruning.next_epoch() is not None:
+        watch(pruning)
+        tiny.train_epoch()
+        pruning.epoch_done()
+    return pruning
+
+
+def test_earlybird_scores_a_channel_by_its_scale():
+    tiny = unlike(Tiny(normed=True))
+    scores = pruners().load("EarlyBird").score(probe_of(tiny))
+    assert torch.equal(scores["critic.2"], tiny.module["critic"][3][0].weight.detach().abs())
+
+
+def test_the_gate_score_is_the_slope_of_a_gate_behind_the_normalisation():
+    tiny = unlike(Tiny(normed=True))
+    probe = probe_of(tiny)
+    expected = torch.zeros(12, dtype=torch.float64)
+    layer = tiny.module["actor"][3][0]
+    for loss in probe.batches:
+        gate = torch.ones(12, dtype=torch.float64, requires_grad=True)
+        hook = layer.register_forward_hook(lambda module, given, out, gate=gate: out * gate)
+        tiny.module.eval()
+        expected += torch.autograd.grad(loss(tiny.module, 1.0), gate)[0].abs()
+        tiny.module.train()
+        hook.remove()
+    got = pruners().load("GateDecorators").score(probe)["actor.2"]
+    assert torch.allclose(got.double(), expected, rtol=1e-5)
+
+
+def test_a_penalty_pulls_scales_to_zero_only_while_its_step_lasts():
+    sums = {}
+    for penalty in (0.0, 1.0):
+        tiny = Tiny(normed=True)
+        pruning = follow(tiny, [Train(share=0.5, penalty=penalty), Prune(), Train()], lambda probe: probe.scales(), sparsity=0.1)
+        sums[penalty] = sum(float(layer.weight.detach().abs().mean()) for layer in norms(tiny))
+        assert not tiny.optimizer._optimizer_step_pre_hooks
+        assert not pruning._undo
+    assert sums[1.0] < sums[0.0] - 0.1
+
+
+def test_when_gates_train_alone_the_layers_in_front_of_them_stay():
+    tiny, seen = Tiny(normed=True), []
+
+    def watch(pruning):
+        if pruning.progress.step == 0:
+            seen.append({name: parameter.detach().clone() for name, parameter in tiny.module.named_parameters()})
+
+    follow(tiny, [Train(epochs=3, only="gates"), Train()], lambda probe: probe.scales(), watch=watch)
+    first, last = seen[0], seen[-1]
+    moved = {name for name in first if not torch.equal(first[name], last[name])}
+    heads = {f"{net}.4.{kind}" for net in ("actor", "critic") for kind in ("weight", "bias")}
+    gates = {f"{net}.{index}.0.{kind}" for net in ("actor", "critic") for index in (1, 3) for kind in ("weight", "bias")}
+    assert moved == heads | gates
+    assert all(parameter.requires_grad for parameter in tiny.module.parameters())
+
+
+def test_the_mask_distance_counts_channels_that_changed_their_side():
+    tiny = Tiny(normed=True)
+    order = iter([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]])
+
+    def score(probe):
+        values = next(order)
+        return {group.name: torch.tensor(values).repeat(-(-group.size // 4))[: group.size] for group in probe.groups}
+
+    pruner = Pruner("test", score, cut=CHANNELS, plan=[Train()])
+    pruning = PlanFollower(tiny, pruner, pruner.settings(), 0.75, 4, "network", seeds)
+    assert pruning.mask_distance(2) == 1.0  # there is nothing to compare with
+    assert pruning.mask_distance(2) == 0.0
+    assert 0.5 <= pruning.mask_distance(2) <= 1.0
+
+
+def test_a_mask_that_stays_fires_after_a_whole_window():
+    trigger = MaskDistance(window=3, threshold=0.1, cap=1.0)
+    fixed = torch.arange(16.0)
+    pruning = follow(
+        Tiny(normed=True),
+        [Train(until=trigger), Prune(), Train()],
+        lambda p: {g.name: fixed[: g.size] for g in p.groups},
+        epochs=9,
+    )
+    assert pruning.pruning_epoch == 3
+    assert not trigger.fires((), 0.9)
+    assert trigger.value(()) is None
+    assert LazyRegime().cap == MaskDistance().cap
+
+
+def test_efficientconvnets_takes_the_same_share_of_every_layer_whatever_the_task_ranks():
+    tiny, pruner = Tiny(), pruners().load("EfficientConvNets")
+    pruning = PlanFollower(tiny, pruner, pruner.settings(), 0.75, 4, "global", seeds)
+    while pruning.next_epoch() is not None:
+        tiny.train_epoch()
+        pruning.epoch_done()
+    shares = [float(kept.double().mean()) for kept in pruning._kept.values()]
+    assert max(shares) - min(shares) <= 1 / 12 + 1e-9
+    assert pruning.pruning_epoch == 3
