@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from rlprune import cost
 from rlprune.plan import TrainEpoch, trained_epochs
-from rlprune.pruner import Pruner, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruner import pruners
+from rlprune.pruning import PlanFollower, lacking
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
@@ -166,12 +165,6 @@ def make_trainer(
         settings, partial(seed_sequence, task, seed), device, **where
     )
     return trainer
-
-
-def lacking(pruner: Pruner, module: nn.Module) -> list[str]:
-    """Return what a pruner needs and a network does not have."""
-    has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()) else set()
-    return sorted(pruner.needs - has)
 
 
 @dataclass

@@ -61,7 +61,7 @@ class PlanFollower:
         seeds: a use's name to its seed; draws lots for pruners that need noise.
 
     Raises:
-        ValueError: a plan that rewinds after channels were cut.
+        ValueError: a plan that rewinds after channels were cut, or a network without what the pruner needs.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class PlanFollower:
         scope: Scope,
         seeds: Callable[[str], np.random.SeedSequence],
     ) -> None:
+        if missing := lacking(pruner, subject.module):
+            raise ValueError(f"{pruner.name} needs {', '.join(missing)}, which this network does not have")
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity
         self.epochs = epochs
@@ -344,3 +346,9 @@ class PlanFollower:
     @property
     def _device(self) -> torch.device:
         return next(self._subject.module.parameters()).device
+
+
+def lacking(pruner: Pruner, module: nn.Module) -> list[str]:
+    """Return what a pruner needs and a network does not have."""
+    has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()) else set()
+    return sorted(pruner.needs - has)

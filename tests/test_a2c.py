@@ -24,7 +24,7 @@ TINY = A2CRecipe(
     evaluation_games=3,
     reward_scale=0.1,
 )
-CHANNEL_PRUNERS = [name for name in pruners().names() if pruners().load(name).cut == CHANNELS]
+CHANNEL_PRUNERS = [name for name in pruners().names() if pruners().load(name).cut == CHANNELS and not pruners().load(name).needs]
 
 
 def make(name="Dense", sparsity=0.8, recipe=TINY, number=0, **settings):

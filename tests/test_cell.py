@@ -3,9 +3,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from rlprune.cell import lacking, run_cell
+from rlprune.cell import run_cell
 from rlprune.plan import Train
 from rlprune.pruner import NOTHING, Pruner
+from rlprune.pruning import lacking
 from rlprune.suite import cells, load_suite
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]

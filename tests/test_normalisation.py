@@ -1,5 +1,6 @@
 """What pruners do with batch normalisation: scales as scores, gates, penalties, frozen layers, masks that settle."""
 
+import pytest
 import torch
 from subjects import Tiny, seeds
 from torch import nn
@@ -125,3 +126,10 @@ def test_efficientconvnets_takes_the_same_share_of_every_layer_whatever_the_task
     shares = [float(kept.double().mean()) for kept in pruning._kept.values()]
     assert max(shares) - min(shares) <= 1 / 12 + 1e-9
     assert pruning.pruning_epoch == 3
+
+
+@pytest.mark.parametrize("name", ["EarlyBird", "GateDecorators"])
+def test_a_network_without_normalisation_is_refused_in_words(name):
+    pruner = pruners().load(name)
+    with pytest.raises(ValueError, match=f"{name} needs batchnorm, which this network does not have"):
+        PlanFollower(Tiny(), pruner, pruner.settings(), 0.5, 4, "network", seeds)

@@ -7,7 +7,7 @@ from stable_baselines3 import A2C, DQN, PPO
 from rlprune.pruner import CHANNELS, WEIGHTS, pruners
 from rlprune.sb3 import PruneCallback
 
-ONE_LEARN = [n for n in pruners().names() if n not in ("LTR", "IMP", "Dense")]
+ONE_LEARN = [n for n in pruners().names() if n not in ("LTR", "IMP", "Dense") and not pruners().load(n).needs]
 
 
 def agent(kind=A2C, env="CartPole-v1", **options):
