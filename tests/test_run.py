@@ -217,5 +217,5 @@ def test_with_data_a_suite_runs_its_data_tasks(tmp_path, capsys):
         (tmp_path / "cifar10" / part).mkdir(parents=True)
     assert main(["run", "vision", "--data", str(tmp_path), "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert "resnet-small-cifar10" in shown
+    assert "vgg-small-cifar10" in shown
     assert "shapes" not in shown
