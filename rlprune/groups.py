@@ -149,9 +149,9 @@ def stream(
     return Group(name, size, tuple(members), blocks=lcm(*shared.values()))
 
 
-def everything(groups: Sequence[Group], device: torch.device | None = None) -> dict[str, Tensor]:
+def everything(groups: Sequence[Group]) -> dict[str, Tensor]:
     """Return keep-masks that keep every channel of every group."""
-    return {group.name: torch.ones(group.size, dtype=torch.bool, device=device) for group in groups}
+    return {group.name: torch.ones(group.size, dtype=torch.bool) for group in groups}
 
 
 def present(groups: Sequence[Group], kept: Mapping[str, Tensor]) -> list[Group]:

@@ -62,6 +62,7 @@ class LazyRegime:
         normaliser: divide by ``D_1`` (``first``; with reference ``epoch1``, the first one that is not zero), by
             ``‖θ_0‖`` (``start``) or by ``D_t`` (``current``).
         squared: use squared distances.
+        epoch: fire at the end of this epoch instead, whatever the value; 0 is before training. Needs a ``cap`` that lets it.
 
     Source: Rachwan et al., 2022, section 4.2.
     """
@@ -73,6 +74,7 @@ class LazyRegime:
     reference: Literal["start", "epoch1"] = "start"
     normaliser: Literal["first", "start", "current"] = "first"
     squared: bool = False
+    epoch: int | None = None
 
     def measure(self, watch: Watch) -> float:
         distance = watch.distance(self.reference)
@@ -94,6 +96,8 @@ class LazyRegime:
         return change / scale if scale > 0 else 0.0
 
     def fires(self, readings: Sequence[float], sparsity: float) -> bool:
+        if self.epoch is not None:
+            return len(readings) >= self.epoch
         value = self.value(readings)
         return value is not None and value < self.margin * (1 - sparsity)
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
 from rlprune.groups import Anatomy, Group
@@ -101,11 +102,8 @@ class Probe:
         direction = {name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights}
         total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
         for parameters, loss in self._losses(temperature):
-            slopes = torch.autograd.grad(
-                loss, [parameters[name] for name in direction], create_graph=True, materialize_grads=True
-            )
-            along = sum((v * slope).sum() for v, slope in zip(direction.values(), slopes, strict=True))
-            products = torch.autograd.grad(along, list(parameters.values()), materialize_grads=True)  # type: ignore[arg-type]
+            slopes, along = _slopes(loss, parameters, direction)
+            products = torch.autograd.grad(slopes, list(parameters.values()), along, materialize_grads=True)
             for mean, product in zip(total.values(), products, strict=True):
                 mean.add_(product, alpha=1 / len(self.batches))
         return total, gradient
@@ -132,15 +130,11 @@ class Probe:
 
         for parameters, loss in self._losses(1.0):
             made = [parameter for name, parameter in parameters.items() if name in makers]
-            slopes = torch.autograd.grad(
-                loss, [parameters[name] for name in direction], create_graph=True, materialize_grads=True
-            )
-            along = torch.stack([(v * slope).sum() for v, slope in zip(direction.values(), slopes, strict=True)]).sum()
-            del slopes
+            slopes, along = _slopes(loss, parameters, direction)
             for name, parameter in parameters.items():
                 if name in makers:
                     parameter.register_post_accumulate_grad_hook(partial(let_go, name=name))  # type: ignore[no-untyped-call]
-            along.backward(inputs=made)  # type: ignore[no-untyped-call]
+            torch.autograd.backward(slopes, along, inputs=made)
         return sums
 
     def flow_gradient(self) -> dict[str, Tensor]:
@@ -238,6 +232,20 @@ class Probe:
                 borrowed = {name: parameter.detach().requires_grad_() for name, parameter in self.parameters.items()}
                 named = {f"module.{name}": parameter for name, parameter in borrowed.items()}
                 yield borrowed, functional_call(_Bound(self.module, loss), named, (temperature,))
+
+
+def _slopes(
+    loss: Tensor, parameters: Mapping[str, Tensor], direction: Mapping[str, Tensor]
+) -> tuple[list[GradientEdge], list[Tensor]]:
+    """Return ``∇L`` along the direction's weights as edges of its graph, and the direction beside them.
+
+    Edges, not tensors: the values of ``∇L`` are not needed to go through its graph again, and are as much as the network.
+    """
+    slopes = torch.autograd.grad(loss, [parameters[name] for name in direction], create_graph=True, allow_unused=True)
+    reached = [
+        (slope, v) for slope, v in zip(slopes, direction.values(), strict=True) if slope is not None and slope.requires_grad
+    ]
+    return [get_gradient_edge(slope) for slope, _ in reached], [v for _, v in reached]
 
 
 @contextmanager

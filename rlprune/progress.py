@@ -19,7 +19,8 @@ Raised: TypeAlias = "type[BaseException] | None"
 
 def named(cell: Cell | Row) -> str:
     """Return a cell as people call it."""
-    return f"{cell.task} {cell.pruner} {f'{cell.sparsity:g} ' if cell.sparsity else ''}seed {cell.seed}"
+    pruner = cell.method if isinstance(cell, Cell) else cell.pruner
+    return f"{cell.task} {pruner} {f'{cell.sparsity:g} ' if cell.sparsity else ''}seed {cell.seed}"
 
 
 def ending(row: Row) -> str:

@@ -45,7 +45,7 @@ class Subject(Protocol):
         """Return the data for one round of scoring; leaves network, environments and generators alone."""
 
     def resized(self) -> None:
-        """Follow a cut: bring attributes that repeat the network's sizes up to date."""
+        """Follow a pruning step: bring attributes that repeat the network's sizes up to date."""
 
 
 class PlanFollower:
@@ -93,7 +93,7 @@ class PlanFollower:
         self._scope = settings.scope or pruner.scope or scope
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
-        self._kept = everything(subject.anatomy.all_groups(), self._device)
+        self._kept = everything(subject.anatomy.all_groups())
         self._saved: dict[str, Any] | None = None
         self._references: dict[str, dict[str, Tensor]] = {}
         self._drawn: list[Tensor] = []
@@ -243,6 +243,7 @@ class PlanFollower:
         masks: dict[str, Tensor] = {}
         for names, keep in zip(parts, select.quotas(sizes, sparsity), strict=True):
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, keep, self._floor)
+        self._subject.resized()
         self.masked.set(masks)
 
     def _chosen(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
@@ -269,7 +270,7 @@ class PlanFollower:
         groups = present(self._subject.anatomy.all_groups(), self._kept)
         surgery.cut(self._subject.module, surgery.keeps(self._subject.module, groups, kept), self._subject.optimizer)
         for name, keep in kept.items():
-            self._kept[name][self._kept[name].clone()] = keep.to(self._device)
+            self._kept[name][self._kept[name].clone()] = keep.cpu()
         self._subject.resized()
 
     def _parts(self) -> list[list[str]]:

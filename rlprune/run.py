@@ -202,7 +202,7 @@ def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
         replace(row, suite=suite.name, profile=suite.profile)
         for row in rows
         if row.task in suite.tasks
-        and row.pruner in pruners().names()
+        and (row.pruner in pruners().names() or row.pruner in suite.variant)
         and make_cell(suite, row.task, row.pruner, row.sparsity, row.seed, device).id == row.id
     ]
 
@@ -234,11 +234,11 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
             finished, seconds = store.finished(), estimate(planned, store)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in planned:
-        groups[cell.task, cell.pruner].append(cell)
+        groups[cell.task, cell.method].append(cell)
     lines = [["task", "pruner", "sparsities", "seeds", "cells", "done", "epochs a cell", "to train", "set by the suite"]]
     for (task, pruner), group in groups.items():
         budgets = sum(epochs_of(cell) / cell.recipe["epochs"] for cell in group)
-        changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.pruner.get(pruner, {})}
+        changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(pruner)}
         lines.append(
             [
                 task,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -58,6 +59,8 @@ class Contents(BaseModel):
         country: whose energy mix counts for CO2, as ISO 3166 alpha-3.
         recipe: fields of every task's recipe; ``task`` those of one task, by its name.
         pruning: settings of every pruner; ``pruner`` those of one pruner, by its name.
+        variant: further names for pruners under settings of their own, each with the pruner it is a variant ``of``. A list
+            where a setting is one value makes a variant of each: ``"SNIP, floor {floor}" = { of = "SNIP", floor = [1, 8] }``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -76,6 +79,7 @@ class Contents(BaseModel):
     task: dict[str, Table] = {}
     pruning: CommonSettings = CommonSettings()
     pruner: dict[str, Table] = {}
+    variant: dict[str, Table] = {}
 
 
 class _Profiles(BaseModel):
@@ -103,8 +107,17 @@ class Suite(Contents):
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
 
-    def settings_for(self, pruner: Pruner) -> CommonSettings:
-        return pruner.settings({**self.pruning.model_dump(exclude_unset=True), **self.pruner.get(pruner.name, {})})
+    def method(self, name: str) -> tuple[Pruner, CommonSettings]:
+        """Return the pruner that a pruner's or a variant's name stands for, and its settings."""
+        pruner = pruners().load(self.variant[name]["of"] if name in self.variant else name)
+        return pruner, pruner.settings({**self.pruning.model_dump(exclude_unset=True), **self.changed(name)})
+
+    def changed(self, name: str) -> Table:
+        """Return what this suite sets on one pruner or variant."""
+        if name not in self.variant:
+            return self.pruner.get(name, {})
+        own = {key: value for key, value in self.variant[name].items() if key != "of"}
+        return _merge(self.pruner.get(self.variant[name]["of"], {}), own)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------
@@ -124,6 +137,7 @@ class Cell:
         device: ``cpu`` or ``cuda``.
         fleet: whether it trains in a fleet, or alone.
         folder: where its data set is read; the result does not depend on the place.
+        variant: what the suite calls the pruner under these settings, where it has a name for that.
     """
 
     task: str
@@ -135,11 +149,17 @@ class Cell:
     device: str
     fleet: bool = False
     folder: str = ""
+    variant: str = ""
+
+    @property
+    def method(self) -> str:
+        """What figures and tables call its pruner."""
+        return self.variant or self.pruner
 
     @property
     def config(self) -> dict[str, Any]:
         """All that the result depends on, as JSON has it."""
-        return {key: value for key, value in asdict(self).items() if key != "folder"}
+        return {key: value for key, value in asdict(self).items() if key not in ("folder", "variant")}
 
     @property
     def id(self) -> str:
@@ -147,22 +167,23 @@ class Cell:
         return sha256(json.dumps(self.config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def make_cell(suite: Suite, task_name: str, pruner_name: str, sparsity: float, seed: int, device: str) -> Cell:
-    """Return one cell as this suite would run it, whether it lists it or not."""
-    task, pruner = tasks().load(task_name), pruners().load(pruner_name)
-    settings = suite.settings_for(pruner).model_dump(mode="json")
+def make_cell(suite: Suite, task_name: str, method: str, sparsity: float, seed: int, device: str) -> Cell:
+    """Return one cell as this suite would run it, whether it lists it or not; ``method`` names a pruner or a variant."""
+    task, (pruner, chosen) = tasks().load(task_name), suite.method(method)
+    settings = chosen.model_dump(mode="json")
     if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
         sparsity, settings = 0.0, {key: value for key, value in settings.items() if key not in CommonSettings.model_fields}
     else:
         settings["scope"] = settings["scope"] or pruner.scope or task.scope
     fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
     recipe = suite.recipe_for(task).model_dump(mode="json")
-    return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder)
+    variant = method if method in suite.variant else ""
+    return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder, variant)
 
 
 def cells(suite: Suite, device: str) -> list[Cell]:
     """Return every cell, seed by seed so that what is done so far is balanced, in each seed what cuts nothing first."""
-    uncut = [name for name in suite.pruners if pruners().load(name).cut == NOTHING]
+    uncut = [name for name in suite.pruners if suite.method(name)[0].cut == NOTHING]
     pairs = [(name, 0.0) for name in uncut]
     pairs += [(name, sparsity) for name in suite.pruners if name not in uncut for sparsity in suite.sparsities]
     return [
@@ -228,7 +249,7 @@ def load_suite(
             mistakes.append(Mistake(f"--set {override}", "", "must be key=value, say recipe.budget=100000"))
     for option, value in (options or {}).items():
         layers.append(_Layer(_spelled({option: _words(value, plain=option in ("seeds", "engine"))}), f"--{option}"))
-    merged = _merge(*(layer.data for layer in layers))
+    merged = _spread(_merge(*(layer.data for layer in layers)))
     problems: dict[Keys, str] = {}
     for keys, message in _problems(merged):
         problems.setdefault(keys, message)
@@ -317,6 +338,34 @@ def _spelled(table: Table) -> Table:
     return spelled
 
 
+def _spread(table: Table) -> Table:
+    """Make a variant of each value of a list that a variant's name has a place for, and list them all as pruners."""
+    variants: Table = {}
+    listed = _list(table.get("pruners"))
+    for name, own in _table(table.get("variant")).items():
+        if not (key := next(iter(re.findall(r"{(\w+)}", name)), "")) or not (values := _list(_found(own, key))):
+            variants[name] = own
+            continue
+        names = {name.replace(f"{{{key}}}", str(value)): _put(own, key, value) for value in values}
+        variants |= names
+        listed = [each for entry in listed for each in (names if entry == name else [entry])]
+    spread = {"variant": variants} if variants else {}
+    return {**table, **({"pruners": listed} if listed else {}), **spread}
+
+
+def _found(table: object, key: str) -> object:
+    """Return what a key has in a table, or in one inside it."""
+    if not isinstance(table, dict):
+        return None
+    return table[key] if key in table else next((it for inner in table.values() if (it := _found(inner, key)) is not None), None)
+
+
+def _put(table: Table, key: str, value: object) -> Table:
+    return {
+        name: value if name == key else _put(old, key, value) if isinstance(old, dict) else old for name, old in table.items()
+    }
+
+
 def _merge(*layers: Table) -> Table:
     """Merge tables deeply; later values take the place of earlier ones, whole lists included."""
     merged: Table = {}
@@ -376,17 +425,31 @@ def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{shown(value)} is there twice"
+    variants = {name: own for name, own in _table(table.get("variant")).items() if isinstance(own, dict)}
     yield from _entry_problems(table, "task", tasks(), "recipe")
-    yield from _entry_problems(table, "pruner", pruners(), "pruning")
+    yield from _entry_problems(table, "pruner", pruners(), "pruning", known=variants)
+    for name, own in variants.items():
+        if name in pruners().names():
+            yield ("variant", name), f"'{name}' is the name of a pruner"
+        elif not isinstance(base := own.get("of"), str):
+            yield ("variant", name, "of"), "is missing: name the pruner it is a variant of"
+        else:
+            settings = {base: _merge(_table(_table(table.get("pruner")).get(base)), {k: v for k, v in own.items() if k != "of"})}
+            for keys, message in _entry_problems({"pruner": settings}, "pruner", pruners(), "pruning"):
+                yield ("variant", name, *(keys[2:] or ("of",))), message
 
 
-def _entry_problems(table: Table, kind: str, registry: Registry[Any], common: str) -> Iterator[tuple[Keys, str]]:
+def _entry_problems(
+    table: Table, kind: str, registry: Registry[Any], common: str, known: Mapping[str, Table] = MappingProxyType({})
+) -> Iterator[tuple[Keys, str]]:
     """Yield what is wrong with names of one kind and with their settings, those that this suite does not run included."""
     own = _table(table.get(kind))
     named: dict[str, Keys] = {name: (kind, name) for name in own}
     for key in (kind + "s", f"data_{kind}s"):
         named |= {name: (key, index) for index, name in enumerate(_list(table.get(key))) if isinstance(name, str)}
     for name, keys in named.items():
+        if name in known:
+            continue
         try:
             entry = registry.load(name)
         except KeyError as error:

@@ -161,7 +161,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         suite=suite.name,
         profile=suite.profile,
         task=cell.task,
-        pruner=cell.pruner,
+        pruner=cell.method,
         cut=pruner.cut,
         sparsity=cell.sparsity,
         seed=cell.seed,
@@ -188,7 +188,7 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
     total = 0.0
     for cell in missing:
         alike = seconds[_kind(cell.config)]
-        total += fmean(alike[cell.pruner] if cell.pruner in alike else [wall for walls in alike.values() for wall in walls])
+        total += fmean(alike[cell.method] if cell.method in alike else [wall for walls in alike.values() for wall in walls])
     return total
 
 

@@ -354,3 +354,40 @@ def test_lines_are_those_on_which_keys_were_written(tables, data):
                     put(f"  {item},  # ]", table, key, index)
                 lines.append("]")
     assert {keys: line_of("\n".join(lines), keys) for keys in where} == where
+
+
+# -- variants ------------------------------------------------------------------------------------------------------
+
+VARIANTS = """
+[variant."SNIP, floor {floor}"]
+of = "SNIP"
+floor = [1, 8]
+
+[variant."EarlyCroP-S at {epoch}"]
+of = "EarlyCroP-S"
+until = { epoch = [0, 3], cap = 1.0 }
+"""
+
+
+def test_a_variant_is_a_pruner_under_settings_of_its_own(write):
+    listed = 'pruners = ["SNIP", "SNIP, floor {floor}", "EarlyCroP-S at {epoch}"]'
+    suite = load_suite(write(SUITE + VARIANTS, ('pruners = ["SNIP", "Dense", "LTR"]', listed)))
+    assert suite.pruners == ("SNIP", "SNIP, floor 1", "SNIP, floor 8", "EarlyCroP-S at 0", "EarlyCroP-S at 3")
+    made = {cell.method: cell for cell in cells(suite, "cpu") if cell.seed == 0 and cell.sparsity == 0.9}
+    assert [cell.pruner for cell in made.values()] == ["SNIP", "SNIP", "SNIP", "EarlyCroP-S", "EarlyCroP-S"]
+    assert made["SNIP, floor 8"].settings["floor"] == 8
+    assert [made[f"EarlyCroP-S at {epoch}"].settings["until"]["epoch"] for epoch in (0, 3)] == [0, 3]
+    assert made["SNIP"].id == made["SNIP, floor 1"].id != made["SNIP, floor 8"].id
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('of = "SNIP"', 'of = "SNAPP"', "variant.SNIP, floor 8.of: no pruner is named 'SNAPP'; did you mean 'SNAP'?"),
+        ('of = "SNIP"\n', "", "variant.SNIP, floor 8.of: is missing: name the pruner it is a variant of"),
+        ("cap = 1.0", "cup = 1.0", "until.cup: no such key; did you mean 'cap'?"),
+        ('"SNIP, floor {floor}"', "SNAP", "variant.SNAP: 'SNAP' is the name of a pruner"),
+    ],
+)
+def test_mistakes_in_variants_are_told(write, old, new, message):
+    assert any(message in line for line in told(write(SUITE + VARIANTS, (old, new))))

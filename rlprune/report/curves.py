@@ -1,5 +1,6 @@
 """Rows to what is drawn and tabulated: pure functions, no file, no figure."""
 
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -440,9 +441,10 @@ def style(pruner: str) -> Style:
 
 
 def order(pruner: str) -> tuple[int, str]:
-    """Return a sort key: dense first, then families as listed here, then the others by name."""
+    """Return a sort key: dense first, then families as listed here, then the others by name, its numbers as numbers."""
     family = _family(pruner)
-    return _PLACES.get(family, len(_PLACES)), pruner.casefold()
+    counted = re.sub(r"\d+", lambda number: number[0].zfill(6), pruner.casefold())
+    return _PLACES.get(family, len(_PLACES)), counted
 
 
 def _family(pruner: str) -> str:

@@ -53,6 +53,18 @@ VGG_SMALL_CIFAR10 = Task(
     anchors={"random": 10.0},
 )
 
+RESNEXT_SMALL_SHAPES = Task(
+    "resnext-small-shapes",
+    title="small ResNeXt, drawn shapes",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=12, batch_size=64, network="resnext-small", crop=2, score_on_cpu=True),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0},
+)
+
 # The paper's, section 5 and appendix A. Anchors: table 1, 2, 6 and 7, dense.
 RESNET18_CIFAR10 = Task(
     "resnet18-cifar10",
@@ -97,4 +109,49 @@ RESNET18_TINY_IMAGENET = Task(
     unit="epochs",
     gpu=True,
     anchors={"random": 0.5, "dense": 51.3},
+)
+RESNET50_CIFAR10 = Task(
+    "resnet50-cifar10",
+    title="ResNet50, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=80, network="resnet50", data="cifar10", crop=4, flip=True),  # figure 2
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0},
+)
+
+# Table 3: a network too large to train, cut on the CPU, and the largest that is trained whole.
+RESNEXT101_32X48D_CIFAR10 = Task(
+    "resnext101-32x48d-cifar10",
+    title="ResNeXt101 32x48d, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(
+        budget=30,
+        scoring_micro_batch=4,
+        network="resnext101-32x48d",
+        data="cifar10",
+        crop=4,
+        flip=True,
+        resize=64,
+        scoring_batches=1,
+        score_on_cpu=True,
+    ),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0, "dense": 92.4},
+)
+RESNEXT101_32X16D_CIFAR10 = Task(
+    "resnext101-32x16d-cifar10",
+    title="ResNeXt101 32x16d, CIFAR-10",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=30, micro_batch=64, network="resnext101-32x16d", data="cifar10", crop=4, flip=True, resize=64),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 10.0, "dense": 92.1},
 )

@@ -62,22 +62,26 @@ class SupervisedRecipe(Recipe):
         budget: epochs, dense phase included.
         epochs: the same number.
         batch_size: samples an optimizer step.
-        micro_batch: samples whose activations are held at once, in training and in scoring; None is the whole batch.
+        micro_batch: samples whose activations are held at once in training; None is the whole batch.
+        scoring_micro_batch: the same in scoring; None is as in training.
         learning_rate: Adam's, at its peak.
         schedule: ``one-cycle`` over the epochs that remain, or ``constant``. It is held at its peak while a plan waits.
         weight_decay: L2, as PyTorch's Adam has it.
         clip: largest gradient norm.
         scoring_batches: batches that score one pruning round.
+        score_on_cpu: leave the network on the CPU until something is cut or trained, for one that its device could not train.
     """
 
     derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
     batch_size: int = Field(default=256, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
+    scoring_micro_batch: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = Field(default=5e-5, ge=0)
     clip: float = Field(default=10.0, gt=0)
     scoring_batches: int = Field(default=5, ge=1)
+    score_on_cpu: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -88,8 +92,9 @@ class SupervisedRecipe(Recipe):
 
     @model_validator(mode="after")
     def _pieces_are_equal(self) -> "SupervisedRecipe":
-        if self.micro_batch and self.batch_size % self.micro_batch:
-            raise ValueError(f"micro_batch must divide batch_size, {self.batch_size}")
+        for name in ("micro_batch", "scoring_micro_batch"):
+            if (size := getattr(self, name)) and self.batch_size % size:
+                raise ValueError(f"{name} must divide batch_size, {self.batch_size}")
         return self
 
 

@@ -39,9 +39,9 @@ class SupervisedTrainer(ABC, Generic[R]):
         self.prepare(folder)
         with Generators.seeded(seeds("network")).owned():
             module, self._anatomy = self.network()
-        self.module = module.to(self.device)
-        if self.device.type == "cuda":
-            self.module = self.module.to(memory_format=torch.channels_last)
+        self.module = module
+        if not recipe.score_on_cpu:
+            self.resized()
         self.optimizer: torch.optim.Optimizer = self._adam(self.module)
         self._generators = Generators.seeded(seeds("dropout"))
         self._passes = 0
@@ -90,23 +90,26 @@ class SupervisedTrainer(ABC, Generic[R]):
         return self._anatomy
 
     def resized(self) -> None:
-        """Layers carry their own sizes; on a GPU what was cut goes back to its layout."""
+        """Layers carry their own sizes; what was left on the CPU goes to the device, what was cut back to its layout."""
+        self.module.to(self.device)
         if self.device.type == "cuda":
             self.module.to(memory_format=torch.channels_last)
 
     def scoring(self, round: int) -> Scoring:
-        """Take ``scoring_batches`` batches of the training data, not augmented, in pieces of ``micro_batch``."""
+        """Take ``scoring_batches`` batches of the training data, not augmented, in pieces of ``scoring_micro_batch``."""
+        size = self.recipe.scoring_micro_batch or self.recipe.micro_batch
 
         def collect() -> list[Loss]:
             taken = zip(range(self.recipe.scoring_batches), self.batches(f"scoring/{round}", augmented=False), strict=False)
-            return [partial(self._scored, piece) for _, batch in taken for piece in self._pieces(batch)]
+            return [partial(self._scored, piece) for _, batch in taken for piece in pieces(batch, size)]
 
         samples = min(self.recipe.scoring_batches, self.steps) * self.recipe.batch_size
         return Scoring(collect, samples, self.outputs)
 
     def _scored(self, batch: Batch, module: nn.Module, temperature: float) -> Tensor:
+        place = next(module.parameters()).device
         with torch.backends.cudnn.flags(allow_tf32=False):
-            return self.loss(module, batch, temperature)
+            return self.loss(module, tuple(tensor.to(place) for tensor in batch), temperature)
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -115,6 +118,7 @@ class SupervisedTrainer(ABC, Generic[R]):
         return self._samples
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
+        self.resized()
         total = torch.zeros((), device=self.device)
         self.module.train()
         with self._generators.owned():
@@ -130,7 +134,7 @@ class SupervisedTrainer(ABC, Generic[R]):
         """Take one optimizer step; return the batch's loss, detached."""
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for piece in self._pieces(batch):
+        for piece in pieces(batch, self.recipe.micro_batch):
             with torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext():
                 loss = self.loss(module, piece) * (len(piece[0]) / len(batch[0]))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -138,11 +142,6 @@ class SupervisedTrainer(ABC, Generic[R]):
         nn.utils.clip_grad_norm_(module.parameters(), self.recipe.clip)
         optimizer.step()
         return total
-
-    def _pieces(self, batch: Batch) -> list[Batch]:
-        """Split a batch so that no more than ``micro_batch`` samples are held with their activations at once."""
-        size = self.recipe.micro_batch or len(batch[0])
-        return list(zip(*(torch.split(tensor, size) for tensor in batch), strict=True))
 
     @staticmethod
     def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
@@ -211,6 +210,11 @@ def _set_rate(optimizer: torch.optim.Optimizer, recipe: SupervisedRecipe, remain
     for group in optimizer.param_groups:
         group["lr"] = share * recipe.learning_rate
         group["betas"] = (momentum, group["betas"][1])
+
+
+def pieces(batch: Batch, size: int | None) -> list[Batch]:
+    """Split a batch so that no more than ``size`` samples are held with their activations at once; None leaves it whole."""
+    return list(zip(*(torch.split(tensor, size or len(tensor)) for tensor in batch), strict=True))
 
 
 def one_cycle(remaining: float) -> tuple[float, float]:
