@@ -57,11 +57,16 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
             above.annotate("dense", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL)
         _trigger(below, mine, sparsity, style(method).colour)
         above.set_title(method)
-        above.sharex(below)
+        last = max(filter(None, map(_moment, mine)), default=0)
+        for axes in (above, below):
+            axes.set_xlim(-0.03 * last, 1.03 * last)
         above.tick_params(labelbottom=False)
+        below.yaxis.set_major_formatter("{x:g}")
+        below.yaxis.set_minor_formatter("")
         below.set_xlabel("pruned after epoch")
     panels[0][0].set_ylabel(one.axis)
     panels[1][0].set_ylabel("trigger")
+    drawn.align_ylabels([panels[0][0], panels[1][0]])
     note = f"interquartile means with 95 % intervals, {count_of(one.seeds)}; star: where the trigger fired; dotted: its threshold"
     draw.headline(drawn, f"{one.title}, {percent(sparsity)} of weights removed", note)
     return drawn
