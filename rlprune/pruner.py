@@ -54,11 +54,13 @@ class CommonSettings(BaseModel):
         scope: what is ranked against what: everything (``global``), each network for itself (``network``, say actor
             and critic), or each layer for itself (``layer``). Left out, the task decides.
         floor: weights that stay in every tensor, or channels in every group, whatever their score.
+        moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     scope: Scope | None = None
     floor: int = Field(default=1, ge=1)
+    moments: Literal["keep", "reset"] = "keep"
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,7 +89,7 @@ class PlanFollower:
         self._subject = subject
         self._pruner = pruner
         self._formula = pruner.formula(settings) if pruner.score is not None else None
-        self._floor = settings.floor
+        self._floor, self._moments = settings.floor, settings.moments
         self._scope = settings.scope or pruner.scope or scope
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
@@ -225,6 +225,8 @@ class PlanFollower:
             self._mask(scores, sparsity)
         else:
             self._cut(self._chosen(scores, sparsity))
+        if self._moments == "reset" and self._subject.optimizer is not None:
+            self._subject.optimizer.state.clear()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.pruning_epoch = self.progress.trained

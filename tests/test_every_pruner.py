@@ -209,3 +209,16 @@ def test_dense_removes_nothing():
     assert pruners().load("Dense").cut == NOTHING
     assert pruning.reached() == {"sparsity_weights": 0.0, "empty_layers": 0.0, "sparsity_nodes": 0.0}
     assert subject.resizes == 0
+
+
+@pytest.mark.parametrize("moments", ["keep", "reset"])
+@pytest.mark.parametrize("name", ["EarlyCroP-U", "EarlyCroP-S"])
+def test_the_optimizer_keeps_its_averages_or_starts_anew(name, moments):
+    subject, pruner = Tiny(), pruners().load(name)
+    pruning = PlanFollower(subject, pruner, pruner.settings({"moments": moments}), 0.8, EPOCHS, "network", seeds)
+    while pruning.next_epoch() is not None:
+        if pruning.pruning_epoch is not None:
+            break
+        subject.train_epoch()
+        pruning.epoch_done()
+    assert bool(subject.optimizer.state) == (moments == "keep")

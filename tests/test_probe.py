@@ -181,3 +181,22 @@ def test_channel_sums_of_the_hessian_gradient_need_not_hold_it(masked):
     assert {name: len(sums) for name, sums in got.items()} == {name: len(sums) for name, sums in expected.items()}
     assert all(torch.allclose(got[name], expected[name], rtol=1e-12) for name in expected)
     assert all(parameter.grad is None for parameter in tiny.module.parameters())
+
+
+def test_actor_and_critic_apart_are_scored_each_by_its_own_loss():
+    """Their losses share no parameter, so the weight of the value loss moves no score of the actor, and ranks in the critic stay."""
+    from rlprune.training.a2c import A2CTrainer
+    from rlprune.training.recipes import A2CRecipe
+
+    scores = {}
+    for weight in (0.5, 5.0):
+        recipe = A2CRecipe(environment="CartPole-v1", budget=1000, widths=(8, 8), scoring_steps=160, value_weight=weight)
+        trainer = A2CTrainer(recipe, seeds, "cpu")
+        probe = Probe(trainer.module, trainer.anatomy, trainer.scoring(0), torch.Generator())
+        hg, _ = probe.hessian_gradient()
+        scores[weight] = {name: (theta * hg[name]).abs() for name, theta in probe.weights.items()}
+        trainer.close()
+    for network, names in trainer.anatomy.weights.items():
+        times = 1.0 if network == "actor" else 100.0
+        for name in names:
+            assert torch.allclose(scores[5.0][name], times * scores[0.5][name], rtol=1e-3, atol=1e-9)
