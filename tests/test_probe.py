@@ -184,7 +184,7 @@ def test_channel_sums_of_the_hessian_gradient_need_not_hold_it(masked):
 
 
 def test_actor_and_critic_apart_are_scored_each_by_its_own_loss():
-    """Their losses share no parameter, so the weight of the value loss moves no score of the actor, and ranks in the critic stay."""
+    """They share no parameter, so the weight of the value loss moves no score of the actor, and no rank in the critic."""
     from rlprune.training.a2c import A2CTrainer
     from rlprune.training.recipes import A2CRecipe
 
