@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from subjects import seeds
 from torchvision.datasets import CIFAR10
 
 from rlprune.data import folders, images, shapes
+from rlprune.plan import TrainEpoch
+from rlprune.training.images import ImageTrainer
+from rlprune.training.recipes import ImageRecipe
 
 LOTS = np.random.default_rng(0)
 
@@ -142,8 +146,33 @@ def test_broken_trees_are_told_of_by_file(tmp_path):
         images.load("pets", tmp_path)
 
 
-def test_what_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
-    tree(tmp_path / "pets")
+def test_what_does_not_fit_memory_stays_files(tmp_path, monkeypatch):
+    tree(tmp_path / "mine")
+    whole = images.load("mine", tmp_path)
     monkeypatch.setattr(images, "MEMORY", 100)
-    with pytest.raises(ValueError, match="do not fit"):
-        images.load("pets", tmp_path)
+    files = images.load("mine", tmp_path)
+    assert isinstance(files.train[0], images.Files)
+    assert torch.equal(files.train[0][torch.tensor([3, 0])], whole.train[0][[3, 0]])
+    assert torch.equal(files.train[1], whole.train[1])
+    assert len(files.train[0].only(torch.tensor([1, 2]))) == 2
+
+
+def test_imagenet_is_read_from_files_of_any_size_as_squares(tmp_path):
+    for part in ("train", "val"):
+        for number, (side, name) in enumerate([(300, "n01"), (40, "n01"), (270, "n02")]):
+            picture(tmp_path / "imagenet" / part / name / f"{number}.JPEG", side)
+    data = images.load("imagenet", tmp_path)
+    assert data.classes == ("n01", "n02")
+    assert data.train[0][torch.arange(3)].shape == (3, 3, images.SIDE, images.SIDE)
+    assert data.test[1].tolist() == [0, 0, 1]
+
+
+def test_files_train_as_images_in_memory_do(tmp_path, monkeypatch):
+    tree(tmp_path / "mine", count=4)
+    recipe = ImageRecipe(budget=2, network="vgg-small", data="mine", batch_size=3, resize=16, crop=1, flip=True)
+    losses = []
+    for memory in (images.MEMORY, 100):
+        monkeypatch.setattr(images, "MEMORY", memory)
+        trainer = ImageTrainer(recipe, seeds, "cpu", tmp_path)
+        losses.append((trainer.train_epoch(TrainEpoch(1.0, 1.0))["loss_train"], trainer.evaluate()["loss_test"]))
+    assert losses[0] == losses[1]

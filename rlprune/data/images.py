@@ -1,4 +1,4 @@
-"""Images to classify, whole data sets in memory as bytes."""
+"""Images to classify: whole data sets in memory as bytes, or as files that are read when a batch asks for them."""
 
 import os
 from collections.abc import Sequence
@@ -6,17 +6,53 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder  # type: ignore[import-untyped]
 
 from rlprune.data import folders, shapes
 
+_Pixels: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
 MEMORY = 4 * 2**30
-"""Most bytes that the images of a data set may take."""
+"""Most bytes of a data set's images that are held in memory; beyond it they stay files."""
+
+SIDE = 256
+"""Pixels of the square that photographs of many sizes are brought to."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images that are read, by threads, whenever some are taken; used like a tensor uint8 [N, 3, H, W] on the CPU.
+
+    Args:
+        files: their places.
+        side: bring each to a square: its shorter side to so many pixels, and the middle of the longer one. None: all have
+            the size of the first.
+    """
+
+    files: tuple[Path, ...]
+    side: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """Return these images, uint8 [n, 3, H, W].
+
+        Raises:
+            ValueError: a file that is no image, or one of another size than the first.
+        """
+        shape = None if self.side else _pixels(self.files[0], None).shape
+        return torch.from_numpy(np.stack(_decoded([self.files[index] for index in chosen.tolist()], shape, self.side)))
+
+    def only(self, chosen: Tensor) -> "Files":
+        """Return these files, unread."""
+        return Files(tuple(self.files[index] for index in chosen.tolist()), self.side)
 
 
 @dataclass(frozen=True)
@@ -29,8 +65,8 @@ class Images:
         classes: their names; label ``i`` is the ``i``-th.
     """
 
-    train: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: tuple[Tensor | Files, Tensor]
+    test: tuple[Tensor | Files, Tensor]
     classes: tuple[str, ...]
 
 
@@ -57,6 +93,8 @@ def load(name: str, folder: Path | None) -> Images:
             return _cifar(CIFAR100, place)
         case folders.TINY.folder:
             return _tiny_imagenet(place)
+        case folders.IMAGENET.folder:
+            return _imagenet(place)
         case _:
             return _trees(place)
 
@@ -77,10 +115,9 @@ def _trees(place: Path) -> Images:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise ValueError(f"{place}: train and test have different classes: {', '.join(odd[:5])}")
     parts = [_read([Path(file) for file, _ in part.samples], [label for _, label in part.samples]) for part in (train, test)]
-    if parts[0][0].shape[1:] != parts[1][0].shape[1:]:
-        raise ValueError(
-            f"{place}: training images are {_size(parts[0][0])}, test images {_size(parts[1][0])}; bring them to one size"
-        )
+    sizes = [_size(images) for images, _ in parts]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"{place}: training images are {sizes[0]}, test images {sizes[1]}; bring them to one size")
     return Images(parts[0], parts[1], tuple(train.classes))
 
 
@@ -106,20 +143,33 @@ def _tiny_imagenet(place: Path) -> Images:
     )
 
 
-def _read(files: Sequence[Path], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _imagenet(place: Path) -> Images:
+    """Read ``{train,val}/WNID/IMAGE``, as torchvision's ``ImageNet`` unpacks the archives."""
+    train, test = _tree(place / "train"), _tree(place / "val")
+    if missing := sorted(set(test.classes) ^ set(train.classes)):
+        raise ValueError(f"{place}: train and val have different classes: {', '.join(missing[:5])}")
+    parts = [(Files(tuple(Path(file) for file, _ in part.samples), SIDE), torch.tensor(part.targets)) for part in (train, test)]
+    return Images(parts[0], parts[1], tuple(train.classes))
+
+
+def _read(files: Sequence[Path], labels: Sequence[int]) -> tuple[Tensor | Files, Tensor]:
     first = _pixels(files[0], None)
     if first.size * len(files) > MEMORY:
-        raise ValueError(f"{len(files)} images like {files[0]} do not fit {MEMORY / 2**30:.0f} GB of memory: not supported yet")
+        return Files(tuple(files)), torch.tensor(labels)
+    return torch.from_numpy(np.stack(_decoded(files, first.shape))), torch.tensor(labels)
+
+
+def _decoded(files: Sequence[Path], shape: tuple[int, ...] | None, side: int | None = None) -> list[_Pixels]:
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) * 2)) as readers:  # decoding releases the interpreter's lock
-        pixels = list(readers.map(partial(_pixels, shape=first.shape), files))
-    return torch.from_numpy(np.stack(pixels)), torch.tensor(labels)
+        return list(readers.map(partial(_pixels, shape=shape, side=side), files))
 
 
-def _pixels(file: Path, shape: tuple[int, ...] | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _pixels(file: Path, shape: tuple[int, ...] | None, side: int | None = None) -> _Pixels:
     """Return the image as uint8 [3, H, W]."""
     try:
         with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+            square = ImageOps.fit(image.convert("RGB"), (side, side)) if side else image.convert("RGB")
+            pixels = np.asarray(square).transpose(2, 0, 1)
     except FileNotFoundError:
         raise ValueError(f"{file} is missing") from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
@@ -131,5 +181,6 @@ def _pixels(file: Path, shape: tuple[int, ...] | None) -> np.ndarray[tuple[int, 
     return np.ascontiguousarray(pixels)
 
 
-def _size(images: Tensor) -> str:
-    return f"{images.shape[3]}x{images.shape[2]}"
+def _size(images: Tensor | Files) -> str:
+    _, height, width = images[torch.tensor([0])][0].shape
+    return f"{width}x{height}"

@@ -110,6 +110,17 @@ RESNET18_TINY_IMAGENET = Task(
     gpu=True,
     anchors={"random": 0.5, "dense": 51.3},
 )
+VGG16_IMAGENET = Task(
+    "vgg16-imagenet",
+    title="VGG16, ImageNet",
+    trainer=TRAINER,
+    recipe=ImageRecipe(budget=26, network="vgg16", data="imagenet", crop=16, flip=True, resize=224),
+    metric=TOP1,
+    curve=LOSS,
+    unit="epochs",
+    gpu=True,
+    anchors={"random": 0.1, "dense": 58.8},
+)
 RESNET50_CIFAR10 = Task(
     "resnet50-cifar10",
     title="ResNet50, CIFAR-10",

@@ -1,7 +1,9 @@
-"""Classification of images: all of them on the device as bytes, augmented there a batch at a time."""
+"""Classification of images: bytes, on the device where they fit, augmented there a batch at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +15,27 @@ from rlprune.nets.classifiers import classifier
 from rlprune.training.recipes import ImageRecipe
 from rlprune.training.supervised import Batch, SupervisedTrainer
 
+Pictures: TypeAlias = Tensor | images.Files
+
 
 class ImageTrainer(SupervisedTrainer[ImageRecipe]):
     """A classifier trained by cross-entropy. Pixels are normalised by the training images' own mean and deviation."""
 
     def prepare(self, folder: Path | None) -> None:
         data = images.load(self.recipe.data, folder)
-        pictures, labels = data.train
-        kept = balanced(labels, self.recipe.train_images) if self.recipe.train_images else slice(None)
-        self._train = pictures[kept].to(self.device), labels[kept].to(self.device)
-        self._test = data.test[0].to(self.device), data.test[1].to(self.device)
+        train, test = data.train, data.test
+        if self.recipe.train_images:
+            kept = balanced(train[1], self.recipe.train_images)
+            train = (train[0].only(kept) if isinstance(train[0], images.Files) else train[0][kept]), train[1][kept]
+        self._train, self._test = self._placed(*train), self._placed(*test)
         self._classes = len(data.classes)
-        sample = self._train[0][:: max(1, len(self._train[0]) // 5000)].float() / 255
+        sample = self._train[0][torch.arange(0, len(train[1]), max(1, len(train[1]) // 5000))].to(self.device).float() / 255
         self._mean = sample.mean((0, 2, 3))[:, None, None]
         self._deviation = sample.std((0, 2, 3))[:, None, None]
+
+    def _placed(self, pictures: Pictures, labels: Tensor) -> tuple[Pictures, Tensor]:
+        """Put what is in memory on the device; files stay where they are."""
+        return (pictures if isinstance(pictures, images.Files) else pictures.to(self.device)), labels.to(self.device)
 
     def network(self) -> tuple[nn.Module, Anatomy]:
         return classifier(self.recipe.network, self._classes)
@@ -40,10 +49,10 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
         pictures, labels = self._train
         lots = torch.Generator().manual_seed(int(self.seeds(use).generate_state(1)[0]))
         order = torch.randperm(len(labels), generator=lots).to(self.device)
-        for step in range(self.steps):
-            chosen = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
-            batch = self._ready(pictures[chosen])
-            yield (self._sized(self._augmented(batch, lots) if augmented else batch), labels[chosen])
+        chosen = torch.split(order, self.recipe.batch_size)[: self.steps]
+        for taken, pixels in zip(chosen, ahead(pictures, chosen), strict=True):
+            batch = self._ready(pixels)
+            yield (self._sized(self._augmented(batch, lots) if augmented else batch), labels[taken])
 
     def loss(self, module: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
         pictures, labels = batch
@@ -53,7 +62,8 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
         """Top-1 and top-5 accuracy in percent, and the mean cross-entropy."""
         pictures, labels = self._test
         size = self.recipe.micro_batch or self.recipe.batch_size
-        logits = torch.cat([self.module(self._sized(self._ready(part))).float() for part in torch.split(pictures, size)])
+        parts = ahead(pictures, torch.split(torch.arange(len(labels), device=self.device), size))
+        logits = torch.cat([self.module(self._sized(self._ready(part))).float() for part in parts])
         hits = logits.topk(min(5, self._classes)).indices == labels[:, None]
         return {
             "top1": 100 * float(hits[:, 0].float().mean()),
@@ -64,10 +74,10 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
         }
 
     def example(self) -> Tensor:
-        return self._sized(self._ready(self._test[0][:1]))
+        return self._sized(self._ready(self._test[0][torch.tensor([0])]))
 
     def _ready(self, pictures: Tensor) -> Tensor:
-        return (pictures.float() / 255 - self._mean) / self._deviation
+        return (pictures.to(self.device).float() / 255 - self._mean) / self._deviation
 
     def _sized(self, pictures: Tensor) -> Tensor:
         side = self.recipe.resize
@@ -86,6 +96,19 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
         if recipe.rotate:
             pictures = rotated(pictures, recipe.rotate * (2 * torch.rand(count, generator=lots) - 1))
         return pictures
+
+
+def ahead(pictures: Pictures, chosen: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the images of each batch; files are read while the batch before is at work."""
+    if isinstance(pictures, Tensor):
+        yield from (pictures[taken] for taken in chosen)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        waiting = [reader.submit(pictures.__getitem__, taken) for taken in chosen[:2]]
+        for number in range(len(chosen)):
+            yield waiting.pop(0).result()
+            if number + 2 < len(chosen):
+                waiting.append(reader.submit(pictures.__getitem__, chosen[number + 2]))
 
 
 def balanced(labels: Tensor, count: int) -> Tensor:
