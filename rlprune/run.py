@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", metavar="N", help="cells at once; default: the cores this process may use, or one on a GPU")
     add("--executor", default="local", help="local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
+    add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
@@ -93,6 +95,8 @@ def checked(args: argparse.Namespace) -> Request:
     suite = None
     try:
         suite = load_suite(args.suite, args.profile, args.set, options, Path(args.data) if args.data else None)
+        if args.download and suite.folder and not mistakes and not args.dry_run:
+            download(suite)
         mistakes += data_mistakes(suite)
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
@@ -107,6 +111,22 @@ def checked(args: argparse.Namespace) -> Request:
     wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
     on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
     return Request(suite, "cuda" if on_gpu else "cpu", int(args.jobs or 1) if on_gpu else int(jobs), out)
+
+
+def download(suite: Suite) -> None:
+    """Fetch what the suite's tasks read and its folder lacks, where torchvision knows how.
+
+    Raises:
+        SuiteError: it could not be fetched.
+    """
+    for name in sorted({name for task in suite.tasks if (name := suite.recipe_for(tasks().load(task)).reads)}):
+        if name in folders.PUBLISHED and not folders.there(name, Path(suite.folder)):
+            from rlprune.data.images import fetch
+
+            try:
+                fetch(name, Path(suite.folder))
+            except (OSError, RuntimeError) as error:
+                raise SuiteError([Mistake("--download", name, f"could not be fetched: {error}")]) from None
 
 
 def _cores() -> int:

@@ -7,7 +7,8 @@ import pytest
 
 import rlprune
 from rlprune.__main__ import main
-from rlprune.run import WRITTEN, columns, comparable, remove_results
+from rlprune.data import folders
+from rlprune.run import WRITTEN, columns, comparable, download, remove_results
 from rlprune.run import main as run_main
 from rlprune.store import Store
 from rlprune.suite import cells, load_suite
@@ -219,3 +220,12 @@ def test_with_data_a_suite_runs_its_data_tasks(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "vgg-small-cifar10" in shown
     assert "shapes" not in shown
+
+
+def test_a_download_leaves_alone_what_is_there(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / "cifar10" / part).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert folders.there("cifar10", tmp_path)
+    download(load_suite("vision", folder=tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before

@@ -32,6 +32,9 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
 }
 """Each known data set with the layouts it may have; any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``."""
 
+PUBLISHED = frozenset({"cifar10", "cifar100"})
+"""Data sets that torchvision can fetch."""
+
 _SOURCES = {
     "cifar10": "cifar-10-python.tar.gz, unpacked",
     "cifar100": "cifar-100-python.tar.gz, unpacked",
@@ -58,6 +61,15 @@ def found(name: str, folder: Path) -> Path:
     beside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     hint = nearest(name, [*LAYOUTS, *beside]) if name not in LAYOUTS else ""
     raise ValueError(f"{folder} does not hold {name}{hint}; expected: {_expected(name, layouts)}")
+
+
+def there(name: str, folder: Path) -> bool:
+    """Return whether a data set is there and whole."""
+    try:
+        found(name, folder)
+    except ValueError:
+        return False
+    return True
 
 
 def _expected(name: str, layouts: tuple[Layout, ...]) -> str:

@@ -99,6 +99,11 @@ def load(name: str, folder: Path | None) -> Images:
             return _trees(place)
 
 
+def fetch(name: str, folder: Path) -> None:
+    """Fetch CIFAR-10 or CIFAR-100 from where torchvision knows it to be, unpacked into ``folder``."""
+    {"cifar10": CIFAR10, "cifar100": CIFAR100}[name](folder, download=True)
+
+
 def _cifar(kind: type[CIFAR10], place: Path) -> Images:
     try:
         train, test = kind(place.parent, train=True), kind(place.parent, train=False)
