@@ -126,7 +126,7 @@ def _report(folders: Sequence[Path], out: str | None) -> Path:
         with open_store(folder, create=False) as store:
             found |= {row.id: row for row in store.rows() if row.id not in found or row.status == "done"}
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
-    return write_report(found.values(), where)
+    return write_report(found.values(), where, runs=folders)
 
 
 def _export(folder: Path, pruner: str, sparsity: float, seed: int, to: Path) -> Path:

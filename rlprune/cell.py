@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -223,9 +224,14 @@ def _save(file: Path, trainer: Trainer, pruning: PlanFollower, rows: list[dict[s
 
 
 def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
-    """Write the final network, pruned weights as zeros and removed channels left out, with the cell it came from."""
+    """Write the final network, pruned weights as zeros and removed channels left out, with the cell it came from.
+
+    Beside it goes ``.npz`` with what the report draws of it, if anything.
+    """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in trainer.module.state_dict().items()}
     save_file(tensors, file, metadata={"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)})
+    if pictures := trainer.illustration():
+        np.savez_compressed(file.with_suffix(".npz"), **dict(pictures))
 
 
 def _resume(file: Path, trainer: Trainer, pruning: PlanFollower) -> tuple[list[dict[str, float]], Training]:

@@ -23,12 +23,14 @@ PICKLES_100 = Layout("cifar-100-python", ("train", "test", "meta"))
 TREE = ("train", "test")
 TINY = Layout("tiny-imagenet-200", ("train", "val", "val/val_annotations.txt"))
 IMAGENET = Layout("imagenet", ("train", "val"))
+NYU = Layout("nyu_depth_v2", ("nyu_depth_v2_labeled.mat", "splits.mat"))
 
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "cifar10": (PICKLES, Layout("cifar10", TREE)),
     "cifar100": (PICKLES_100, Layout("cifar100", TREE)),
     "tiny-imagenet": (TINY,),
     "imagenet": (IMAGENET,),
+    "nyu": (NYU, Layout("nyu", ("train/rgb", "train/depth", "test/rgb", "test/depth"))),
 }
 """Each known data set with the layouts it may have; any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``."""
 
@@ -40,6 +42,7 @@ _SOURCES = {
     "cifar100": "cifar-100-python.tar.gz, unpacked",
     "tiny-imagenet": "tiny-imagenet-200.zip of Stanford's CS231n, unpacked",
     "imagenet": "the archives of ILSVRC2012, unpacked by torchvision's ImageNet to a folder a class",
+    "nyu": "NYU Depth v2's labelled part; or NAME.png, depths 16-bit millimetres",
 }
 
 

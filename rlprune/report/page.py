@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlprune.report import curves, draw, figures, tables
+from rlprune.report import curves, draw, figures, pictures, tables
 from rlprune.report.curves import Comparison, Curve, count_of, percent
 from rlprune.report.tables import Cell, Table
 from rlprune.stats import RESAMPLES, Interval
@@ -20,7 +20,7 @@ PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
 
 
-def write_report(rows: Iterable[Row], out: Path, command: str | None = None) -> Path:
+def write_report(rows: Iterable[Row], out: Path, command: str | None = None, runs: Sequence[Path] = ()) -> Path:
     """Write ``figures/*.{png,svg,pdf}``, ``tables/*.{md,tex,csv}`` and ``report.html`` into ``out``; return the page's path.
 
     The same rows give the same bytes.
@@ -29,8 +29,10 @@ def write_report(rows: Iterable[Row], out: Path, command: str | None = None) -> 
         rows: of one run or of several.
         out: a folder, made if missing.
         command: what produced them, shown on the page.
+        runs: folders of the runs, whose networks may have left pictures; ``out`` itself where none is named.
     """
     rows = list(rows)
+    networks = [folder / "checkpoints" for folder in runs or [out]]
     page = _Page(out)
     for folder in (page.figures, page.tables):
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,7 @@ def write_report(rows: Iterable[Row], out: Path, command: str | None = None) -> 
     for profile in dict.fromkeys(one.profile for one in compared):
         _overview(page, profile, [one for one in compared if one.profile == profile])
     for one in compared:
-        _task(page, one)
+        _task(page, one, networks)
     missing = tables.missing_table(rows)
     if missing.blocks:
         page.add(f"<h2>{escape(missing.title)}</h2>")
@@ -207,12 +209,15 @@ def _spread(seeds: tuple[int, int]) -> str:
     return f"Lines are interquartile means over {count_of(seeds)}, bands their {intervals}."
 
 
-def _task(page: _Page, one: Comparison) -> None:
+def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
     page.add(f"<h2>{escape(heading(one))}</h2>")
     if one.sparsities and one.seeds[1]:
         chart = curves.chart(one)
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", figures.sparsity_figure([chart]), caption)
+    if drawn := pictures.illustrated(one, networks):
+        caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
+        page.figure(f"{one.stem}-pictures", pictures.picture_figure(one, *drawn), caption)
     for sparsity in reversed(one.sparsities or [0.0]):
         shown = sparsity == max(one.sparsities, default=0.0)
         page.table(f"{one.stem}-costs-{_in_name(sparsity)}", tables.cost_table(one, sparsity), folded=not shown)

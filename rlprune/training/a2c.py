@@ -191,6 +191,9 @@ class A2CTrainer:
         """Write the zip that ``A2C.load`` reads."""
         self.model.save(file)
 
+    def illustration(self) -> None:
+        """Return None: there is nothing to draw."""
+
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:

@@ -122,3 +122,27 @@ class ImageRecipe(SupervisedRecipe):
     @property
     def reads(self) -> str | None:
         return None if self.data == "shapes" else self.data
+
+
+class DepthRecipe(SupervisedRecipe):
+    """Depth from single images.
+
+    Args:
+        data: name of the data set; ``rooms`` is made by the program, others are read from ``--data``.
+        network: name of the network.
+        height: pixels that images are brought to.
+        width: the same.
+        train_images: how many training images to use, evenly spread over them; None is all.
+        flip: mirror every other image.
+    """
+
+    data: str = "rooms"
+    network: str
+    height: int = Field(default=48, ge=8)
+    width: int = Field(default=64, ge=8)
+    train_images: int | None = Field(default=None, ge=1)
+    flip: bool = True
+
+    @property
+    def reads(self) -> str | None:
+        return None if self.data == "rooms" else self.data

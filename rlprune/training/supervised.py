@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -77,6 +78,10 @@ class SupervisedTrainer(ABC, Generic[R]):
     @abstractmethod
     def example(self) -> Tensor:
         """Return one input as a user has it, [1, ...]."""
+
+    def illustration(self) -> Mapping[str, np.ndarray[Any, np.dtype[Any]]] | None:
+        """Return arrays that the report draws, what the network makes of some test data; None where it draws nothing."""
+        return None
 
     def outputs(self, module: nn.Module) -> Sequence[Tensor]:
         """Run a module on an input of ones in the module's own precision."""

@@ -60,6 +60,9 @@ class Trainer(Subject, Protocol):
             ValueError: there is none for this kind of task.
         """
 
+    def illustration(self) -> Mapping[str, np.ndarray[Any, np.dtype[Any]]] | None:
+        """Return arrays that the report draws (see ``rlprune.report.pictures``), or None."""
+
     def state(self) -> dict[str, Any]:
         """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values."""
 

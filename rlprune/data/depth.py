@@ -1,0 +1,172 @@
+"""Images with depth, whole data sets in memory."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from scipy.io import loadmat
+from torch import Tensor
+
+from rlprune.data import folders, rooms
+from rlprune.data.images import MEMORY
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+FRAME = 1 / 40
+"""Share of each side that is cut off NYU's images: they have a white frame."""
+
+
+@dataclass(frozen=True)
+class Depths:
+    """A data set.
+
+    Args:
+        train: images uint8 [N, 3, H, W] and depths float32 [N, 1, H, W] in metres, 0 where unknown.
+        test: the same.
+    """
+
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+
+
+def load(name: str, folder: Path | None, height: int, width: int) -> Depths:
+    """Return the data set of this name, brought to one size: images bilinearly, depths by their nearest pixel.
+
+    Args:
+        name: ``rooms``, which needs no folder; ``nyu``, NYU Depth v2 as published (two ``.mat``) or as a tree; any other name is
+            a tree ``NAME/{train,test}/{rgb,depth}/NAME.png``, depths 16-bit millimetres.
+        folder: where data sets are.
+        height: of every image, in pixels.
+        width: the same.
+
+    Raises:
+        ValueError: data that is missing or broken; one line that names the folder or file.
+        ImportError: the extra ``nyu`` is not installed.
+    """
+    if name == "rooms":
+        return Depths(*(_tensors(*part) for part in rooms.drawn(height, width)))
+    if folder is None:
+        raise ValueError(f"{name} is read from a folder; name it with --data")
+    place = folders.found(name, folder)
+    if place.name == folders.NYU.folder:
+        return _labeled(place, (height, width))
+    frame = FRAME if name == "nyu" else 0.0
+    return Depths(*(_tree(place / part, frame, (height, width)) for part in ("train", "test")))
+
+
+# -- NYU Depth v2 as published -----------------------------------------------------------------------------------
+
+
+def _labeled(place: Path, size: tuple[int, int]) -> Depths:
+    """Read ``nyu_depth_v2_labeled.mat`` (MATLAB 7.3: images [N, 3, W, H], depths [N, W, H]) one image at a time."""
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError("reading nyu_depth_v2_labeled.mat needs h5py: python3 -m pip install 'rlprune[nyu]'") from None
+    file, splits = place / folders.NYU.entries[0], place / folders.NYU.entries[1]
+    with _told(splits), _told(file), h5py.File(file) as labeled:
+        numbers = loadmat(splits)
+        images, depths = labeled["images"], labeled["depths"]
+        if len(images) != len(depths):
+            raise ValueError(f"{file} has {len(images)} images and {len(depths)} depths")
+        parts = []
+        for part in ("trainNdxs", "testNdxs"):
+            rows = numbers[part].ravel().astype(int) - 1
+            if rows.size == 0 or rows.min() < 0 or rows.max() >= len(images):
+                raise ValueError(f"{splits}: {part} names images 1 to {rows.max(initial=-1) + 1}; {file.name} has {len(images)}")
+            _fits(len(rows), size, file)
+            pairs = [_sized(images[row].transpose(2, 1, 0), depths[row].T, FRAME, size) for row in rows]
+            parts.append(_stacked(pairs))
+    return Depths(*parts)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Name the file in what h5py and scipy say of a broken one."""
+    try:
+        yield
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+
+
+# -- trees -------------------------------------------------------------------------------------------------------
+
+
+def _tree(place: Path, frame: float, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Read ``{rgb,depth}/NAME.png``."""
+    pictures, depths = (_named(place / kind) for kind in ("rgb", "depth"))
+    if alone := sorted(pictures.keys() ^ depths.keys()):
+        have, lack = ("rgb", "depth") if alone[0] in pictures else ("depth", "rgb")
+        raise ValueError(f"{place}: {have} has {alone[0]}, {lack} has not ({len(pictures)} in rgb, {len(depths)} in depth)")
+    if not pictures:
+        raise ValueError(f"{place / 'rgb'} is empty; expected NAME.png in it")
+    _fits(len(pictures), size, place)
+    files = [(pictures[name], depths[name]) for name in sorted(pictures)]
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) * 2)) as readers:  # decoding releases the interpreter's lock
+        return _stacked(list(readers.map(partial(_pair, frame=frame, size=size), files)))
+
+
+def _named(place: Path) -> dict[str, Path]:
+    if not place.is_dir():
+        raise ValueError(f"{place} is no folder; expected {{train,test}}/{{rgb,depth}}/NAME.png")
+    return {file.name: file for file in place.iterdir() if file.suffix == ".png"}
+
+
+def _pair(files: tuple[Path, Path], frame: float, size: tuple[int, int]) -> tuple[Array, Array]:
+    with _opened(files[0]) as image, _opened(files[1]) as depth:
+        if not depth.mode.startswith("I"):
+            raise ValueError(f"{files[1]} holds {depth.mode} pixels; expected 16-bit grey, millimetres")
+        if image.size != depth.size:
+            raise ValueError(f"{files[0]} is {_by(image)}, its depth {_by(depth)}; expected one size")
+        return _sized(np.asarray(image.convert("RGB")), np.asarray(depth) / np.float32(1000), frame, size)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as image:
+            image.load()
+            yield image
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{file} cannot be read as an image: {error}") from None
+
+
+def _by(image: Image.Image) -> str:
+    return f"{image.width}x{image.height}"
+
+
+# -- one size ----------------------------------------------------------------------------------------------------
+
+
+def _sized(image: Array, depth: Array, frame: float, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Cut a frame off an image [H, W, 3] and its depth [H, W], and bring them to ``size``; channels first."""
+    rows, columns = (slice(round(side * frame), side - round(side * frame)) for side in depth.shape)
+    height, width = size
+    picture = Image.fromarray(np.ascontiguousarray(image[rows, columns])).resize((width, height), Image.Resampling.BILINEAR)
+    metres = Image.fromarray(np.ascontiguousarray(depth[rows, columns], dtype=np.float32))
+    nearest = np.asarray(metres.resize((width, height), Image.Resampling.NEAREST))
+    return np.asarray(picture).transpose(2, 0, 1), nearest[None]
+
+
+def _stacked(pairs: Sequence[tuple[Array, Array]]) -> tuple[Tensor, Tensor]:
+    images, depths = zip(*pairs, strict=True)
+    return _tensors(np.stack(images), np.stack(depths))
+
+
+def _tensors(images: Array, depths: Array) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(np.ascontiguousarray(depths))
+
+
+def _fits(count: int, size: tuple[int, int], place: Path) -> None:
+    if count * size[0] * size[1] * 7 > MEMORY:
+        raise ValueError(
+            f"{place}: {count} images at {size[1]}x{size[0]} do not fit {MEMORY / 2**30:.0f} GB of memory: not supported yet"
+        )

@@ -1,0 +1,84 @@
+"""What networks make of a few test images, side by side: image, truth, dense, pruners.
+
+A cell leaves ``ID.npz`` beside its network: ``images`` uint8 [K, H, W, 3], ``truth`` and ``predicted`` float [K, H, W],
+truth 0 where unknown, and ``quantity``, what they are with its unit.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from rlprune.report.curves import Comparison, measure, percent
+from rlprune.report.draw import GREY, SMALL, grid, headline, print_style
+from rlprune.report.tables import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Pictures: TypeAlias = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+COLUMNS = 6
+
+
+def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float, int, dict[str, tuple[str, Pictures]]] | None:
+    """Return a sparsity, a seed, and pruner to its measure as text and its pictures there; None where no cell left pictures.
+
+    The sparsity is the highest but one, where pruners differ and still see something; the seed the first.
+
+    Args:
+        comparison: whose cells.
+        folders: where cells left their files.
+    """
+    sparsity = comparison.sparsities[-2:][0] if comparison.sparsities else 0.0
+    cells = {pruner: comparison.cells(pruner, sparsity) for pruner in comparison.pruners}
+    seed = min((row.seed for rows in cells.values() for row in rows), default=0)
+    found = {}
+    for pruner, rows in cells.items():
+        for row in rows:
+            files = [file for folder in folders if (file := folder / f"{row.id}.npz").is_file()]
+            if row.seed == seed and files:
+                with np.load(files[0]) as arrays:
+                    value = measure(row, comparison.metric)
+                    found[pruner] = ("" if value is None else number(value), dict(arrays))
+    return (sparsity, seed, found) if found else None
+
+
+@print_style()
+def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Mapping[str, tuple[str, Pictures]]) -> "Figure":
+    """Draw what ``illustrated`` found: lines of panels, those of one test image after another, one scale of colours."""
+    first = next(iter(found.values()))[1]
+    images, truth = first["images"], first["truth"]
+    count, height, width = truth.shape
+    panels_each = 2 + len(found)
+    columns = min(COLUMNS, panels_each)
+    lines = ceil(panels_each / columns)
+    side = (7.0 - 0.1 - 0.62 - (columns - 1) * 0.06) / columns * height / width
+    figure, panels = grid(count * lines, columns, side, left=0.1, right=0.62, above=0.55, below=0.08, gap=0.06, between=0.17)
+    known = truth[truth > 0]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    for picture in range(count):
+        own = [axes for line in panels[picture * lines : (picture + 1) * lines] for axes in line]
+        for axes in own:
+            axes.set_axis_off()
+        _show(own[0], images[picture], "image")
+        shades = _show(own[1], np.where(truth[picture] > 0, truth[picture], np.nan), "truth", low, high)
+        for axes, (pruner, (value, arrays)) in zip(own[2:], found.items(), strict=False):
+            _show(axes, arrays["predicted"][picture], f"{pruner} {value}", low, high)
+    top, bottom = panels[0][-1].get_position(), panels[-1][-1].get_position()
+    bar = figure.colorbar(shades, cax=figure.add_axes((top.x1 + 0.012, bottom.y0, 0.012, top.y1 - bottom.y0)))
+    bar.outline.set_visible(False)
+    bar.set_label(str(first["quantity"]), fontsize=SMALL)
+    title = f"{comparison.title}, {percent(sparsity)} of weights removed"
+    headline(figure, title, f"seed {seed}; beside each name its {comparison.axis} over all test images")
+    return figure
+
+
+def _show(
+    axes: "Axes", values: np.ndarray[Any, np.dtype[Any]], title: str, low: float | None = None, high: float | None = None
+) -> Any:
+    axes.set_title(title, fontsize=SMALL, pad=2)
+    axes.set_facecolor(GREY)
+    return axes.imshow(values, cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest", aspect="auto")
