@@ -23,10 +23,30 @@ PICKLES_100 = Layout("cifar-100-python", ("train", "test", "meta"))
 TREE = ("train", "test")
 TINY = Layout("tiny-imagenet-200", ("train", "val", "val/val_annotations.txt"))
 
+_GLUE = {
+    "cola": "CoLA",
+    "sst2": "SST-2",
+    "mrpc": "MRPC",
+    "qqp": "QQP",
+    "stsb": "STS-B",
+    "mnli": "MNLI",
+    "qnli": "QNLI",
+    "rte": "RTE",
+    "wnli": "WNLI",
+}
+"""GLUE's tasks and the folders that its own archives make."""
+
+
+def _glue(name: str) -> tuple[Layout, ...]:
+    files = ("train.tsv", "dev_matched.tsv" if name == "mnli" else "dev.tsv")
+    return Layout(f"glue/{_GLUE[name]}", files), Layout(_GLUE[name], files)
+
+
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "cifar10": (PICKLES, Layout("cifar10", TREE)),
     "cifar100": (PICKLES_100, Layout("cifar100", TREE)),
     "tiny-imagenet": (TINY,),
+    **{name: _glue(name) for name in _GLUE},
 }
 """Each known data set with the layouts it may have; any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``."""
 
@@ -34,6 +54,7 @@ _SOURCES = {
     "cifar10": "cifar-10-python.tar.gz, unpacked",
     "cifar100": "cifar-100-python.tar.gz, unpacked",
     "tiny-imagenet": "tiny-imagenet-200.zip of Stanford's CS231n, unpacked",
+    **{name: f"GLUE's own {folder} archive, unpacked" for name, folder in _GLUE.items()},
 }
 
 
@@ -55,6 +76,21 @@ def found(name: str, folder: Path) -> Path:
     beside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     hint = nearest(name, [*LAYOUTS, *beside]) if name not in LAYOUTS else ""
     raise ValueError(f"{folder} does not hold {name}{hint}; expected: {_expected(name, layouts)}")
+
+
+def checkpoint(name: str, folder: Path | None) -> Path:
+    """Return the folder of a checkpoint: ``name`` under ``folder``, or ``name`` itself where it is an absolute path.
+
+    Raises:
+        ValueError: it is not there; one line that says what was expected.
+    """
+    place = Path(name) if folder is None else folder / name
+    if not (place / "config.json").is_file():
+        raise ValueError(
+            f"no checkpoint is at {place}: expected a folder with config.json, model.safetensors and tokenizer.json; nothing is "
+            "downloaded: set recipe.checkpoint to a path, or to nothing (recipe.checkpoint=) for a small network from scratch"
+        )
+    return place
 
 
 def _expected(name: str, layouts: tuple[Layout, ...]) -> str:
