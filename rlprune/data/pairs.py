@@ -1,43 +1,38 @@
-"""Sentences in two pieces: which came first? Pairs of texts that the program makes, so that BERT runs with nothing downloaded.
+"""The beginning and the end of a sentence: which is which? Pairs of texts that the program makes, for BERT without downloads.
 
-A sentence is cut at a random place; class 1 has the two pieces in their order, class 0 exchanged (the sentence-order task
-of Lan et al., 2020, inside a sentence). Capitals and punctuation, which would tell it at once, are left out.
+A sentence gives two pairs: class 1 has the pieces in their order, class 0 exchanged (the sentence-order task of Lan et al.,
+2020, inside a sentence). Capitals and punctuation, which would tell it at once, are left out.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-
-import numpy as np
+from typing import TypeAlias
 
 from rlprune.data.prose import prose
 
-TRAIN, TEST = 4000, 1000
-SHORTEST, PIECE, LONGEST = 6, 3, 10  # words of a sentence, of the shorter piece, and of a piece as it is shown
+PIECE, SHORTEST = 5, 10  # words of a piece, and of a sentence
 
-Part = tuple[tuple[str, ...], tuple[str, ...], tuple[float, ...]]
+Part: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], tuple[float, ...]]
 """First texts, second texts, labels."""
 
 
 @cache
-def made(seed: int = 2022) -> tuple[Part, Part]:
+def made() -> tuple[Part, Part]:
     """Return training and test part, from sentences of different paragraphs; classes are equally frequent."""
-    text, lots = prose(), np.random.default_rng(seed)
-    return _pairs(_sentences(text.train), TRAIN, lots), _pairs(_sentences(text.valid + text.test), TEST, lots)
+    text = prose()
+    train, test = _ends(text.train), _ends(text.valid + text.test)
+    return _pairs(train), _pairs([ends for ends in test if ends not in train])
 
 
-def _sentences(paragraphs: Sequence[str]) -> list[list[str]]:
+def _ends(paragraphs: Sequence[str]) -> dict[tuple[str, str], None]:
+    """Return beginning and end of every sentence that is long enough, each once."""
     sentences = [sentence for paragraph in paragraphs for sentence in re.split(r"(?<=[.;:!?])\s+", paragraph)]
     words = [re.findall("[a-z]+", sentence.lower()) for sentence in sentences]
-    return [found for found in words if len(found) >= SHORTEST]
+    return dict.fromkeys((" ".join(one[:PIECE]), " ".join(one[-PIECE:])) for one in words if len(one) >= SHORTEST)
 
 
-def _pairs(sentences: Sequence[Sequence[str]], count: int, lots: np.random.Generator) -> Part:
-    first, second = [], []
-    for number in range(count):
-        words = sentences[lots.integers(len(sentences))]
-        place = lots.integers(PIECE, len(words) - PIECE + 1)
-        pieces = [" ".join(words[:place][:LONGEST]), " ".join(words[place:][-LONGEST:])]
-        first.append(pieces[1 - number % 2])
-        second.append(pieces[number % 2])
-    return tuple(first), tuple(second), tuple(float(number % 2) for number in range(count))
+def _pairs(ends: Iterable[tuple[str, str]]) -> Part:
+    pairs = [(*order, label) for begin, end in ends for order, label in (((begin, end), 1.0), ((end, begin), 0.0))]
+    first, second, labels = zip(*pairs, strict=True)
+    return first, second, labels

@@ -13,9 +13,9 @@ SQUARES = Metric("loss_train", "training loss (squared error)", better="lower")
 
 PAIRS_BERT_SMALL = Task(
     "pairs-bert-small",
-    title="small BERT, which piece comes first",
+    title="small BERT, order of pieces",
     trainer=TRAINER,
-    recipe=GlueRecipe(budget=10, batch_size=64, learning_rate=1e-3, weight_decay=0.0, clip=1.0),
+    recipe=GlueRecipe(budget=12, batch_size=64, learning_rate=1e-3, weight_decay=0.0, clip=1.0),
     metric=Metric("accuracy", "accuracy (%)"),
     curve=LOSS,
     unit="epochs",
