@@ -353,5 +353,9 @@ class PlanFollower:
 
 def lacking(pruner: Pruner, module: nn.Module) -> list[str]:
     """Return what a pruner needs and a network does not have."""
-    has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()) else set()
+    layers = list(module.modules())
+    has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers) else set()
+    # the flow of ones ends in a recurrence, and layer normalisation takes its size away
+    if not any(isinstance(layer, (nn.LayerNorm, nn.RNNBase, nn.RNNCellBase)) for layer in layers):
+        has.add("feedforward")
     return sorted(pruner.needs - has)

@@ -52,6 +52,7 @@ class Contents(BaseModel):
         data_tasks: tasks in their place when a folder with data is given (``--data``).
         pruners: names.
         sparsities: shares of weights to remove.
+        task_sparsities: those of one task in their place, by its name.
         seeds: how many; they are numbered from 0.
         engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each alone.
         solo: seeds below it train alone in any case, so that their cost can be measured.
@@ -70,6 +71,7 @@ class Contents(BaseModel):
     data_tasks: _Names | None = None
     pruners: _Names
     sparsities: _Shares
+    task_sparsities: dict[str, _Shares] = {}
     seeds: int = Field(ge=1)
     engine: Literal["fleet", "sb3"] = "fleet"
     solo: int = Field(default=1, ge=0)
@@ -184,13 +186,15 @@ def make_cell(suite: Suite, task_name: str, method: str, sparsity: float, seed: 
 def cells(suite: Suite, device: str) -> list[Cell]:
     """Return every cell, seed by seed so that what is done so far is balanced, in each seed what cuts nothing first."""
     uncut = [name for name in suite.pruners if suite.method(name)[0].cut == NOTHING]
-    pairs = [(name, 0.0) for name in uncut]
-    pairs += [(name, sparsity) for name in suite.pruners if name not in uncut for sparsity in suite.sparsities]
+    shares = {task: suite.task_sparsities.get(task, suite.sparsities) for task in suite.tasks}
+    turns = [(name, 0) for name in uncut]
+    turns += [(name, turn) for name in suite.pruners if name not in uncut for turn in range(max(map(len, shares.values())))]
     return [
-        make_cell(suite, task, pruner, sparsity, seed, device)
+        make_cell(suite, task, pruner, shares[task][turn], seed, device)
         for seed in range(suite.seeds)
-        for pruner, sparsity in pairs
+        for pruner, turn in turns
         for task in suite.tasks
+        if turn < len(shares[task])
     ]
 
 
@@ -257,7 +261,10 @@ def load_suite(
     if mistakes:
         raise SuiteError(mistakes)
     suite = Suite.model_validate({**merged, "name": file.stem, "profile": profile, "folder": str(folder or "")})
-    return suite.model_copy(update={"tasks": suite.data_tasks}) if folder and suite.data_tasks else suite
+    changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
+    if "sparsities" in (options or {}):  # the command line's are for every task
+        changes["task_sparsities"] = {}
+    return suite.model_copy(update=changes)
 
 
 def load_profiles(name: str) -> list[Suite]:
@@ -331,8 +338,9 @@ def _spelled(table: Table) -> Table:
         for key in (kind + "s", f"data_{kind}s"):
             if listed := _list(table.get(key)):
                 spelled[key] = [proper.get(str(name).casefold(), name) for name in listed]
-        if own := _table(table.get(kind)):
-            spelled[kind] = _merge(*({proper.get(name.casefold(), name): entry} for name, entry in own.items()))
+        for key in (kind, f"{kind}_sparsities"):
+            if own := _table(table.get(key)):
+                spelled[key] = _merge(*({proper.get(name.casefold(), name): entry} for name, entry in own.items()))
     if profiles := _table(table.get("profiles")):
         spelled["profiles"] = {name: _spelled(entry) if isinstance(entry, dict) else entry for name, entry in profiles.items()}
     return spelled
@@ -410,6 +418,11 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
             folders.found(name, Path(suite.folder))
         except ValueError as error:
             yield Mistake("--data", "", str(error))
+    for start in {start for task in map(tasks().load, suite.tasks) if (start := suite.recipe_for(task).starts_from)}:
+        try:
+            folders.checkpoint(start, Path(suite.folder))
+        except ValueError as error:
+            yield Mistake("recipe.checkpoint", "", str(error))
     if suite.folder and not sets:
         yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
 
@@ -426,6 +439,13 @@ def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
             if value in values[:index]:
                 yield (key, index), f"{shown(value)} is there twice"
     variants = {name: own for name, own in _table(table.get("variant")).items() if isinstance(own, dict)}
+    for name, values in _table(table.get("task_sparsities")).items():
+        try:
+            tasks().match(name)
+        except KeyError as error:
+            yield ("task_sparsities", name), error.args[0]
+        if len(set(map(shown, _list(values)))) < len(_list(values)):
+            yield ("task_sparsities", name), f"{shown(values)} has a sparsity twice"
     yield from _entry_problems(table, "task", tasks(), "recipe")
     yield from _entry_problems(table, "pruner", pruners(), "pruning", known=variants)
     for name, own in variants.items():

@@ -30,6 +30,11 @@ class Recipe(BaseModel):
         """Name of the data set that must be in the folder given by ``--data``; None where nothing is read."""
         return None
 
+    @property
+    def starts_from(self) -> str | None:
+        """Folder of the checkpoint that training starts from, under ``--data`` or absolute; None for a new network."""
+        return None
+
 
 @dataclass(frozen=True)
 class Metric:

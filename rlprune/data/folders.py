@@ -25,12 +25,32 @@ TINY = Layout("tiny-imagenet-200", ("train", "val", "val/val_annotations.txt"))
 IMAGENET = Layout("imagenet", ("train", "val"))
 NYU = Layout("nyu_depth_v2", ("nyu_depth_v2_labeled.mat", "splits.mat"))
 
+_GLUE = {
+    "cola": "CoLA",
+    "sst2": "SST-2",
+    "mrpc": "MRPC",
+    "qqp": "QQP",
+    "stsb": "STS-B",
+    "mnli": "MNLI",
+    "qnli": "QNLI",
+    "rte": "RTE",
+    "wnli": "WNLI",
+}
+"""GLUE's tasks and the folders that its own archives make."""
+
+
+def _glue(name: str) -> tuple[Layout, ...]:
+    files = ("train.tsv", "dev_matched.tsv" if name == "mnli" else "dev.tsv")
+    return Layout(f"glue/{_GLUE[name]}", files), Layout(_GLUE[name], files)
+
+
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "cifar10": (PICKLES, Layout("cifar10", TREE)),
     "cifar100": (PICKLES_100, Layout("cifar100", TREE)),
     "tiny-imagenet": (TINY,),
     "imagenet": (IMAGENET,),
     "nyu": (NYU, Layout("nyu", ("train/rgb", "train/depth", "test/rgb", "test/depth"))),
+    **{name: _glue(name) for name in _GLUE},
 }
 """Each known data set with the layouts it may have; any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``."""
 
@@ -43,6 +63,7 @@ _SOURCES = {
     "tiny-imagenet": "tiny-imagenet-200.zip of Stanford's CS231n, unpacked",
     "imagenet": "the archives of ILSVRC2012, unpacked by torchvision's ImageNet to a folder a class",
     "nyu": "NYU Depth v2's labelled part; or NAME.png, depths 16-bit millimetres",
+    **{name: f"GLUE's own {folder} archive, unpacked" for name, folder in _GLUE.items()},
 }
 
 
@@ -73,6 +94,21 @@ def there(name: str, folder: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def checkpoint(name: str, folder: Path | None) -> Path:
+    """Return the folder of a checkpoint: ``name`` under ``folder``, or ``name`` itself where it is an absolute path.
+
+    Raises:
+        ValueError: it is not there; one line that says what was expected.
+    """
+    place = Path(name) if folder is None else folder / name
+    if not (place / "config.json").is_file():
+        raise ValueError(
+            f"no checkpoint is at {place}: expected a folder with config.json, model.safetensors and tokenizer.json; nothing is "
+            "downloaded: set recipe.checkpoint to a path, or to nothing (recipe.checkpoint=) for a small network from scratch"
+        )
+    return place
 
 
 def _expected(name: str, layouts: tuple[Layout, ...]) -> str:

@@ -2,8 +2,10 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rlprune.data import glue
+from rlprune.registry import nearest
 from rlprune.task import Recipe
 
 
@@ -146,3 +148,50 @@ class DepthRecipe(SupervisedRecipe):
     @property
     def reads(self) -> str | None:
         return None if self.data == "rooms" else self.data
+
+
+class GlueRecipe(SupervisedRecipe):
+    """Classification of sentences and pairs of them by BERT; STS-B is a regression.
+
+    Args:
+        data: ``pairs``, which the program makes, or one of GLUE's tasks, read from ``--data``.
+        checkpoint: folder of the pre-trained network, under ``--data`` or an absolute path; empty is a new one.
+        layers: of a new network, as are the next four.
+        hidden: width of the stream.
+        heads: of each layer.
+        intermediate: feed-forward units of each layer.
+        vocabulary: most pieces that its tokenizer learns.
+        max_tokens: longest row.
+        train_texts: how many training rows to use, the first ones; None is all.
+    """
+
+    data: str = "pairs"
+    checkpoint: str = ""
+    layers: int = Field(default=2, ge=1)
+    hidden: int = Field(default=64, ge=1)
+    heads: int = Field(default=4, ge=1)
+    intermediate: int = Field(default=256, ge=1)
+    vocabulary: int = Field(default=2000, ge=100)
+    max_tokens: int = Field(default=64, ge=8)
+    train_texts: int | None = Field(default=None, ge=1)
+
+    @field_validator("data")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in glue.NAMES:
+            raise ValueError(f"must be one of {', '.join(glue.NAMES)}{nearest(name, glue.NAMES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _heads_are_equal(self) -> "GlueRecipe":
+        if self.hidden % self.heads:
+            raise ValueError(f"heads must divide hidden, {self.hidden}")
+        return self
+
+    @property
+    def reads(self) -> str | None:
+        return None if self.data == "pairs" else self.data
+
+    @property
+    def starts_from(self) -> str | None:
+        return self.checkpoint or None
