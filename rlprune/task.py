@@ -59,6 +59,7 @@ class Task:
         name: how suites name it.
         title: how figures name it.
         trainer: ``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch.
+        also: what else its networks are measured by, for a table of its own.
         curve: what learning curves show, measured every epoch.
         fleet: the same for a trainer that trains many as one batch; empty where there is none.
         recipe: the numbers, with the paper's or measured values.
@@ -77,6 +78,7 @@ class Task:
     metric: Metric
     curve: Metric = Metric("return_train", "return (training games)")
     fleet: str = ""
+    also: tuple[Metric, ...] = ()
     unit: str = "steps"
     gpu: bool = False
     scope: Scope = "global"

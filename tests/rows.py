@@ -42,6 +42,8 @@ LABELS = {
     "better": "higher",
     "unit": "steps",
     "device": "cpu",
+    "also_return_sampled": "return (mean of 100 sampled games)",
+    "better_return_sampled": "higher",
     "anchor_random": "22",
     "anchor_dense": "500",
 }

@@ -356,6 +356,23 @@ def cells(returns: dict[str, list[float]]) -> Comparison:
     )
 
 
+def test_measures_table_shows_every_measure_and_the_layers_left_empty() -> None:
+    (compared,) = curves.comparisons(rows(seeds=3, pruners=("Dense", "SNIP")))
+    table = tables.measures_table(compared, 0.98)
+    assert table.header == (
+        "pruner",
+        "return (mean of 100 greedy games)",
+        "return (mean of 100 sampled games)",
+        "empty layers",
+    )
+    assert {record["metric"] for record in table.records} == {"return_greedy", "return_sampled", "empty_layers"}
+    greedy, sampled = (
+        next(r["iqm"] for r in table.records if r["pruner"] == "SNIP" and r["metric"] == f"return_{way}")
+        for way in ("greedy", "sampled")
+    )
+    assert sampled == pytest.approx(0.97 * greedy)
+
+
 def test_cost_table_says_mean_deviation_interval_and_costs() -> None:
     table = tables.cost_table(cells({"SNIP": [100.0, 200.0, 300.0], "Dense": [500.0, 500.0]}), 0.9)
     snip = texts(table)["SNIP"]
@@ -545,7 +562,8 @@ def test_every_figure_and_table_lies_beside_the_page_in_its_formats(written: Pat
     assert {file.name for file in (written.parent / "figures").iterdir()} == {
         f"{name}.{ending}" for name in drawn for ending in ("png", "svg", "pdf")
     }
-    listed = [f"{stem}-costs-80", f"{stem}-costs-98", f"{stem}-improvement-98", "missing"]
+    both = [f"{stem}-{kind}-{sparsity}" for kind in ("costs", "measures") for sparsity in (80, 98)]
+    listed = [*both, f"{stem}-improvement-98", "missing"]
     assert {file.name for file in (written.parent / "tables").iterdir()} == {
         f"{name}.{ending}" for name in listed for ending in ("md", "tex", "csv")
     }

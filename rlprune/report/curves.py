@@ -29,6 +29,7 @@ class Comparison:
         better: whether higher or lower values are better.
         unit: unit of the budget, ``steps`` or ``epochs``.
         curve: name of an epoch's value to draw as learning curve, ``curve_axis`` its axis label.
+        also: further values by name, each with its axis label and which values are better.
         anchors: metric of a random policy (``random``) and of the dense network (``dense``), as far as known.
         superseded: rows left out because newer ones have another recipe or other settings: averaging them would mislead.
     """
@@ -43,6 +44,7 @@ class Comparison:
     unit: str
     curve: str
     curve_axis: str
+    also: Mapping[str, tuple[str, Better]]
     anchors: Mapping[str, float]
     rows: tuple[Row, ...]
     superseded: int
@@ -112,14 +114,23 @@ def _comparison(rows: list[Row]) -> Comparison:
         title=labels["task_title"],
         metric=labels["metric"],
         axis=labels["metric_title"],
-        better="lower" if labels["better"] == "lower" else "higher",
+        better=_better(labels["better"]),
         unit=labels["unit"],
         curve=labels.get("curve", "return_train"),
         curve_axis=labels.get("curve_title", "return (training games)"),
+        also={
+            name: (title, _better(labels.get(f"better_{name}", "higher")))
+            for key, title in labels.items()
+            if (name := key.removeprefix("also_")) != key
+        },
         anchors={name: float(labels[f"anchor_{name}"]) for name in ("random", "dense") if f"anchor_{name}" in labels},
         rows=tuple(sorted(kept, key=lambda row: (row.pruner, row.sparsity, row.seed))),
         superseded=len(rows) - len(kept),
     )
+
+
+def _better(text: str) -> Better:
+    return "lower" if text == "lower" else "higher"
 
 
 def _latest_recipe(rows: list[Row]) -> list[Row]:

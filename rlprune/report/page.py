@@ -221,6 +221,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
     for sparsity in reversed(one.sparsities or [0.0]):
         shown = sparsity == max(one.sparsities, default=0.0)
         page.table(f"{one.stem}-costs-{_in_name(sparsity)}", tables.cost_table(one, sparsity), folded=not shown)
+        page.table(f"{one.stem}-measures-{_in_name(sparsity)}", tables.measures_table(one, sparsity), folded=True)
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
         page.figure(f"{one.stem}-learning", figures.learning_figure(one, learning), caption)

@@ -1,6 +1,7 @@
 """Acrobot: swing a two-link arm above the bar; minus one point a step."""
 
-from rlprune.task import Metric, Task
+from rlprune.task import Task
+from rlprune.tasks.cartpole import RETURN, SAMPLED, TRAINING
 from rlprune.training.recipes import A2CRecipe
 
 ACROBOT_V1 = Task(
@@ -10,7 +11,8 @@ ACROBOT_V1 = Task(
     fleet="rlprune.training.fleet:FleetAgent",
     # widths: table 4; rewards of −1 drown the policy's gradient in the critic's, and 2 of 10 dense agents never swing up
     recipe=A2CRecipe(environment="Acrobot-v1", budget=300_000, widths=(256, 256, 256), reward_scale=0.1),
-    metric=Metric("return_greedy", "return (mean of 100 greedy games)"),
+    metric=RETURN,
+    also=(SAMPLED, TRAINING),
     scope="network",
     anchors={"random": -500.0, "dense": -83.4},
 )

@@ -4,6 +4,8 @@ from rlprune.task import Metric, Task
 from rlprune.training.recipes import A2CRecipe
 
 RETURN = Metric("return_greedy", "return (mean of 100 greedy games)")
+SAMPLED = Metric("return_sampled", "return (mean of 100 sampled games)")
+TRAINING = Metric("return_train", "return (last 100 training games)")
 
 CARTPOLE_V1 = Task(
     "cartpole-v1",
@@ -12,6 +14,7 @@ CARTPOLE_V1 = Task(
     fleet="rlprune.training.fleet:FleetAgent",
     recipe=A2CRecipe(environment="CartPole-v1", budget=500_000, reward_scale=0.1),
     metric=RETURN,
+    also=(SAMPLED, TRAINING),
     scope="network",
     anchors={"random": 22.0, "dense": 500.0},
 )
@@ -24,6 +27,7 @@ CARTPOLE_V0 = Task(
     fleet="rlprune.training.fleet:FleetAgent",
     recipe=A2CRecipe(environment="CartPole-v1", max_episode_steps=200, budget=500_000, reward_scale=0.1),
     metric=RETURN,
+    also=(SAMPLED, TRAINING),
     scope="network",
     anchors={"random": 22.0, "dense": 200.0},
 )

@@ -5,6 +5,9 @@ from rlprune.training.recipes import DepthRecipe
 
 TRAINER = "rlprune.training.depth:DepthTrainer"
 RMSE = Metric("rmse", "RMSE (m)", better="lower")
+REL = Metric("rel", "relative error", better="lower")
+DELTA = Metric("delta1", "share of pixels within a factor of 1.25")
+CONSTANT = Metric("rmse_constant", "RMSE of a constant (m)", better="lower")
 LOSS = Metric("loss_train", "training loss (reverse Huber)", better="lower")
 
 ROOMS_FCRN_SMALL = Task(
@@ -13,6 +16,7 @@ ROOMS_FCRN_SMALL = Task(
     trainer=TRAINER,
     recipe=DepthRecipe(budget=15, batch_size=16, network="fcrn-small"),
     metric=RMSE,
+    also=(REL, DELTA, CONSTANT),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -24,6 +28,7 @@ NYU_FCRN_SMALL = Task(
     trainer=TRAINER,
     recipe=DepthRecipe(budget=15, batch_size=16, network="fcrn-small", data="nyu", height=72, width=96),
     metric=RMSE,
+    also=(REL, DELTA, CONSTANT),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -46,6 +51,7 @@ NYU_FCRN = Task(
         width=304,
     ),
     metric=RMSE,
+    also=(REL, DELTA, CONSTANT),
     curve=LOSS,
     unit="epochs",
     gpu=True,

@@ -1,6 +1,7 @@
 """LunarLander: land between two flags; about 250 points for a soft landing, minus 100 for a crash."""
 
-from rlprune.task import Metric, Task
+from rlprune.task import Task
+from rlprune.tasks.cartpole import RETURN, SAMPLED, TRAINING
 from rlprune.training.recipes import A2CRecipe
 
 # The paper's v2 is gone from Gymnasium. Widths: table 4. The rest is the best of the recipes searched (docs/results.md):
@@ -20,7 +21,8 @@ LUNARLANDER_V3 = Task(
         entropy=0.001,
         reward_scale=0.03,
     ),
-    metric=Metric("return_greedy", "return (mean of 100 greedy games)"),
+    metric=RETURN,
+    also=(SAMPLED, TRAINING),
     scope="network",
     anchors={"random": -180.0, "dense": 200.0},
 )

@@ -5,6 +5,7 @@ from rlprune.training.recipes import ImageRecipe
 
 TRAINER = "rlprune.training.images:ImageTrainer"
 TOP1 = Metric("top1", "top-1 accuracy (%)")
+TOP5 = Metric("top5", "top-5 accuracy (%)")
 LOSS = Metric("loss_train", "training loss (cross-entropy)", better="lower")
 
 # Images that the program draws, and networks small enough for two cores.
@@ -14,6 +15,7 @@ RESNET_SMALL_SHAPES = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=12, batch_size=64, network="resnet-small", crop=2),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -25,6 +27,7 @@ VGG_SMALL_SHAPES = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=12, batch_size=64, network="vgg-small", crop=2),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -36,6 +39,7 @@ RESNET_SMALL_CIFAR10 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=10, batch_size=64, network="resnet-small", data="cifar10", crop=4, flip=True),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -47,6 +51,7 @@ VGG_SMALL_CIFAR10 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=10, batch_size=64, network="vgg-small", data="cifar10", crop=4, flip=True),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -59,6 +64,7 @@ RESNEXT_SMALL_SHAPES = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=12, batch_size=64, network="resnext-small", crop=2, score_on_cpu=True),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -72,6 +78,7 @@ RESNET18_CIFAR10 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=80, network="resnet18", data="cifar10", crop=4, flip=True, resize=64),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -83,6 +90,7 @@ VGG16_CIFAR10 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=80, network="vgg16", data="cifar10", crop=4, flip=True, resize=64),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -94,6 +102,7 @@ VGG16_CIFAR100 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=80, network="vgg16", data="cifar100", crop=4, flip=True, rotate=15.0),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -105,6 +114,7 @@ RESNET18_TINY_IMAGENET = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=80, batch_size=128, network="resnet18", data="tiny-imagenet", flip=True, resize=224),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -116,6 +126,7 @@ VGG16_IMAGENET = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=26, network="vgg16", data="imagenet", crop=16, flip=True, resize=224),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -127,6 +138,7 @@ RESNET50_CIFAR10 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=80, network="resnet50", data="cifar10", crop=4, flip=True),  # figure 2
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -150,6 +162,7 @@ RESNEXT101_32X48D_CIFAR10 = Task(
         score_on_cpu=True,
     ),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
@@ -161,6 +174,7 @@ RESNEXT101_32X16D_CIFAR10 = Task(
     trainer=TRAINER,
     recipe=ImageRecipe(budget=30, micro_batch=64, network="resnext101-32x16d", data="cifar10", crop=4, flip=True, resize=64),
     metric=TOP1,
+    also=(TOP5,),
     curve=LOSS,
     unit="epochs",
     gpu=True,
