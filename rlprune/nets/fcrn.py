@@ -1,4 +1,4 @@
-"""Fully convolutional residual networks for depth (Laina et al., 2016): a residual encoder and up-projections, with their anatomy."""
+"""Fully convolutional residual networks for depth (Laina et al., 2016): a residual encoder, up-projections, their anatomy."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
