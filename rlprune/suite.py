@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -363,6 +364,14 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
             yield Mistake("--data", "", str(error))
     if suite.folder and not sets:
         yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
+
+
+def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
+    """Yield which optional packages the suite's tasks need and are not installed."""
+    wanted = {name: task for task in map(tasks().load, suite.tasks) if (name := suite.recipe_for(task).imports)}
+    for name, task in wanted.items():
+        if find_spec(name) is None:
+            yield Mistake("recipe", "", f"{task.name} needs {name}: python3 -m pip install 'rlprune[{name}]'")
 
 
 def _problems(table: Table) -> Iterator[tuple[Keys, str]]:

@@ -30,6 +30,11 @@ class Recipe(BaseModel):
         """Name of the data set that must be in the folder given by ``--data``; None where nothing is read."""
         return None
 
+    @property
+    def imports(self) -> str | None:
+        """Name of a package beyond the dependencies, which the extra of the same name installs; None for most."""
+        return None
+
 
 @dataclass(frozen=True)
 class Metric:
