@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
@@ -78,6 +78,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[K
             case "literal_error":
                 allowed = re.findall("'([^']*)'", limits["expected"])
                 message = f"{got}; must be {limits['expected']}{nearest(str(item['input']), allowed)}"
+            case "value_error" if isinstance(item["input"], Mapping):
+                message = str(limits["error"])  # about how its keys go together: to show all of them would help nobody
             case "value_error":
                 message = f"{got}; {limits['error']}"
             case _ if kind.endswith(("_type", "_parsing", "_from_float")) and kind.split("_")[0] in KINDS:

@@ -21,7 +21,7 @@ from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.suite import Cell, Suite, cells, data_mistakes, load_suite, make_cell
+from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell
 from rlprune.task import tasks
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def checked(args: argparse.Namespace) -> Request:
         suite = load_suite(args.suite, args.profile, args.set, options, Path(args.data) if args.data else None)
         if args.download and suite.folder and not mistakes and not args.dry_run:
             download(suite)
-        mistakes += data_mistakes(suite)
+        mistakes += [*data_mistakes(suite), *extra_mistakes(suite)]
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
     out = Path(args.out or Path("results", Path(args.suite).stem if suite is None else suite.name))

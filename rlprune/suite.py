@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
@@ -425,6 +426,14 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
             yield Mistake("recipe.checkpoint", "", str(error))
     if suite.folder and not sets:
         yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
+
+
+def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
+    """Yield which optional packages the suite's tasks need and are not installed."""
+    wanted = {extra: task for task in map(tasks().load, suite.tasks) if (extra := suite.recipe_for(task).extra)}
+    for (package, extra), task in wanted.items():
+        if find_spec(package) is None:
+            yield Mistake(task.name, "", f"needs {package}: python3 -m pip install 'rlprune[{extra}]'")
 
 
 def _problems(table: Table) -> Iterator[tuple[Keys, str]]:

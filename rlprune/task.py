@@ -35,6 +35,11 @@ class Recipe(BaseModel):
         """Folder of the checkpoint that training starts from, under ``--data`` or absolute; None for a new network."""
         return None
 
+    @property
+    def extra(self) -> tuple[str, str] | None:
+        """A package beyond the dependencies and the extra that installs it, where the recipe needs one."""
+        return None
+
 
 @dataclass(frozen=True)
 class Metric:

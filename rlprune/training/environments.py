@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import gymnasium as gym
 import numpy as np
@@ -84,12 +84,23 @@ class BatchedEnv(Protocol):
         """Let go of the environments."""
 
 
-def make(environment: str, environments: int, limit: int | None = None, device: str = "cpu") -> BatchedEnv:
+def make(
+    environment: str,
+    environments: int,
+    limit: int | None = None,
+    device: str = "cpu",
+    simulator: Literal["gymnasium", "envpool"] = "gymnasium",
+) -> BatchedEnv:
     """Return the batched form of a Gymnasium environment, its time limit replaced if one is given.
 
     Raises:
         ValueError: actions that are not discrete or observations that are not flat.
+        ImportError: a simulator that is not installed.
     """
+    if simulator == "envpool":
+        from rlprune.training.pooled import EnvPoolEnv
+
+        return EnvPoolEnv(environment, environments, limit, device)
     simulations: dict[str, type[_Simulation]] = {"CartPole": CartPole, "Acrobot": Acrobot}
     spec = gym.spec(environment)
     if simulation := simulations.get(spec.name):

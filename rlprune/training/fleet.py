@@ -120,7 +120,8 @@ class FleetAgent(A2CTrainer):
 
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
         """Return fresh environments, whose games follow from the agent's seed for this use."""
-        env = environments.make(self._recipe.environment, count, self._recipe.max_episode_steps, str(self.model.device))
+        recipe, device = self._recipe, str(self.model.device)
+        env = environments.make(recipe.environment, count, recipe.max_episode_steps, device, recipe.simulator)
         env.reset(torch.tensor([_word(self.seeds, use)]))
         return env
 

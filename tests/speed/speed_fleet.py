@@ -1,10 +1,12 @@
 """Agent-steps a second of the fleet against Stable-Baselines3, one thread each, in the same minute.
 
-Times are those of the thread on its processor, so that other programs change a run little; each is the best of several.
+Times are those of the process on its processor, so that other programs change a run little and EnvPool's thread counts;
+each is the best of several.
 Nothing is asserted: the ratios are for reading.
 """
 
 import time
+from importlib.util import find_spec
 from itertools import pairwise
 
 import gymnasium as gym
@@ -21,14 +23,15 @@ CASES = [  # environment, width of three hidden layers, sizes of fleets
     ("CartPole-v1", 128, (1, 4, 16, 64)),
     ("CartPole-v1", 16, (64, 256)),  # about what a policy is cut to by removing 95 % of its weights
     ("Acrobot-v1", 256, (16, 64)),
-    ("LunarLander-v3", 256, (16,)),
+    ("LunarLander-v3", 256, (16, 32)),
 ]
+POOLED = {"LunarLander-v3"}  # what EnvPool may play
 REPETITIONS = 5
 
 
 def seconds(function, device="cpu"):
-    """Shortest time of a call: of this thread on the processor, or on the clock until a GPU is done."""
-    clock = time.thread_time if device == "cpu" else time.perf_counter
+    """Shortest time of a call: of this process on the processor, or on the clock until a GPU is done."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
     taken = []
     function()
     for _ in range(REPETITIONS):
@@ -40,8 +43,8 @@ def seconds(function, device="cpu"):
     return min(taken)
 
 
-def recipe(environment, width):
-    return A2CRecipe(environment=environment, budget=1, widths=(width,) * 3)
+def recipe(environment, width, simulator="gymnasium"):
+    return A2CRecipe(environment=environment, budget=1, widths=(width,) * 3, simulator=simulator)
 
 
 def solo(recipe):
@@ -55,7 +58,7 @@ def solo(recipe):
 
 def fleet(recipe, count, device):
     """Agents as they begin, and a function that trains them for some iterations."""
-    envs = environments.make(recipe.environment, recipe.environments, device=device)
+    envs = environments.make(recipe.environment, recipe.environments, device=device, simulator=recipe.simulator)
     envs.reset(torch.arange(count))
     spaces = gym.spaces.Box(-1, 1, (envs.features,)), gym.spaces.Discrete(envs.actions)
     arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
@@ -103,10 +106,12 @@ def main():
             numbers = recipe(environment, width)
             alone = solo(numbers)
             print(f"{environment:16}{width:>7}³ {'SB3':>7}{alone:>12,.0f}{1:>8.1f}")
-            for count in counts if device == "cpu" else (*counts, 1024):
-                steps = rate(numbers, count, device)
-                share = steps * operations(numbers) / small
-                print(f"{environment:16}{width:>7}³ {count:>7}{steps:>12,.0f}{steps / alone:>8.1f}{share:>15.0%}")
+            for simulator in ["gymnasium", "envpool"] if environment in POOLED and find_spec("envpool") else ["gymnasium"]:
+                numbers, note = recipe(environment, width, simulator), "  EnvPool" * (simulator == "envpool")
+                for count in counts if device == "cpu" else (*counts, 1024):
+                    steps = rate(numbers, count, device)
+                    share = steps * operations(numbers) / small
+                    print(f"{environment:16}{width:>7}³ {count:>7}{steps:>12,.0f}{steps / alone:>8.1f}{share:>15.0%}{note}")
 
 
 if __name__ == "__main__":
