@@ -430,7 +430,7 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
 
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
     """Yield which optional packages the suite's tasks need and are not installed."""
-    wanted = {extra: task for task in map(tasks().load, suite.tasks) if (extra := suite.recipe_for(task).extra)}
+    wanted = {needed: task for task in map(tasks().load, suite.tasks) if (needed := suite.recipe_for(task).extra)}
     for (package, extra), task in wanted.items():
         if find_spec(package) is None:
             yield Mistake(task.name, "", f"needs {package}: python3 -m pip install 'rlprune[{extra}]'")

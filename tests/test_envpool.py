@@ -208,7 +208,7 @@ def test_a_suite_that_wants_it_where_it_is_missing_is_told_how_to_install_it(mon
     monkeypatch.delitem(sys.modules, "rlprune.training.pooled", raising=False)
     suite = load_suite(SUITE, "smoke", ["recipe.simulator=envpool"])
     (mistake,) = extra_mistakes(suite)
-    assert str(mistake) == "recipe: lunarlander-v3 needs envpool: python3 -m pip install 'rlprune[envpool]'"
+    assert str(mistake) == "lunarlander-v3: needs envpool: python3 -m pip install 'rlprune[envpool]'"
     assert not list(extra_mistakes(load_suite(SUITE, "smoke")))
     with pytest.raises(ImportError, match=r"needs EnvPool: python3 -m pip install 'rlprune\[envpool\]'"):
         make(1)

@@ -107,8 +107,9 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
         for name, by_pruner in ends.items():
-            for pruner in pruners:
-                records.append({**_named(comparison, pruner, sparsity), "metric": name, **_numbers(by_pruner.get(pruner))})
+            records += [
+                {**_named(comparison, pruner, sparsity), "metric": name, **_numbers(by_pruner.get(pruner))} for pruner in pruners
+            ]
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: every measure"
     note = f"Interquartile means with 95 % stratified bootstrap intervals, {count_of(comparison.seeds)}; empty layers: mean."
     return Table(title, note, ("pruner", *(title for title, _ in also.values()), "empty layers"), tuple(blocks), tuple(records))
