@@ -21,19 +21,26 @@ class Layout(NamedTuple):
 PICKLES = Layout("cifar-10-batches-py", (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"))
 PICKLES_100 = Layout("cifar-100-python", ("train", "test", "meta"))
 TREE = ("train", "test")
+PARTS = ("train", "valid", "test")
+TEXT = tuple(f"{part}.txt" for part in PARTS)
 TINY = Layout("tiny-imagenet-200", ("train", "val", "val/val_annotations.txt"))
 
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "cifar10": (PICKLES, Layout("cifar10", TREE)),
     "cifar100": (PICKLES_100, Layout("cifar100", TREE)),
     "tiny-imagenet": (TINY,),
+    "ptb": (Layout("ptb", tuple(f"ptb.{name}" for name in TEXT)),),
 }
-"""Each known data set with the layouts it may have; any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``."""
+"""Each known data set with the layouts it may have.
+
+Any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``, or of text ``NAME/{train,valid,test}.txt``.
+"""
 
 _SOURCES = {
     "cifar10": "cifar-10-python.tar.gz, unpacked",
     "cifar100": "cifar-100-python.tar.gz, unpacked",
     "tiny-imagenet": "tiny-imagenet-200.zip of Stanford's CS231n, unpacked",
+    "ptb": "the folder data of Mikolov's simple-examples",
 }
 
 
@@ -43,15 +50,21 @@ def found(name: str, folder: Path) -> Path:
     Raises:
         ValueError: it is not there, or not whole; one line that says what was expected.
     """
-    layouts = LAYOUTS.get(name, (Layout(name, TREE),))
+    layouts = LAYOUTS.get(name, (Layout(name, TREE), Layout(name, TEXT)))
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; {name} was expected in it: {_expected(name, layouts)}")
-    for layout in layouts:
-        for place in (folder / layout.folder, folder):
-            if (place is not folder or folder.name == layout.folder) and place.is_dir():
-                if missing := [entry for entry in layout.entries if not (place / entry).exists()]:
-                    raise ValueError(f"{place} is not whole: {', '.join(missing)} missing; expected: {_expected(name, layouts)}")
-                return place
+    places = [
+        (layout, place)
+        for layout in layouts
+        for place in (folder / layout.folder, folder)
+        if (place is not folder or folder.name == layout.folder) and place.is_dir()
+    ]
+    lacking = [[entry for entry in layout.entries if not (place / entry).exists()] for layout, place in places]
+    if places:
+        (_, place), missing = min(zip(places, lacking, strict=True), key=lambda one: len(one[1]))
+        if missing:
+            raise ValueError(f"{place} is not whole: {', '.join(missing)} missing; expected: {_expected(name, layouts)}")
+        return place
     beside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     hint = nearest(name, [*LAYOUTS, *beside]) if name not in LAYOUTS else ""
     raise ValueError(f"{folder} does not hold {name}{hint}; expected: {_expected(name, layouts)}")

@@ -21,4 +21,4 @@ def exponential(rounds: Count = 100) -> Plan:
     return [Prune(Exponential(rounds)), Train()]
 
 
-SYNFLOW = Pruner("SynFlow", score, cut=WEIGHTS, plan=exponential)
+SYNFLOW = Pruner("SynFlow", score, cut=WEIGHTS, plan=exponential, needs=frozenset({"feedforward"}))
