@@ -166,7 +166,7 @@ class PlanFollower:
         return {name: {"kept": float(left[name]), "dense": float(np.prod(shape))} for name, shape in self._dense.items()}
 
     def reached(self) -> dict[str, float]:
-        """Return weight and node sparsity, and how many layers have no weight left.
+        """Return weight and node sparsity, and how many layers have at most one weight left, the one that the floor spares.
 
         A node is an output of a layer, so a channel that several layers make counts as often. It counts as removed when
         it was cut out or when all weights that make it are masked.
@@ -175,7 +175,7 @@ class PlanFollower:
         values = {
             "sparsity_weights": 1
             - sum(layer["kept"] for layer in layers.values()) / sum(layer["dense"] for layer in layers.values()),
-            "empty_layers": float(sum(layer["kept"] == 0 for layer in layers.values())),
+            "empty_layers": float(sum(layer["kept"] <= 1 for layer in layers.values())),
         }
         groups = self._subject.anatomy.all_groups()
         if groups:
@@ -355,7 +355,7 @@ def lacking(pruner: Pruner, module: nn.Module) -> list[str]:
     """Return what a pruner needs and a network does not have."""
     layers = list(module.modules())
     has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers) else set()
-    # the flow of ones ends in a recurrence, and layer normalisation takes its size away
-    if not any(isinstance(layer, (nn.LayerNorm, nn.RNNBase, nn.RNNCellBase)) for layer in layers):
+    # the flow of ones ends in a recurrence, layer normalisation takes its size away, and words are numbers that cannot be ones
+    if not any(isinstance(layer, (nn.Embedding, nn.LayerNorm, nn.RNNBase, nn.RNNCellBase)) for layer in layers):
         has.add("feedforward")
     return sorted(pruner.needs - has)

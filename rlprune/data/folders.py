@@ -21,6 +21,8 @@ class Layout(NamedTuple):
 PICKLES = Layout("cifar-10-batches-py", (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"))
 PICKLES_100 = Layout("cifar-100-python", ("train", "test", "meta"))
 TREE = ("train", "test")
+PARTS = ("train", "valid", "test")
+TEXT = tuple(f"{part}.txt" for part in PARTS)
 TINY = Layout("tiny-imagenet-200", ("train", "val", "val/val_annotations.txt"))
 IMAGENET = Layout("imagenet", ("train", "val"))
 NYU = Layout("nyu_depth_v2", ("nyu_depth_v2_labeled.mat", "splits.mat"))
@@ -51,8 +53,12 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "imagenet": (IMAGENET,),
     "nyu": (NYU, Layout("nyu", ("train/rgb", "train/depth", "test/rgb", "test/depth"))),
     **{name: _glue(name) for name in _GLUE},
+    "ptb": (Layout("ptb", tuple(f"ptb.{name}" for name in TEXT)),),
 }
-"""Each known data set with the layouts it may have; any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``."""
+"""Each known data set with the layouts it may have.
+
+Any other name is a folder ``NAME/{train,test}/CLASS/IMAGE``, or of text ``NAME/{train,valid,test}.txt``.
+"""
 
 PUBLISHED = frozenset({"cifar10", "cifar100"})
 """Data sets that torchvision can fetch."""
@@ -64,6 +70,7 @@ _SOURCES = {
     "imagenet": "the archives of ILSVRC2012, unpacked by torchvision's ImageNet to a folder a class",
     "nyu": "NYU Depth v2's labelled part; or NAME.png, depths 16-bit millimetres",
     **{name: f"GLUE's own {folder} archive, unpacked" for name, folder in _GLUE.items()},
+    "ptb": "the folder data of Mikolov's simple-examples",
 }
 
 
@@ -73,15 +80,21 @@ def found(name: str, folder: Path) -> Path:
     Raises:
         ValueError: it is not there, or not whole; one line that says what was expected.
     """
-    layouts = LAYOUTS.get(name, (Layout(name, TREE),))
+    layouts = LAYOUTS.get(name, (Layout(name, TREE), Layout(name, TEXT)))
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; {name} was expected in it: {_expected(name, layouts)}")
-    for layout in layouts:
-        for place in (folder / layout.folder, folder):
-            if (place is not folder or folder.name == layout.folder) and place.is_dir():
-                if missing := [entry for entry in layout.entries if not (place / entry).exists()]:
-                    raise ValueError(f"{place} is not whole: {', '.join(missing)} missing; expected: {_expected(name, layouts)}")
-                return place
+    places = [
+        (layout, place)
+        for layout in layouts
+        for place in (folder / layout.folder, folder)
+        if (place is not folder or folder.name == layout.folder) and place.is_dir()
+    ]
+    lacking = [[entry for entry in layout.entries if not (place / entry).exists()] for layout, place in places]
+    if places:
+        (_, place), missing = min(zip(places, lacking, strict=True), key=lambda one: len(one[1]))
+        if missing:
+            raise ValueError(f"{place} is not whole: {', '.join(missing)} missing; expected: {_expected(name, layouts)}")
+        return place
     beside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     hint = nearest(name, [*LAYOUTS, *beside]) if name not in LAYOUTS else ""
     raise ValueError(f"{folder} does not hold {name}{hint}; expected: {_expected(name, layouts)}")

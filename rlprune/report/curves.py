@@ -170,6 +170,7 @@ class Quantity:
 COSTS = (
     Quantity("sparsity_weights", "weights removed", "%", 100, better=None),
     Quantity("sparsity_nodes", "nodes removed", "%", 100, better=None),
+    Quantity("empty_layers", "layers emptied", better=None),
     Quantity("wall_seconds", "training time", "s"),
     Quantity("scoring_seconds", "scoring time", "s"),
     Quantity("batch_seconds", "batch time", "ms", 1e3),

@@ -212,3 +212,29 @@ class GlueRecipe(SupervisedRecipe):
     @property
     def extra(self) -> tuple[str, str] | None:
         return ("transformers", "glue")
+
+
+class LanguageRecipe(SupervisedRecipe):
+    """The next word of a text; a sample is a chunk of it.
+
+    Args:
+        data: name of the text; ``prose`` is at hand, others are read from ``--data``.
+        hidden: width of embedding and state.
+        tokens: length of a chunk, words as far as the pointer sees.
+        vocabulary: most words to know, the most frequent ones; all others are one word. None knows all of the training part.
+        train_tokens: how many training words to use, the first ones; None is all.
+    """
+
+    data: str = "prose"
+    hidden: int = Field(default=300, ge=1)
+    tokens: int = Field(default=80, ge=2)
+    vocabulary: int | None = Field(default=None, ge=3)
+    train_tokens: int | None = Field(default=None, ge=3)
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=0.25, gt=0)
+
+    @property
+    def reads(self) -> str | None:
+        return None if self.data == "prose" else self.data
