@@ -20,7 +20,8 @@ class Lander(lunar_lander.LunarLander):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self._limit = limit
+        self._limit, self._elapsed = limit, 0
+        self._position, self._angle = (0.0, 0.0), 0.0
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take an action; the observation is a list, to be rounded to float32."""
@@ -28,10 +29,8 @@ class Lander(lunar_lander.LunarLander):
         before: float | None = self.prev_shaping
         if before is None:  # the step that Gymnasium makes to begin a game
             self._elapsed, self._luck = -1, _dispersions(self.np_random)
-            x, y = lander.position
-            self._angle = lander.angle
-        else:
-            x, y = self._position
+            self._position, self._angle = tuple(lander.position), lander.angle
+        x, y = self._position
         sin, cos = math.sin(self._angle), math.cos(self._angle)
         along, across = next(self._luck), next(self._luck)
         fuel = 0.0
