@@ -5,9 +5,10 @@ start of a game depends on its agent's seed, its environment and its number alon
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
+from itertools import chain
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import gymnasium as gym
@@ -314,9 +315,16 @@ class GymnasiumEnv:
     """
 
     def __init__(self, environment: str, environments: int, limit: int | None = None, device: str = "cpu") -> None:
-        self._make = partial(
-            gym.make, environment, disable_env_checker=True, **({} if limit is None else {"max_episode_steps": limit})
-        )
+        spec = gym.spec(environment)
+        self.limit = limit or spec.max_episode_steps or 1
+        self._make: Callable[[], gym.Env[Any, Any]]
+        if spec.id == "LunarLander-v3":
+            from rlprune.training.lander import Lander  # Box2D comes with it
+
+            self._make = partial(Lander, self.limit)
+        else:
+            timed = {} if limit is None else {"max_episode_steps": limit}
+            self._make = partial(gym.make, environment, disable_env_checker=True, **timed)
         example = self._make()
         observations, actions = example.observation_space, example.action_space
         if (
@@ -326,7 +334,6 @@ class GymnasiumEnv:
         ):
             raise ValueError(f"{environment} has {observations} and {actions}; a fleet wants a flat Box and Discrete actions")
         self.environments, self.features, self.actions = environments, observations.shape[0], int(actions.n)
-        self.limit = (example.spec and example.spec.max_episode_steps) or 1
         self._first = int(actions.start)
         self._device = torch.device(device)
         self._envs: list[list[gym.Env[Any, Any]]] = []
@@ -350,14 +357,14 @@ class GymnasiumEnv:
         return self.observations
 
     def step(self, actions: Tensor) -> Transition:
-        chosen = (actions.cpu() + self._first).numpy()
-        shape = chosen.shape
-        final, rewards = np.empty_like(self._last), np.empty(shape, dtype=np.float32)
-        terminated, truncated = np.empty(shape, dtype=np.bool_), np.empty(shape, dtype=np.bool_)
-        for place, action in np.ndenumerate(chosen):
-            agent, index = place
-            final[place], rewards[place], terminated[place], truncated[place], _ = self._envs[agent][index].step(action)
-            self._played[agent][index].append(int(action))
+        chosen = (actions.cpu() + self._first).flatten().tolist()
+        moved = [env.step(action) for env, action in zip(chain.from_iterable(self._envs), chosen, strict=True)]
+        for game, action in zip(chain.from_iterable(self._played), chosen, strict=True):
+            game.append(action)
+        observations, gained, over, late, _ = zip(*moved, strict=True)
+        final = np.array(observations, dtype=np.float32).reshape(self._last.shape)
+        rewards = np.array(gained, dtype=np.float32).reshape(actions.shape)
+        terminated, truncated = (np.array(part, dtype=np.bool_).reshape(actions.shape) for part in (over, late))
         self._last = final.copy()
         self._restart(terminated | truncated)
         brought = (self._last.copy(), rewards, terminated, truncated, final)
