@@ -231,7 +231,7 @@ def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in trainer.module.state_dict().items()}
     save_file(tensors, file, metadata={"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)})
     if pictures := trainer.illustration():
-        np.savez_compressed(file.with_suffix(".npz"), **dict(pictures))  # type: ignore[arg-type]
+        np.savez_compressed(file.with_suffix(".npz"), allow_pickle=False, **dict(pictures))
 
 
 def _resume(file: Path, trainer: Trainer, pruning: PlanFollower) -> tuple[list[dict[str, float]], Training]:

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from rlprune import select, surgery
-from rlprune.nets.fcrn import NAMES, FCRN, depth_network, unpooled
+from rlprune.nets.fcrn import FCRN, NAMES, depth_network, unpooled
 from rlprune.plan import TrainEpoch
 from rlprune.pruner import NOTHING, pruners
 from rlprune.pruning import PlanFollower

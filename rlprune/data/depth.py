@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from rlprune.data import folders, rooms
@@ -71,29 +72,31 @@ def _labeled(place: Path, size: tuple[int, int]) -> Depths:
         import h5py
     except ImportError:
         raise ImportError("reading nyu_depth_v2_labeled.mat needs h5py: python3 -m pip install 'rlprune[nyu]'") from None
-    file, splits = place / folders.NYU.entries[0], place / folders.NYU.entries[1]
-    with _told(splits), _told(file), h5py.File(file) as labeled:
-        numbers = loadmat(splits)
+    file, splits = (place / entry for entry in folders.NYU.entries)
+    with _told(splits, MatReadError, ValueError, NotImplementedError):
+        numbers = loadmat(splits, variable_names=["trainNdxs", "testNdxs"])
+        rows = {part: numbers[part].ravel().astype(int) - 1 for part in ("trainNdxs", "testNdxs")}
+    parts = []
+    with _told(file), h5py.File(file) as labeled:
         images, depths = labeled["images"], labeled["depths"]
         if len(images) != len(depths):
             raise ValueError(f"{file} has {len(images)} images and {len(depths)} depths")
-        parts = []
-        for part in ("trainNdxs", "testNdxs"):
-            rows = numbers[part].ravel().astype(int) - 1
-            if rows.size == 0 or rows.min() < 0 or rows.max() >= len(images):
-                raise ValueError(f"{splits}: {part} names images 1 to {rows.max(initial=-1) + 1}; {file.name} has {len(images)}")
-            _fits(len(rows), size, file)
-            pairs = [_sized(images[row].transpose(2, 1, 0), depths[row].T, FRAME, size) for row in rows]
-            parts.append(_stacked(pairs))
+        for part, chosen in rows.items():
+            if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= len(images):
+                got = f"{chosen.min() + 1} to {chosen.max() + 1}" if chosen.size else "none"
+                raise ValueError(f"{splits}: {part} names images {got}; {file.name} has {len(images)}")
+            _fits(len(chosen), size, file)
+            parts.append(_stacked([_sized(images[row].transpose(2, 1, 0), depths[row].T, FRAME, size) for row in chosen]))
     return Depths(*parts)
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
-    """Name the file in what h5py and scipy say of a broken one."""
+def _told(file: Path, *more: type[Exception]) -> Iterator[None]:
+    """Name the file in what is raised by a broken one."""
+    expected: tuple[type[Exception], ...] = (OSError, KeyError, *more)
     try:
         yield
-    except (OSError, KeyError) as error:
+    except expected as error:
         raise ValueError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
 
 
@@ -131,12 +134,9 @@ def _pair(files: tuple[Path, Path], frame: float, size: tuple[int, int]) -> tupl
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(file) as image:
-            image.load()
-            yield image
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from None
+    with _told(file, UnidentifiedImageError, SyntaxError), Image.open(file) as image:
+        image.load()
+        yield image
 
 
 def _by(image: Image.Image) -> str:

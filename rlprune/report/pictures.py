@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rlprune.report.curves import Comparison, measure, percent
-from rlprune.report.draw import GREY, SMALL, grid, headline, print_style
+from rlprune.report.draw import SMALL, WIDTH, grid, headline, print_style
 from rlprune.report.tables import number
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float,
     sparsity = comparison.sparsities[-2:][0] if comparison.sparsities else 0.0
     cells = {pruner: comparison.cells(pruner, sparsity) for pruner in comparison.pruners}
     seed = min((row.seed for rows in cells.values() for row in rows), default=0)
-    found = {}
+    found: dict[str, tuple[str, Pictures]] = {}
     for pruner, rows in cells.items():
         for row in rows:
             files = [file for folder in folders if (file := folder / f"{row.id}.npz").is_file()]
@@ -48,15 +48,16 @@ def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float,
 
 @print_style()
 def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Mapping[str, tuple[str, Pictures]]) -> "Figure":
-    """Draw what ``illustrated`` found: lines of panels, those of one test image after another, one scale of colours."""
+    """Draw what ``illustrated`` found: lines of panels, those of one test image after another, one scale of colours, white where unknown."""
     first = next(iter(found.values()))[1]
     images, truth = first["images"], first["truth"]
     count, height, width = truth.shape
     panels_each = 2 + len(found)
     columns = min(COLUMNS, panels_each)
     lines = ceil(panels_each / columns)
-    side = (7.0 - 0.1 - 0.62 - (columns - 1) * 0.06) / columns * height / width
-    figure, panels = grid(count * lines, columns, side, left=0.1, right=0.62, above=0.55, below=0.08, gap=0.06, between=0.17)
+    left, right, gap = 0.1, 0.62, 0.06
+    side = (WIDTH - left - right - (columns - 1) * gap) / columns * height / width
+    figure, panels = grid(count * lines, columns, side, left=left, right=right, above=0.55, below=0.08, gap=gap, between=0.17)
     known = truth[truth > 0]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     for picture in range(count):
@@ -80,5 +81,4 @@ def _show(
     axes: "Axes", values: np.ndarray[Any, np.dtype[Any]], title: str, low: float | None = None, high: float | None = None
 ) -> Any:
     axes.set_title(title, fontsize=SMALL, pad=2)
-    axes.set_facecolor(GREY)
     return axes.imshow(values, cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest", aspect="auto")

@@ -1,0 +1,242 @@
+import re
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from subjects import bits, seeds
+
+from rlprune.cell import run_cell
+from rlprune.data import depth, folders
+from rlprune.plan import TrainEpoch
+from rlprune.suite import Cell
+from rlprune.task import tasks
+from rlprune.training.depth import DepthTrainer
+from rlprune.training.recipes import DepthRecipe
+
+LOTS = np.random.default_rng(0)
+
+
+def pair(place, name, height=8, width=10):
+    pixels = LOTS.integers(256, size=(height, width, 3), dtype=np.uint8)
+    millimetres = LOTS.integers(500, 5000, size=(height, width), dtype=np.uint16)
+    for kind, values in (("rgb", pixels), ("depth", millimetres)):
+        (place / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(place / kind / name)
+    return pixels, millimetres
+
+
+def tree(folder, name="office"):
+    return {(part, n): pair(folder / name / part, f"{n:04d}.png") for part in ("train", "test") for n in range(3)}
+
+
+# -- trees -------------------------------------------------------------------------------------------------------
+
+
+def test_a_tree_is_read_pixel_by_pixel_in_metres(tmp_path):
+    written = tree(tmp_path)
+    data = depth.load("office", tmp_path, 8, 10)
+    for part in ("train", "test"):
+        images, depths = getattr(data, part)
+        assert images.dtype == torch.uint8
+        assert depths.dtype == torch.float32
+        for n in range(3):
+            pixels, millimetres = written[part, n]
+            assert np.array_equal(images[n].permute(1, 2, 0), pixels)
+            assert np.allclose(depths[n, 0], millimetres / 1000)
+
+
+def test_images_are_brought_to_one_size_and_depths_stay_depths_that_were_there(tmp_path):
+    written = tree(tmp_path)
+    images, depths = depth.load("office", tmp_path, 4, 6).train
+    assert images.shape == (3, 3, 4, 6)
+    assert depths.shape == (3, 1, 4, 6)
+    assert set(np.rint(1000 * depths[0].numpy()).ravel()) <= set(written["train", 0][1].ravel())
+
+
+def test_the_frame_of_nyu_is_cut_off(tmp_path):
+    place = tmp_path / "nyu"
+    for part in ("train", "test"):
+        pair(place / part, "0000.png", 40, 80)
+        framed = np.full((40, 80, 3), 255, np.uint8)
+        framed[1:-1, 2:-2] = 0
+        Image.fromarray(framed).save(place / part / "rgb/0000.png")
+    assert depth.load("nyu", tmp_path, 20, 30).train[0].max() == 0
+    place.rename(tmp_path / "other")
+    assert depth.load("other", tmp_path, 20, 30).train[0].max() > 0
+
+
+def test_what_is_wrong_with_a_tree_is_told_in_one_line(tmp_path):
+    tree(tmp_path)
+    train = tmp_path / "office/train"
+
+    def told(match):
+        with pytest.raises(ValueError, match=match) as error:
+            depth.load("office", tmp_path, 8, 10)
+        assert "\n" not in str(error.value)
+
+    Image.fromarray(np.zeros((8, 10), np.uint8)).save(train / "depth/0001.png")
+    told(r"depth/0001\.png holds L pixels; expected 16-bit grey")
+    Image.fromarray(np.zeros((8, 11), np.uint16)).save(train / "depth/0001.png")
+    told(r"rgb/0001\.png is 10x8, its depth 11x8")
+    (train / "depth/0001.png").write_bytes(b"no image")
+    told(r"depth/0001\.png cannot be read: cannot identify")
+    (train / "depth/0001.png").unlink()
+    told(r"train: rgb has 0001\.png, depth has not \(3 in rgb, 2 in depth\)")
+    (train / "rgb/0001.png").unlink()
+    (train / "rgb/0002.png").unlink()
+    told(r"train: depth has 0002\.png, rgb has not")
+    (train / "rgb").rename(train / "colour")
+    told(r"train/rgb is no folder; expected \{train,test\}/\{rgb,depth\}/NAME\.png")
+    (train / "rgb").mkdir()
+    for file in (train / "depth").iterdir():
+        file.unlink()
+    told(r"rgb is empty")
+
+
+def test_what_is_missing_is_told_before_anything_is_read(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"does not hold nyu; expected: nyu_depth_v2/ with .*\.mat, splits\.mat or nyu/ with train/rgb"
+    ):
+        folders.found("nyu", tmp_path)
+    (tmp_path / "nyu/train/rgb").mkdir(parents=True)
+    with pytest.raises(ValueError, match="nyu is not whole: train/depth, test/rgb, test/depth missing"):
+        folders.found("nyu", tmp_path)
+    with pytest.raises(ValueError, match="name it with --data"):
+        depth.load("nyu", None, 8, 10)
+
+
+def test_what_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
+    tree(tmp_path)
+    monkeypatch.setattr(depth, "MEMORY", 100)
+    with pytest.raises(ValueError, match="3 images at 10x8 do not fit"):
+        depth.load("office", tmp_path, 8, 10)
+
+
+# -- NYU Depth v2 as published -----------------------------------------------------------------------------------
+
+
+def published(folder, train=(1, 3), test=(2,), images=3):
+    """Write MATLAB's arrays, which h5py sees with their dimensions reversed."""
+    place = folder / "nyu_depth_v2"
+    place.mkdir(exist_ok=True)
+    pixels = LOTS.integers(256, size=(images, 3, 80, 40), dtype=np.uint8)
+    metres = LOTS.uniform(0.5, 9, size=(3, 80, 40)).astype(np.float32)
+    with h5py.File(place / "nyu_depth_v2_labeled.mat", "w") as file:
+        file["images"], file["depths"] = pixels, metres
+    savemat(place / "splits.mat", {"trainNdxs": np.array(train)[:, None], "testNdxs": np.array(test)[:, None]})
+    return pixels, metres
+
+
+def test_nyu_as_published_is_read_by_its_own_split_without_its_frame(tmp_path):
+    pixels, metres = published(tmp_path)
+    data = depth.load("nyu", tmp_path, 38, 76)
+    inside = (slice(None), slice(2, -2), slice(1, -1))
+    for (images, depths), rows in ((data.train, (0, 2)), (data.test, (1,))):
+        assert len(images) == len(rows)
+        for n, row in enumerate(rows):
+            assert np.array_equal(images[n], pixels[row][inside].transpose(0, 2, 1))
+            assert np.array_equal(depths[n], metres[row][None][inside].transpose(0, 2, 1))
+
+
+def test_broken_nyu_is_told_of_by_file(tmp_path):
+    published(tmp_path, test=(4,))
+    with pytest.raises(ValueError, match=r"splits\.mat: testNdxs names images 4 to 4; nyu_depth_v2_labeled\.mat has 3"):
+        depth.load("nyu", tmp_path, 8, 10)
+    published(tmp_path, images=2)
+    with pytest.raises(ValueError, match=r"labeled\.mat has 2 images and 3 depths"):
+        depth.load("nyu", tmp_path, 8, 10)
+    (tmp_path / "nyu_depth_v2/nyu_depth_v2_labeled.mat").write_bytes(b"half a download")
+    with pytest.raises(ValueError, match=r"nyu_depth_v2_labeled\.mat cannot be read"):
+        depth.load("nyu", tmp_path, 8, 10)
+    published(tmp_path)
+    (tmp_path / "nyu_depth_v2/splits.mat").write_bytes(b"half a download")
+    with pytest.raises(ValueError, match=r"splits\.mat cannot be read"):
+        depth.load("nyu", tmp_path, 8, 10)
+
+
+def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
+    published(tmp_path)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=re.escape("python3 -m pip install 'rlprune[nyu]'")):
+        depth.load("nyu", tmp_path, 8, 10)
+
+
+# -- training ----------------------------------------------------------------------------------------------------
+
+
+def small(**fields):
+    sizes = {"height": 24, "width": 32, "train_images": 160, "batch_size": 16, "scoring_batches": 1}
+    return DepthRecipe(**{"budget": 6, "network": "fcrn-small", **sizes, **fields})
+
+
+def test_a_network_beats_the_constant_clearly():
+    trainer = DepthTrainer(small(train_images=300), seeds, "cpu")
+    rows = [trainer.train_epoch(TrainEpoch(1 - e / 3, 1 - (e + 1) / 3)) for e in range(3)]
+    values = trainer.evaluate()
+    assert rows[-1]["loss_train"] < rows[0]["loss_train"]
+    assert values["rmse"] < 0.85 * values["rmse_constant"]
+    assert 0 < values["rel"] < 0.5
+    assert 0.3 < values["delta1"] < 1
+    assert trainer.deployed()[0](trainer.example()).shape == (1, 1, 24, 32)
+
+
+def test_measures_are_their_formulas_over_known_pixels():
+    trainer = DepthTrainer(small(), seeds, "cpu")
+    truth = trainer._test[1]
+    truth[:, :, ::3] = 0
+    with torch.no_grad():
+        predicted = trainer.module.eval()(trainer._ready(trainer._test[0])).double().numpy().ravel()
+    known = truth.double().numpy().ravel()
+    predicted, known = predicted[known > 0], known[known > 0]
+    mean = float(trainer._train[1].double().mean())
+    values = trainer.evaluate()
+    assert values["rmse"] == pytest.approx(np.sqrt(np.mean((predicted - known) ** 2)), rel=1e-5)
+    assert values["rel"] == pytest.approx(np.mean(np.abs(predicted - known) / known), rel=1e-5)
+    assert values["rmse_constant"] == pytest.approx(np.sqrt(np.mean((mean - known) ** 2)), rel=1e-5)
+    close = [max(p / k, k / p) < 1.25 if p > 0 else False for p, k in zip(predicted, known, strict=True)]
+    assert values["delta1"] == pytest.approx(np.mean(close), abs=1e-4)
+
+
+def test_image_and_depth_are_mirrored_together_and_alike_in_every_run():
+    trainer = DepthTrainer(small(), seeds, "cpu")
+    first, again = (list(trainer.batches("pass/1", augmented=True)) for _ in range(2))
+    plain = list(trainer.batches("pass/1", augmented=False))
+    for one, two in zip(first, again, strict=True):
+        assert all(torch.equal(*parts) for parts in zip(one, two, strict=True))
+    flipped = 0
+    for (images, depths), (old_images, old_depths) in zip(first, plain, strict=True):
+        for image, truth, old_image, old_truth in zip(images, depths, old_images, old_depths, strict=True):
+            mirrored = not torch.equal(image, old_image)
+            flipped += mirrored
+            assert torch.equal(image, old_image.flip(2) if mirrored else old_image)
+            assert torch.equal(truth, old_truth.flip(2) if mirrored else old_truth)
+    assert 40 < flipped < 120
+
+
+def test_more_images_than_there_are_is_a_mistake():
+    with pytest.raises(ValueError, match="train_images asks for 9999 images, the training data has 1200"):
+        DepthTrainer(small(train_images=9999), seeds, "cpu")
+
+
+def test_the_same_seed_makes_the_same_network_whatever_came_before():
+    first = DepthTrainer(small(), seeds, "cpu")
+    torch.rand(3)
+    assert bits(first.module) == bits(DepthTrainer(small(), seeds, "cpu").module)
+
+
+def test_a_cell_leaves_pictures_beside_its_network(tmp_path):
+    fields = {"budget": 2, "height": 16, "width": 20, "train_images": 16, "batch_size": 4, "scoring_batches": 1}
+    recipe = tasks().load("rooms-fcrn-small").settings(fields).model_dump(mode="json")
+    cell = Cell("rooms-fcrn-small", "CroP-S", 0.7, 0, recipe, {"scope": "global", "floor": 1}, "cpu")
+    measured = run_cell(cell, checkpoint=Path(tmp_path, "cell.pt"))
+    assert measured.values["sparsity_weights"] == pytest.approx(0.7, abs=0.01)
+    assert {"rmse", "rel", "delta1", "rmse_constant", "macs", "batch_seconds"} <= set(measured.values)
+    with np.load(tmp_path / "cell.npz") as pictures:
+        assert pictures["images"].shape == (2, 16, 20, 3)
+        assert pictures["truth"].shape == pictures["predicted"].shape == (2, 16, 20)
+        assert str(pictures["quantity"]) == "depth (m)"
