@@ -20,30 +20,26 @@ def kneser_ney(train: Tokens, test: Tokens, words: int, order: int = 5) -> float
     ``p_k(w | c) = max(n(cw) − D, 0) / n(c·) + D n⁺(c·) / n(c·) p_{k−1}(w | c')``, ``c'`` without its first word and
     ``p_0 = 1 / words``. ``n`` counts occurrences for the longest grams and, for shorter ones, the different words in front of
     them; ``n⁺`` is how many different words follow; ``D = n_1 / (n_1 + 2 n_2)``, with the numbers of grams seen once and twice.
-    Contexts run over the ends of lines; the first ``order − 1`` words of a text are seen with what comes before them in ``train``.
+    Contexts run over the ends of lines, and from the last words of ``train`` into ``test``.
 
     Source: Chen & Goodman, 1999, section 2.7 and 3.2.
     """
-    text = np.concatenate([train, test])
+    text = np.concatenate([np.full(order, words), train, test])
     grams = [np.zeros(len(text), dtype=np.int64)]  # grams[k][t] numbers the k words that end at t
     for k in range(1, order + 1):
         first = np.concatenate([np.full(k - 1, words), text[: len(text) - k + 1]])
         grams.append(np.unique(grams[-1] * (words + 1) + first, return_inverse=True)[1])
-    seen = slice(0, len(train))
+    seen, new = slice(order, order + len(train)), slice(order + len(train), len(text))
     p = np.full(len(test), 1 / words)
     for k in range(1, order + 1):
-        number, size = grams[k], int(grams[k].max()) + 1
-        context = np.concatenate([[0], grams[k - 1][:-1]]) if k > 1 else np.zeros(len(text), dtype=np.int64)
-        source = np.arange(len(train)) if k == order else np.unique(grams[k + 1][seen], return_index=True)[1]
-        counts = np.bincount(number[source], minlength=size)
-        kinds = np.unique(number[seen], return_index=True)[1]  # a place of each different gram
-        contexts = int(context.max()) + 1
-        total = np.bincount(context[kinds], weights=counts[number[kinds]], minlength=contexts)
-        following = np.bincount(context[kinds], minlength=contexts)
+        context = np.concatenate([[0], grams[k - 1][:-1]])
+        places = np.arange(len(train)) if k == order else np.unique(grams[k + 1][seen], return_index=True)[1]
+        counts = np.bincount(grams[k][seen][places], minlength=len(text))
+        kinds = np.unique(grams[k][seen], return_index=True)[1]  # a place of each different gram
+        total = np.bincount(context[seen][kinds], weights=counts[grams[k][seen][kinds]], minlength=len(text))[context[new]]
+        following = np.bincount(context[seen][kinds], minlength=len(text))[context[new]]
         once, twice = int((counts == 1).sum()), int((counts == 2).sum())
         discount = once / (once + 2 * twice) if once and twice else 0.75
-        here, before = number[len(train) :], context[len(train) :]
-        known = total[before] > 0
-        share = np.maximum(counts[here] - discount, 0) + discount * following[before] * p
-        p = np.where(known, share / np.where(known, total[before], 1), p)
+        share = np.maximum(counts[grams[k][new]] - discount, 0) + discount * following * p
+        p = np.where(total > 0, share / np.maximum(total, 1), p)
     return float(-np.log(p).mean())

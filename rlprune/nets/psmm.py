@@ -1,4 +1,4 @@
-"""The pointer sentinel mixture model: an LSTM whose softmax shares the next word with a pointer to words just read (Merity et al., 2017)."""
+"""The pointer sentinel mixture model: an LSTM with a softmax, and a pointer to words just read (Merity et al., 2017)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +7,14 @@ from torch.nn import functional
 from rlprune.groups import Anatomy, Group, Member
 
 NEVER = -1e30
-"""The logit of what cannot be: its probability is zero, and so are its slopes of any order, where infinity makes them no number."""
+"""The logit of what cannot be. Its probability and slopes of any order are zero; of infinity they would be no numbers."""
 
 
 class PSMM(nn.Module):
     """``p(w) = g p_vocabulary(w) + Σ_{i ≤ t, x_i = w} a_i``, where ``[a, g] = softmax([q·h_1, …, q·h_t, q·s])``.
 
-    ``h`` are the states of one LSTM cell, gates in the order i, f, g, o; ``q = tanh(W h_t + b)`` is the query, ``s`` the sentinel.
-    The pointer sees the whole chunk up to the present word, and every chunk starts from a state of zeros.
+    ``h`` are the states of one LSTM cell, its gates in the order i, f, g, o; ``q = tanh(W h_t + b)`` is the query, ``s`` the
+    sentinel. The pointer sees the whole chunk up to the present word, and every chunk starts from a state of zeros.
 
     Args:
         words: size of the vocabulary.
