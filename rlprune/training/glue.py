@@ -75,7 +75,7 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
         lots = torch.Generator().manual_seed(int(self.seeds(use).generate_state(1)[0]))
         order = torch.randperm(len(labels), generator=lots)
         size = self.recipe.batch_size
-        for chosen in order[: max(1, len(order) // size) * size].split(size):
+        for chosen in torch.split(order[: self.steps * size], size):
             longest = max(self._lengths[place] for place in chosen.tolist())
             places = chosen.to(self.device)
             yield rows[places, :longest], labels[places]
@@ -94,7 +94,7 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
         rows, labels = self._test
         size = self.recipe.micro_batch or self.recipe.batch_size
         widths = [max(part) for part in _split(self._test_lengths, size)]
-        logits = torch.cat([self.module(part[:, :wide]) for part, wide in zip(rows.split(size), widths, strict=True)])
+        logits = torch.cat([self.module(part[:, :wide]) for part, wide in zip(torch.split(rows, size), widths, strict=True)])
         found = (logits[:, 0] if self._outputs == 1 else logits.argmax(1)).cpu().numpy()
         kinds = {1: measures.OF_VALUES, 2: measures.OF_TWO_CLASSES}.get(self._outputs, measures.OF_CLASSES)
         return {
