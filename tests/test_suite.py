@@ -79,7 +79,10 @@ def test_every_suite_is_right_under_every_profile(name):
 def test_cartpole_runs_every_pruner():
     smoke, quick, paper = load_profiles("cartpole")
     assert [suite.profile for suite in (smoke, quick, paper)] == ["smoke", "quick", "paper"]
-    fit = {name for name in pruners().names() if not pruners().load(name).needs} - {"EarlyRandom-S", "EfficientConvNets"}
+    fit = {name for name in pruners().names() if "batchnorm" not in pruners().load(name).needs} - {
+        "EarlyRandom-S",
+        "EfficientConvNets",
+    }
     assert set(quick.pruners) == set(paper.pruners) == fit
     assert [len(cells(suite, "cpu")) for suite in (smoke, quick, paper)] == [4, 3 * (1 + 16 * 3), 10 * (1 + 16 * 4)]
     assert paper.seeds >= 10

@@ -75,7 +75,7 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
         lots = torch.Generator().manual_seed(int(self.seeds(use).generate_state(1)[0]))
         order = torch.randperm(len(labels), generator=lots)
         size = self.recipe.batch_size
-        for chosen in torch.split(order[: max(1, len(order) // size) * size], size):
+        for chosen in torch.split(order[: self.steps * size], size):
             longest = max(self._lengths[place] for place in chosen.tolist())
             places = chosen.to(self.device)
             yield rows[places, :longest], labels[places]
