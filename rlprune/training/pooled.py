@@ -24,7 +24,7 @@ class EnvPoolEnv:
     """One EnvPool an agent, with one thread, whose environments have seeds of the agent's own.
 
     EnvPool can save neither a world nor a generator, and only the first game of an environment has a seed. So the state is
-    every action since then, a byte each, and loading plays them all again: 15 seconds for a million steps of an agent.
+    every action since then, a byte each, and loading plays them all again: 20 seconds for a million steps of an agent.
     """
 
     features = 8
