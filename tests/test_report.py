@@ -622,7 +622,7 @@ def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:
     with Store(tmp_path / "run" / "results.sqlite") as store:
         for one in rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,)):
             store.save(one)
-    script = Path(__file__).parent.parent / "plots" / "figure4.py"
+    script = Path(__file__).parent.parent / "plots" / "sparsity.py"
     command = [sys.executable, str(script), str(tmp_path / "run"), "--to", str(tmp_path / "drawn")]
     subprocess.run(command, check=True, capture_output=True)
-    assert {file.name for file in (tmp_path / "drawn").iterdir()} == {"figure4.png", "figure4.svg", "figure4.pdf"}
+    assert {file.name for file in (tmp_path / "drawn").iterdir()} == {"sparsity.png", "sparsity.svg", "sparsity.pdf"}

@@ -48,7 +48,7 @@ def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float,
 
 @print_style()
 def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Mapping[str, tuple[str, Pictures]]) -> "Figure":
-    """Draw what ``illustrated`` found: lines of panels, image by image, one scale of colours, white where the truth is unknown."""
+    """Draw what ``illustrated`` found: lines of panels, image by image, one scale of colours, white where truth is unknown."""
     first = next(iter(found.values()))[1]
     images, truth = first["images"], first["truth"]
     count, height, width = truth.shape
