@@ -1,6 +1,7 @@
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from transformers import BertConfig, BertModel
 from rlprune.cell import NotApplicable, run_cell
 from rlprune.data import folders, glue
 from rlprune.data.tokens import Tokens
+from rlprune.export import _write_onnx
 from rlprune.mistakes import SuiteError
 from rlprune.plan import TrainEpoch
 from rlprune.suite import Cell, cells, data_mistakes, load_suite
@@ -196,6 +198,12 @@ def test_batches_are_as_wide_as_their_longest_row_and_depend_on_the_pass_alone()
     assert all(bool((rows[:, -1] != net._tokens.pad).any()) for rows in first)
     assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
     assert any(one.shape != two.shape or not torch.equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_it_goes_to_onnx_which_computes_the_same_from_token_ids(tmp_path):
+    _write_onnx(trainer(), tmp_path / "bert.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "bert.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].type == "tensor(int64)"
 
 
 def test_the_same_seed_makes_the_same_network_whatever_came_before():

@@ -34,6 +34,8 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
             self._tokens = Tokens.learned(chain(train.first, train.second or ()), recipe.vocabulary)
         self._train, self._lengths = self._ready(train, recipe.train_texts)
         self._test, self._test_lengths = self._ready(test)
+        places = sorted(range(len(self._test_lengths)), key=self._test_lengths.__getitem__)
+        self._typical = places[len(places) // 2]  # what a sample costs goes with its length
 
     def _ready(self, part: Texts, count: int | None = None) -> tuple[Batch, list[int]]:
         """Return rows and labels on the device, and the lengths of rows here.
@@ -105,7 +107,8 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
         }
 
     def example(self) -> Tensor:
-        return self._test[0][:1, : self._test_lengths[0]]
+        """Return the row of the dev part that has the middle length."""
+        return self._test[0][self._typical : self._typical + 1, : self._test_lengths[self._typical]]
 
     def outputs(self, module: nn.Module) -> Sequence[Tensor]:
         """Run a module on the example: token ids have no precision."""
