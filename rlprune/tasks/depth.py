@@ -16,7 +16,7 @@ ROOMS_FCRN_SMALL = Task(
     curve=LOSS,
     unit="epochs",
     gpu=True,
-    anchors={"random": 1.3},
+    anchors={"random": 1.32},  # the best constant
 )
 NYU_FCRN_SMALL = Task(
     "nyu-fcrn-small",
@@ -27,7 +27,7 @@ NYU_FCRN_SMALL = Task(
     curve=LOSS,
     unit="epochs",
     gpu=True,
-    anchors={"random": 1.35},
+    anchors={"random": 1.36},
 )
 # Section 5 of the paper; it begins at random weights here, for nothing is downloaded.
 NYU_FCRN = Task(
@@ -49,5 +49,5 @@ NYU_FCRN = Task(
     curve=LOSS,
     unit="epochs",
     gpu=True,
-    anchors={"random": 1.35},
+    anchors={"random": 1.36},
 )
