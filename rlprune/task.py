@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -96,6 +96,17 @@ class Task:
             pydantic.ValidationError: an unknown field or a value out of range.
         """
         return type(self.recipe).model_validate({**self.recipe.model_dump(exclude=set(self.recipe.derived)), **(given or {})})
+
+
+class Kind(TypedDict, total=False):
+    """What tasks of one kind have in common: arguments of ``Task``, for ``Task("name", ..., **KIND)``."""
+
+    trainer: str
+    metric: Metric
+    also: tuple[Metric, ...]
+    curve: Metric
+    unit: str
+    gpu: bool
 
 
 def tasks() -> Registry[Task]:

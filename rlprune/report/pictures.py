@@ -17,7 +17,9 @@ from rlprune.report.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 Pictures: TypeAlias = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 COLUMNS = 6
@@ -48,7 +50,10 @@ def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float,
 
 @print_style()
 def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Mapping[str, tuple[str, Pictures]]) -> "Figure":
-    """Draw what ``illustrated`` found: lines of panels, image by image, one scale of colours, white where truth is unknown."""
+    """Draw what ``illustrated`` found, one test image after another, on one logarithmic scale of colours; white where unknown."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator
+
     first = next(iter(found.values()))[1]
     images, truth = first["images"], first["truth"]
     count, height, width = truth.shape
@@ -59,17 +64,20 @@ def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Ma
     side = (WIDTH - left - right - (columns - 1) * gap) / columns * height / width
     figure, panels = grid(count * lines, columns, side, left=left, right=right, above=0.55, below=0.08, gap=gap, between=0.17)
     known = truth[truth > 0]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    scale = LogNorm(float(known.min()), float(known.max()), clip=True)
     for picture in range(count):
         own = [axes for line in panels[picture * lines : (picture + 1) * lines] for axes in line]
         for axes in own:
             axes.set_axis_off()
         _show(own[0], images[picture], "image")
-        shades = _show(own[1], np.where(truth[picture] > 0, truth[picture], np.nan), "truth", low, high)
+        shades = _show(own[1], np.where(truth[picture] > 0, truth[picture], np.nan), "truth", scale)
         for axes, (pruner, (value, arrays)) in zip(own[2:], found.items(), strict=False):
-            _show(axes, arrays["predicted"][picture], f"{pruner} {value}", low, high)
+            _show(axes, arrays["predicted"][picture], f"{pruner} {value}", scale)
     top, bottom = panels[0][-1].get_position(), panels[-1][-1].get_position()
     bar = figure.colorbar(shades, cax=figure.add_axes((top.x1 + 0.012, bottom.y0, 0.012, top.y1 - bottom.y0)))
+    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    bar.ax.yaxis.set_major_formatter("{x:g}")
+    bar.minorticks_off()
     bar.outline.set_visible(False)
     bar.set_label(str(first["quantity"]), fontsize=SMALL)
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
@@ -77,8 +85,6 @@ def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Ma
     return figure
 
 
-def _show(
-    axes: "Axes", values: np.ndarray[Any, np.dtype[Any]], title: str, low: float | None = None, high: float | None = None
-) -> Any:
+def _show(axes: "Axes", values: np.ndarray[Any, np.dtype[Any]], title: str, scale: "LogNorm | None" = None) -> "AxesImage":
     axes.set_title(title, fontsize=SMALL, pad=2)
-    return axes.imshow(values, cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest", aspect="auto")
+    return axes.imshow(values, cmap="viridis_r", norm=scale, interpolation="nearest", aspect="auto")

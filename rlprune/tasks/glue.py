@@ -1,26 +1,24 @@
 """GLUE with BERT: table 8's tasks, and one that the program makes, for machines without data or a GPU."""
 
-from rlprune.task import Metric, Task
+from rlprune.task import Kind, Metric, Task
 from rlprune.training.recipes import GlueRecipe
 
-TRAINER = "rlprune.training.glue:GlueTrainer"
 ACCURACY = Metric("accuracy", "accuracy on dev (%)")
 F1 = Metric("f1", "F1 on dev (%)")
 MATTHEWS = Metric("matthews", "Matthews correlation on dev (× 100)")
 PEARSON = Metric("pearson", "Pearson correlation on dev (× 100)")
 LOSS = Metric("loss_train", "training loss (cross-entropy)", better="lower")
 SQUARES = Metric("loss_train", "training loss (squared error)", better="lower")
+BERT = Kind(trainer="rlprune.training.glue:GlueTrainer", curve=LOSS, unit="epochs", gpu=True)
+REGRESSION = Kind(trainer="rlprune.training.glue:GlueTrainer", curve=SQUARES, unit="epochs", gpu=True)
 
 PAIRS_BERT_SMALL = Task(
     "pairs-bert-small",
     title="small BERT, order of pieces",
-    trainer=TRAINER,
     recipe=GlueRecipe(budget=12, batch_size=64, learning_rate=1e-3, weight_decay=0.0, clip=1.0),
     metric=Metric("accuracy", "accuracy (%)"),
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 50.0},
+    **BERT,
 )
 
 
@@ -42,99 +40,74 @@ def _recipe(data: str, max_tokens: int = 128) -> GlueRecipe:
 GLUE_COLA = Task(
     "glue-cola",
     title="BERT, CoLA",
-    trainer=TRAINER,
     recipe=_recipe("cola", max_tokens=64),
     metric=MATTHEWS,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
+    also=(ACCURACY,),
     anchors={"random": 0.0},
+    **BERT,
 )
 GLUE_SST2 = Task(
     "glue-sst2",
     title="BERT, SST-2",
-    trainer=TRAINER,
     recipe=_recipe("sst2", max_tokens=64),
     metric=ACCURACY,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 50.9},
+    **BERT,
 )
 GLUE_MRPC = Task(
     "glue-mrpc",
     title="BERT, MRPC",
-    trainer=TRAINER,
     recipe=_recipe("mrpc"),
     metric=F1,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
+    also=(ACCURACY,),
     anchors={"random": 81.2},
+    **BERT,
 )
 GLUE_QQP = Task(
     "glue-qqp",
     title="BERT, QQP",
-    trainer=TRAINER,
     recipe=_recipe("qqp"),
     metric=ACCURACY,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 63.2},
+    **BERT,
 )
 GLUE_STSB = Task(
     "glue-stsb",
     title="BERT, STS-B",
-    trainer=TRAINER,
     recipe=_recipe("stsb"),
     metric=PEARSON,
-    curve=SQUARES,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 0.0},
+    **REGRESSION,
 )
 GLUE_MNLI = Task(
     "glue-mnli",
     title="BERT, MNLI (matched)",
-    trainer=TRAINER,
     recipe=_recipe("mnli"),
     metric=ACCURACY,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 35.4},
+    **BERT,
 )
 GLUE_QNLI = Task(
     "glue-qnli",
     title="BERT, QNLI",
-    trainer=TRAINER,
     recipe=_recipe("qnli"),
     metric=ACCURACY,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 50.5},
+    **BERT,
 )
 GLUE_RTE = Task(
     "glue-rte",
     title="BERT, RTE",
-    trainer=TRAINER,
     recipe=_recipe("rte"),
     metric=ACCURACY,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 52.7},
+    **BERT,
 )
 GLUE_WNLI = Task(
     "glue-wnli",
     title="BERT, WNLI",
-    trainer=TRAINER,
     recipe=_recipe("wnli"),
     metric=ACCURACY,
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
     anchors={"random": 56.3},
+    **BERT,
 )
