@@ -98,15 +98,20 @@ class Task:
         return type(self.recipe).model_validate({**self.recipe.model_dump(exclude=set(self.recipe.derived)), **(given or {})})
 
 
-class Kind(TypedDict, total=False):
+class Kind(TypedDict):
     """What tasks of one kind have in common: arguments of ``Task``, for ``Task("name", ..., **KIND)``."""
 
     trainer: str
-    metric: Metric
-    also: tuple[Metric, ...]
     curve: Metric
     unit: str
     gpu: bool
+
+
+class JudgedAlike(Kind):
+    """The same for tasks that are measured alike, too."""
+
+    metric: Metric
+    also: tuple[Metric, ...]
 
 
 def tasks() -> Registry[Task]:

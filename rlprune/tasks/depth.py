@@ -1,6 +1,6 @@
 """Depth: the paper's FCRN on NYU Depth v2, and a small one for machines without a GPU."""
 
-from rlprune.task import Kind, Metric, Task
+from rlprune.task import JudgedAlike, Metric, Task
 from rlprune.training.recipes import DepthRecipe
 
 RMSE = Metric("rmse", "RMSE (m)", better="lower")
@@ -8,7 +8,7 @@ REL = Metric("rel", "relative error", better="lower")
 DELTA = Metric("delta1", "share of pixels within a factor of 1.25")
 CONSTANT = Metric("rmse_constant", "RMSE of a constant (m)", better="lower")
 LOSS = Metric("loss_train", "training loss (reverse Huber)", better="lower")
-DEPTH = Kind(
+DEPTH = JudgedAlike(
     trainer="rlprune.training.depth:DepthTrainer", metric=RMSE, also=(REL, DELTA, CONSTANT), curve=LOSS, unit="epochs", gpu=True
 )
 

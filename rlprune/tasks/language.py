@@ -1,13 +1,13 @@
 """Language: the paper's pointer sentinel mixture model on Penn Treebank, and small ones for machines without a GPU."""
 
-from rlprune.task import Kind, Metric, Task
+from rlprune.task import JudgedAlike, Metric, Task
 from rlprune.training.recipes import LanguageRecipe
 
 METRIC = Metric("log_perplexity", "log perplexity (nats per word)", better="lower")
 LOSS = Metric("loss_train", "training loss (nats per word)", better="lower")
 UNIGRAM = Metric("unigram", "unigram model (nats per word)", better="lower")
 FIVEGRAM = Metric("fivegram", "5-gram model (nats per word)", better="lower")
-LANGUAGE = Kind(
+LANGUAGE = JudgedAlike(
     trainer="rlprune.training.language:LanguageTrainer",
     metric=METRIC,
     also=(UNIGRAM, FIVEGRAM),

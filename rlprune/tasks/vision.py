@@ -1,12 +1,14 @@
 """Vision: the paper's classifiers, and small ones for machines without a GPU."""
 
-from rlprune.task import Kind, Metric, Task
+from rlprune.task import JudgedAlike, Metric, Task
 from rlprune.training.recipes import ImageRecipe
 
 TOP1 = Metric("top1", "top-1 accuracy (%)")
 TOP5 = Metric("top5", "top-5 accuracy (%)")
 LOSS = Metric("loss_train", "training loss (cross-entropy)", better="lower")
-CLASSIFIER = Kind(trainer="rlprune.training.images:ImageTrainer", metric=TOP1, also=(TOP5,), curve=LOSS, unit="epochs", gpu=True)
+CLASSIFIER = JudgedAlike(
+    trainer="rlprune.training.images:ImageTrainer", metric=TOP1, also=(TOP5,), curve=LOSS, unit="epochs", gpu=True
+)
 
 # Images that the program draws, and networks small enough for two cores.
 RESNET_SMALL_SHAPES = Task(
