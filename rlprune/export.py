@@ -80,9 +80,9 @@ def _write_onnx(trainer: Trainer, to: Path) -> None:
     assert program is not None
     program.save(str(to), external_data=False)
     session = onnxruntime.InferenceSession(str(to), providers=["CPUExecutionProvider"])
-    inputs = example.expand(16, *example.shape[1:]).contiguous()
-    if example.is_floating_point():
-        inputs = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
+    lots, shape = torch.Generator().manual_seed(0), (16, *example.shape[1:])
+    words = not example.is_floating_point()
+    inputs = torch.randint(int(example.max()) + 1, shape, generator=lots) if words else torch.randn(shape, generator=lots)
     (got,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
     with torch.no_grad():
         expected = network(inputs).numpy()
