@@ -15,7 +15,7 @@ REGRESSION = Kind(trainer="rlprune.training.glue:GlueTrainer", curve=SQUARES, un
 PAIRS_BERT_SMALL = Task(
     "pairs-bert-small",
     title="small BERT, order of pieces",
-    recipe=GlueRecipe(budget=12, batch_size=64, learning_rate=1e-3, weight_decay=0.0, clip=1.0),
+    recipe=GlueRecipe(budget=12, batch_size=64, learning_rate=1e-3, weight_decay=0.0, clip=1.0, heads=8),
     metric=Metric("accuracy", "accuracy (%)"),
     anchors={"random": 50.0},
     **BERT,
