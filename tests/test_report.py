@@ -356,16 +356,11 @@ def cells(returns: dict[str, list[float]]) -> Comparison:
     )
 
 
-def test_measures_table_shows_every_measure_and_the_layers_left_empty() -> None:
+def test_measures_table_shows_every_measure() -> None:
     (compared,) = curves.comparisons(rows(seeds=3, pruners=("Dense", "SNIP")))
     table = tables.measures_table(compared, 0.98)
-    assert table.header == (
-        "pruner",
-        "return (mean of 100 greedy games)",
-        "return (mean of 100 sampled games)",
-        "empty layers",
-    )
-    assert {record["metric"] for record in table.records} == {"return_greedy", "return_sampled", "empty_layers"}
+    assert table.header == ("pruner", "return (mean of 100 greedy games)", "return (mean of 100 sampled games)")
+    assert {record["metric"] for record in table.records} == {"return_greedy", "return_sampled"}
     greedy, sampled = (
         next(r["iqm"] for r in table.records if r["pruner"] == "SNIP" and r["metric"] == f"return_{way}")
         for way in ("greedy", "sampled")
@@ -455,7 +450,7 @@ def test_latex_escapes_what_it_must(compared: Comparison) -> None:
     assert r"\underline{" in latex
     assert latex.isascii()
     body = latex[latex.index(r"\toprule") : latex.index(r"\bottomrule")]
-    assert {line.count(" & ") for line in body.splitlines() if " & " in line} == {18}
+    assert {line.count(" & ") for line in body.splitlines() if " & " in line} == {19}
 
 
 def test_csv_has_every_digit(compared: Comparison) -> None:

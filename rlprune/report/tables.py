@@ -89,12 +89,9 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
 
 
 def measures_table(comparison: Comparison, sparsity: float) -> Table:
-    """Return interquartile means of everything that the task measures a network by, and how many layers are left empty."""
+    """Return interquartile means of everything that the task measures a network by."""
     also: dict[str, tuple[str, Better | None]] = {comparison.metric: (comparison.axis, comparison.better), **comparison.also}
-    ends = {
-        name: {pruner: estimate([found]) for pruner, found in comparison.values(sparsity, name).items()}
-        for name in (*also, "empty_layers")
-    }
+    ends = {name: {pruner: estimate([found]) for pruner, found in comparison.values(sparsity, name).items()} for name in also}
     blocks, records = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
@@ -102,8 +99,6 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
         for name, (_, better) in also.items():
             found = [ends[name].get(pruner) for pruner in pruners]
             columns.append(_marked([iqm_text(end) for end in found], [end.iqm if end else None for end in found], better, cut))
-        empty = [ends["empty_layers"].get(pruner) for pruner in pruners]
-        columns.append([Cell(number(end.mean) if end else MISSING) for end in empty])
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
         for name, by_pruner in ends.items():
@@ -111,8 +106,8 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
                 {**_named(comparison, pruner, sparsity), "metric": name, **_numbers(by_pruner.get(pruner))} for pruner in pruners
             ]
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: every measure"
-    note = f"Interquartile means with 95 % stratified bootstrap intervals, {count_of(comparison.seeds)}; empty layers: mean."
-    return Table(title, note, ("pruner", *(title for title, _ in also.values()), "empty layers"), tuple(blocks), tuple(records))
+    note = f"Interquartile means with 95 % stratified bootstrap intervals, {count_of(comparison.seeds)}."
+    return Table(title, note, ("pruner", *(title for title, _ in also.values())), tuple(blocks), tuple(records))
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
