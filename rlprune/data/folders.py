@@ -36,7 +36,7 @@ _SOURCES = {
     "cifar10": "cifar-10-python.tar.gz, unpacked",
     "cifar100": "cifar-100-python.tar.gz, unpacked",
     "tiny-imagenet": "tiny-imagenet-200.zip of Stanford's CS231n, unpacked",
-    "nyu": "NYU Depth v2's labelled part; or NAME.png, depths 16-bit millimetres",
+    "nyu": "NYU Depth v2's labelled part as published, or as NAME.png with depths in 16-bit millimetres",
 }
 
 
