@@ -71,6 +71,7 @@ _SOURCES = {
     "nyu": "NYU Depth v2's labelled part; or NAME.png, depths 16-bit millimetres",
     **{name: f"GLUE's own {folder} archive, unpacked" for name, folder in _GLUE.items()},
     "ptb": "the folder data of Mikolov's simple-examples",
+    "nyu": "NYU Depth v2's labelled part as published, or as NAME.png with depths in 16-bit millimetres",
 }
 
 

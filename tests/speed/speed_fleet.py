@@ -1,13 +1,14 @@
 """Agent-steps a second of the fleet against Stable-Baselines3, one thread each, in the same minute.
 
-Times are those of the process on its processor, so that other programs change a run little and EnvPool's thread counts;
-each is the best of several.
-Nothing is asserted: the ratios are for reading.
+Times are those of the process on its processor, so that other programs change a run little and EnvPool's thread counts. All
+contestants of a case take turns for some rounds; steps a second are medians over rounds, and so are the ratios to
+Stable-Baselines3 in the same round. Nothing is asserted: the ratios are for reading.
 """
 
 import time
 from importlib.util import find_spec
 from itertools import pairwise
+from statistics import median
 
 import gymnasium as gym
 import torch
@@ -26,21 +27,25 @@ CASES = [  # environment, width of three hidden layers, sizes of fleets
     ("LunarLander-v3", 256, (16, 32)),
 ]
 POOLED = {"LunarLander-v3"}  # what EnvPool may play
-REPETITIONS = 5
+ROUNDS = 5
 
 
 def seconds(function, device="cpu"):
-    """Shortest time of a call: of this process on the processor, or on the clock until a GPU is done."""
+    """Time of a call: of this process on the processor, or on the clock until a GPU is done."""
     clock = time.process_time if device == "cpu" else time.perf_counter
-    taken = []
+    start = clock()
     function()
-    for _ in range(REPETITIONS):
-        start = clock()
-        function()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        taken.append(clock() - start)
-    return min(taken)
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def rounds(contestants):
+    """Steps a second of every contestant, a list over rounds; each is (steps of a call, call, device)."""
+    for _, call, _ in contestants:
+        call()  # warms up
+    turns = [[steps / seconds(call, device) for steps, call, device in contestants] for _ in range(ROUNDS)]
+    return list(zip(*turns, strict=True))
 
 
 def recipe(environment, width, simulator="gymnasium"):
@@ -48,12 +53,12 @@ def recipe(environment, width, simulator="gymnasium"):
 
 
 def solo(recipe):
-    """Steps a second of Stable-Baselines3's own ``learn``."""
+    """Stable-Baselines3's own ``learn``."""
     envs = DummyVecEnv([lambda: gym.make(recipe.environment)] * recipe.environments)
     arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
     model = A2C("MlpPolicy", envs, policy_kwargs={"net_arch": arch}, device="cpu")
     steps = 20 * recipe.rollout_steps * recipe.environments
-    return steps / seconds(lambda: model.learn(steps))
+    return steps, lambda: model.learn(steps), "cpu"
 
 
 def fleet(recipe, count, device):
@@ -66,12 +71,12 @@ def fleet(recipe, count, device):
     return Fleet([Agent(seed, each) for seed, each in enumerate(weights)], envs, recipe, device)
 
 
-def rate(recipe, count, device):
-    """Agent-steps a second of a fleet."""
+def together(recipe, count, device):
+    """A fleet's training."""
     ours = fleet(recipe, count, device)
     samples = recipe.rollout_steps * recipe.environments * count
     iterations = max(2, 30_000 // (samples * (recipe.widths[0] // 16) ** 2 // 16))
-    return iterations * samples / seconds(lambda: ours.train(iterations, [1] * count, [1] * count), device)
+    return iterations * samples, lambda: ours.train(iterations, [1] * count, [1] * count), device
 
 
 def operations(recipe):
@@ -91,9 +96,9 @@ def operations(recipe):
 def ceiling(device):
     """Operations a second of float32 matrix products: of one large one, and of many of a rollout's size."""
     a, b, c = (torch.randn(1024, 1024, device=device) for _ in range(3))
-    large = 2 * 1024**3 / seconds(lambda: torch.mm(a, b, out=c), device)
     x, w, y = (torch.randn(64, rows, 128, device=device) for rows in (80, 128, 80))
-    return large, 2 * 64 * 80 * 128**2 / seconds(lambda: torch.bmm(x, w, out=y), device)
+    calls = [(2 * 1024**3, lambda: torch.mm(a, b, out=c), device), (2 * 64 * 80 * 128**2, lambda: torch.bmm(x, w, out=y), device)]
+    return [median(rates) for rates in rounds(calls)]
 
 
 def main():
@@ -103,15 +108,17 @@ def main():
         print(f"{device}: matrix products {large / 1e9:.0f} GFLOP/s at 1024³, {small / 1e9:.0f} GFLOP/s at 64 times 80·128·128")
         print(f"{'environment':16}{'network':>9}{'agents':>8}{'steps/s':>12}{'× SB3':>8}{'of the ceiling':>16}")
         for environment, width, counts in CASES:
-            numbers = recipe(environment, width)
-            alone = solo(numbers)
-            print(f"{environment:16}{width:>7}³ {'SB3':>7}{alone:>12,.0f}{1:>8.1f}")
-            for simulator in ["gymnasium", "envpool"] if environment in POOLED and find_spec("envpool") else ["gymnasium"]:
-                numbers, note = recipe(environment, width, simulator), "  EnvPool" * (simulator == "envpool")
-                for count in counts if device == "cpu" else (*counts, 1024):
-                    steps = rate(numbers, count, device)
-                    share = steps * operations(numbers) / small
-                    print(f"{environment:16}{width:>7}³ {count:>7}{steps:>12,.0f}{steps / alone:>8.1f}{share:>15.0%}{note}")
+            counts = counts if device == "cpu" else (*counts, 1024)
+            simulators = ["gymnasium", "envpool"] if environment in POOLED and find_spec("envpool") else ["gymnasium"]
+            fleets = [(simulator, count) for simulator in simulators for count in counts]
+            ours = [together(recipe(environment, width, simulator), count, device) for simulator, count in fleets]
+            alone, *measured = rounds([solo(recipe(environment, width)), *ours])
+            print(f"{environment:16}{width:>7}³ {'SB3':>7}{median(alone):>12,.0f}{1:>8.1f}")
+            for (simulator, count), rates in zip(fleets, measured, strict=True):
+                times = median(rate / theirs for rate, theirs in zip(rates, alone, strict=True))
+                share = median(rates) * operations(recipe(environment, width)) / small
+                note = "  EnvPool" * (simulator == "envpool")
+                print(f"{environment:16}{width:>7}³ {count:>7}{median(rates):>12,.0f}{times:>8.1f}{share:>15.0%}{note}")
 
 
 if __name__ == "__main__":
