@@ -68,7 +68,6 @@ _SOURCES = {
     "cifar100": "cifar-100-python.tar.gz, unpacked",
     "tiny-imagenet": "tiny-imagenet-200.zip of Stanford's CS231n, unpacked",
     "imagenet": "the archives of ILSVRC2012, unpacked by torchvision's ImageNet to a folder a class",
-    "nyu": "NYU Depth v2's labelled part; or NAME.png, depths 16-bit millimetres",
     **{name: f"GLUE's own {folder} archive, unpacked" for name, folder in _GLUE.items()},
     "ptb": "the folder data of Mikolov's simple-examples",
     "nyu": "NYU Depth v2's labelled part as published, or as NAME.png with depths in 16-bit millimetres",
