@@ -7,7 +7,7 @@ TRAINER = "rlprune.training.language:LanguageTrainer"
 METRIC = Metric("log_perplexity", "log perplexity (nats per word)", better="lower")
 LOSS = Metric("loss_train", "training loss (nats per word)", better="lower")
 
-# Anchors: ``random`` is the unigram model's log perplexity (add-one) on the test part.
+# Anchors: ``random`` is what word frequencies of the same training part reach on the test part (measure ``unigram``).
 PROSE_SMALL = Task(
     "prose-psmm-small",
     title="small PSMM, Python's own prose",
@@ -24,13 +24,13 @@ PTB_SMALL = Task(
     title="small PSMM, Penn Treebank, 2,000 words",
     trainer=TRAINER,
     recipe=LanguageRecipe(
-        budget=6, batch_size=32, learning_rate=4e-3, data="ptb", hidden=64, tokens=40, vocabulary=2000, train_tokens=200_000
+        budget=6, batch_size=32, learning_rate=1e-2, data="ptb", hidden=64, tokens=40, vocabulary=2000, train_tokens=200_000
     ),
     metric=METRIC,
     curve=LOSS,
     unit="epochs",
     gpu=True,
-    anchors={"random": 5.28},
+    anchors={"random": 5.30},
 )
 
 # The paper's, section 5: the small network of Merity et al., 2017; 6.82 million parameters.
