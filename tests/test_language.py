@@ -1,11 +1,13 @@
 import math
 
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file
 from subjects import bits, seeds
 
 from rlprune.cell import NotApplicable, run_cell
+from rlprune.export import _write_onnx
 from rlprune.plan import TrainEpoch
 from rlprune.pruner import CHANNELS, NOTHING, pruners
 from rlprune.suite import Cell
@@ -64,6 +66,16 @@ def test_every_word_but_the_first_counts_once_in_the_measure():
         parts = [stream[start : start + length + 1] for start in (0, 8, 16)]
         sums = [float(trainer.module.logp(part[None, :-1], part[None, 1:]).sum()) for part in parts]
         assert trainer._surprise(stream) == pytest.approx(-sum(sums) / 20, rel=1e-5)
+
+
+def test_it_is_taken_away_as_onnx_that_reads_any_number_of_rows(tmp_path):
+    trainer = small(tokens=3)
+    _write_onnx(trainer, tmp_path / "next.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "next.onnx"), providers=["CPUExecutionProvider"])
+    ids = trainer._train[:15].view(5, 3)
+    (got,) = session.run(None, {session.get_inputs()[0].name: ids.numpy()})
+    with torch.no_grad():
+        assert torch.from_numpy(got).allclose(trainer.module(ids), atol=1e-5)
 
 
 def test_too_few_words_are_a_mistake(tmp_path):

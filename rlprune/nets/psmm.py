@@ -58,7 +58,7 @@ class PSMM(nn.Module):
     def _states(self, ids: Tensor) -> Tensor:
         """Return the state after each word, [N, T, hidden]."""
         driven = self.inputs(self.embedding(ids))
-        state = memory = torch.zeros(len(ids), self.recurrence.in_features, dtype=self.embedding.weight.dtype, device=ids.device)
+        state = memory = driven.new_zeros(ids.shape[0], self.recurrence.in_features, dtype=self.embedding.weight.dtype)
         states = []
         for step in driven.unbind(1):
             i, f, g, o = (step + self.recurrence(state)).chunk(4, 1)
