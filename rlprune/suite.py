@@ -429,7 +429,10 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
 
 
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
-    """Yield which optional packages the suite's tasks need and are not installed."""
+    """Yield which optional packages the suite's tasks need and are not installed, and which cells would play something else."""
+    for task in map(tasks().load, suite.tasks):
+        if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or suite.solo):
+            yield Mistake(task.name, "", f"{reason}: set engine=fleet and solo=0")
     wanted = {needed: task for task in map(tasks().load, suite.tasks) if (needed := suite.recipe_for(task).extra)}
     for (package, extra), task in wanted.items():
         if find_spec(package) is None:

@@ -36,6 +36,11 @@ class Recipe(BaseModel):
         return None
 
     @property
+    def fleets_only(self) -> str:
+        """Why a cell of this recipe cannot train alone; empty where it can."""
+        return ""
+
+    @property
     def extra(self) -> tuple[str, str] | None:
         """A package beyond the dependencies and the extra that installs it, where the recipe needs one."""
         return None

@@ -203,10 +203,15 @@ def test_other_environments_are_refused():
         A2CRecipe(environment="CartPole-v1", budget=1, simulator="envpool")
 
 
+def test_cells_that_train_alone_would_play_something_else():
+    messages = [str(mistake) for mistake in extra_mistakes(load_suite(SUITE, "smoke", ["recipe.simulator=envpool"]))]
+    assert "lunarlander-v3: envpool plays in fleets only: set engine=fleet and solo=0" in messages
+
+
 def test_a_suite_that_wants_it_where_it_is_missing_is_told_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
     monkeypatch.delitem(sys.modules, "rlprune.training.pooled", raising=False)
-    suite = load_suite(SUITE, "smoke", ["recipe.simulator=envpool"])
+    suite = load_suite(SUITE, "smoke", ["recipe.simulator=envpool", "solo=0"])
     (mistake,) = extra_mistakes(suite)
     assert str(mistake) == "lunarlander-v3: needs envpool: python3 -m pip install 'rlprune[envpool]'"
     assert not list(extra_mistakes(load_suite(SUITE, "smoke")))

@@ -15,8 +15,8 @@ class A2CRecipe(Recipe):
     Args:
         budget: environment steps over all parallel environments.
         environment: a Gymnasium id.
-        simulator: what fleets play with; ``envpool``, an extra, plays LunarLander-v3 faster, with other random numbers.
-            Scoring, and an agent that trains alone, always play Gymnasium's own.
+        simulator: what fleets play with; ``envpool``, an extra, plays LunarLander-v3 faster, with other random numbers, for
+            suites whose cells all train in fleets. Scoring always plays Gymnasium's own.
         max_episode_steps: time limit in steps; None keeps the environment's own.
         environments: parallel environments.
         rollout_steps: steps an environment between updates.
@@ -58,6 +58,10 @@ class A2CRecipe(Recipe):
     def iterations(self) -> int:
         """Rollouts, each followed by an update, in an epoch."""
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
+
+    @property
+    def fleets_only(self) -> str:
+        return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
 
     @property
     def extra(self) -> tuple[str, str] | None:
