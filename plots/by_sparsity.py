@@ -1,4 +1,4 @@
-"""Print what every pruner ends at, a column a sparsity: a Markdown table of interquartile means with 95 % intervals, task by task.
+"""Print what every pruner ends at, a column a sparsity: Markdown tables of interquartile means with 95 % intervals, task by task.
 
 Run it as `python plots/by_sparsity.py results/cartpole [--measures return_greedy,return_sampled]`; the measure is the task's
 metric unless others are named.
