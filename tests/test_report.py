@@ -621,3 +621,10 @@ def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:
     command = [sys.executable, str(script), str(tmp_path / "run"), "--to", str(tmp_path / "drawn")]
     subprocess.run(command, check=True, capture_output=True)
     assert {file.name for file in (tmp_path / "drawn").iterdir()} == {"sparsity.png", "sparsity.svg", "sparsity.pdf"}
+
+
+def test_a_variant_of_a_channel_pruner_is_drawn_as_one() -> None:
+    assert curves.style("EarlyCroP-S by layer").solid
+    assert curves.style("SNAP by layer").solid
+    assert not curves.style("SNIP, floor 8").solid
+    assert curves.style("CroP-S by layer").colour != curves.style("CroP-S").colour

@@ -449,7 +449,8 @@ def style(pruner: str) -> Style:
         number = zlib.crc32(family.casefold().encode())
         colour = _SPARE_COLOURS[number % len(_SPARE_COLOURS)]
         marker = _SPARE_MARKERS[number // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)]
-    return Style(colour, marker, solid=pruner.endswith("-S") or family in _STRUCTURED or family == "Dense")
+    base = pruner.split()[0].rstrip(",") if pruner.split() else pruner  # a variant's name begins with its pruner's
+    return Style(colour, marker, solid=base.endswith("-S") or _family(base) in _STRUCTURED or base == "Dense")
 
 
 def order(pruner: str) -> tuple[int, str]:
