@@ -16,7 +16,7 @@ from rlprune.store import Store
 
 def table(one: Comparison, measures: Sequence[str]) -> str:
     """Return the table of one task."""
-    columns = [(sparsity, measure) for sparsity in one.sparsities for measure in measures]
+    columns = [(sparsity, measure) for sparsity in one.sparsities or [0.0] for measure in measures]
     named = len(measures) > 1
     header = ["pruner", *(percent(sparsity) + (f", {measure}" if named else "") for sparsity, measure in columns)]
     lines = [header, ["---"] * len(header)]
