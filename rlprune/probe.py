@@ -84,10 +84,11 @@ class Probe:
         """Return ``g = ∇L`` for all trainable parameters, L the mean loss over the scoring batches."""
         total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
         for parameters, loss in self._losses(temperature):
-            gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-            for mean, gradient in zip(total.values(), gradients, strict=True):
-                mean.add_(gradient, alpha=1 / len(self.batches))
-            del gradients, gradient  # or they would stay beside the next batch's: as much again as the network
+            for name, parameter in parameters.items():
+                parameter.grad = total[name]  # each layer's gradient is added here as it comes, and is never held beside it
+            loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
+        for mean in total.values():
+            mean.div_(len(self.batches))
         return total
 
     def hessian_gradient(self, temperature: float = 1.0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
