@@ -1,7 +1,7 @@
 """Print what every pruner ends at, a column a sparsity: Markdown tables of interquartile means with 95 % intervals, task by task.
 
-Run it as `python plots/by_sparsity.py results/cartpole [--measures return_greedy,return_sampled]`; the measure is the task's
-metric unless others are named.
+Run it as `python plots/by_sparsity.py results/cartpole [more ...] [--measures return_greedy,return_sampled]`; the measure is the
+task's metric unless others are named, and a cell that several folders have counts once.
 """
 
 import argparse
@@ -28,9 +28,12 @@ def table(one: Comparison, measures: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="folder of a run")
+    parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--measures", help="names of values, say return_greedy,return_sampled")
     given = parser.parse_args()
-    with Store(given.results / "results.sqlite", create=False) as store:
-        for task in comparisons(store.rows()):
-            print(f"{task.title}, {task.axis}\n\n{table(task, (given.measures or task.metric).split(','))}\n")
+    rows = {}
+    for folder in given.results:
+        with Store(folder / "results.sqlite", create=False) as store:
+            rows |= {row.id: row for row in store.rows()}
+    for task in comparisons(rows.values()):
+        print(f"{task.title}, {task.axis}\n\n{table(task, (given.measures or task.metric).split(','))}\n")
