@@ -11,7 +11,7 @@ from pathlib import Path
 from rlprune.report.curves import Comparison, comparisons, percent
 from rlprune.report.tables import MISSING, iqm_text
 from rlprune.stats import estimate
-from rlprune.store import Store
+from rlprune.store import Row, Store
 
 
 def table(one: Comparison, measures: Sequence[str]) -> str:
@@ -31,7 +31,7 @@ if __name__ == "__main__":
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--measures", help="names of values, say return_greedy,return_sampled")
     given = parser.parse_args()
-    rows = {}
+    rows = dict[str, Row]()
     for folder in given.results:
         with Store(folder / "results.sqlite", create=False) as store:
             rows |= {row.id: row for row in store.rows()}
