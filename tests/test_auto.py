@@ -9,6 +9,7 @@ from torch import nn
 from rlprune import surgery
 from rlprune.groups import present
 from rlprune.nets.auto import anatomy
+from rlprune.nets.classifiers import classifier
 
 
 def by_tensor(groups):
@@ -96,3 +97,11 @@ def test_without_torch_pruning_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(ImportError, match=r"rlprune\[auto\]"):
         anatomy(nn.Linear(2, 2), torch.randn(1, 2))
+
+
+def test_a_classifier_of_torchvision_is_had_by_its_name():
+    net, anatomy = classifier("torchvision/mobilenet_v2", 7)
+    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert len(anatomy.all_groups()) > 20
+    with pytest.raises(ValueError, match=r"torchvision has no classifier 'resnet19'; did you mean 'torchvision/resnet1"):
+        classifier("torchvision/resnet19", 7)

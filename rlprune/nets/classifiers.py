@@ -1,16 +1,20 @@
-"""Image classifiers by name."""
+"""Image classifiers by name: our own, and torchvision's."""
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import nn
+from torchvision import models  # type: ignore[import-untyped]
 
 from rlprune.groups import Anatomy
-from rlprune.nets import resnet, resnext, vgg
+from rlprune.nets import auto, resnet, resnext, vgg
 from rlprune.registry import nearest
 
 _Make = Callable[[int], resnet.ResNet | vgg.VGG | resnext.ResNeXt]
 _NETWORKS: Mapping[str, _Make] = {**resnet.NETWORKS, **vgg.NETWORKS, **resnext.NETWORKS}
 NAMES = tuple(_NETWORKS)
+PUBLISHED = "torchvision/"
+"""What a name begins with for a network of torchvision."""
 
 
 def classifier(name: str, classes: int) -> tuple[nn.Module, Anatomy]:
@@ -18,10 +22,22 @@ def classifier(name: str, classes: int) -> tuple[nn.Module, Anatomy]:
 
     Its weights are drawn from torch's global generator.
 
+    Args:
+        name: one of ``NAMES``, or ``torchvision/resnet34`` and the like, whose groups torch-pruning finds.
+        classes: outputs.
+
     Raises:
         ValueError: no network has this name; the message suggests the nearest one.
+        ImportError: a network of torchvision without the extra ``auto``.
     """
+    if name.startswith(PUBLISHED):
+        known = [f"{PUBLISHED}{one}" for one in models.list_models(module=models)]
+        if name not in known:
+            raise ValueError(f"torchvision has no classifier '{name.removeprefix(PUBLISHED)}'{nearest(name, known)}")
+        net = models.get_model(name.removeprefix(PUBLISHED), weights=None, num_classes=classes)
+        return net, auto.anatomy(net, torch.zeros(2, 3, 224, 224))
     if name not in _NETWORKS:
-        raise ValueError(f"no network is named '{name}'{nearest(name, NAMES)} (networks: {', '.join(NAMES)})")
-    net = _NETWORKS[name](classes)
-    return net, net.anatomy()
+        ways = f"networks: {', '.join(NAMES)}, or {PUBLISHED}NAME"
+        raise ValueError(f"no network is named '{name}'{nearest(name, NAMES)} ({ways})")
+    made = _NETWORKS[name](classes)
+    return made, made.anatomy()

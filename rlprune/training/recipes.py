@@ -122,7 +122,7 @@ class ImageRecipe(SupervisedRecipe):
 
     Args:
         data: name of the data set; ``shapes`` is made by the program, others are read from ``--data``.
-        network: name of the network.
+        network: name of the network; ``torchvision/NAME`` is one of torchvision's (extra ``auto``).
         train_images: how many training images to use, the classes as equal as they come; None is all.
         resize: side in pixels that images are brought to, after augmentation; None leaves them.
         crop: pixels of padding from which a random crop of the old size is taken.
@@ -141,6 +141,10 @@ class ImageRecipe(SupervisedRecipe):
     @property
     def reads(self) -> str | None:
         return None if self.data == "shapes" else self.data
+
+    @property
+    def extra(self) -> tuple[str, str] | None:
+        return ("torch_pruning", "auto") if self.network.startswith("torchvision/") else None
 
 
 class DepthRecipe(SupervisedRecipe):
