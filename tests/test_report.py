@@ -628,3 +628,5 @@ def test_a_variant_of_a_channel_pruner_is_drawn_as_one() -> None:
     assert curves.style("SNAP by layer").solid
     assert not curves.style("SNIP, floor 8").solid
     assert curves.style("CroP-S by layer").colour != curves.style("CroP-S").colour
+    names = ["LTR", "CroP-S at 10", "CroP-S", "CroP-S at 9", "Dense"]
+    assert sorted(names, key=curves.order) == ["Dense", "CroP-S", "CroP-S at 9", "CroP-S at 10", "LTR"]

@@ -449,15 +449,20 @@ def style(pruner: str) -> Style:
         number = zlib.crc32(family.casefold().encode())
         colour = _SPARE_COLOURS[number % len(_SPARE_COLOURS)]
         marker = _SPARE_MARKERS[number // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)]
-    base = pruner.split()[0].rstrip(",") if pruner.split() else pruner  # a variant's name begins with its pruner's
+    base = _base(pruner)
     return Style(colour, marker, solid=base.endswith("-S") or _family(base) in _STRUCTURED or base == "Dense")
 
 
 def order(pruner: str) -> tuple[int, str]:
     """Return a sort key: dense first, then families as listed here, then the others by name, its numbers as numbers."""
-    family = _family(pruner)
+    family = _family(_base(pruner))
     counted = re.sub(r"\d+", lambda number: number[0].zfill(6), pruner.casefold())
     return _PLACES.get(family, len(_PLACES)), counted
+
+
+def _base(pruner: str) -> str:
+    """Return the pruner that a variant's name begins with, "CroP-S" of "CroP-S by layer"."""
+    return pruner.partition(" ")[0].rstrip(",")
 
 
 def _family(pruner: str) -> str:
