@@ -5,7 +5,7 @@ one buffer, their gradients and moments in others of the same layout. The gradie
 uses the very weights that acted, so the rollout's activations serve it and no second pass forward is needed.
 
 Nothing here waits for the device, and what lasts from one iteration to the next is updated in place, so that a CUDA
-graph can repeat an iteration.
+graph repeats the iterations of simulated environments: some hundred kernels, started by one call.
 """
 
 import math
@@ -29,6 +29,7 @@ Sizes: TypeAlias = tuple[int, ...]
 
 _UNIT = 16  # hidden layers are filled up to its multiples
 _FEWEST = 4  # agents are filled up to its multiples: smaller batches and odd ones take other code paths, with other bits
+_EAGER = 3  # iterations on a GPU that load its libraries before a graph records one
 _CACHED = 1 << 17  # elements that stay in the cache through all operations of an optimizer's step
 
 # -- agents and stacks of them -----------------------------------------------------------------------------------------
@@ -203,16 +204,26 @@ class Fleet:
         rest = [0.0] * (self._slots - self._count)
         first, last = (torch.tensor([*shares, *rest], dtype=torch.float64).to(self._device) for shares in (start, end))
         constant = self._recipe.annealing == "constant"
+        iterate = self.iteration
         for iteration in range(iterations):
+            if iteration == _EAGER and self._device.type == "cuda" and self.envs.simulated:
+                iterate = self._recorded()
             share = torch.ones_like(first) if constant else torch.lerp(first, last, iteration / iterations)
             self._rates[:, 0] = share * self._recipe.learning_rate
-            self.iteration()
+            iterate()
 
     def iteration(self) -> None:
         """Play one rollout and learn from it, each agent at its present rate."""
         self._play()
         self._differentiate(*self._estimate())
         self._update()
+
+    def _recorded(self) -> Callable[[], None]:
+        """Return what repeats an iteration on a GPU, recorded but not yet run."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.iteration()
+        return graph.replay
 
     def agent(self, number: int) -> Agent:
         """Return an agent as it is now."""

@@ -42,8 +42,12 @@ class Transition(NamedTuple):
 class BatchedEnv(Protocol):
     """``environments`` environments for each of ``agents`` agents, with the same ``features`` and ``actions``.
 
-    ``limit`` is the least number of steps between two truncations of an environment.
+    ``limit`` is the least number of steps between two truncations of an environment; a step that is ``simulated`` is
+    arithmetic on the device alone, which a CUDA graph can repeat.
     """
+
+    @property
+    def simulated(self) -> bool: ...
 
     @property
     def agents(self) -> int: ...
@@ -123,6 +127,7 @@ class _Simulation:
     Everything is updated in place, so that a CUDA graph can repeat a step.
     """
 
+    simulated = True
     features: int
     actions: int
 
@@ -313,6 +318,8 @@ class GymnasiumEnv:
     Every game is reset with a seed of its own, so a game is told by that seed and its actions: they are the state that
     is saved, and loading plays them again. That holds for worlds that cannot be copied, such as Box2D's.
     """
+
+    simulated = False
 
     def __init__(self, environment: str, environments: int, limit: int | None = None, device: str = "cpu") -> None:
         spec = gym.spec(environment)

@@ -112,7 +112,7 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
 
     def outputs(self, module: nn.Module) -> Sequence[Tensor]:
         """Run a module on the example: token ids have no precision."""
-        return [module(self.example())]
+        return [module(self.example().to(next(module.parameters()).device))]
 
 
 def _split(values: list[int], size: int) -> list[list[int]]:

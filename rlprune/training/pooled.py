@@ -27,6 +27,7 @@ class EnvPoolEnv:
     every action since then, a byte each, and loading plays them all again: 20 seconds for a million steps of an agent.
     """
 
+    simulated = False
     features = 8
     actions = 4
 

@@ -85,8 +85,8 @@ class SupervisedTrainer(ABC, Generic[R]):
 
     def outputs(self, module: nn.Module) -> Sequence[Tensor]:
         """Run a module on an input of ones in the module's own precision."""
-        ones = torch.ones_like(self.example(), dtype=next(module.parameters()).dtype)
-        return [module(ones)]
+        weight = next(module.parameters())
+        return [module(torch.ones_like(self.example(), dtype=weight.dtype, device=weight.device))]
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 

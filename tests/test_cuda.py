@@ -1,0 +1,148 @@
+"""What a GPU would do: on tensors that only say which device they are on, and on a real one where there is one.
+
+Torch's fake tensors refuse arithmetic between devices and any look at a value, which would make the host wait. Whatever
+passes them on ``cuda`` neither mixes devices nor waits.
+"""
+
+from functools import partial
+
+import gymnasium as gym
+import pytest
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from subjects import seeds
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from rlprune.cell import lacking
+from rlprune.probe import Probe, Scoring
+from rlprune.pruner import pruners
+from rlprune.training import environments
+from rlprune.training.batched import Agent, Fleet
+from rlprune.training.depth import DepthTrainer
+from rlprune.training.glue import GlueTrainer
+from rlprune.training.images import ImageTrainer
+from rlprune.training.language import LanguageTrainer
+from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe
+
+has_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+SIMULATED = ("CartPole-v1", "Acrobot-v1")
+
+
+def agents(recipe):
+    """Four agents before their training."""
+    env = gym.make(recipe.environment)
+    spaces = env.observation_space, env.action_space
+    arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
+    return [Agent(seed, ActorCriticPolicy(*spaces, lambda _: 0.0, net_arch=arch).state_dict()) for seed in range(4)]
+
+
+def fleet(recipe, agents, device):
+    envs = environments.make(recipe.environment, recipe.environments, device=device)
+    envs.reset(torch.arange(len(agents)))
+    return Fleet(agents, envs, recipe, device)
+
+
+def test_fake_tensors_notice_a_host_that_waits():
+    with FakeTensorMode():
+        numbers = torch.zeros(3, device="cuda")
+        with pytest.raises(DataDependentOutputException):
+            bool(numbers.any())
+        with pytest.raises(RuntimeError, match="device"):
+            numbers + numbers.cpu()
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "rmsprop-tf", "adam"])
+@pytest.mark.parametrize("environment", SIMULATED)
+def test_an_iteration_stays_on_the_gpu_and_does_not_wait(environment, optimizer):
+    recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16), optimizer=optimizer, entropy=0.01)
+    began = agents(recipe)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        ours = fleet(recipe, began, "cuda")
+        ours.iteration()
+        assert ours._weights.buffer.device.type == "cuda"
+
+
+@pytest.mark.parametrize("environment", SIMULATED)
+def test_what_lasts_from_one_iteration_to_the_next_stays_where_it_is(environment):
+    """A CUDA graph writes and reads the addresses that it recorded."""
+    recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16))
+    ours = fleet(recipe, agents(recipe), "cpu")
+
+    def places():
+        owners = [ours, ours.envs, ours.games, ours._weights, ours._gradient, *ours._moments.values()]
+        return {
+            (number, name): value.data_ptr()
+            for number, owner in enumerate(owners)
+            for name, value in vars(owner).items()
+            if isinstance(value, torch.Tensor)
+        }
+
+    before = places()
+    ours.train(3, [1.0] * 4, [0.0] * 4)
+    assert places() == before
+
+
+@pytest.mark.cuda
+@has_gpu
+@pytest.mark.parametrize("environment", SIMULATED)
+def test_a_fleet_on_the_gpu_learns_what_it_learns_on_the_cpu(environment):
+    recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16))
+    began = agents(recipe)
+    on_cpu, on_gpu = (fleet(recipe, began, device) for device in ("cpu", "cuda"))
+    for each in (on_cpu, on_gpu):
+        each.train(10, [1.0] * 4, [0.0] * 4)
+    for name, weights in on_cpu.agent(3).weights.items():
+        torch.testing.assert_close(on_gpu.agent(3).weights[name].cpu(), weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.cuda
+@has_gpu
+def test_a_recorded_iteration_is_the_iteration():
+    recipe = A2CRecipe(environment="CartPole-v1", budget=1, widths=(16, 16))
+    began = agents(recipe)
+    graph, eager = (fleet(recipe, began, "cuda") for _ in range(2))
+    graph.train(10, [1.0] * 4, [1.0] * 4)
+    for _ in range(10):
+        eager.train(1, [1.0] * 4, [1.0] * 4)
+    assert torch.equal(graph._weights.buffer, eager._weights.buffer)
+
+
+# -- supervised learning: the meta device, which has shapes but no values, in the GPU's place --------------------------
+
+TRAINERS = {
+    "images": partial(ImageTrainer, ImageRecipe(budget=2, network="resnet-small", train_images=4, batch_size=2)),
+    "depth": partial(
+        DepthTrainer, DepthRecipe(budget=2, network="fcrn-small", height=24, width=32, train_images=4, batch_size=2)
+    ),
+    "language": partial(LanguageTrainer, LanguageRecipe(budget=2, hidden=6, tokens=8, vocabulary=40)),
+    "glue": partial(GlueTrainer, GlueRecipe(budget=2, hidden=8, layers=1, heads=2, intermediate=6, train_texts=4)),
+}
+
+
+@pytest.fixture(scope="module", params=TRAINERS)
+def moved(request):
+    """A trainer that read its data on the CPU and then moved, with one batch."""
+    trainer = TRAINERS[request.param](seeds, "cpu")
+    batch, example = next(trainer.batches("test", augmented=True)), trainer.example()
+    trainer.example = lambda: example
+    trainer.device = torch.device("meta")
+    trainer.resized()
+    return trainer, tuple(tensor.to("meta") for tensor in batch)
+
+
+def test_an_optimizer_step_stays_on_its_device(moved):
+    trainer, batch = moved
+    assert trainer._step(trainer.module.train(), trainer.optimizer, batch).is_meta
+
+
+@pytest.mark.parametrize("name", [name for name in pruners().names() if pruners().load(name).score is not None])
+def test_a_formula_stays_on_the_device_of_the_network(name, moved):
+    (trainer, batch), pruner = moved, pruners().load(name)
+    if missing := lacking(pruner, trainer.module):
+        pytest.skip(f"needs {', '.join(missing)}")
+    scoring = Scoring(lambda: [partial(trainer._scored, batch)], len(batch[0]), trainer.outputs)
+    lots = torch.Generator()  # the meta device has none of its own
+    probe = Probe(trainer.module.eval(), trainer.anatomy, scoring, lots, {}, trainer.anatomy.all_groups())
+    scores = pruner.formula(pruner.settings())(probe)
+    drawn = not torch.equal(lots.get_state(), torch.Generator().get_state())
+    assert {score.device.type for score in scores.values()} == {"cpu" if drawn else "meta"}
