@@ -120,6 +120,13 @@ def test_rows_that_qqp_publishes_broken_are_passed_over(tmp_path):
     assert glue.load("qqp", tmp_path)[0].first == ("a", "c")
 
 
+def test_a_qqp_file_with_too_many_broken_rows_is_refused(tmp_path):
+    header = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
+    written(tmp_path, "QQP", header, [[1, 2, 3, "a", "b", 0], *[[1, 2, 3, "a"]] * 21])
+    with pytest.raises(ValueError, match=r"row 23: 4 fields, expected 6"):
+        glue.load("qqp", tmp_path)
+
+
 # -- tokens ------------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ class Kind:
         classes: labels as they are written, class by class; empty where the label is a number from 0 to 5.
         columns: of files that have no header.
         dev: name of the file to evaluate on.
-        broken: whether rows that end too soon are in the files as published; they are passed over.
+        broken: whether rows that end too soon are in the files as published; they are passed over, up to ``_BROKEN`` of them.
     """
 
     texts: tuple[str, ...]
@@ -61,6 +61,8 @@ KINDS: Mapping[str, Kind] = {
 """Each of GLUE's tasks that has labels for training."""
 
 NAMES = ("pairs", *KINDS)
+
+_BROKEN = 20
 
 
 def load(name: str, folder: Path | None) -> tuple[Texts, Texts, int]:
@@ -92,6 +94,7 @@ def _part(file: Path, kind: Kind) -> Texts:
 
 def _rows(file: Path, kind: Kind) -> Iterator[tuple[float | str, ...]]:
     """Yield label and texts of every row."""
+    broken = 0
     with file.open(encoding="utf-8-sig", newline="") as lines:  # some of the files begin with a byte-order mark
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         try:
@@ -102,7 +105,8 @@ def _rows(file: Path, kind: Kind) -> Iterator[tuple[float | str, ...]]:
             places = [columns.index(name) for name in wanted]
             for row in reader:
                 if len(row) != len(columns):
-                    if kind.broken:
+                    broken += 1
+                    if kind.broken and broken <= _BROKEN:
                         continue
                     raise ValueError(f"{file}, row {reader.line_num}: {len(row)} fields, expected {len(columns)}")
                 label, *texts = (row[place] for place in places)

@@ -21,7 +21,7 @@ _Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 
 class EnvPoolEnv:
-    """One EnvPool an agent, with one thread, whose environments have seeds of the agent's own.
+    """One EnvPool an agent, with one thread, whose environments have seeds of the agent's own; all threads play at once.
 
     EnvPool can save neither a world nor a generator, and only the first game of an environment has a seed. So the state is
     every action since then, a byte each, and loading plays them all again: 20 seconds for a million steps of an agent.
@@ -52,7 +52,9 @@ class EnvPoolEnv:
 
     def step(self, actions: Tensor) -> Transition:
         chosen = actions.to("cpu", torch.int32).numpy()
-        brought = zip(*(pool.step(row) for pool, row in zip(self._pools, chosen, strict=True)), strict=True)
+        for pool, row in zip(self._pools, chosen, strict=True):
+            pool.send(row)
+        brought = zip(*(pool.receive() for pool in self._pools), strict=True)
         return Transition(*(torch.from_numpy(np.stack(part)).to(self._device) for part in brought))
 
     def state(self) -> dict[str, Tensor]:
@@ -67,7 +69,8 @@ class EnvPoolEnv:
         self._pools = [_Pool(self._environment, key, self.environments, self.limit) for key in state["key"].tolist()]
         for pool, played in zip(self._pools, state["played"].to("cpu", torch.int32).numpy(), strict=True):
             for actions in played[played[:, 0] >= 0]:
-                pool.step(actions)
+                pool.send(actions)
+                pool.receive()
 
     def keep(self, agents: Sequence[int]) -> None:
         for agent in set(range(self.agents)) - set(agents):
@@ -110,10 +113,14 @@ class _Pool:
         self._limit, self._elapsed = limit, np.zeros(environments, dtype=np.int64)
         self.observations: _Array = self._envs.reset()[0]
 
-    def step(self, actions: _Array) -> tuple[_Array, _Array, _Array, _Array, _Array]:
-        """Take actions int32 [E]; return observations, rewards, terminated, truncated and final observations."""
+    def send(self, actions: _Array) -> None:
+        """Take actions int32 [E]; the pool's own thread plays them."""
         self.played += actions.astype(np.int8).tobytes()
-        final, rewards, terminated, _, _ = self._envs.step(actions)
+        self._envs.send(actions)
+
+    def receive(self) -> tuple[_Array, _Array, _Array, _Array, _Array]:
+        """Wait for what they brought: observations, rewards, terminated, truncated and final observations."""
+        final, rewards, terminated, _, _ = self._envs.recv()
         self._elapsed += 1
         truncated = self._elapsed >= self._limit
         self.observations = final
