@@ -210,7 +210,7 @@ def test_cells_that_train_alone_would_play_something_else():
 
 def test_a_suite_that_wants_it_where_it_is_missing_is_told_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
-    monkeypatch.delitem(sys.modules, "rlprune.training.pooled", raising=False)
+    monkeypatch.delitem(sys.modules, "rlprune.training.environments.pooled", raising=False)
     suite = load_suite(SUITE, "smoke", ["recipe.simulator=envpool", "solo=0"])
     (mistake,) = extra_mistakes(suite)
     assert str(mistake) == "lunarlander-v3: needs envpool: python3 -m pip install 'rlprune[envpool]'"

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module_
 def test_games_are_gymnasiums_to_the_bit(policy):
     from gymnasium.envs.box2d.lunar_lander import heuristic
 
-    from rlprune.training.lander import Lander
+    from rlprune.training.environments.lander import Lander
 
     ours, theirs = Lander(300), gym.make("LunarLander-v3", max_episode_steps=300)
     generator = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlprune.training import noise
-from rlprune.training.environments import Transition
+from rlprune.training.environments.contract import Transition
 
 try:
     import envpool
