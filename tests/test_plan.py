@@ -20,6 +20,7 @@ from rlprune.plan import (
     next_action,
     trained_epochs,
 )
+from rlprune.pruner import pruners
 
 LTR = [Train(epochs=1), Save(), *[s for i in (1, 2) for s in (Train(), Prune(Level(Exponential(2), i)), Rewind())], Train()]
 
@@ -53,6 +54,11 @@ def test_rewinding_returns_to_the_saved_epoch_and_masks_go_on():
     assert trained_epochs(LTR, 6) == 16
     sparsities = [action.sparsity for action in walk(LTR) if isinstance(action, PruneTo)]
     assert sparsities == pytest.approx([1 - 0.1**0.5, 0.9])
+
+
+def test_ltr_rewinds_to_a_share_of_the_budget():
+    pruner = pruners().load("LTR")
+    assert shape(walk(pruner.steps(pruner.settings({"levels": 1, "share": 0.5})))) == "tttS" + "tttPR" + "ttt"
 
 
 def test_rewinding_to_initialisation():

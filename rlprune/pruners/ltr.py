@@ -5,18 +5,18 @@ from typing import Annotated
 from pydantic import Field
 
 from rlprune.plan import Exponential, Level, Plan, Prune, Rewind, Save, Train
-from rlprune.pruner import WEIGHTS, Count, Pruner
+from rlprune.pruner import WEIGHTS, Count, Pruner, Share
 from rlprune.pruners import magnitude
 
 
-def late_rewinding(levels: Count = 10, epoch: Annotated[int, Field(ge=0)] = 1) -> Plan:
-    """Save at ``epoch``; at every geometric level train to the end, prune and rewind; then train for good.
+def late_rewinding(levels: Count = 10, epoch: Annotated[int, Field(ge=0)] = 1, share: Share | None = None) -> Plan:
+    """Save at ``epoch``, or after this share of the budget; at every geometric level train to the end, prune and rewind; then train for good.
 
     Fewer levels than the paper's 10 make a cheaper, weaker variant; reports label it by its number of levels.
     """
     rounds = Exponential(levels)
     rewinding = [step for level in range(1, levels + 1) for step in (Train(), Prune(Level(rounds, level)), Rewind())]
-    return [Train(epochs=epoch), Save(), *rewinding, Train()]
+    return [Train(epochs=epoch) if share is None else Train(share=share), Save(), *rewinding, Train()]
 
 
 def iterative(levels: Count = 10) -> Plan:
