@@ -70,21 +70,33 @@ _RULES: dict[type[nn.Module], Callable[[Any, Any, Any], Any]] = {
 }
 
 
-def median_seconds(run: Run, *, device: torch.device, repeats: int = 50, warmup: int = 10) -> float:
-    """Return the median time of one ``run``, by the GPU's own clock where there is one."""
-    for _ in range(warmup):
+def median_seconds(run: Run, *, device: torch.device, repeats: int = 50, warmup: int = 10, limit: float = 5.0) -> float:
+    """Return the median time of one ``run``, by the GPU's own clock where there is one.
+
+    Args:
+        repeats: runs that are timed.
+        warmup: runs before them.
+        limit: seconds after which long runs are timed less often, but never fewer than five times after two.
+    """
+    _seconds(run, device)
+    share = limit / ((warmup + repeats) * max(_seconds(run, device), 1e-9))
+    if share < 1:
+        warmup, repeats = max(2, int(share * warmup)), max(5, int(share * repeats))
+    for _ in range(warmup - 2):
         run()
     if device.type != "cuda":
-        return median(_seconds(run) for _ in range(repeats))
+        return median(_seconds(run, device) for _ in range(repeats))
     with torch.cuda.device(device):
         marks = [_marked(run) for _ in range(repeats)]
         torch.cuda.synchronize()
     return median(float(before.elapsed_time(after)) for before, after in marks) / 1000
 
 
-def _seconds(run: Run) -> float:
+def _seconds(run: Run, device: torch.device) -> float:
     before = time.perf_counter()
     run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - before
 
 

@@ -1,5 +1,6 @@
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -170,6 +171,16 @@ def test_the_median_is_of_the_timed_runs_only():
     seconds = cost.median_seconds(lambda: calls.append(1), device=CPU, repeats=5, warmup=2)
     assert len(calls) == 7
     assert 0 < seconds < 0.01
+
+
+def test_long_runs_are_timed_less_often():
+    calls = []
+
+    def run():
+        calls.append(time.sleep(0.02))
+
+    assert cost.median_seconds(run, device=CPU, limit=0.1) >= 0.02
+    assert len(calls) == 2 + 5
 
 
 def test_static_memory_is_parameters_and_buffers():
