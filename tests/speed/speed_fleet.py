@@ -16,17 +16,17 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from rlprune.task import tasks
 from rlprune.training import environments
 from rlprune.training.batched import Agent, Fleet
-from rlprune.training.recipes import A2CRecipe
 
-CASES = [  # environment, width of three hidden layers, sizes of fleets
-    ("CartPole-v1", 128, (1, 4, 16, 64)),
-    ("CartPole-v1", 16, (64, 256)),  # about what a policy is cut to by removing 95 % of its weights
-    ("Acrobot-v1", 256, (16, 64)),
-    ("LunarLander-v3", 256, (16, 32)),
+CASES = [  # task, width of three hidden layers, sizes of fleets
+    ("cartpole-v1", 128, (1, 4, 16, 64)),
+    ("cartpole-v1", 16, (64, 256)),  # about what a policy is cut to by removing 95 % of its weights
+    ("acrobot-v1", 256, (16, 64)),
+    ("lunarlander-v3", 256, (16, 32)),
 ]
-POOLED = {"LunarLander-v3"}  # what EnvPool may play
+POOLED = {"lunarlander-v3"}  # what EnvPool may play
 ROUNDS = 5
 
 
@@ -48,16 +48,23 @@ def rounds(contestants):
     return list(zip(*turns, strict=True))
 
 
-def recipe(environment, width, simulator="gymnasium"):
-    return A2CRecipe(environment=environment, budget=1, widths=(width,) * 3, simulator=simulator)
+def recipe(task, width, simulator="gymnasium"):
+    """The task's own recipe in another width."""
+    return tasks().load(task).settings({"widths": [width] * 3, "simulator": simulator})
 
 
 def solo(recipe):
     """Stable-Baselines3's own ``learn``."""
     envs = DummyVecEnv([lambda: gym.make(recipe.environment)] * recipe.environments)
     arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
-    model = A2C("MlpPolicy", envs, policy_kwargs={"net_arch": arch}, device="cpu")
-    steps = 20 * recipe.rollout_steps * recipe.environments
+    numbers = {
+        "n_steps": recipe.rollout_steps,
+        "gamma": recipe.discount,
+        "gae_lambda": recipe.gae_lambda,
+        "ent_coef": recipe.entropy,
+    }
+    model = A2C("MlpPolicy", envs, **numbers, policy_kwargs={"net_arch": arch}, device="cpu")
+    steps = -(-100 // recipe.rollout_steps) * recipe.rollout_steps * recipe.environments
     return steps, lambda: model.learn(steps), "cpu"
 
 
@@ -93,32 +100,58 @@ def operations(recipe):
     return 2 * (forward + 2 * whole + 2 * (whole - first))
 
 
+def moved(recipe):
+    """Bytes that pass between memory and processor in one agent-step if the cache keeps nothing between two operations.
+
+    An iteration reads the actor's weights at every step, the critic's once and both for the gradient; it writes the
+    gradient, reads it for its norm and for the optimizer, which reads and writes one moment and the weights. An activation
+    is written, activated (read and written) and read by the layer above, by the gradient and by its slope; its error is
+    written, multiplied by the slope (read and written) and read twice.
+    """
+    envs = environments.make(recipe.environment, 1)
+    sizes = [envs.features, *recipe.widths, envs.actions]
+    whole, steps = sum(a * b for a, b in pairwise(sizes)), recipe.rollout_steps
+    weights = whole * (steps + 1) + 2 * whole * (1 + 3 + 4)
+    return 4 * (weights / (steps * recipe.environments) + 2 * sum(recipe.widths) * 11)
+
+
 def ceiling(device):
-    """Operations a second of float32 matrix products: of one large one, and of many of a rollout's size."""
+    """Operations a second of float32 matrix products, of one large one and of many of a rollout's size, and bytes a second."""
     a, b, c = (torch.randn(1024, 1024, device=device) for _ in range(3))
     x, w, y = (torch.randn(64, rows, 128, device=device) for rows in (80, 128, 80))
-    calls = [(2 * 1024**3, lambda: torch.mm(a, b, out=c), device), (2 * 64 * 80 * 128**2, lambda: torch.bmm(x, w, out=y), device)]
+    there, here = (torch.zeros(1 << 25, device=device) for _ in range(2))
+    calls = [
+        (2 * 1024**3, lambda: torch.mm(a, b, out=c), device),
+        (2 * 64 * 80 * 128**2, lambda: torch.bmm(x, w, out=y), device),
+        (2 * 4 * len(here), lambda: here.copy_(there), device),
+    ]
     return [median(rates) for rates in rounds(calls)]
 
 
 def main():
     torch.set_num_threads(1)
     for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
-        large, small = ceiling(device)
-        print(f"{device}: matrix products {large / 1e9:.0f} GFLOP/s at 1024³, {small / 1e9:.0f} GFLOP/s at 64 times 80·128·128")
-        print(f"{'environment':16}{'network':>9}{'agents':>8}{'steps/s':>12}{'× SB3':>8}{'of the ceiling':>16}")
-        for environment, width, counts in CASES:
+        large, small, memory = ceiling(device)
+        print(f"{device}: matrix products {large / 1e9:.0f} GFLOP/s at 1024³, {small / 1e9:.0f} GFLOP/s at 64 times 80·128·128;")
+        print(f"memory {memory / 1e9:.0f} GB/s. The last columns are shares of the second and of the third")
+        print(line("task", "network", "agents", "steps/s", "× SB3", "products", "memory"))
+        for task, width, counts in CASES:
             counts = counts if device == "cpu" else (*counts, 1024)
-            simulators = ["gymnasium", "envpool"] if environment in POOLED and find_spec("envpool") else ["gymnasium"]
+            simulators = ["gymnasium", "envpool"] if task in POOLED and find_spec("envpool") else ["gymnasium"]
             fleets = [(simulator, count) for simulator in simulators for count in counts]
-            ours = [together(recipe(environment, width, simulator), count, device) for simulator, count in fleets]
-            alone, *measured = rounds([solo(recipe(environment, width)), *ours])
-            print(f"{environment:16}{width:>7}³ {'SB3':>7}{median(alone):>12,.0f}{1:>8.1f}")
+            ours = [together(recipe(task, width, simulator), count, device) for simulator, count in fleets]
+            alone, *measured = rounds([solo(recipe(task, width)), *ours])
+            print(line(task, f"{width}³", "SB3", f"{median(alone):,.0f}", "1"))
+            work = recipe(task, width)
             for (simulator, count), rates in zip(fleets, measured, strict=True):
-                times = median(rate / theirs for rate, theirs in zip(rates, alone, strict=True))
-                share = median(rates) * operations(recipe(environment, width)) / small
+                rate, times = median(rates), median(rate / theirs for rate, theirs in zip(rates, alone, strict=True))
+                shares = [f"{rate * need / most:.0%}" for need, most in ((operations(work), small), (moved(work), memory))]
                 note = "  EnvPool" * (simulator == "envpool")
-                print(f"{environment:16}{width:>7}³ {count:>7}{median(rates):>12,.0f}{times:>8.1f}{share:>15.0%}{note}")
+                print(line(task, f"{width}³", str(count), f"{rate:,.0f}", f"{times:.1f}", *shares) + note)
+
+
+def line(name, *cells):
+    return f"{name:16}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 if __name__ == "__main__":
