@@ -38,11 +38,11 @@ LAYERS |= {"action_net.weight": 256, "value_net.weight": 128}
 LABELS = {
     "task_title": "CartPole-v1",
     "metric": "return_greedy",
-    "metric_title": "return (mean of 100 greedy games)",
+    "metric_title": "return (greedy games)",
     "better": "higher",
     "unit": "steps",
     "device": "cpu",
-    "also_return_sampled": "return (mean of 100 sampled games)",
+    "also_return_sampled": "return (sampled games)",
     "better_return_sampled": "higher",
     "anchor_random": "22",
     "anchor_dense": "500",

@@ -3,8 +3,8 @@
 from rlprune.task import Metric, Task
 from rlprune.training.recipes import A2CRecipe
 
-RETURN = Metric("return_greedy", "return (mean of 100 greedy games)")
-SAMPLED = Metric("return_sampled", "return (mean of 100 sampled games)")
+RETURN = Metric("return_greedy", "return (greedy games)")
+SAMPLED = Metric("return_sampled", "return (sampled games)")
 TRAINING = Metric("return_train", "return (last 100 training games)")
 
 CARTPOLE_V1 = Task(
