@@ -608,6 +608,13 @@ def test_several_tasks_get_an_overview(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "all-quick-normalised.pdf").is_file()
 
 
+def test_tasks_without_a_sparsity_in_common_are_not_drawn_together(tmp_path: Path) -> None:
+    some, others = (rows(2, pruners=("Dense", "SNIP"), sparsities=(sparsity,)) for sparsity in (0.9, 0.8))
+    path = write_report(some + as_task(others, "acrobot-v1", "Acrobot-v1", -500, 0.8), tmp_path)
+    assert "All tasks, quick" in Outline(path.read_text(encoding="utf-8")).text
+    assert not (tmp_path / "figures" / "all-quick-normalised.pdf").exists()
+
+
 def test_importing_the_report_loads_nothing_slow() -> None:
     code = "import sys, rlprune.report.page; print([m for m in ('torch', 'matplotlib', 'scipy', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

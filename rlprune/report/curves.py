@@ -248,7 +248,7 @@ def chart(comparison: Comparison) -> Chart:
 
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
-    """Return the normalised metric over several tasks, or None with fewer than two tasks whose anchors are known.
+    """Return the normalised metric over tasks, or None with fewer than two whose anchors are known or no sparsity in common.
 
     ``(x − random) / (dense − random)`` with the anchors the tasks state; strata of the bootstrap are the tasks, and
     only pruners and sparsities that every one of these tasks has are shown.
@@ -261,7 +261,8 @@ def aggregate(over: Sequence[Comparison]) -> Chart | None:
         return (value - one.anchors["random"]) / (one.anchors["dense"] - one.anchors["random"])
 
     titles = " + ".join(one.title for one in anchored)
-    return _chart(titles, "normalised metric (random 0, dense anchor 1)", "higher", anchored, normalise)
+    together = _chart(titles, "normalised metric (random 0, dense anchor 1)", "higher", anchored, normalise)
+    return together if any(curve.cut != "nothing" for curve in together.curves) else None
 
 
 def _chart(
