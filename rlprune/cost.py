@@ -76,13 +76,12 @@ def median_seconds(run: Run, *, device: torch.device, repeats: int = 50, warmup:
     Args:
         repeats: runs that are timed.
         warmup: runs before them.
-        limit: seconds after which long runs are timed less often, but never fewer than five times after two.
+        limit: seconds for all of them; runs too long for that are fewer, yet never fewer than five after two.
     """
     _seconds(run, device)
-    share = limit / ((warmup + repeats) * max(_seconds(run, device), 1e-9))
-    if share < 1:
-        warmup, repeats = max(2, int(share * warmup)), max(5, int(share * repeats))
-    for _ in range(warmup - 2):
+    share = min(1.0, limit / ((warmup + repeats) * max(_seconds(run, device), 1e-9)))
+    repeats = max(5, int(share * repeats))
+    for _ in range(int(share * warmup) - 2):
         run()
     if device.type != "cuda":
         return median(_seconds(run, device) for _ in range(repeats))
