@@ -48,7 +48,7 @@ class Probe:
         module: the live network; pruned weights in it are zero.
         anatomy: what of it may be pruned.
         scoring: batches and outputs.
-        generator: noise for pruners that draw lots; on the network's device.
+        generator: noise for pruners that draw lots; on the CPU, so that every device draws the same.
         masks: True where a weight is kept; a name left out is all kept.
         groups: channel groups in their present sizes.
     """
@@ -225,7 +225,8 @@ class Probe:
                     sums[group.name] = sums[group.name] + span.view(member.outer, group.size, member.inner).sum((0, 2))
 
     def _uniform(self, shape: torch.Size) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.generator.device)
+        device = next(iter(self.parameters.values())).device
+        return torch.rand(shape, generator=self.generator).to(device)
 
     def _losses(self, temperature: float) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         with evaluating(self.module):

@@ -235,7 +235,7 @@ class PlanFollower:
 
     def _probe(self, round: int) -> Probe:
         subject, anatomy = self._subject, self._subject.anatomy
-        generator = torch.Generator(self._device).manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
+        generator = torch.Generator().manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
         groups = present(anatomy.all_groups(), self._kept)
         return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups)
 

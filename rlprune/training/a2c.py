@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,8 @@ class A2CTrainer:
             else ConstantSchedule(recipe.learning_rate)
         )
         optimizer, options = _OPTIMIZERS[recipe.optimizer]
-        with Generators.seeded(seeds("network")).owned():
+        with Generators.seeded(seeds("network")).owned(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are trying to run A2C on the GPU")  # it was asked for
             self.model = A2C(
                 "MlpPolicy",
                 Environments(recipe, recipe.environments, seeds("environments")),

@@ -77,36 +77,48 @@ class Trainer(Subject, Protocol):
 class Generators:
     """The global generators of torch and numpy, owned: what runs inside ``owned()`` draws from these alone.
 
-    Libraries that sample from global generators then depend on their cell's seed only, and disturb nobody else.
+    Libraries that sample from global generators then depend on their cell's seed only, and disturb nobody else. A GPU's generator
+    is owned from the first time that it is there.
     """
 
     torch: torch.Tensor
     numpy: dict[str, Any] = field(repr=False)
+    seed: int
+    cuda: torch.Tensor | None = None
 
     @classmethod
     def seeded(cls, seed: np.random.SeedSequence) -> "Generators":
         first, second = seed.generate_state(2, np.uint32)
         state = np.random.RandomState(int(second)).get_state(legacy=False)
-        return cls(torch.Generator().manual_seed(int(first)).get_state(), dict(state))
+        return cls(torch.Generator().manual_seed(int(first)).get_state(), dict(state), int(first))
 
     @contextmanager
     def owned(self) -> Iterator[None]:
         outside_torch, outside_numpy = torch.get_rng_state(), np.random.get_state(legacy=False)
         torch.set_rng_state(self.torch)
         np.random.set_state(self.numpy)
+        on_gpu = torch.cuda.is_initialized()
+        if on_gpu:
+            outside_cuda = torch.cuda.get_rng_state()
+            fresh = torch.Generator("cuda").manual_seed(self.seed).get_state()
+            torch.cuda.set_rng_state(fresh if self.cuda is None else self.cuda)
         try:
             yield
         finally:
             self.torch, self.numpy = torch.get_rng_state(), dict(np.random.get_state(legacy=False))
             torch.set_rng_state(outside_torch)
             np.random.set_state(outside_numpy)
+            if on_gpu:
+                self.cuda = torch.cuda.get_rng_state()
+                torch.cuda.set_rng_state(outside_cuda)
 
     def state(self) -> dict[str, Any]:
-        """Return both states as tensors and plain values."""
+        """Return the states as tensors and plain values."""
         keys = torch.from_numpy(self.numpy["state"]["key"].astype(np.int64))
-        return {"torch": self.torch, "numpy": {**self.numpy, "state": {"key": keys, "pos": self.numpy["state"]["pos"]}}}
+        numpy = {**self.numpy, "state": {"key": keys, "pos": self.numpy["state"]["pos"]}}
+        return {"torch": self.torch, "numpy": numpy, "seed": self.seed, "cuda": self.cuda}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.torch = state["torch"]
+        self.torch, self.seed, self.cuda = state["torch"], state["seed"], state["cuda"]
         inner = state["numpy"]["state"]
         self.numpy = {**state["numpy"], "state": {"key": inner["key"].numpy().astype(np.uint32), "pos": inner["pos"]}}
