@@ -13,11 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from rlprune.pruner import NotApplicable
+
 _PASSED = frozenset(
-    "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish tanh sigmoid hardtanh hardsigmoid hardswish softplus "
-    "softsign softshrink hardshrink tanhshrink logsigmoid log_sigmoid threshold "
-    "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm "
-    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout".split()
+    {
+        *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus"),
+        *("tanh", "sigmoid", "logsigmoid", "log_sigmoid", "hardtanh", "hardsigmoid", "hardswish", "softsign", "threshold"),
+        *("softshrink", "hardshrink", "tanhshrink"),
+        *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"),
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"),
+    }
 )
 _POOLS = {
     getattr(functional, name): getattr(functional, f"{name}_with_indices")
@@ -33,12 +38,12 @@ def gradient(module: nn.Module, names: Sequence[str], outputs: Outputs) -> dict[
     """Return ``∂R/∂θ`` of the named weights in float64, R the summed outputs of the network of ``|θ|``.
 
     Raises:
-        ValueError: numbers beyond float64.
+        NotApplicable: numbers beyond float64.
     """
     straight = _straightened(module, names, lambda weight: weight.abs())
     slopes = _slopes(straight, names, outputs, _Straight())[1]
     if beyond := [name for name, slope in slopes.items() if not bool(slope.isfinite().all())]:
-        raise ValueError(f"the flow of ones through {_some(beyond)} is beyond what float64 holds: scale the weights down")
+        raise NotApplicable(f"the flow of ones through {_some(beyond)} is beyond what float64 holds: scale the weights down")
     return slopes
 
 
@@ -48,7 +53,7 @@ def check(module: nn.Module, names: Sequence[str], outputs: Outputs) -> None:
     Random positive weights stand in for the network's own, and every maximum pool keeps to the places that it chose first.
 
     Raises:
-        ValueError: which weights it does not reach, or in which it is not linear.
+        NotApplicable: which weights it does not reach, or in which it is not linear.
     """
     lots = torch.Generator().manual_seed(0)
     straight = _straightened(
@@ -69,12 +74,12 @@ def check(module: nn.Module, names: Sequence[str], outputs: Outputs) -> None:
             if not abs(grown - expected) <= 1e-6 * abs(expected):
                 bent.append(name)
     if bent:
-        raise ValueError(
+        raise NotApplicable(
             f"the flow of ones is not linear in {_some(bent)}: something other than torch's own activations and "
             "normalisations bends it, or a weight is used twice"
         )
     if dry := [name for name, share in carried.items() if not share > _ROUNDING * abs(flow)]:
-        raise ValueError(f"the flow of ones does not reach {_some(dry)}, or does not get from there to the outputs")
+        raise NotApplicable(f"the flow of ones does not reach {_some(dry)}, or does not get from there to the outputs")
 
 
 class _Straight(TorchFunctionMode):

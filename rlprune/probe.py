@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlprune import flow
 from rlprune.groups import Anatomy, Group, Member
+from rlprune.pruner import NotApplicable
 
 Loss: TypeAlias = Callable[[nn.Module, float], Tensor]
 """A module and a temperature that divides its logits, to the mean loss of one batch (a scalar with a graph)."""
@@ -112,7 +113,9 @@ class Probe:
         """
         with twice_derivable(self.module):
             gradient = self.gradient(temperature)
-            direction = {name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights}
+            direction = {
+                name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights
+            }
             total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
             for parameters, loss in self._losses(temperature):
                 slopes, along = _slopes(loss, parameters, direction)
@@ -171,7 +174,7 @@ class Probe:
         Source: Tanaka et al., 2020, eq. 3.
 
         Raises:
-            ValueError: a network, not pruned yet, whose R is not linear in every layer or leaves one out; or numbers beyond
+            NotApplicable: a network, not pruned yet, whose R is not linear in every layer or leaves one out; or numbers beyond
                 float64.
         """
         if all(bool(mask.all()) for mask in self.masks.values()):
@@ -202,21 +205,25 @@ class Probe:
         """Return every group with the batch normalisations that scale its channels.
 
         Raises:
-            ValueError: a group has none with a scale and a shift that are trained.
+            NotApplicable: a group has none with a scale and a shift that are trained.
         """
-        found, bare = [], []
+        found: list[tuple[Group, list[_Gate]]] = []
+        bare: list[str] = []
         for group in self.groups:
             gates = []
             for place in sorted(group.members, key=lambda member: (member.tensor, member.offset)):
                 owner, _, own = place.tensor.rpartition(".")
                 layer = self.module.get_submodule(owner)
-                names = f"{owner}.weight", f"{owner}.bias"
-                if own == "weight" and isinstance(layer, nn.modules.batchnorm._BatchNorm) and set(names) <= self.parameters.keys():
-                    gates.append(_Gate(*names, place))
-            (found if gates else bare).append((group, gates))
+                pair = f"{owner}.weight", f"{owner}.bias"
+                if own == "weight" and isinstance(layer, nn.modules.batchnorm._BatchNorm) and set(pair) <= self.parameters.keys():
+                    gates.append(_Gate(*pair, place))
+            if gates:
+                found.append((group, gates))
+            else:
+                bare.append(group.name)
         if bare:
-            names = ", ".join(group.name for group, _ in bare[:3]) + (f" and {len(bare) - 3} more" if len(bare) > 3 else "")
-            raise ValueError(f"no batch normalisation that is trained scales the channels of {names}")
+            told = ", ".join(bare[:3]) + (f" and {len(bare) - 3} more" if len(bare) > 3 else "")
+            raise NotApplicable(f"no batch normalisation that is trained scales the channels of {told}")
         return found
 
     def noise(self) -> dict[str, Tensor]:
