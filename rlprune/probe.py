@@ -298,8 +298,19 @@ def _slopes(
     """Return ``∇L`` along the direction's weights as edges of its graph, and the direction beside them.
 
     Edges, not tensors: the values of ``∇L`` are not needed to go through its graph again, and are as much as the network.
+
+    Raises:
+        NotApplicable: a function that can be differentiated once only. Autograd itself would leave out what goes through it.
     """
     slopes = torch.autograd.grad(loss, [parameters[name] for name in direction], create_graph=True, allow_unused=True)
+    met: set[object] = set()
+    waiting = [slope.grad_fn for slope in slopes if slope is not None]
+    while waiting:
+        if (node := waiting.pop()) is not None and node not in met:
+            met.add(node)
+            waiting.extend(before for before, _ in node.next_functions)
+            if node.name() == "torch::autograd::Error":
+                raise NotApplicable("a function in this network, or in its loss, can be differentiated once only")
     reached = [
         (slope, v) for slope, v in zip(slopes, direction.values(), strict=True) if slope is not None and slope.requires_grad
     ]

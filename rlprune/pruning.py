@@ -35,9 +35,7 @@ _MARK = "_rlprune_dense"
 _ZEROS = 0.01
 """A network with a larger share of zeros than this has been pruned already."""
 
-_UNDERIVABLE = re.compile(
-    r"derivative for '?(?:aten::)?_*(\w+?)(_backward)?'? is not implemented|double backward|differentiate twice", re.I
-)
+_UNDERIVABLE = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(_backward)?'? is not implemented|double backward", re.I)
 
 
 class Subject(Protocol):

@@ -2,8 +2,8 @@
 
 import copy
 import warnings
+from itertools import pairwise
 
-import oracles
 import pytest
 import torch
 from subjects import Tiny, bits, outputs, seeds
@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from rlprune.groups import Anatomy, chain
-from rlprune.plan import LazyRegime, Prune, Train
+from rlprune.plan import Prune, Train
 from rlprune.probe import Scoring
 from rlprune.pruner import CHANNELS, WEIGHTS, NotApplicable, Pruner, pruners
 from rlprune.pruning import PlanFollower
 
-LATER = [Train(epochs=1), Prune(), Train()]
+NOW = (Prune(), Train())
+LATER = (Train(epochs=1), Prune(), Train())
 
 
 def follow(subject, pruner, sparsity=0.5, epochs=3, scope="network", **settings):
@@ -31,7 +32,7 @@ def finish(pruning, subject):
     return pruning
 
 
-def of(score, cut=WEIGHTS, plan=(Prune(), Train())):
+def of(score, cut=WEIGHTS, plan=NOW):
     return Pruner("Mine", score, cut=cut, plan=plan)
 
 
@@ -79,15 +80,21 @@ class Underivable(nn.Module):
         return Once.apply(x)
 
 
-@pytest.mark.parametrize(("activation", "told"), [(nn.Hardsigmoid, "hardsigmoid"), (Underivable, "a part of it")])
+@pytest.mark.parametrize(
+    ("activation", "told"),
+    [
+        (nn.Hardsigmoid, "cannot score this network: hardsigmoid has no second derivative"),
+        (Underivable, "differentiated once only"),
+    ],
+)
 @pytest.mark.parametrize("name", ["EarlyCroP-U", "EarlyCroP-S"])
 def test_a_network_without_second_derivatives_is_refused_before_it_trains(name, activation, told):
     subject = Tiny(activation=activation)
     before = bits(subject.module, subject.optimizer)
-    with pytest.raises(NotApplicable, match=f"{name} cannot score this network: {told} has no second derivative"):
+    with pytest.raises(NotApplicable, match=f"{name}.* {told}"):
         follow(subject, name)
     assert bits(subject.module, subject.optimizer) == before
-    with pytest.raises(NotApplicable, match="CroP-U cannot score this network"):
+    with pytest.raises(NotApplicable, match=f"CroP-U.* {told}"):
         follow(subject, "CroP-U").next_epoch()
     finish(follow(subject, "SNIP"), subject)
 
@@ -181,7 +188,7 @@ def flattened(probe):
         (lambda probe: dict.fromkeys(probe.weights, 1.0), "got a float"),
     ],
 )
-@pytest.mark.parametrize("plan", [(Prune(), Train()), LATER])
+@pytest.mark.parametrize("plan", [NOW, LATER])
 def test_scores_that_are_none_are_told_in_plain_words(score, message, plan):
     subject = Tiny()
     with pytest.raises(ValueError, match=message):
@@ -216,7 +223,7 @@ def test_a_layer_without_score_is_no_mistake():
     subject = Tiny()
     with torch.no_grad():
         subject.module["actor"][4].weight.zero_()
-    pruning = finish(follow(subject, "SNIP"), subject)
+    pruning = finish(follow(subject, "SNIP", scope="global"), subject)
     assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.001)
 
 
@@ -319,13 +326,13 @@ def test_quotas_of_nested_rounds_only_fall_and_every_round_is_exact(scope):
     pruner = pruners().load("CroPit-U")
     for sparsity in (0.47, 0.61, 0.83):
         fresh = copy.deepcopy(subject)
-        pruning = PlanFollower(fresh, pruner, pruner.settings({"rounds": 25}), sparsity, 1, scope, seeds)
+        pruning = PlanFollower(fresh, pruner, pruner.settings({"rounds": 12}), sparsity, 1, scope, seeds)
         dense, counts = sum(layer["dense"] for layer in pruning.layers().values()), []
         for number, target in enumerate(pruning.plan[0].schedule.sparsities(sparsity)):
             pruning._prune(target, number)
             counts.append({name: layer["kept"] for name, layer in pruning.layers().items()})
             assert sum(counts[-1].values()) == round(dense * (1 - target))
-        assert all(after[name] <= before[name] for before, after in zip(counts, counts[1:], strict=False) for name in before)
+        assert all(after[name] <= before[name] for before, after in pairwise(counts) for name in before)
 
 
 def test_a_temperature_acts_or_is_refused():
@@ -364,6 +371,5 @@ def test_right_networks_are_pruned_without_a_word():
         warnings.simplefilter("error")
         for name in ("SNIP", "SNAP", "EarlyCroP-U", "EarlyCroP-S"):
             subject = Tiny()
-            finish(follow(subject, name, sparsity=0.8), subject)
-    assert oracles.highest([1, 2], 1) == {1}
-    assert LazyRegime().cap == 0.5
+            pruning = finish(follow(subject, name, sparsity=0.8), subject)
+            assert pruning.pruning_epoch is not None
