@@ -36,9 +36,6 @@ Score: TypeAlias = "Callable[[Probe], Scores]"
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""
 
-Penalty: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""A setting that weighs a term of the loss."""
-
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 """A setting that is a share of the budget."""
 

@@ -120,8 +120,10 @@ class PlanFollower:
         self._undo: list[Callable[[], object]] = []
         if pruner.cut == CHANNELS and any(isinstance(step, Rewind) for step in self.plan):
             raise ValueError(f"{pruner.name} cuts channels and rewinds: what was cut cannot come back")
-        self._rehearse(settings)
-        self._go_on()
+        self._temperature(settings)
+        self._met = False
+        if self._whole():
+            self._rehearse()
         if any(isinstance(step, plans.Train) and step.until is not None for step in self.plan):
             self._references["start"] = self._snapshot()
 
@@ -129,6 +131,9 @@ class PlanFollower:
 
     def next_epoch(self) -> TrainEpoch | None:
         """Do what is due before the next epoch and return that epoch, or None when the plan is finished."""
+        if not self._met:
+            self._go_on()
+            self._met = True
         while True:
             action = plans.next_action(self.plan, self.sparsity, self.epochs, self.progress)
             match action:
@@ -264,20 +269,25 @@ class PlanFollower:
         groups = present(anatomy.all_groups(), self._kept)
         return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups)
 
-    def _rehearse(self, settings: CommonSettings) -> None:
+    def _temperature(self, settings: CommonSettings) -> None:
+        """Refuse a temperature that would not act."""
+        field, asked = type(settings).model_fields.get("temperature"), getattr(settings, "temperature", 1.0)
+        if field and asked not in (1.0, field.default) and not self._subject.scoring(0).tempered:
+            raise ValueError(f"{self._pruner.name}: temperature = {asked} divides logits, and this loss has none to divide")
+
+    def _rehearse(self) -> None:
         """Try the formula on the cheapest loss there is, where training comes before it: what cannot be scored is told now."""
-        if self._formula is None:
-            return
-        probe = self._probe(0)
-        field = type(settings).model_fields.get("temperature")
-        temperature = getattr(settings, "temperature", 1.0)
-        if field and not probe.scoring.tempered and temperature not in (1.0, field.default):
-            raise ValueError(f"{self._pruner.name}: temperature = {temperature} divides logits, and this loss has none to divide")
         first = next((step for step in self.plan if isinstance(step, plans.Train | plans.Prune)), None)
-        if isinstance(first, plans.Train) and any(isinstance(step, plans.Prune) for step in self.plan):
-            devices = [self._device] if self._device.type == "cuda" else []
-            with torch.random.fork_rng(devices):
+        if isinstance(first, plans.Train) and any(isinstance(step, plans.Prune) for step in self.plan) and self._formula:
+            probe = self._probe(0)
+            with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
                 self._formed(replace(probe, scoring=probe.scoring.rehearsal()))
+
+    def _whole(self) -> bool:
+        """Return whether the groups have the sizes of the network as it is."""
+        tensors = self._subject.module.state_dict()
+        groups = present(self._subject.anatomy.all_groups(), self._kept)
+        return all(m.offset + m.span(group.size) <= tensors[m.tensor].shape[m.dim] for group in groups for m in group.members)
 
     def _scored(self, probe: Probe) -> Scores:
         """Return the scores.
@@ -342,12 +352,12 @@ class PlanFollower:
         return scores
 
     def _go_on(self) -> None:
-        """Take what is pruned already for pruned, and say so."""
+        """Take what is pruned already for pruned, and say so; not what this follower knows of."""
+        if self._formula is None or self.masked.masks or not all(bool(keep.all()) for keep in self._kept.values()):
+            return
         weights = {name: self._subject.module.get_parameter(name).detach() for name in self._dense}
         if cut := [name for name, weight in weights.items() if tuple(weight.shape) != self._dense[name]]:
             warnings.warn(f"this network was cut before, {cut[0]} among others: sparsity counts from the dense one", stacklevel=3)
-        if self._formula is None:
-            return
         zeros = {name: weight == 0 for name, weight in weights.items() if bool(weight.any())}
         share = sum(int(zero.sum()) for zero in zeros.values()) / max(1, sum(weight.numel() for weight in weights.values()))
         if share > _ZEROS:

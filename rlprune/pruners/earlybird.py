@@ -1,9 +1,11 @@
 """EarlyBird: train until the channels with the largest scales no longer change, then prune (You et al., 2020)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from rlprune.plan import MaskDistance, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, Penalty, Pruner
+from rlprune.pruner import CHANNELS, Pruner
 
 if TYPE_CHECKING:
     from rlprune.probe import Probe
@@ -15,7 +17,7 @@ def score(probe: "Probe") -> "Scores":
     return probe.scales()
 
 
-def early(penalty: Penalty = 1e-4, until: MaskDistance = MaskDistance()) -> Plan:
+def early(penalty: Annotated[float, Field(ge=0)] = 1e-4, until: MaskDistance = MaskDistance()) -> Plan:
     """Train with an L1 penalty on the scales until the mask stays, prune, train on without it."""
     return [Train(until=until, penalty=penalty), Prune(), Train()]
 

@@ -1,9 +1,11 @@
 """GateDecorators: gates behind batch normalisation, pruned by their Taylor score between ticks and tocks (You et al., 2019)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from rlprune.plan import Exponential, Level, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, Count, Penalty, Pruner, Share
+from rlprune.pruner import CHANNELS, Count, Pruner, Share
 
 if TYPE_CHECKING:
     from rlprune.probe import Probe
@@ -15,7 +17,7 @@ def score(probe: "Probe") -> "Scores":
     return probe.gate_slopes()
 
 
-def tick_tock(rounds: Count = 5, share: Share = 0.85, penalty: Penalty = 1e-3) -> Plan:
+def tick_tock(rounds: Count = 5, share: Share = 0.85, penalty: Annotated[float, Field(ge=0)] = 1e-3) -> Plan:
     """In each round a tock (all train, L1 on the gates), a tick (gates and head train), and a part of the channels goes.
 
     The rounds fill ``share`` of the budget, equally long; the rest fine-tunes.

@@ -1,6 +1,6 @@
 """GraSP: remove the weights whose removal raises the gradient flow most (Wang et al., 2020, eq. 8)."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from rlprune.pruner import Scores
 
 
-Temperature: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-def score(probe: "Probe", temperature: Temperature = 200.0, sign: Literal["grasp", "earlycrop"] = "grasp") -> "Scores":
+def score(
+    probe: "Probe", temperature: Annotated[float, Field(gt=0)] = 200.0, sign: Literal["grasp", "earlycrop"] = "grasp"
+) -> "Scores":
     """``θ ⊙ Hg``: the largest ``−θ ⊙ Hg`` go. EarlyCroP's text and code keep exactly those (``sign="earlycrop"``)."""
     hg, _ = probe.hessian_gradient(temperature)
     direction = 1 if sign == "grasp" else -1
