@@ -15,15 +15,11 @@ from safetensors.torch import save_file
 
 from rlprune import cost
 from rlprune.plan import TrainEpoch, trained_epochs
-from rlprune.pruner import pruners
+from rlprune.pruner import NotApplicable, pruners
 from rlprune.pruning import PlanFollower, lacking
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
-
-
-class NotApplicable(Exception):  # noqa: N818 (a reason to skip, not an error)
-    """This pruner cannot work on this task; the message says why."""
 
 
 @dataclass(frozen=True)

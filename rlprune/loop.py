@@ -7,6 +7,7 @@ while not pruner.done:
 """
 
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,8 @@ class Pruning:
         pruner: a name from ``rlprune list pruners``.
         sparsity: share of the weights to remove, in (0, 1).
         epochs: epochs of the whole training.
-        loss: the network to its mean loss on one fixed batch, a scalar; or several such functions.
+        loss: the network to its mean loss on one fixed batch, a scalar; or several such functions. One that takes
+            ``temperature`` is given the number to divide its logits by; for others it is 1.
         optimizer: its state follows every mask and cut. None: there is no state to follow.
         samples: training samples that evaluating ``loss`` costs, to be counted.
         groups: channel groups, for networks other than plain sequences of linear layers.
@@ -71,6 +73,10 @@ class Pruning:
                 f"{method.name} cuts channels; for a {type(net).__name__} say which belong together: groups=[Group(...)]"
             )
         losses = loss if isinstance(loss, Sequence) else [loss]
+        if settings.get("temperature", 1.0) != 1.0 and not all(map(_is_tempered, losses)):
+            raise ValueError(
+                "temperature divides logits, which your loss does by itself: let it take one, loss(net, temperature)"
+            )
         subject = _Network(net, optimizer, groups, losses, samples)
 
         def seeds(use: str) -> np.random.SeedSequence:
@@ -124,7 +130,9 @@ class _Network:
         self._losses, self._samples = losses, samples
 
     def scoring(self, round: int) -> Scoring:
-        return Scoring(lambda: [_ignoring_temperature(loss) for loss in self._losses], self._samples, self._outputs)
+        losses = [_with_temperature(loss) for loss in self._losses]
+        tempered = all(map(_is_tempered, self._losses))
+        return Scoring(lambda: losses, self._samples, self._outputs, trial=losses[0], tempered=tempered)
 
     def resized(self) -> None:
         """Nothing else knows this network's sizes."""
@@ -136,7 +144,14 @@ class _Network:
         return [net(torch.ones(1, first.shape[1], dtype=first.dtype, device=first.device))]
 
 
-def _ignoring_temperature(loss: Callable[[nn.Module], Tensor]) -> Loss:
+def _is_tempered(loss: Callable[..., Tensor]) -> bool:
+    return "temperature" in inspect.signature(loss).parameters
+
+
+def _with_temperature(loss: Callable[..., Tensor]) -> Loss:
+    """Return a loss that passes its temperature on to one that has any."""
+    if _is_tempered(loss):
+        return lambda net, temperature: loss(net, temperature=temperature)
     return lambda net, temperature: loss(net)
 
 

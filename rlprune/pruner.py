@@ -33,7 +33,7 @@ Scores: TypeAlias = "dict[str, Tensor]"
 """High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
 
 Score: TypeAlias = "Callable[[Probe], Scores]"
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -41,6 +41,11 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer"]
+
+
+class NotApplicable(ValueError):  # noqa: N818 (a reason to skip, not an error)
+    """A pruner cannot work on this network; the message says why."""
+
 
 WEIGHTS: Cut = "weights"
 CHANNELS: Cut = "channels"
@@ -59,7 +64,7 @@ class CommonSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     scope: Scope | None = None
-    floor: int = Field(default=1, ge=1)
+    floor: int = Field(default=1, ge=1, le=1_000_000)
     moments: Literal["keep", "reset"] = "keep"
 
 

@@ -183,7 +183,7 @@ class _Agent:
                 self._play(maxlen)
             return [partial(_loss, model=self._model, batch=batch) for batch in self._rollouts]
 
-        return Scoring(collect, maxlen * self._model.n_steps * self._model.n_envs, policies.outputs)
+        return Scoring(collect, maxlen * self._model.n_steps * self._model.n_envs, policies.outputs, tempered=False)
 
     def _play(self, rollouts: int) -> None:
         """Play before training: the model's own rollouts, uncounted, then the environment is reset."""

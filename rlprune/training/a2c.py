@@ -127,7 +127,7 @@ class A2CTrainer:
             envs.close()
             return [partial(loss, batch=batch, recipe=recipe)]
 
-        return Scoring(collect, rollouts * recipe.rollout_steps * recipe.environments, policies.outputs)
+        return Scoring(collect, rollouts * recipe.rollout_steps * recipe.environments, policies.outputs, tempered=False)
 
     # -- training ------------------------------------------------------------------------------------------------
 

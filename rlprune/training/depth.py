@@ -24,6 +24,8 @@ class DepthTrainer(SupervisedTrainer[DepthRecipe]):
     Pixels are normalised by the training images' own mean and deviation.
     """
 
+    tempered = False
+
     def prepare(self, folder: Path | None) -> None:
         recipe = self.recipe
         data = depth.load(recipe.data, folder, recipe.height, recipe.width)

@@ -1,6 +1,6 @@
 """GLUE: BERT trained on sentences and pairs, all of them on the device as token ids."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -109,10 +109,6 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
     def example(self) -> Tensor:
         """Return the row of the dev part that has the middle length."""
         return self._test[0][self._typical : self._typical + 1, : self._test_lengths[self._typical]]
-
-    def outputs(self, module: nn.Module) -> Sequence[Tensor]:
-        """Run a module on the example: token ids have no precision."""
-        return [module(self.example().to(next(module.parameters()).device))]
 
 
 def _split(values: list[int], size: int) -> list[list[int]]:

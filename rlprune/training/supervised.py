@@ -33,6 +33,9 @@ class SupervisedTrainer(ABC, Generic[R]):
     batches. On a GPU the forward pass runs in bfloat16 and the network in ``channels_last``; scores are always float32.
     """
 
+    tempered = True
+    """Whether the loss divides logits by a temperature."""
+
     def __init__(self, recipe: R, seeds: Seeds, device: str, folder: Path | None = None) -> None:
         self.recipe = recipe
         self.seeds = seeds
@@ -84,9 +87,11 @@ class SupervisedTrainer(ABC, Generic[R]):
         return None
 
     def outputs(self, module: nn.Module) -> Sequence[Tensor]:
-        """Run a module on an input of ones in the module's own precision."""
-        weight = next(module.parameters())
-        return [module(torch.ones_like(self.example(), dtype=weight.dtype, device=weight.device))]
+        """Run a module on an input of ones in the module's own precision; ids, which have none, stay what they are."""
+        weight, example = next(module.parameters()), self.example()
+        if not example.is_floating_point():
+            return [module(example.to(weight.device))]
+        return [module(torch.ones_like(example, dtype=weight.dtype, device=weight.device))]
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
@@ -109,7 +114,7 @@ class SupervisedTrainer(ABC, Generic[R]):
             return [partial(self._scored, piece) for _, batch in taken for piece in pieces(batch, size)]
 
         samples = min(self.recipe.scoring_batches, self.steps) * self.recipe.batch_size
-        return Scoring(collect, samples, self.outputs)
+        return Scoring(collect, samples, self.outputs, tempered=self.tempered)
 
     def _scored(self, batch: Batch, module: nn.Module, temperature: float) -> Tensor:
         place = next(module.parameters()).device
