@@ -189,6 +189,16 @@ class Probe:
             raise ValueError(f"no batch normalisation scales the channels of {group.name}")
         return [(f"{name}.weight", f"{name}.bias") for name in layers]
 
+    @cached_property
+    def _homes(self) -> dict[str, str]:
+        """Every attribute that holds a parameter, once though its layer stands in several places, and the parameter's name."""
+        first = {id(parameter): name for name, parameter in self.module.named_parameters()}
+        return {
+            f"{path}.{own}".removeprefix("."): first[id(parameter)]
+            for path, layer in self.module.named_modules()
+            for own, parameter in layer.named_parameters(recurse=False, remove_duplicate=False)
+        }
+
     def noise(self) -> dict[str, Tensor]:
         """Return uniform noise in [0, 1) shaped like the prunable weights."""
         return {name: self._uniform(weight.shape) for name, weight in self.weights.items()}
@@ -231,8 +241,8 @@ class Probe:
         with evaluating(self.module):
             for loss in self.batches:
                 borrowed = {name: parameter.detach().requires_grad_() for name, parameter in self.parameters.items()}
-                named = {f"module.{name}": parameter for name, parameter in borrowed.items()}
-                yield borrowed, functional_call(_Bound(self.module, loss), named, (temperature,))
+                named = {f"module.{place}": borrowed[name] for place, name in self._homes.items() if name in borrowed}
+                yield borrowed, functional_call(_Bound(self.module, loss), named, (temperature,), tie_weights=False)
 
 
 def _slopes(
