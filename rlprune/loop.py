@@ -310,7 +310,7 @@ def _groups(net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call]
     if calls:
         _, bad = auto.tried(net, given, calls)
         if bad:
-            raise ValueError("; ".join(f"group '{name}' meets {what}" for name, what in list(bad.items())[:3]))
+            raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
     return list(given), {}
 
 
@@ -331,8 +331,7 @@ def _reachable(
     shapes = {name: tuple(net.get_parameter(name).shape) for name in pruned}
     least = {group.name: min(group.size, -(-floor // group.blocks) * group.blocks) for group in groups}
     dense, left = select.weights_left(shapes, groups, {}), select.weights_left(shapes, groups, least)
-    whole = "; ".join(f"'{layer}' meets {what}" for layer, what in list(stays.items())[:3])
-    whole += f"; and {len(stays) - 3} more" if len(stays) > 3 else ""
+    whole = auto.told(stays)
     if not groups:
         raise ValueError(
             f"{method.name} cuts channels, and none of this {type(net).__name__} can go{f': {whole}' if whole else ''}; "

@@ -77,7 +77,7 @@ class PlanFollower:
         if missing := lacking(pruner, subject.module):
             raise ValueError(f"{pruner.name} needs {', '.join(missing)}, which this network does not have")
         if pruner.cut == CHANNELS and not subject.anatomy.all_groups():
-            why = "; ".join(f"'{layer}' meets {what}" for layer, what in list(subject.anatomy.stays.items())[:3])
+            why = "; ".join(f"'{layer}' stays whole because of {what}" for layer, what in list(subject.anatomy.stays.items())[:3])
             raise ValueError(f"{pruner.name} cuts channels, and none of this network can go{f': {why}' if why else ''}")
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity

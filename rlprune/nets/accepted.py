@@ -83,7 +83,7 @@ def _supported(net: nn.Module) -> None:
         if "quantized" in type(layer).__module__:
             raise ValueError(f"{name} is quantized: prune before quantizing")
         if parametrize.is_parametrized(layer):
-            raise ValueError(f"{name} is parametrized ({', '.join(layer.parametrizations)}): {_DETACH}")  # type: ignore[arg-type]
+            raise ValueError(f"{name} is parametrized ({', '.join(layer.parametrizations)}): {_DETACH}")
         computed = [key for key, value in vars(layer).items() if isinstance(value, Tensor)]
         for key in computed:
             if any(own.startswith(f"{key}_") for own in layer._parameters):

@@ -1,7 +1,7 @@
 """What may be pruned in somebody's own network: its weights, and groups of channels that were tried out on a copy."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rlprune import surgery
 from rlprune.groups import Anatomy, Group, weights
-from rlprune.nets.channels import Call, follow
+from rlprune.nets.channels import RETURNED, Call, follow
 
 _CHEAP = 1_000_000
 """Parameters up to which a network is tried out in double precision."""
@@ -41,7 +41,21 @@ def cuttable(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[s
     """
     groups, stays = follow(net, calls)
     good, bad = tried(net, groups, calls)
-    return good, stays | bad
+    stays |= bad
+    grouped = {
+        member.tensor.rpartition(".")[0] for group in good for member in group.members if member.produces or not member.dim
+    }
+    for path in dict.fromkeys(name.rpartition(".")[0] for name in weights(net)):
+        if path not in grouped:
+            stays.setdefault(path, f"its kind, {type(net.get_submodule(path)).__name__}")
+    return good, stays
+
+
+def told(stays: Mapping[str, str]) -> str:
+    """Return in words which layers stay whole and why, the last layer last."""
+    ordered = sorted(stays.items(), key=lambda item: item[1] == RETURNED)
+    words = [f"'{layer}' stays whole because of {why}" for layer, why in ordered[:3]]
+    return "; ".join([*words, f"and {len(ordered) - 3} more"] if ordered[3:] else words)
 
 
 def tried(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:

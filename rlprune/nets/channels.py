@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from math import lcm
 from typing import Any, TypeAlias
 
@@ -44,6 +45,8 @@ _SOFTMAXES = {"_softmax", "_log_softmax", "softmax", "log_softmax"}
 Place: TypeAlias = "tuple[str, int]"
 """A tensor's name and one of its dimensions."""
 
+
+RETURNED = "what the network returns"
 
 Call: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 """Positional and named arguments of a network."""
@@ -81,11 +84,11 @@ def _found(net: nn.Module, calls: Sequence[Call], device: torch.device | None) -
     return trace.found()
 
 
-class _Trace(TorchDispatchMode):
+class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """One network, watched while it runs."""
 
     def __init__(self, net: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._net = net
         self._names: dict[int, str] = {}
         for name, tensor in (*net.named_parameters(), *net.named_buffers()):
@@ -128,7 +131,7 @@ class _Trace(TorchDispatchMode):
             raise ValueError(f"a {type(self._net).__name__} returns a {type(out).__name__}, in which channels cannot be followed")
         for leaf in leaves:
             if isinstance(leaf, Tensor):
-                self._end(self._at(leaf), "what the network returns")
+                self._end(self._at(leaf), RETURNED)
 
     # -- layers ------------------------------------------------------------------------------------------------------
 
@@ -227,19 +230,19 @@ class _Trace(TorchDispatchMode):
 
     def _at(self, tensor: Tensor) -> Tensor | None:
         """Return the numbers that a tensor carries, if any of them may go yet."""
-        carried: Tensor | None = self._carried.get(tensor)
+        carried: Tensor | None = self._carried.get(tensor)  # type: ignore[no-untyped-call]
         if carried is None or bool(self._ended[carried].all()):
             return None
         return carried
 
     def _end(self, numbers: Tensor | None, why: str) -> None:
         if numbers is not None:
-            self._stay.append((numbers.unique(), why))
+            self._stay.append((numbers.unique(), why))  # type: ignore[no-untyped-call]
             self._ended[numbers] = True
 
     def _meet(self, one: Tensor, other: Tensor) -> Tensor:
         """Two sets of numbers meet place by place; where there is only one, it stays."""
-        one, other = torch.broadcast_tensors(one, other)
+        one, other = torch.broadcast_tensors(one, other)  # type: ignore[no-untyped-call]
         differ = one != other
         first, second = one[differ], other[differ]
         both = (first > 0) & (second > 0)
@@ -260,25 +263,25 @@ class _Trace(TorchDispatchMode):
                     self._elsewhere.setdefault(self._names[id(tensor)], self._here)
             if any(tensor in self._carried for tensor in tensors):
                 met = any(self._at(tensor) is not None for tensor in tensors)
-                carried = self._through(func, args, kwargs, tensors, out) if met else None
+                carried = self._through(func, args, kwargs, tensors, out) if met else []
                 outs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-                for result, numbers in zip(outs, carried or [None] * len(outs), strict=False):
+                for result, numbers in zip_longest(outs, carried):
                     if numbers is not None:
                         self._carried[result] = numbers
                     elif result in self._carried:
                         del self._carried[result]
         return out
 
-    def _through(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], out: Any) -> list[Tensor] | None:
+    def _through(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], out: Any) -> list[Tensor]:
         """Return the numbers of what comes out, or end the way of what came in."""
         name = func.overloadpacket.__name__.removesuffix("_")
         first = self._at(args[0]) if args and isinstance(args[0], Tensor) else None
         if name.startswith("new_"):
-            return None
+            return []
         if torch.Tag.pointwise in func.tags or name in _SAME or name.endswith("_like"):
             shape = next(leaf.shape for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
             joint = self._pointwise(tensors, shape)
-            return None if joint is None else [joint]
+            return [] if joint is None else [joint]
         if name in _MOVES:
             if name == "cat":
                 return [self._joined(args[0], args[1] if len(args) > 1 else 0)]
@@ -300,7 +303,7 @@ class _Trace(TorchDispatchMode):
                 return [first]
         for tensor in tensors:
             self._end(self._at(tensor), self._here if self._leaf else f"{name} in {self._here}")
-        return None
+        return []
 
     def _pointwise(self, tensors: list[Tensor], shape: torch.Size) -> Tensor | None:
         joint: Tensor | None = None
@@ -314,7 +317,8 @@ class _Trace(TorchDispatchMode):
             if self._at(tensor) is None:
                 sizes = [1] * (len(shape) - tensor.ndim) + list(tensor.shape)
                 if any(size > 1 and many > 1 for size, many in zip(sizes, joint.shape, strict=True)):
-                    return self._end(joint, f"what is not cut in {self._here}")
+                    self._end(joint, f"what is not cut in {self._here}")
+                    return None
         return joint
 
     def _joined(self, tensors: Sequence[Tensor], dim: int) -> Tensor:
@@ -360,7 +364,7 @@ class _Trace(TorchDispatchMode):
         for kind, channels in alike.items():
             makers = [place for place, _ in kind if place in self._makers]
             if makers:
-                channels.sort(key=lambda one, first=makers[0]: owned[one][first])
+                channels.sort(key=partial(_first, owned, makers[0]))
                 group = self._group(makers, [place for place, _ in kind], channels, owned)
                 if isinstance(group, str):
                     stays |= {self._makers[place][0]: group for place in makers}
@@ -377,7 +381,7 @@ class _Trace(TorchDispatchMode):
         shared = [(tensor, blocks, vector) for tensor, blocks, vector in self._shared if set(vector) & set(channels)]
         blocks = lcm(*(self._makers[place][1] for place in makers), *(number for _, number, _ in shared))
         if size == 1:
-            return "one another, and go together or not at all"
+            return "channels that go together or not at all"
         if size == blocks or not (shared or any(place not in self._made and place[0] not in self._scaled for place in kind)):
             return None
         for place in kind:
@@ -416,6 +420,10 @@ def _handler(layer: nn.Module) -> "_Handler | None":
             if own and whole and not layer._forward_hooks and not layer._forward_pre_hooks:
                 return handler
     return None
+
+
+def _first(owned: Mapping[int, Mapping[Place, list[int]]], place: Place, channel: int) -> int:
+    return owned[channel][place][0]
 
 
 def _member(place: Place, positions: "np.ndarray[Any, np.dtype[np.int64]]", produces: bool) -> Member | None:
