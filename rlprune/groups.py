@@ -5,12 +5,14 @@ statistics that normalise them, the columns of the layers that read them. Channe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import lcm
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ class Anatomy:
     """What of a module may be pruned: for each network in it, the names of its weights and its groups of channels.
 
     Networks are what the scope ``network`` ranks apart, say ``actor`` and ``critic``. Names refer to the module
-    that holds them all. Groups keep the numbering of the dense module for good.
+    that holds them all. Groups keep the numbering of the dense module for good. ``stays`` says of layers whose channels
+    are in no group what they meet.
     """
 
     weights: Mapping[str, Sequence[str]]
     groups: Mapping[str, Sequence[Group]]
+    stays: Mapping[str, str] = field(default_factory=dict)
 
     def all_weights(self) -> list[str]:
         """Return the names of all prunable weights, network by network."""
@@ -91,6 +95,26 @@ class Anatomy:
     def all_groups(self) -> list[Group]:
         """Return all groups, network by network."""
         return [group for groups in self.groups.values() for group in groups]
+
+
+_WEIGHED = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.Bilinear)
+_SCALES = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def weights(module: nn.Module) -> list[str]:
+    """Return the names of all weights, each once.
+
+    They are the weights of linear, convolution and embedding layers, and every other matrix, those of recurrent and
+    attention layers and of one's own among them. Scales of normalisations are none, nor what has more than two dimensions
+    and only one of them longer than 1.
+    """
+    found: dict[int, str] = {}
+    for path, layer in module.named_modules():
+        for name, tensor in layer.named_parameters(recurse=False):
+            matrix = tensor.ndim == 2 or (tensor.ndim > 2 and sum(size > 1 for size in tensor.shape) > 1)
+            if (name == "weight" and isinstance(layer, _WEIGHED)) or (matrix and not isinstance(layer, _SCALES)):
+                found.setdefault(id(tensor), f"{path}.{name}".removeprefix("."))
+    return list(found.values())
 
 
 def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:

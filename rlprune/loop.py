@@ -8,26 +8,33 @@ while not pruner.done:
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import EllipsisType
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from rlprune.groups import Anatomy, Group, chain
-from rlprune.probe import Loss, Scoring
-from rlprune.pruner import CHANNELS, Scope, pruners
+from rlprune import select, surgery
+from rlprune.groups import Anatomy, Group, everything
+from rlprune.nets import accepted, auto
+from rlprune.nets.channels import Call
+from rlprune.probe import Loss, Scoring, evaluating
+from rlprune.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
 from rlprune.pruning import PlanFollower
-
-_WEIGHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+from rlprune.registry import nearest
 
 
 class Pruning:
     """A pruner on somebody's own network, advanced by ``epoch_end`` once an epoch.
 
-    Weights of linear, convolution and embedding layers are pruned, first and last layers included. Channels are cut
-    out of an ``nn.Sequential`` of linear layers and activations, or out of the groups that are given.
+    Weights of linear, convolution, embedding, recurrent and attention layers are pruned, and every other matrix of
+    parameters, first and last layers included, each once however many layers share it. Channels are cut out of the
+    groups that are given, or of those found by following ``loss``: a group is cut only if that computes what masking it
+    does, tried out on a copy. Layers whose channels meet something else (a LayerNorm, attention) stay whole, and count.
 
     Args:
         net: the network; the optimizer may be trained already.
@@ -36,16 +43,19 @@ class Pruning:
         epochs: epochs of the whole training.
         loss: the network to its mean loss on one fixed batch, a scalar; or several such functions. One that takes
             ``temperature`` is given the number to divide its logits by; for others it is 1.
-        optimizer: its state follows every mask and cut. None: there is no state to follow.
+        optimizer: its state follows every mask and cut, and its steps leave masked weights at zero. None, said aloud: there is
+            none, or it is made anew after each cut; then masked weights are zero again at each ``epoch_end``.
         samples: training samples that evaluating ``loss`` costs, to be counted.
-        groups: channel groups, for networks other than plain sequences of linear layers.
+        weights: names of the parameters to prune, where that is not all weights.
+        groups: channel groups, where they are not to be found.
         scope: what is ranked against what.
         seed: draws lots for pruners that need noise.
         **settings: settings of the pruner, say ``rounds=7``.
 
     Raises:
         KeyError: no pruner of this name.
-        ValueError: a sparsity out of range, or channels to cut and no groups to be found.
+        ValueError: a network, loss or optimizer that cannot be pruned rightly, an argument out of range, channels to cut
+            and none that can go, or fewer than the sparsity needs.
     """
 
     def __init__(
@@ -56,33 +66,47 @@ class Pruning:
         *,
         epochs: int,
         loss: Callable[[nn.Module], Tensor] | Sequence[Callable[[nn.Module], Tensor]],
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: torch.optim.Optimizer | EllipsisType | None = ...,
         samples: int = 0,
+        weights: Sequence[str] | None = None,
         groups: Sequence[Group] | None = None,
         scope: Scope = "global",
         seed: int = 0,
         **settings: Any,
     ) -> None:
         method = pruners().load(pruner)
-        if not 0 < sparsity < 1:
-            raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity}")
-        if groups is None:
-            groups = _sequence(net) if method.cut == CHANNELS else []
-        if method.cut == CHANNELS and not groups:
+        if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 < sparsity < 1:
+            raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}")
+        for name, value, least in (("epochs", epochs, 1), ("samples", samples, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
+        if scope not in get_args(Scope):
+            raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
+        chosen = _settings(method, settings)
+        net = accepted.unwrapped(net)
+        pruned = accepted.prunable(net, weights)
+        if isinstance(optimizer, EllipsisType):
             raise ValueError(
-                f"{method.name} cuts channels; for a {type(net).__name__} say which belong together: groups=[Group(...)]"
+                "say optimizer=: without the one that trains this network pruned weights come back; None if there is none"
             )
-        losses = loss if isinstance(loss, Sequence) else [loss]
+        losses = list(loss) if isinstance(loss, Sequence) else [loss]
         if settings.get("temperature", 1.0) != 1.0 and not all(map(_is_tempered, losses)):
             raise ValueError(
                 "temperature divides logits, which your loss does by itself: let it take one, loss(net, temperature)"
             )
-        subject = _Network(net, optimizer, groups, losses, samples)
+        calls = _observed(net, losses, pruned)
+        cut, stays = _groups(net, groups, calls) if method.cut == CHANNELS else ([], {})
+        if method.cut == CHANNELS:
+            _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
+        self._subject = _Network(net, optimizer, Anatomy({"network": pruned}, {"network": cut}, stays), losses, samples, calls)
+        self._subject.check()
 
         def seeds(use: str) -> np.random.SeedSequence:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
-        self.follower = PlanFollower(subject, method, method.settings(settings), sparsity, epochs, scope, seeds)
+        self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, scope, seeds)
+        if optimizer is not None:
+            optimizer.register_step_post_hook(lambda *_: self._subject.silence(self.follower.masked.masks))
         self._epoch = self.follower.next_epoch()
 
     @property
@@ -98,11 +122,16 @@ class Pruning:
     def epoch_end(self) -> None:
         """Take note of an epoch's end; scores, prunes, shrinks and rewinds when the plan says so.
 
+        Weights that came back, say with a checkpoint, are zero again.
+
         Raises:
             RuntimeError: the plan is finished already.
+            ValueError: the optimizer does not hold the network's parameters any more.
         """
         if self.done:
             raise RuntimeError(f"the plan ended after {self.follower.progress.trained} epochs: stop when pruning.done")
+        self._subject.check()
+        self.follower.masked.zero()
         self.follower.epoch_done()
         self._epoch = self.follower.next_epoch()
 
@@ -118,16 +147,13 @@ class _Network:
         self,
         net: nn.Module,
         optimizer: torch.optim.Optimizer | None,
-        groups: Sequence[Group],
+        anatomy: Anatomy,
         losses: Sequence[Callable[[nn.Module], Tensor]],
         samples: int,
+        calls: Sequence[Call],
     ) -> None:
-        weights = [f"{name}.weight".removeprefix(".") for name, layer in net.named_modules() if isinstance(layer, _WEIGHED)]
-        if not weights:
-            raise ValueError(f"a {type(net).__name__} without linear, convolution or embedding layers has nothing to prune")
-        self.module, self.optimizer = net, optimizer
-        self.anatomy = Anatomy({"network": weights}, {"network": groups})
-        self._losses, self._samples = losses, samples
+        self.module, self.optimizer, self.anatomy = net, optimizer, anatomy
+        self._losses, self._samples, self._calls = losses, samples, calls
 
     def scoring(self, round: int) -> Scoring:
         losses = [_with_temperature(loss) for loss in self._losses]
@@ -137,11 +163,49 @@ class _Network:
     def resized(self) -> None:
         """Nothing else knows this network's sizes."""
 
+    def silence(self, masks: Mapping[str, Tensor]) -> None:
+        """Zero masked weights that an optimizer moved although they have no gradient."""
+        for name, mask in masks.items():
+            self.module.get_parameter(name).data.mul_(mask)
+
+    def check(self) -> None:
+        """Refuse an optimizer that does not train what is pruned.
+
+        Raises:
+            ValueError: what it lacks.
+        """
+        if self.optimizer is None:
+            return
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            raise ValueError(f"optimizer is a torch.optim.Optimizer, or None; got a {type(self.optimizer).__name__}")
+        parameters = dict(self.module.named_parameters(remove_duplicate=False))
+        held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        members = [member.tensor for group in self.anatomy.all_groups() for member in group.members]
+        for name in dict.fromkeys((*self.anatomy.all_weights(), *members)):
+            if name in parameters and parameters[name].requires_grad and id(parameters[name]) not in held:
+                raise ValueError(
+                    f"the optimizer does not hold {name}: give the one that trains this network, made after its parameters were"
+                )
+        kept = {id(p) for p in parameters.values()}
+        for name, value in vars(self.optimizer).items() if members else ():
+            if name not in ("param_groups", "state") and any(id(leaf) in kept for leaf in tree_leaves(value)):
+                raise ValueError(
+                    f"{type(self.optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
+                    "take another optimizer, or a pruner of weights (-U)"
+                )
+
     def _outputs(self, net: nn.Module) -> list[Tensor]:
-        first = net.get_parameter(self.anatomy.all_weights()[0])
-        if first.dim() != 2:
-            raise ValueError("SynFlow needs an input of ones, whose shape only linear networks tell")
-        return [net(torch.ones(1, first.shape[1], dtype=first.dtype, device=first.device))]
+        weight = next(net.parameters())
+
+        def ones(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                raise ValueError(f"SynFlow needs an input of ones; this network's is {str(tensor.dtype).removeprefix('torch.')}")
+            return torch.ones_like(tensor, dtype=weight.dtype)
+
+        if not self._calls:
+            raise ValueError("SynFlow needs an input of ones, whose shape only a loss tells that calls the network itself")
+        args, kwargs = tree_map_only(Tensor, ones, self._calls[0])
+        return [leaf for leaf in tree_leaves(net(*args, **kwargs)) if isinstance(leaf, Tensor)]
 
 
 def _is_tempered(loss: Callable[..., Tensor]) -> bool:
@@ -155,10 +219,139 @@ def _with_temperature(loss: Callable[..., Tensor]) -> Loss:
     return lambda net, temperature: loss(net)
 
 
-def _sequence(net: nn.Module) -> list[Group]:
-    """Return the groups of a sequence of linear layers and parameter-free ones, or none for anything else."""
-    if not isinstance(net, nn.Sequential):
-        return []
-    layers = [name for name, layer in net.named_children() if isinstance(layer, nn.Linear)]
-    plain = all(isinstance(layer, nn.Linear) or not list(layer.parameters()) for layer in net.children())
-    return chain(net, layers) if plain else []
+def _settings(method: Pruner, given: Mapping[str, Any]) -> CommonSettings:
+    try:
+        return method.settings(given)
+    except ValidationError as error:
+        known = type(method.settings()).model_fields
+        mistakes = [
+            f"{method.name} has no setting '{key}'{nearest(key, list(known))} (it has {', '.join(known)})"
+            if key not in known
+            else f"{key}: {one['msg']}, got {one['input']!r}"
+            for one in error.errors()
+            for key in [str(one["loc"][0])]
+        ]
+        raise ValueError("; ".join(mistakes)) from None
+
+
+# -- the loss --------------------------------------------------------------------------------------------------------
+
+
+def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> list[Call]:
+    """Evaluate the losses once and return with what they called the network, a few samples of each kind.
+
+    Raises:
+        ValueError: a loss that is no finite scalar with a gradient by the network.
+    """
+    if not losses:
+        raise ValueError("loss is a function of the network, or several; got none")
+    calls: dict[str, Call] = {}
+
+    def note(_: nn.Module, args: Any, kwargs: Any) -> None:
+        kind = str(tree_map_only(Tensor, lambda tensor: (tensor.shape, tensor.dtype), (args, kwargs)))
+        if len(calls) < 4:
+            calls.setdefault(kind, tree_map_only(Tensor, lambda tensor: tensor.detach(), (args, kwargs)))
+
+    parameters = [net.get_parameter(name) for name in pruned]
+    for number, loss in enumerate(losses):
+        which = f"loss {number}" if len(losses) > 1 else "loss"
+        if not callable(loss):
+            raise ValueError(f"{which} is a function of the network that returns its loss; got a {type(loss).__name__}")
+        place = parameters[0].device
+        with evaluating(net), torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
+            hook = net.register_forward_pre_hook(note, with_kwargs=True)
+            try:
+                value = loss(net)
+            finally:
+                hook.remove()
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                got = f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise ValueError(f"{which} returns {got}; it must return one number, the mean loss, as a tensor")
+            if not bool(value.isfinite()):
+                raise ValueError(f"{which} is {value.item()}; it must be finite before anything can be scored")
+            if not value.requires_grad:
+                raise ValueError(
+                    f"{which} has no gradient: it must be computed from the network that it is given, and not detached"
+                )
+            slopes = torch.autograd.grad(value, parameters, allow_unused=True)
+        if all(slope is None for slope in slopes):
+            raise ValueError(f"{which} does not depend on the network's weights: compute it from the network that it is given")
+    return [_few(net, call) for call in calls.values()]
+
+
+def _few(net: nn.Module, call: Call) -> Call:
+    """Return two samples of a call, if the network takes them, or all."""
+    tensors = [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor) and leaf.ndim]
+    if tensors and len({len(tensor) for tensor in tensors}) == 1 and len(tensors[0]) > 2:
+        few: Call = tree_map_only(Tensor, lambda tensor: tensor[:2].clone() if tensor.ndim else tensor, call)
+        try:
+            with evaluating(net), torch.no_grad():
+                net(*few[0], **few[1])
+        except Exception:  # it knows the size of its batch
+            return call
+        return few
+    return call
+
+
+# -- channels --------------------------------------------------------------------------------------------------------
+
+
+def _groups(net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:
+    """Return the groups to cut, tried out on a copy, and what keeps other layers whole.
+
+    Raises:
+        ValueError: groups of unknown tensors, or whose cut does not compute what masking them does.
+    """
+    if given is None:
+        if not calls:
+            raise ValueError(
+                f"loss does not call the {type(net).__name__} itself, so say which channels belong together: groups=[Group(...)]"
+            )
+        return auto.cuttable(net, calls)
+    tensors = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
+    names = [group.name for group in given]
+    for group in given:
+        if names.count(group.name) > 1:
+            raise ValueError(f"two groups are named '{group.name}'")
+        for member in group.members:
+            if member.tensor not in tensors:
+                raise ValueError(
+                    f"group '{group.name}': no tensor is named '{member.tensor}'{nearest(member.tensor, list(tensors))}"
+                )
+            if not 0 <= member.dim < tensors[member.tensor].ndim:
+                shape = tuple(tensors[member.tensor].shape)
+                raise ValueError(f"group '{group.name}': {member.tensor} of {shape} has no dimension {member.dim}")
+    surgery.keeps(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
+    if calls:
+        _, bad = auto.tried(net, given, calls)
+        if bad:
+            raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
+    return list(given), {}
+
+
+def _reachable(
+    method: Pruner,
+    net: nn.Module,
+    pruned: Sequence[str],
+    groups: Sequence[Group],
+    sparsity: float,
+    floor: int,
+    stays: Mapping[str, str],
+) -> None:
+    """Refuse a sparsity that cutting every channel but the floor does not reach.
+
+    Raises:
+        ValueError: how far it goes, and what stays whole.
+    """
+    shapes = {name: tuple(net.get_parameter(name).shape) for name in pruned}
+    least = {group.name: min(group.size, -(-floor // group.blocks) * group.blocks) for group in groups}
+    dense, left = select.weights_left(shapes, groups, {}), select.weights_left(shapes, groups, least)
+    whole = auto.told(stays)
+    if not groups:
+        raise ValueError(
+            f"{method.name} cuts channels, and none of this {type(net).__name__} can go{f': {whole}' if whole else ''}; "
+            "take a pruner of weights (-U), or say which belong together: groups=[Group(...)]"
+        )
+    if left > round(dense * (1 - sparsity)) and 1 - left / dense < sparsity - 0.01:
+        most = f"{method.name} reaches a sparsity of {1 - left / dense:.3f} here at most, not {sparsity}"
+        raise ValueError(f"{most}; {whole}" if whole else most)

@@ -226,6 +226,16 @@ class Probe:
             raise NotApplicable(f"no batch normalisation that is trained scales the channels of {told}")
         return found
 
+    @cached_property
+    def _homes(self) -> dict[str, str]:
+        """Every attribute that holds a parameter, once though its layer stands in several places, and the parameter's name."""
+        first = {id(parameter): name for name, parameter in self.module.named_parameters()}
+        return {
+            f"{path}.{own}".removeprefix("."): first[id(parameter)]
+            for path, layer in self.module.named_modules()
+            for own, parameter in layer.named_parameters(recurse=False, remove_duplicate=False)
+        }
+
     def noise(self) -> dict[str, Tensor]:
         """Return uniform noise in [0, 1) shaped like the prunable weights."""
         return {name: self._uniform(weight.shape) for name, weight in self.weights.items()}
@@ -268,8 +278,8 @@ class Probe:
         with evaluating(self.module):
             for loss in self.batches:
                 borrowed = {name: parameter.detach().requires_grad_() for name, parameter in self.parameters.items()}
-                named = {f"module.{name}": parameter for name, parameter in borrowed.items()}
-                value = functional_call(_Bound(self.module, loss), named, (temperature,))
+                named = {f"module.{place}": borrowed[name] for place, name in self._homes.items() if name in borrowed}
+                value = functional_call(_Bound(self.module, loss), named, (temperature,), tie_weights=False)
                 if not isinstance(value, Tensor) or value.numel() != 1:
                     got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
                     raise ValueError(f"a loss is one number with a graph, say cross_entropy(net(inputs), labels); got {got}")

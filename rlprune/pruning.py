@@ -89,6 +89,9 @@ class PlanFollower:
     ) -> None:
         if missing := lacking(pruner, subject.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which this network does not have")
+        if pruner.cut == CHANNELS and not subject.anatomy.all_groups():
+            why = "; ".join(f"'{layer}' stays whole because of {what}" for layer, what in list(subject.anatomy.stays.items())[:3])
+            raise NotApplicable(f"{pruner.name} cuts channels, and none of this network can go{f': {why}' if why else ''}")
         if not 0 <= sparsity < 1:
             raise ValueError(f"sparsity is the share of weights to remove, at least 0 and less than 1; got {sparsity}")
         if epochs < 1 or epochs != int(epochs):

@@ -1,4 +1,5 @@
-import sys
+import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from rlprune import surgery
 from rlprune.groups import present
-from rlprune.nets.auto import anatomy
+from rlprune.nets.auto import anatomy, tried
 from rlprune.nets.classifiers import classifier
 
 
@@ -18,7 +19,6 @@ def by_tensor(groups):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_traced_groups_are_the_ones_we_wrote_down(name):
-    pytest.importorskip("torch_pruning")
     net, ours, images = small(name)
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     net.get_parameter(ours.all_weights()[0]).requires_grad_(False)
@@ -53,7 +53,6 @@ class Crossing(nn.Module):
 
 
 def test_concatenated_and_depthwise_channels_are_traced_and_cut_exactly():
-    pytest.importorskip("torch_pruning")
     torch.manual_seed(0)
     net, images = randomised(Crossing()), torch.randn(2, 3, 5, 5, dtype=torch.float64)
     groups = anatomy(net, images).all_groups()
@@ -73,7 +72,6 @@ def test_concatenated_and_depthwise_channels_are_traced_and_cut_exactly():
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet"])
 def test_networks_of_torchvision_are_cut_exactly(name):
-    pytest.importorskip("torch_pruning")
     torch.manual_seed(0)
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     net = randomised(torchvision.models.get_model(name, num_classes=5, **options))
@@ -86,22 +84,166 @@ def test_networks_of_torchvision_are_cut_exactly(name):
         assert torch.allclose(net(images), expected, rtol=1e-8)
 
 
-def test_what_cannot_be_grouped_is_named():
-    pytest.importorskip("torch_pruning")
-    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(8 * 16, 2))
-    with pytest.raises(ValueError, match="channels on a GroupNorm cannot be grouped"):
-        anatomy(net, torch.randn(2, 3, 4, 4))
-
-
-def test_without_torch_pruning_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch_pruning", None)
-    with pytest.raises(ImportError, match=r"rlprune\[auto\]"):
-        anatomy(nn.Linear(2, 2), torch.randn(1, 2))
-
-
 def test_a_classifier_of_torchvision_is_had_by_its_name():
     net, anatomy = classifier("torchvision/mobilenet_v2", 7)
     assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
     assert len(anatomy.all_groups()) > 20
     with pytest.raises(ValueError, match=r"torchvision has no classifier 'resnet19'; did you mean 'torchvision/resnet1"):
         classifier("torchvision/resnet19", 7)
+
+
+class Windows(nn.Module):
+    """Maps that end in rows of channels-last numbers, as a permutation and a flattening leave them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 6, 3), nn.Linear(6 * 9, 2)
+
+    def forward(self, images):
+        return self.head(torch.relu(self.conv(images)).permute(0, 2, 3, 1).flatten(1))
+
+
+class Shuffled(nn.Module):
+    """Half of the channels go one way, half another, and they are shuffled, as in ShuffleNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.inner, self.outer, self.head = (nn.Conv2d(a, b, 1) for a, b in ((3, 8), (4, 5), (5, 4), (8, 2)))
+
+    def forward(self, images):
+        kept, worked = self.stem(images).chunk(2, dim=1)
+        both = torch.cat([kept, self.outer(torch.relu(self.inner(worked)))], 1)
+        return self.head(both.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2))
+
+
+class Gated(nn.Module):
+    """A gate for every channel from the mean of all, as in squeeze-and-excitation; and one gate for every place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.down, self.up, self.place = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 4, 1), nn.Conv2d(4, 6, 1), nn.Conv2d(6, 1, 1)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, images):
+        maps = self.conv(images)
+        gate = torch.sigmoid(self.up(torch.relu(self.down(maps.mean((2, 3), keepdim=True)))))
+        return self.head(nn.functional.max_pool2d(maps * gate * self.place(maps).tanh(), 2))
+
+
+class Auxiliary(nn.Module):
+    """A head that is there in training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.aux, self.head = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 2, 1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, images):
+        maps = nn.functional.dropout(self.conv(images), 0.5, self.training)
+        return (self.head(maps), self.aux(maps)) if self.training else self.head(maps)
+
+
+class Twice(nn.Module):
+    """One layer between two widths, used twice, and a decoder that shares the encoder's weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.again, self.decoder = nn.Linear(12, 6), nn.Linear(6, 6), nn.Linear(6, 12)
+        self.other = nn.Linear(12, 6)
+        self.other.weight = self.encoder.weight
+
+    def forward(self, images):
+        rows = images.flatten(1)[:, :12]
+        return self.decoder(torch.tanh(self.again(torch.tanh(self.again(torch.tanh(self.encoder(rows)))))) + self.other(rows))
+
+
+SEQUENCES = {
+    "flattened": (
+        nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(54, 7), nn.GELU(), nn.Linear(7, 2)),
+        {"0": 6, "2": 7},
+    ),
+    "reshaped": (
+        nn.Sequential(
+            nn.Flatten(), nn.Linear(75, 18), nn.ReLU(), nn.Unflatten(1, (2, 3, 3)), nn.Conv2d(2, 5, 1), nn.Conv2d(5, 2, 1)
+        ),
+        {"4": 5},
+    ),
+    "shuffled": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)),
+        {"0": 2, "2": 5},
+    ),
+    "gated": (nn.Sequential(nn.Conv2d(3, 8, 1), nn.GLU(1), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)), {"2": 5}),
+    "softmax": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.Softmax(1), nn.Conv2d(8, 5, 1), nn.Hardswish(), nn.Conv2d(5, 2, 1)),
+        {"2": 5},
+    ),
+    "normed": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 5, 1), nn.PReLU(), nn.Conv2d(5, 2, 1)),
+        {"2": 5},
+    ),
+    "slopes": (nn.Sequential(nn.Conv2d(3, 8, 1), nn.PReLU(8), nn.Conv2d(8, 5, 1), nn.PReLU(), nn.Conv2d(5, 2, 1)), {"2": 5}),
+    "transposed": (nn.Sequential(nn.ConvTranspose2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 5, 1), nn.Conv2d(5, 2, 1)), {"2": 5}),
+    "channels last": (Windows(), {"conv": 6}),
+    "halves": (Shuffled(), {"inner": 5}),
+    "gates": (Gated(), {"conv": 6, "down": 4}),
+    "aux": (Auxiliary(), {"conv": 6}),
+    "twice": (Twice(), {"encoder": 6}),
+    "one group": (nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 1, groups=2), nn.Conv2d(6, 2, 1)), {"0": 6, "1": 6}),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_what_is_grouped_is_cut_as_masked_and_the_rest_is_named(name):
+    net, expected = copy.deepcopy(SEQUENCES[name][0]).double(), SEQUENCES[name][1]
+    images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = anatomy(net, images)
+    groups = found.all_groups()
+    assert {group.name: group.size for group in groups} == expected
+    makers = {weight.rpartition(".")[0] for weight in found.all_weights()}
+    in_groups = {member.tensor.rpartition(".")[0] for group in groups for member in group.members if member.produces}
+    assert makers <= in_groups | set(found.stays)
+    kept = some(groups)
+    masked = copy.deepcopy(net).eval()
+    with torch.no_grad():
+        for group in groups:
+            for member in group.members:
+                if member.produces:
+                    gone = ~member.positions(kept[group.name])
+                    masked.get_parameter(member.tensor)[member.offset : member.offset + len(gone)][gone] = 0
+        expected_values = masked(images)
+        surgery.cut(net, surgery.keeps(net, groups, kept))
+        assert torch.allclose(net.eval()(images), expected_values, rtol=1e-10, atol=1e-12)
+    net.train()(images)
+
+
+def test_an_example_that_does_not_fit_is_told():
+    with pytest.raises(ValueError, match="does not run on its example"):
+        anatomy(nn.Linear(3, 2), torch.ones(2, 4))
+
+
+def test_groups_whose_cut_computes_something_else_do_not_pass():
+    net, images = Windows().double(), torch.randn(2, 3, 5, 5, dtype=torch.float64)
+    right = anatomy(net, images).all_groups()[0]
+    wrong = replace(right, members=tuple(replace(m, inner=9, outer=1) if m.dim == 1 else m for m in right.members))
+    good, bad = tried(net, [wrong], [((images,), {})])
+    assert not good
+    assert "computes something else" in bad["conv"]
+    assert tried(net, [right], [((images,), {})]) == ([right], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("shufflenet_v2_x0_5", "stage2.0.branch2.5"), ("swin_t", "features.0.0"), ("convnext_tiny", "features.0.0")],
+)
+def test_networks_with_other_normalisations_keep_what_cannot_go_and_say_so(name, kept):
+    net, found = classifier(f"torchvision/{name}", 3)
+    assert len(found.all_groups()) >= 12
+    assert kept in found.stays
+    assert len(set(found.all_weights())) == len(found.all_weights())
+    assert net.training
+
+
+def test_auxiliary_heads_are_left_out():
+    with torch.device("cpu"):
+        net, found = classifier("torchvision/googlenet", 3)
+    assert isinstance(net(torch.zeros(2, 3, 64, 64)), torch.Tensor)
+    assert not [name for name in found.all_weights() if name.startswith("aux")]

@@ -1,8 +1,13 @@
+import copy
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import rlprune
+from rlprune.groups import Group, Member
 from rlprune.pruner import CHANNELS, pruners
 
 
@@ -39,15 +44,269 @@ def test_a_plain_loop_follows_any_plan(name):
         pruning.epoch_end()
 
 
-def test_channels_of_an_unknown_network_need_groups():
-    net = nn.Sequential(nn.Sequential(nn.Linear(3, 4)), nn.Linear(4, 1))
-    with pytest.raises(ValueError, match="groups="):
-        rlprune.Pruning(net, "CroP-S", 0.5, epochs=2, loss=lambda net: net(torch.ones(1, 3)).sum())
+def test_channels_of_a_nested_network_are_found_and_the_cut_ones_are_trained():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Sequential(nn.Linear(3, 8), nn.ReLU()), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 1))
+    inputs, optimizer = torch.randn(16, 3), torch.optim.Adam(net.parameters())
+    pruning = pruned(net, "CroP-S", loss=lambda net: net(inputs).square().mean(), optimizer=optimizer, epochs=1)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in net.parameters()}
+    net(inputs).square().mean().backward()
+    optimizer.step()
+    assert all(not torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_network_without_weights_is_refused():
     with pytest.raises(ValueError, match="nothing to prune"):
         rlprune.Pruning(nn.Tanh(), "SNIP", 0.5, epochs=2, loss=lambda net: torch.zeros(()))
+
+
+X, SEQUENCE, WORDS = torch.randn(6, 8), torch.randn(6, 5, 8), torch.arange(30).view(6, 5) % 10
+
+
+def pruned(net, pruner="SNIP", sparsity=0.5, loss=None, **options):
+    shape = {nn.Embedding: WORDS, nn.LSTM: SEQUENCE, nn.GRU: SEQUENCE, Attention: SEQUENCE}
+    inputs = shape.get(type(next(net.children(), net)), X)
+
+    def squares(net):
+        out = net(inputs)
+        return (out[0] if isinstance(out, tuple) else out).square().mean()
+
+    return rlprune.Pruning(
+        net, pruner, sparsity, **{"epochs": 2, "loss": squares if loss is None else loss, "optimizer": None, **options}
+    )
+
+
+class Attention(nn.MultiheadAttention):
+    def forward(self, inputs):
+        return super().forward(inputs, inputs, inputs, need_weights=False)[0]
+
+
+class Matrix(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix, self.scale = nn.Parameter(torch.randn(8, 4)), nn.Parameter(torch.ones(1, 1, 4))
+
+    def forward(self, inputs):
+        return (inputs @ self.matrix) * self.scale[0]
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bilinear = nn.Bilinear(8, 8, 3)
+
+    def forward(self, inputs):
+        return self.bilinear(inputs, inputs)
+
+
+def tied():
+    net = nn.Sequential(nn.Embedding(10, 6), nn.Linear(6, 10))
+    net[1].weight = net[0].weight
+    return net
+
+
+def repeated():
+    layer = nn.Linear(8, 8)
+    return nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(8, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "weights"),
+    [
+        (lambda: nn.Sequential(nn.LSTM(8, 3, batch_first=True)), {"0.weight_ih_l0": 96, "0.weight_hh_l0": 36}),
+        (lambda: nn.Sequential(Attention(8, 2, batch_first=True)), {"0.in_proj_weight": 192, "0.out_proj.weight": 64}),
+        (lambda: nn.Sequential(Matrix()), {"0.matrix": 32}),
+        (lambda: nn.Sequential(Both()), {"0.bilinear.weight": 192}),
+        (
+            lambda: nn.Sequential(nn.Linear(8, 12), nn.Unflatten(1, (3, 4)), nn.ConvTranspose1d(3, 2, 2)),
+            {"0.weight": 96, "2.weight": 12},
+        ),
+        (tied, {"0.weight": 60}),
+        (repeated, {"0.weight": 64, "4.weight": 16}),
+    ],
+)
+@pytest.mark.parametrize("pruner", ["SNIP", "Random-U"])
+def test_every_matrix_is_pruned_and_counted_once(make, weights, pruner):
+    torch.manual_seed(0)
+    net = make()
+    parameters = dict(net.named_parameters())
+    pruning = pruned(net, pruner)
+    assert dict(net.named_parameters()).keys() == parameters.keys()
+    assert all(net.get_parameter(name) is parameter for name, parameter in parameters.items())
+    assert {name: layer["dense"] for name, layer in pruning.follower.layers().items()} == weights
+    zeros = sum(int((net.get_parameter(name) == 0).sum()) for name in weights)
+    assert zeros == sum(weights.values()) - round(0.5 * sum(weights.values()))
+
+
+def frozen():
+    net = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+    net[0].weight.requires_grad_(False)
+    return net
+
+
+def overlapping():
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    net[1].weight = nn.Parameter(net[0].weight.data.t())
+    return net
+
+
+class Adding(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(8, 4))
+        self.register_buffer("weight", torch.randn(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (frozen, r"0\.weight is frozen .* weights=\['1\.weight'\]"),
+        (overlapping, r"0\.weight and 1\.weight share memory|1\.weight and 0\.weight share memory"),
+        (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 4))), "'0' is parametrized"),
+        (lambda: nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(8, 4))), "'0' is parametrized"),
+        (lambda: nn.Sequential(prune.l1_unstructured(nn.Linear(8, 4), "weight", 0.3)), "'0' computes its weight"),
+        (lambda: nn.Sequential(prune.identity(nn.LSTM(8, 4), "weight_hh_l0")), "'0' computes its weight_hh_l0"),
+        (lambda: nn.Sequential(nn.LazyLinear(4)), r"0\.weight is not initialised"),
+        (lambda: nn.Sequential(nn.Linear(8, 4, dtype=torch.complex64)), r"0\.weight is complex64"),
+        (lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2).double()), r"in torch\.float32, 1\.weight in torch\.float64"),
+        (lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2, device="meta")), r"on cpu, 1\.weight on meta"),
+        (lambda: nn.Sequential(nn.Embedding(10, 4, sparse=True)), "'0' has sparse=True"),
+        (lambda: nn.Sequential(nn.Embedding(10, 4, max_norm=1.0)), "'0' has max_norm"),
+        (Adding, "keeps its weight as a buffer"),
+        (lambda: torch.jit.trace(nn.Linear(8, 4), X), "scripted network"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_networks_that_cannot_be_pruned_are_refused_by_name(make, message):
+    net = make()
+    with pytest.raises(ValueError, match=message):
+        pruned(net)
+
+
+def test_a_wrapped_network_is_unwrapped():
+    net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+    assert list(pruned(nn.DataParallel(net)).follower.layers()) == ["0.weight", "2.weight"]
+    compiled = torch.compile(net, backend="eager")
+    assert list(pruned(compiled, optimizer=torch.optim.SGD(compiled.parameters())).follower.layers()) == ["0.weight", "2.weight"]
+
+
+def test_weights_may_be_named():
+    net = frozen()
+    assert list(pruned(net, weights=["1.weight"]).follower.layers()) == ["1.weight"]
+    with pytest.raises(ValueError, match=r"no parameter '1\.wieght'; did you mean '1\.weight'"):
+        pruned(net, weights=["1.wieght"])
+
+
+NET = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+OTHER = nn.Linear(8, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": ...}, "say optimizer="),
+        ({"optimizer": torch.optim.SGD(OTHER.parameters())}, r"does not hold 0\.weight"),
+        ({"optimizer": torch.optim.SGD(NET[2].parameters())}, r"does not hold 0\.weight"),
+        ({"optimizer": NET.parameters()}, "a torch.optim.Optimizer, or None; got a generator"),
+        ({"optimizer": torch.optim.LBFGS(NET.parameters()), "pruner": "CroP-S"}, "LBFGS keeps parameters of its own"),
+        ({"sparsity": 1.0}, "between 0 and 1; got 1.0"),
+        ({"sparsity": float("nan")}, "between 0 and 1; got nan"),
+        ({"sparsity": "0.5"}, "between 0 and 1; got '0.5'"),
+        ({"epochs": 0}, "epochs is a whole number, at least 1; got 0"),
+        ({"epochs": 2.5}, "epochs is a whole number"),
+        ({"samples": -1}, "samples is a whole number"),
+        ({"scope": "globl"}, "scope is one of global, network, layer; got 'globl'; did you mean 'global'"),
+        ({"round": 3, "pruner": "EarlyCroP-U"}, "has no setting 'round'; did you mean 'rounds'"),
+        ({"floor": 0}, "floor: .* got 0"),
+        ({"loss": []}, "or several; got none"),
+        ({"loss": 3.0}, "got a float"),
+        ({"loss": lambda net: net(X)}, r"loss returns a tensor of \(6, 2\)"),
+        ({"loss": lambda net: 3.0}, "loss returns a float"),
+        ({"loss": lambda net: net(X).sum() / 0}, "must be finite"),
+        ({"loss": lambda net: net(X).detach().sum()}, "loss has no gradient"),
+        ({"loss": lambda net: OTHER(X).sum()}, "does not depend on the network's weights"),
+        ({"loss": [lambda net: net(X).sum(), lambda net: torch.zeros(())]}, "loss 1 has no gradient"),
+        (
+            {"pruner": "CroP-S", "groups": [Group("0", 6, (Member("1.weight", 0, produces=True),))]},
+            r"no tensor is named '1\.weight'",
+        ),
+        (
+            {"pruner": "CroP-S", "groups": [Group("0", 6, (Member("0.bias", 1, produces=True),))]},
+            r"0\.bias of \(6,\) has no dimension 1",
+        ),
+        ({"pruner": "CroP-S", "groups": [Group("0", 6, (Member("0.weight", 0, produces=True),))]}, "group '0' cannot be cut"),
+        ({"pruner": "CroP-S", "groups": 2 * [Group("0", 6, ())]}, "two groups are named '0'"),
+        ({"pruner": "CroP-S", "sparsity": 0.99}, "CroP-S reaches a sparsity of 0.833 here at most, not 0.99"),
+        ({"pruner": "CroP-S", "loss": lambda net: net[2](net[0](X)).sum()}, "loss does not call the Sequential itself"),
+    ],
+)
+def test_what_is_given_wrongly_is_told_before_anything_changes(options, message):
+    before = {name: tensor.clone() for name, tensor in NET.state_dict().items()}
+    with pytest.raises(ValueError, match=message) as error:
+        pruned(NET, **options)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in NET.state_dict().items())
+    assert all(parameter.grad is None for parameter in NET.parameters())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        torch.optim.LBFGS,
+        torch.optim.Adafactor,
+        partial(torch.optim.AdamW, lr=0.1),
+    ],
+)
+def test_pruned_weights_stay_zero_whatever_the_optimizer(make):
+    net, loss, _ = setting()
+    optimizer = make(net.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(net)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=3, loss=loss, optimizer=optimizer)
+    zeros = {name: parameter == 0 for name, parameter in net.named_parameters() if name.endswith("weight")}
+    while not pruning.done:
+        optimizer.step(closure)
+        assert all(not net.get_parameter(name)[zero].any() for name, zero in zeros.items())
+        pruning.epoch_end()
+
+
+def test_weights_that_come_back_are_zero_again_at_the_epochs_end():
+    net, loss, _ = setting()
+    best = copy.deepcopy(net.state_dict())
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=2, loss=loss, optimizer=None)
+    net.load_state_dict(best)
+    pruning.epoch_end()
+    assert sum(int((net[i].weight != 0).sum()) for i in (0, 2, 4)) == round(0.2 * (5 * 24 + 24 * 16 + 16 * 2))
+
+
+def test_an_optimizer_that_goes_stale_is_told_at_the_epochs_end():
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=2, loss=loss, optimizer=optimizer)
+    net[0].weight = nn.Parameter(net[0].weight.detach().clone())
+    with pytest.raises(ValueError, match=r"does not hold 0\.weight"):
+        pruning.epoch_end()
+
+
+def test_a_layer_used_twice_is_cut_in_both_places():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), *2 * [nn.Linear(6, 6)], nn.ReLU(), nn.Linear(6, 2)).double()
+    inputs, dense = X.double(), copy.deepcopy(net)
+    kept = pruned(net, "Random-S", loss=lambda net: net(inputs).square().mean(), epochs=1).follower.state()["kept"]["0"]
+    with torch.no_grad():
+        for layer in (dense[0], dense[2]):
+            layer.weight[~kept] = 0
+            layer.bias[~kept] = 0
+        assert 0 < int(kept.sum()) < 6
+        assert net[2] is net[3]
+        assert torch.allclose(net(inputs), dense(inputs), rtol=1e-12)
 
 
 def test_only_pruning_is_offered():

@@ -1,88 +1,172 @@
-"""What may be pruned in somebody's own network of convolutions and linear layers, traced by torch-pruning (extra ``auto``).
-
-Only its dependency graph is used; the cutting is ours.
-"""
+"""What may be pruned in somebody's own network: its weights, and groups of channels that were tried out on a copy."""
 
 import copy
-from math import lcm
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rlprune import surgery
-from rlprune.groups import Anatomy, Group, Member
-from rlprune.nets.resnet import matrices
+from rlprune.groups import Anatomy, Group, weights
+from rlprune.nets.channels import RETURNED, Call, follow
 
-_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_CHEAP = 1_000_000
+"""Parameters up to which a network is tried out in double precision."""
 
 
 def anatomy(net: nn.Module, example: Tensor) -> Anatomy:
-    """Return what of ``net`` may be pruned, found by following one example through a copy of it.
-
-    Channels that nothing reads, the network's outputs, belong to no group. The groups are tried out by a cut of the copy.
+    """Return what of ``net`` may be pruned, found by following the channels of one example.
 
     Args:
         net: left as it is.
         example: a small batch of inputs.
 
     Raises:
-        ImportError: torch-pruning is not installed.
-        ValueError: channels that lie on something else than convolutions, linear layers and batch normalisation, or
-            groups whose cut changes the shape of what the network returns.
+        ValueError: the network does not run on the example.
     """
+    groups, stays = cuttable(net, [((example,), {})])
+    return Anatomy({"network": weights(net)}, {"network": groups}, stays)
+
+
+def cuttable(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:
+    """Return the groups whose cut computes what masking them does, and for each layer that stays whole what keeps it.
+
+    Args:
+        net: left as it is.
+        calls: inputs of the network.
+
+    Raises:
+        ValueError: the network does not run on an input.
+    """
+    groups, stays = follow(net, calls)
+    good, bad = tried(net, groups, calls)
+    stays |= bad
+    grouped = {
+        member.tensor.rpartition(".")[0] for group in good for member in group.members if member.produces or not member.dim
+    }
+    for path in dict.fromkeys(name.rpartition(".")[0] for name in weights(net)):
+        if path not in grouped:
+            stays.setdefault(path, f"its kind, {type(net.get_submodule(path)).__name__}")
+    return good, stays
+
+
+def told(stays: Mapping[str, str]) -> str:
+    """Return in words which layers stay whole and why, the last layer last."""
+    ordered = sorted(stays.items(), key=lambda item: item[1] == RETURNED)
+    words = [f"'{layer}' stays whole because of {why}" for layer, why in ordered[:3]]
+    return "; ".join([*words, f"and {len(ordered) - 3} more"] if ordered[3:] else words)
+
+
+def tried(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:
+    """Cut half of the groups' channels out of a copy with weights drawn anew, and compare with masking them by value.
+
+    Returns:
+        The groups that passed, and what is wrong with each other one.
+
+    Raises:
+        ValueError: the network does not run on an input.
+    """
+    wrong = _wrong(net, groups, calls) if groups else None
+    if wrong is None:
+        return list(groups), {}
+    if len(groups) == 1:
+        return [], {groups[0].name: wrong}
+    half = len(groups) // 2
+    first, second = tried(net, groups[:half], calls), tried(net, groups[half:], calls)
+    good, bad = [*first[0], *second[0]], first[1] | second[1]
+    if good and (wrong := _wrong(net, good, calls)) is not None:
+        return [], bad | {group.name: wrong for group in good}
+    return good, bad
+
+
+def _wrong(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> str | None:
+    """Return what is wrong with a cut of these groups, or None."""
+    precise = sum(p.numel() for p in net.parameters()) <= _CHEAP
     try:
-        import torch_pruning
-    except ImportError:
-        raise ImportError("finding the groups of a network needs torch-pruning: python3 -m pip install 'rlprune[auto]'") from None
-    traced = copy.deepcopy(net).eval().requires_grad_()  # frozen layers would go unseen
-    graph = torch_pruning.DependencyGraph().build_dependency(traced, example)
-    names = {layer: name for name, layer in traced.named_modules()}
-    groups = []
-    for found in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
-        items = [item for item in found if item.dep.target.module in names or isinstance(item.dep.target.module, nn.Parameter)]
-        if not all(graph.is_out_channel_pruning_fn(item.dep.handler) for item in items):
-            groups.append(_group(items, names, graph))
-    _try_out(traced, groups, example)
-    return Anatomy({"network": matrices(net)}, {"network": groups})
+        trial = _redrawn(net, torch.float64 if precise else torch.float32)
+        dense = _outputs(trial, calls)
+    except Exception:  # what names its precision itself
+        precise, trial = False, _redrawn(net, None)
+        try:
+            dense = _outputs(trial, calls)
+        except Exception as error:
+            raise ValueError(f"a {type(net).__name__} does not run on its example: {line(error)}") from error
+    kept = _half(groups)
+    try:
+        _silence(trial, groups, kept)
+        masked = _outputs(trial, calls)
+        surgery.cut(trial, surgery.keeps(trial, groups, kept))
+        small = _outputs(trial, calls)
+    except Exception as error:
+        return f"what fails when they are cut ({line(error)})"
+    if [part.shape for part in small] != [part.shape for part in masked]:
+        return "what returns another shape when they are cut"
+    bound = 1e-9 if precise else 1e-3
+    if not _apart(dense, masked) > 100 * bound:
+        return "what does not depend on them on its example"
+    gap = _apart(masked, small)
+    return None if gap <= bound else f"what computes something else when they are cut (relative error {gap:.1g})"
 
 
-def _group(items: list[Any], names: dict[nn.Module, str], graph: Any) -> Group:
-    members: list[Member] = []
-    blocks, made_by = 1, []
-    for item in items:
-        layer, makes = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
-        if not isinstance(layer, (nn.Linear, nn.Conv2d, *_NORMALISATIONS)):
-            raise ValueError(f"channels on a {type(layer).__name__} cannot be grouped; say which belong together by hand")
-        shared = getattr(layer, "groups", 1)
-        one_by_one = isinstance(layer, _NORMALISATIONS) or shared == getattr(layer, "in_channels", 0) > 1
-        places = sorted(zip(item.idxs, item.root_idxs, strict=True))
-        offset, inner = places[0][0], item.root_idxs.count(0)
-        if places != [(offset + at, at // inner) for at in range(len(places))]:
-            raise ValueError(f"the channels of {names[layer]} lie in no order that a group can say")
-        blocks = blocks if one_by_one else lcm(blocks, shared)
-        if makes and not one_by_one:
-            made_by.append(names[layer])
-        if makes:
-            own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
-            rows = [name for name, tensor in own if tensor.ndim]
-            produces = not one_by_one
-            members += [Member(f"{names[layer]}.{name}", 0, produces, inner=inner, offset=offset) for name in rows]
+def _redrawn(net: nn.Module, dtype: torch.dtype | None) -> nn.Module:
+    trial = copy.deepcopy(net).eval().requires_grad_(False)
+    trial = trial if dtype is None else trial.to(dtype)
+    lots = torch.Generator().manual_seed(0)
+    for parameter in trial.parameters():
+        if parameter.ndim > 1:
+            drawn = torch.randn(parameter.shape, generator=lots) * (len(parameter) / parameter.numel()) ** 0.5
         else:
-            members.append(Member(f"{names[layer]}.weight", 1, inner=inner, offset=offset, blocks=shared))
-    size = len(set(items[0].root_idxs))
-    return Group(made_by[0], size, tuple(members), blocks)
+            drawn = torch.rand(parameter.shape, generator=lots) + 0.5
+        parameter.copy_(drawn)
+    for layer in trial.modules():
+        if (
+            isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and layer.running_mean is not None
+            and layer.running_var is not None
+        ):
+            layer.running_mean.copy_(torch.rand(layer.running_mean.shape, generator=lots) - 0.5)
+            layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=lots) + 0.5)
+    return trial
 
 
-def _try_out(net: nn.Module, groups: list[Group], example: Tensor) -> None:
-    """Keep the first half of every block of every group."""
-    kept = {}
+def _outputs(net: nn.Module, calls: Sequence[Call]) -> list[Tensor]:
+    weight = next(net.parameters())
+    outputs: list[Tensor] = []
+    with torch.no_grad(), torch.random.fork_rng([weight.device] if weight.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        for args, kwargs in tree_map_only(Tensor, lambda t: t.to(weight.dtype) if t.is_floating_point() else t, list(calls)):
+            found = [leaf for leaf in tree_leaves(net(*args, **kwargs)) if isinstance(leaf, Tensor)]
+            outputs += [leaf.double() for leaf in found if leaf.is_floating_point()]
+    return outputs
+
+
+def _half(groups: Sequence[Group]) -> dict[str, Tensor]:
+    lots, kept = torch.Generator().manual_seed(0), {}
     for group in groups:
-        block = group.size // group.blocks
-        kept[group.name] = torch.arange(group.size) % block < max(1, block // 2)
-    with torch.no_grad():
-        before = net(example).shape
-        surgery.cut(net, surgery.keeps(net, groups, kept))
-        after = net(example).shape
-    if after != before:
-        raise ValueError(f"cutting these groups changes what the network returns from {tuple(before)} to {tuple(after)}")
+        rank = torch.rand(group.blocks, group.size // group.blocks, generator=lots).argsort(1)
+        kept[group.name] = (rank < max(1, rank.shape[1] // 2)).flatten()
+    return kept
+
+
+def _silence(net: nn.Module, groups: Sequence[Group], kept: dict[str, Tensor]) -> None:
+    parameters = dict(net.named_parameters(remove_duplicate=False))
+    for group in groups:
+        for member in group.members:
+            if member.tensor in parameters and member.blocks == 1:
+                parameter = parameters[member.tensor]
+                gone = (~member.positions(kept[group.name])).nonzero().squeeze(1) + member.offset
+                parameter.index_fill_(member.dim, gone.to(parameter.device), 0)
+
+
+def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """Return the largest difference of two results, relative to the largest number in the first."""
+    scale = max((float(part.abs().max()) for part in one if part.numel()), default=0.0)
+    gaps = [float((a - b).abs().max()) for a, b in zip(one, other, strict=True) if a.numel()]
+    return max(gaps, default=0.0) / scale if scale else float("nan")
+
+
+def line(error: Exception) -> str:
+    """Return an error as one line."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
