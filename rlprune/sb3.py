@@ -123,8 +123,8 @@ class PruneCallback(BaseCallback):
         if (wanted := _training(plan, self._asked, self._sparsity)) != _training(plan, epochs, self._sparsity):
             enough = (n for n in range(epochs, self._asked) if _training(plan, n, self._sparsity) == wanted)
             raise ValueError(
-                f"{self._pruner.name} trains before or between its cuts, and this learn() is {rollouts} rollouts of {rollout} "
-                f"steps, each with one update: ask for {next(enough, self._asked) * rollout} steps, or for shorter rollouts (n_steps)"
+                f"{self._pruner.name} trains before or between its cuts, and this learn() is {rollouts} rollout(s) of {rollout} "
+                f"steps: ask for {next(enough, self._asked) * rollout} steps, or for shorter rollouts (n_steps)"
             )
         agent = _Agent(model, self._scoring_steps, self._pruner, self._seeds)
         follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, self._scope, self._seeds)
@@ -167,7 +167,9 @@ class PruneCallback(BaseCallback):
             self._agent.record(self.pruning)
             if self.verbose:
                 reached = self.pruning.reached()["sparsity_weights"]
-                self.logger.log(f"{self._pruner.name}: {reached:.1%} of the policy's weights removed at step {self.num_timesteps}")
+                self.logger.log(
+                    f"{self._pruner.name}: {reached:.1%} of the policy's weights removed at step {self.num_timesteps}"
+                )
 
     def _seeds(self, use: str) -> np.random.SeedSequence:
         digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
@@ -224,7 +226,9 @@ def _with_channels(policy: ActorCriticPolicy, pruner: str) -> None:
         for linear, activation in pairwise(layers):
             if isinstance(linear, nn.Linear) and not _elementwise(activation, linear.out_features):
                 kind = type(activation).__name__
-                raise ValueError(f"{pruner} cuts hidden units, which {kind} does not treat each for itself: take one that ends in -U")
+                raise ValueError(
+                    f"{pruner} cuts hidden units, which {kind} does not treat each for itself: take one that ends in -U"
+                )
 
 
 def _elementwise(activation: nn.Module, width: int) -> bool:
@@ -273,7 +277,9 @@ class _Agent:
         if not masks and self._dense == policies.widths(self.policy):
             return
         if masks and self._pruner.cut == CHANNELS:
-            raise ValueError(f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one that ends in -U")
+            raise ValueError(
+                f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one that ends in -U"
+            )
         follower.counted_from(policies.shapes(self.policy, self._dense), masks)
         gone, wanted = follower.reached()["sparsity_weights"], follower.sparsity
         told = f"this agent was pruned before: {gone:.1%} of its dense network's weights are gone"

@@ -98,6 +98,12 @@ def played(space: spaces.Space[Any], actions: "np.ndarray[Any, Any]") -> "np.nda
     return np.clip(actions, space.low, space.high) if isinstance(space, spaces.Box) else actions
 
 
+def zeros(policy: "ActorCriticPolicy", anatomy: Anatomy) -> Masks:
+    """Return masks of the weights where some are zero for good: a pruned weight is zero, and no other one is."""
+    weights = {name: policy.get_parameter(name).detach() for name in anatomy.all_weights()}
+    return {name: weight != 0 for name, weight in weights.items() if not bool(weight.all())}
+
+
 class Held:
     """A policy class whose policies keep pruned weights at zero, so that a saved agent stays pruned when it learns on.
 
@@ -136,7 +142,7 @@ def hold(policy: "ActorCriticPolicy", masked: Masked, masks: Masks | None = None
 
 
 class Actor(nn.Module):
-    """The actor of an MLP policy alone: observations, flat and one-hot, [batch, features] to action logits or means [batch, actions]."""
+    """The actor of an MLP policy alone: observations [batch, features], flat or one-hot, to action logits (or means)."""
 
     def __init__(self, policy: "ActorCriticPolicy") -> None:
         super().__init__()
