@@ -79,9 +79,10 @@ def register():
         "Image-v0": {"observations": spaces.Box(0, 255, (36, 36, 3), np.uint8)},
         "See-dict-v0": {"observations": spaces.Dict({"a": VECTOR})},
         "Act-tuple-v0": {"actions": spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])},
+        "Endless-v0": {},
         "Act-shifted-v0": {"actions": spaces.Discrete(3, start=1)},
         "Act-endless-v0": {"actions": spaces.Box(-np.inf, np.inf, (2,))},
     }
     for name, kwargs in known.items():
         if name not in gym.registry:
-            gym.register(name, World, kwargs=kwargs)
+            gym.register(name, World, kwargs=kwargs, max_episode_steps=None if name.startswith("Endless") else 50)

@@ -401,13 +401,13 @@ def rollout(policy: ActorCriticPolicy, envs: Environments, recipe: A2CRecipe, ro
         buffer.compute_returns_and_advantage(value_of(observations), starts)
         for name, collected in parts.items():
             collected.append(buffer.swap_and_flatten(getattr(buffer, name)))
-    batch = {name: torch.as_tensor(np.concatenate(collected), device=policy.device) for name, collected in parts.items()}
-    return {**batch, "actions": policies.taken(envs.action_space, batch["actions"])}
+    return {name: torch.as_tensor(np.concatenate(collected), device=policy.device) for name, collected in parts.items()}
 
 
 def loss(policy: nn.Module, temperature: float = 1.0, *, batch: Mapping[str, Tensor], recipe: A2CRecipe) -> Tensor:
     """A2C's loss ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``; a policy has no temperature, it is left at 1."""
-    values, log_probs, entropy = policy.evaluate_actions(batch["observations"], batch["actions"])  # type: ignore[operator]
+    actions = policies.taken(policy.action_space, batch["actions"])  # type: ignore[arg-type]
+    values, log_probs, entropy = policy.evaluate_actions(batch["observations"], actions)  # type: ignore[operator]
     advantages, returns = batch["advantages"].flatten(), batch["returns"].flatten()
     value_loss = functional.mse_loss(values.flatten(), returns)
     total: Tensor = -(advantages * log_probs).mean() + recipe.value_weight * value_loss - recipe.entropy * entropy.mean()
