@@ -273,7 +273,8 @@ class _Agent:
         Raises:
             ValueError: channels to be cut where weights are masked.
         """
-        masks = self._model.policy_class.masks if isinstance(self._model.policy_class, policies.Held) else {}
+        kind: object = self._model.policy_class
+        masks = kind.masks if isinstance(kind, policies.Held) else {}
         if not masks and self._dense == policies.widths(self.policy):
             return
         if masks and self._pruner.cut == CHANNELS:

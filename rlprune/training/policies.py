@@ -1,7 +1,6 @@
 """What pruning needs to know of a Stable-Baselines3 actor-critic policy: its anatomy, its size, its outputs, its masks."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +15,7 @@ from rlprune.masked import Masked, Masks
 
 if TYPE_CHECKING:
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
 Widths: TypeAlias = dict[str, list[int]]
 """Hidden layers of the actor (``pi``) and of the critic (``vf``), as Stable-Baselines3 names them."""
@@ -111,18 +110,18 @@ class Held:
     ``custom_objects={"policy_class": ActorCriticPolicy}`` loads the same agent without its masks.
     """
 
-    def __init__(self, kind: "Callable[..., ActorCriticPolicy]", masks: Masks) -> None:
-        self.kind = kind.kind if isinstance(kind, Held) else kind
+    def __init__(self, kind: "Held | type[BasePolicy]", masks: Masks) -> None:
+        self.kind: type[BasePolicy] = kind.kind if isinstance(kind, Held) else kind
         self.masks = {name: mask.cpu() for name, mask in masks.items()}
         self.__name__ = self.kind.__name__  # Stable-Baselines3 asks every policy class for it
 
-    def __call__(self, *args: Any, **options: Any) -> "ActorCriticPolicy":
+    def __call__(self, *args: Any, **options: Any) -> "BasePolicy":
         policy = self.kind(*args, **options)
         hold(policy, Masked(policy, policy.optimizer), self.masks)
         return policy
 
 
-def hold(policy: "ActorCriticPolicy", masked: Masked, masks: Masks | None = None) -> None:
+def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> None:
     """Let nothing that is loaded into a policy, or into its optimizer, bring pruned weights back.
 
     Args:
@@ -137,7 +136,7 @@ def hold(policy: "ActorCriticPolicy", masked: Masked, masks: Masks | None = None
             warnings.warn(f"{back} weights that are pruned came with what was loaded; they are zero again", stacklevel=2)
         masked.zero()
 
-    policy.register_load_state_dict_post_hook(loaded)
+    policy.register_load_state_dict_post_hook(loaded)  # type: ignore[no-untyped-call]
     policy.optimizer.register_load_state_dict_post_hook(loaded)
 
 
