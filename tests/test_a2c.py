@@ -163,7 +163,7 @@ def test_other_spaces_are_refused_when_the_trainer_meets_them(environment, messa
         a2c.A2CTrainer(recipe(environment), seeds, "cpu")
 
 
-@pytest.mark.parametrize("environment", ["Hidden-v0", "LunarLander-v3", "Act-box-v0", "See-discrete-v0"])
+@pytest.mark.parametrize("environment", ["Hidden-v0", "LunarLander-v3", "Act-box-v0", "See-discrete-v0", "Careless-v0"])
 def test_a_checkpoint_of_any_world_goes_on_bit_identically(environment, tmp_path):
     chosen = recipe(environment, epochs=3, budget=480)
     whole, begun, resumed = (a2c.A2CTrainer(chosen, seeds, "cpu") for _ in range(3))

@@ -1,5 +1,7 @@
 """Tiny environments of any spaces, for tests of what meets a space that it may not know."""
 
+import random
+
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
@@ -70,6 +72,14 @@ class World(gym.Env):
                 return space.sample()
 
 
+class Careless(World):
+    """Draws from everybody's generators."""
+
+    def step(self, action):
+        seen, _, *others = super().step(action)
+        return seen * np.float32(random.random()), random.random() + np.random.random(), *others
+
+
 def register():
     """Make the worlds known to Gymnasium by name."""
     known = {f"Act-{name}-v0": {"actions": space} for name, space in ACTIONS.items()}
@@ -83,6 +93,8 @@ def register():
         "Act-shifted-v0": {"actions": spaces.Discrete(3, start=1)},
         "Act-endless-v0": {"actions": spaces.Box(-np.inf, np.inf, (2,))},
     }
+    if "Careless-v0" not in gym.registry:
+        gym.register("Careless-v0", Careless, max_episode_steps=50)
     for name, kwargs in known.items():
         if name not in gym.registry:
             gym.register(name, World, kwargs=kwargs, max_episode_steps=None if name.startswith("Endless") else 50)

@@ -53,17 +53,21 @@ class Environments(DummyVecEnv):
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
         super().step_async(actions)
-        self._played.append(np.array(actions))
+        self._played.append(np.array(actions)[None])
 
-    @property
     def played(self) -> Tensor:
-        """All actions so far [T, E, ...], a byte each where that holds them."""
-        played = torch.from_numpy(np.array(self._played))
-        return played.to(torch.int8) if isinstance(self.action_space, spaces.Discrete) and self.action_space.n < 128 else played
+        """Return all actions so far [T, E, ...], a byte each where that holds them."""
+        if not self._played:
+            return torch.empty(0)
+        played = np.concatenate(self._played)
+        if isinstance(self.action_space, spaces.Discrete) and self.action_space.n < 128:
+            played = played.astype(np.int8)
+        self._played = [played]
+        return torch.from_numpy(played)
 
     def remember(self, played: Tensor) -> None:
         """Take these actions for those so far."""
-        self._played = list(played.numpy().astype(self.action_space.dtype))
+        self._played = [played.numpy()] if len(played) else []
 
     def play(self, actions: Tensor) -> Any:
         """Play these actions, of environments of the same seed, from the beginning; return the last observations."""
@@ -245,7 +249,7 @@ class A2CTrainer:
             "steps": model.num_timesteps,
             "games": json.dumps(list(model.ep_info_buffer or ())),
             "environments": [snapshots.save(env) for env in self._envs.envs],
-            "played": self._envs.played,
+            "played": self._envs.played(),
             "observations": torch.as_tensor(np.array(model._last_obs)),
             "starts": torch.as_tensor(np.array(model._last_episode_starts)),
         }
@@ -336,7 +340,7 @@ def check_spaces(environment: str, observations: spaces.Space[Any], actions: spa
             pass
         case _:
             raise ValueError(
-                f"{environment} shows {_described(observations)}; an MLP policy takes a Box of numbers that is no image, "
+                f"{environment} shows {policies.described(observations)}; an MLP policy takes a Box of numbers that is no image, "
                 "Discrete and MultiDiscrete that count from 0, or MultiBinary"
             )
     match actions:
@@ -348,17 +352,9 @@ def check_spaces(environment: str, observations: spaces.Space[Any], actions: spa
             pass
         case _:
             raise ValueError(
-                f"{environment} wants {_described(actions)}; A2C acts by a flat Box of floats within finite bounds, "
+                f"{environment} wants {policies.described(actions)}; A2C acts by a flat Box of floats within finite bounds, "
                 "Discrete and MultiDiscrete that count from 0, or a flat MultiBinary"
             )
-
-
-def _described(space: spaces.Space[Any]) -> str:
-    """Return a space in a few words, without the bounds of every number."""
-    if isinstance(space, spaces.Box):
-        return f"a Box of {space.dtype} {space.shape} from {space.low.min()} to {space.high.max()}"
-    words = repr(space)
-    return words if len(words) <= 100 else type(space).__name__
 
 
 def statistics(greedy: Any, sampled: Any) -> dict[str, float]:

@@ -73,7 +73,7 @@ class A2CRecipe(Recipe):
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
-    environment: str
+    environment: str = Field(max_length=200)
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     environments: int = Field(default=16, ge=1, le=10_000)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlprune.training import noise
+from rlprune.training import noise, policies
 from rlprune.training.environments.contract import Transition
 from rlprune.training.recipes import specification
 
@@ -45,7 +45,10 @@ class GymnasiumEnv:
             or not isinstance(observations, gym.spaces.Box)
             or len(observations.shape) != 1
         ):
-            raise ValueError(f"{environment} has {observations} and {actions}; a fleet wants a flat Box and Discrete actions")
+            got = f"{policies.described(observations)} and {policies.described(actions)}"
+            raise ValueError(
+                f"{environment} has {got}; a fleet wants a flat Box and Discrete actions: train alone (engine = 'sb3')"
+            )
         if not str(spec.entry_point).startswith("gymnasium.envs."):
             self.limit = 1  # it may cut its games short by a clock of its own
         self.environments, self.features, self.actions = environments, observations.shape[0], int(actions.n)
