@@ -11,7 +11,7 @@ import copy
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, get_args
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from rlprune import plan as plans
 from rlprune import select, surgery
 from rlprune.groups import Anatomy, Group, Member, everything, present
-from rlprune.masked import Masked
+from rlprune.masked import Masked, Masks
 from rlprune.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
 from rlprune.probe import Probe, Scoring
 from rlprune.pruner import CHANNELS, WEIGHTS, CommonSettings, NotApplicable, Pruner, Scope, Scores
@@ -129,6 +129,18 @@ class PlanFollower:
             self._rehearse()
         if any(isinstance(step, plans.Train) and step.until is not None for step in self.plan):
             self._references["start"] = self._snapshot()
+
+    def counted_from(self, dense: Mapping[str, Sequence[int]], masks: Masks) -> None:
+        """Count from a dense network of these shapes, of which the present one was cut and masked before.
+
+        The subject's groups have the dense network's sizes.
+        """
+        self._dense = {name: tuple(dense[name]) for name in self._dense}
+        for group in self._subject.anatomy.all_groups():
+            maker = self._makers(group)[0]
+            left = self._subject.module.get_parameter(maker.tensor).shape[maker.dim] // (maker.outer * maker.inner)
+            self._kept[group.name] = torch.arange(group.size) < left
+        self.masked.set(masks)
 
     # -- following the plan --------------------------------------------------------------------------------------
 

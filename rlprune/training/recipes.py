@@ -1,12 +1,49 @@
 """Recipes: the numbers of each kind of training, apart from the trainers so that reading a suite imports no torch."""
 
-from typing import Any, ClassVar, Literal
+import importlib
+import os
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rlprune.data import glue
 from rlprune.registry import nearest
 from rlprune.task import Recipe
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+ALLOW_IMPORT = "RLPRUNE_ALLOW_IMPORT"
+"""The variable that, set to 1, lets ``environment = "module:Id"`` import a module; workers inherit it."""
+
+_BUILT_IN = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")  # known without an import of Gymnasium, which takes half a second
+_MOST = 10_000_000  # transitions held at once: beyond it a typo asks for more memory than there is
+
+_Width: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+
+
+def specification(environment: str) -> "EnvSpec":
+    """Return what Gymnasium knows of an environment.
+
+    Raises:
+        ValueError: an environment that is not registered, or one that would import a module.
+    """
+    import gymnasium
+
+    module, _, name = environment.rpartition(":")
+    if module:
+        if os.environ.get(ALLOW_IMPORT) != "1":
+            raise ValueError(
+                f"'{environment}' would import {module} and run what is in it, maybe from the current folder: "
+                "name a registered environment, or allow it (--allow-import)"
+            )
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"'{environment}' cannot be imported: {error}") from None
+    if name not in gymnasium.registry:
+        raise ValueError(f"Gymnasium knows no environment '{name}' here{nearest(name, gymnasium.registry)}")
+    return gymnasium.registry[name]
 
 
 class A2CRecipe(Recipe):
@@ -14,10 +51,10 @@ class A2CRecipe(Recipe):
 
     Args:
         budget: environment steps over all parallel environments.
-        environment: a Gymnasium id.
+        environment: a Gymnasium id. ``module:Id`` imports the module first, where that is allowed.
         simulator: what fleets play with; ``envpool``, an extra, plays LunarLander-v3 faster, with other random numbers, for
             suites whose cells all train in fleets. Scoring always plays Gymnasium's own.
-        max_episode_steps: time limit in steps; None keeps the environment's own.
+        max_episode_steps: time limit in steps; None keeps the environment's own, and there must be one.
         environments: parallel environments.
         rollout_steps: steps an environment between updates.
         widths: hidden layers of the actor and of the critic.
@@ -35,12 +72,13 @@ class A2CRecipe(Recipe):
         evaluation_games: games of the final evaluation, with fresh seeds.
     """
 
-    environment: str
+    model_config = ConfigDict(allow_inf_nan=False)
+    environment: str = Field(max_length=200)
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
-    max_episode_steps: int | None = Field(default=None, ge=1)
-    environments: int = Field(default=16, ge=1)
-    rollout_steps: int = Field(default=5, ge=1)
-    widths: tuple[int, ...] = Field(default=(128, 128, 128), min_length=1, strict=False)
+    max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    environments: int = Field(default=16, ge=1, le=10_000)
+    rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
+    widths: tuple[_Width, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"
@@ -51,8 +89,8 @@ class A2CRecipe(Recipe):
     value_weight: float = Field(default=0.5, ge=0)
     clip: float = Field(default=0.5, gt=0)
     reward_scale: float = Field(default=1.0, gt=0)
-    scoring_steps: int = Field(default=2048, ge=1)
-    evaluation_games: int = Field(default=100, ge=1)
+    scoring_steps: int = Field(default=2048, ge=1, le=_MOST)
+    evaluation_games: int = Field(default=100, ge=1, le=100_000)
 
     @property
     def iterations(self) -> int:
@@ -66,6 +104,26 @@ class A2CRecipe(Recipe):
     @property
     def extra(self) -> tuple[str, str] | None:
         return None if self.simulator == "gymnasium" else (self.simulator, self.simulator)
+
+    @field_validator("environment")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in _BUILT_IN:
+            specification(name)
+        return name
+
+    @model_validator(mode="after")
+    def _games_end(self) -> "A2CRecipe":
+        limited = self.max_episode_steps is not None or self.environment in _BUILT_IN
+        if not limited and specification(self.environment).max_episode_steps is None:
+            raise ValueError(f"{self.environment} has no time limit, and its games may never end: set max_episode_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _a_rollout_fits_into_memory(self) -> "A2CRecipe":
+        if (steps := self.environments * self.rollout_steps) > _MOST:
+            raise ValueError(f"environments * rollout_steps must be {_MOST:,} or less, got {steps:,}")
+        return self
 
     @model_validator(mode="after")
     def _the_simulator_knows_the_environment(self) -> "A2CRecipe":
