@@ -84,7 +84,7 @@ def test_what_is_wrong_with_a_tree_is_told_in_one_line(tmp_path):
     Image.fromarray(np.zeros((8, 11), np.uint16)).save(train / "depth/0001.png")
     told(r"rgb/0001\.png is 10x8, its depth 11x8")
     (train / "depth/0001.png").write_bytes(b"no image")
-    told(r"depth/0001\.png cannot be read: cannot identify")
+    told(r"depth/0001\.png cannot be read as an image: cannot identify")
     (train / "depth/0001.png").unlink()
     told(r"train: rgb has 0001\.png, depth has not \(3 in rgb, 2 in depth\)")
     (train / "rgb/0001.png").unlink()
