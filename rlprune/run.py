@@ -7,12 +7,13 @@ import this module again, start fast.
 # ruff: noqa: T201 (this is the command line)
 
 import argparse
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell
+from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell, with_fingerprints
 from rlprune.task import tasks
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
     if suite is None or mistakes:
         raise SuiteError(mistakes)
+    suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
     wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
     on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
@@ -166,6 +168,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     suite, out = request.suite, request.out
     with open_store(out, create=True) as store:
         print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+        _tell_of_other_data(planned, store, request)
         try:
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
@@ -227,6 +230,29 @@ def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
     ]
 
 
+def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Request) -> None:
+    """Say how many finished cells are those planned but for their data: nobody should take one for the other."""
+    ids = {cell.id for cell in planned}
+    planned_but_for_data = {_but_for_data(cell.config) for cell in planned if cell.data}
+    if not planned_but_for_data:
+        return
+    others = [
+        row
+        for row in store.rows()
+        if row.status != "failed" and row.id not in ids and _but_for_data(row.config) in planned_but_for_data
+    ]
+    if others:
+        print(
+            f"{len(others)} finished cells in {request.out} are of other data than {request.suite.folder} holds now, or of data "
+            "that nobody took a fingerprint of: they are left out here, and run anew",
+            flush=True,
+        )
+
+
+def _but_for_data(config: Mapping[str, object]) -> str:
+    return json.dumps({**config, "data": ""}, sort_keys=True)
+
+
 def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) -> None:
     from rlprune.progress import ending, named
     from rlprune.report.page import summary_table, write_report
@@ -252,6 +278,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
 
         with open_store(request.out, create=False) as store:
             finished, seconds = store.finished(), estimate(planned, store)
+            _tell_of_other_data(planned, store, request)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in planned:
         groups[cell.task, cell.method].append(cell)

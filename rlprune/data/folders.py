@@ -162,9 +162,9 @@ IMAGES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".t
 """Endings of files that are read as images, capitals or not."""
 
 _OTHER_IMAGES = frozenset(
-    f".{ending}"
-    for ending in "apng arw avif cr2 dcm dds dng exr gif hdr heic heif ico j2k jfif jp2 jpe jpx jxl nef nii npy npz pbm pcx pfm "
-    "pnm psd qoi ras raw sgi svg tga xbm".split()
+    {".apng", ".arw", ".avif", ".cr2", ".dcm", ".dds", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jfif"}
+    | {".jp2", ".jpe", ".jpx", ".jxl", ".nef", ".nii", ".npy", ".npz", ".pbm", ".pcx", ".pfm", ".pnm", ".psd", ".qoi", ".ras"}
+    | {".raw", ".sgi", ".svg", ".tga", ".xbm"}
 )
 """Endings of images that are not read: refused, for a class without them would be another one."""
 

@@ -67,6 +67,7 @@ def has_16_bits(image: Image.Image) -> bool:
 
 
 def by(size: tuple[int, int] | None) -> str:
+    """Return a size as people write it."""
     return "x".join(map(str, size or ()))
 
 

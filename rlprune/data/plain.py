@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def read(file: Path) -> str:
-    """Return a file's text, its lines ended by ``\\n`` alone and without byte-order marks.
+    """Return a file's text, its lines ended by line feeds alone and without byte-order marks.
 
     Raises:
         ValueError: it is missing, no file, or no text in UTF-8; one line that names the file, and its line where there is one.
