@@ -243,8 +243,8 @@ def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Reques
     ]
     if others:
         print(
-            f"{len(others)} finished cells in {request.out} are of other data than {request.suite.folder} holds now, or of data "
-            "that nobody took a fingerprint of: they are left out here, and run anew",
+            f"{request.out} has {len(others)} of these cells finished on other data than {request.suite.folder} holds now, or on "
+            "data of which no fingerprint was taken: left out here, and run anew",
             flush=True,
         )
 

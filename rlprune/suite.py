@@ -436,13 +436,13 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
 
 
 def with_fingerprints(suite: Suite) -> Suite:
-    """Return the suite with a fingerprint of what each of its tasks reads from the folder of data.
+    """Return the suite with a fingerprint of the data and the checkpoint that each of its tasks reads.
 
     Raises:
         SuiteError: data that cannot be read.
     """
     recipes = {task.name: suite.recipe_for(task) for task in map(tasks().load, suite.tasks)}
-    wanted = {task: (recipe.reads, recipe.starts_from) for task, recipe in recipes.items() if recipe.reads}
+    wanted = {task: (recipe.reads, recipe.starts_from) for task, recipe in recipes.items() if recipe.reads or recipe.starts_from}
     try:
         taken = {what: fingerprint(what[0], Path(suite.folder), what[1]) for what in set(wanted.values())}
     except ValueError as error:

@@ -14,8 +14,8 @@ PIECE, SAMPLE = 4096, 20_000
 _BLOCK = 2**20
 
 
-def fingerprint(name: str, folder: Path, checkpoint: str | None = None) -> str:
-    """Return sixteen hex digits of a data set, and of the checkpoint that training starts from.
+def fingerprint(name: str | None, folder: Path, checkpoint: str | None = None) -> str:
+    """Return sixteen hex digits of a data set, and of the checkpoint that training starts from, where there are any.
 
     They stand for the names and sizes of all files and for their content: annotations, texts, arrays and images of depth
     wholly, other images as ``WHOLE`` says. Times are left out: a copy is the same data, and a mended label other data
@@ -24,7 +24,7 @@ def fingerprint(name: str, folder: Path, checkpoint: str | None = None) -> str:
     Raises:
         ValueError: data that are not there or cannot be read; one line that names the folder or file.
     """
-    files = folders.entries(name, folder)
+    files = folders.entries(name, folder) if name else {}
     if checkpoint:
         place = folders.checkpoint(checkpoint, folder)
         files |= {f"checkpoint/{file}": place / file for file in folders.CHECKPOINT if (place / file).is_file()}

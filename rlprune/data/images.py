@@ -139,7 +139,7 @@ def _tiny_imagenet(place: Path) -> Images:
         if line:
             annotated[name] = number[label]
     if odd := sorted({image.name for image in folders.images(kept)} ^ set(annotated)):
-        have, lack = (file.name, kept) if odd[0] in annotated else (kept, file.name)
+        have, lack = (file.name, kept.name) if odd[0] in annotated else (kept.name, file.name)
         raise ValueError(f"{place / 'val'}: {have} has {odd[0]}, {lack} has not")
     test = _read([kept / name for name in annotated], list(annotated.values()))
     return Images(_read(*_labelled(train)), test, tuple(train))
