@@ -87,6 +87,12 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
             "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tmaybe\n",
             r"train\.tsv, row 2: label 'maybe', expected entailment or not_entailment",
         ),
+        ("index\tsentence1\tsentence2\n0\ta\tb\n", r"no column label; .*; GLUE's test parts have no labels"),
+        ("index\tsentence1\tsentence2\tlabel\n0\ta\tb\t-1\n", r"row 2: label '-1', expected entailment"),
+        ("index\tsentence1\tsentence2\tlabel\n0\ta\tb\t1\n", r"row 2: label '1', expected entailment"),
+        ("index\tlabel\tsentence1\tsentence2\tlabel\n", r"column label is there twice"),
+        ("index\tsentence1\tsentence2\tlabel\n0\ta\0\tb\tentailment\n", r"train\.tsv is no text: line 2 has a NUL byte"),
+        ("index,sentence1,sentence2,label\n", r"no column label, sentence1, sentence2; the first row has index,sentence1"),
     ],
 )
 def test_a_broken_file_is_told_of_by_file_and_row(text, message, tmp_path):
@@ -94,6 +100,14 @@ def test_a_broken_file_is_told_of_by_file_and_row(text, message, tmp_path):
     with pytest.raises(ValueError, match=message) as told:
         glue.load("rte", tmp_path)
     assert "\n" not in str(told.value)
+
+
+def test_quotes_and_strange_line_ends_are_text(tmp_path):
+    place = rte(tmp_path)
+    rows = ['0\t"a\tb "b"" \u2028 b\x0c\x85\tentailment', "", "1\t'\t\"\tnot_entailment", ""]
+    (place / "train.tsv").write_bytes("\r\n".join(["index\tsentence1\tsentence2\tlabel", *rows]).encode())
+    train = glue.load("rte", tmp_path)[0]
+    assert train == glue.Texts(('"a', "'"), ('b "b"" \u2028 b\x0c\x85', '"'), (0, 1))
 
 
 def test_scores_out_of_range_other_encodings_and_missing_files_are_told(tmp_path):

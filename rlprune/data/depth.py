@@ -100,7 +100,11 @@ def _split(file: Path) -> dict[str, Array]:
     with _told(file):
         numbers = loadmat(file, variable_names=names)
         listed = {part: np.asarray(numbers[part]).ravel() for part in names}
-        rows = {part: values.astype(int) - 1 for part, values in listed.items() if np.all(values == values.astype(int))}
+        rows = {
+            part: values.astype(int) - 1
+            for part, values in listed.items()
+            if np.isfinite(values).all() and (values % 1 == 0).all()
+        }
     if odd := [part for part in names if part not in rows]:
         raise ValueError(f"{file}: {odd[0]} are no whole numbers")
     if twice := set(rows["trainNdxs"]) & set(rows["testNdxs"]):
