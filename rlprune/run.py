@@ -171,15 +171,27 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         _tell_of_other_data(planned, store, request)
         try:
             outcome = _sweep(request, planned, store)
+            changed = outcome.done > 0 and not outcome.interrupted and _data_changed(suite)
             if not outcome.interrupted:
                 store.write_csv(out / "results.csv")
                 _show(comparable(store.rows(), suite, request.device), outcome, out, command)
+            if changed:
+                print(
+                    f"{suite.folder} changed during the run: its cells may have read different data. Run them anew:\n  {command}"
+                )
         except KeyboardInterrupt:
             outcome = None
     if outcome is None or outcome.interrupted:
         print(f"\nStopped; what is finished is kept. Go on with:\n  {command}", flush=True)
         return 130
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or changed else 0
+
+
+def _data_changed(suite: Suite) -> bool:
+    try:
+        return with_fingerprints(suite).fingerprints != suite.fingerprints
+    except SuiteError:  # gone, after all cells have read them
+        return True
 
 
 def open_store(out: Path, *, create: bool) -> "Store":

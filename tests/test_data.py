@@ -19,7 +19,7 @@ from rlprune.data import folders, images, pixels, shapes
 from rlprune.data.fingerprint import fingerprint
 from rlprune.executors.worker import Record
 from rlprune.plan import TrainEpoch
-from rlprune.run import RESULTS, comparable
+from rlprune.run import RESULTS, _data_changed, comparable
 from rlprune.store import Row, Store
 from rlprune.suite import cells, load_suite, with_fingerprints
 from rlprune.sweep import identity
@@ -416,6 +416,17 @@ def test_of_many_images_names_sizes_and_pieces_are_looked_at_and_labels_wholly(t
     assert fingerprint("tiny-imagenet", tmp_path) != first
 
 
+def test_a_folder_with_images_and_texts_is_looked_at_for_both(tmp_path):
+    tree(tmp_path / "mine")
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"mine/{part}.txt").write_text("a cat\n")
+    first = fingerprint("mine", tmp_path)
+    (tmp_path / "mine/valid.txt").write_text("a dog\n")
+    second = fingerprint("mine", tmp_path)
+    picture(tmp_path / "mine/train/cat/0.png")
+    assert len({first, second, fingerprint("mine", tmp_path)}) == 3
+
+
 def test_a_checkpoint_is_a_part_of_the_data(tmp_path):
     tree(tmp_path / "pets")
     (tmp_path / "bert").mkdir()
@@ -459,6 +470,16 @@ def test_cells_of_other_data_are_others_and_their_results_are_not_shown_as_the_p
     shutil.copytree(tmp_path / "a", tmp_path / "c")
     _, copied, _ = cells_of(tmp_path / "c", tmp_path / "out", capsys)
     assert [one.id for one in copied] == [one.id for one in before], "the place is no part of a cell's id"
+
+
+def test_data_that_change_during_a_run_are_noticed(tmp_path):
+    tree(tmp_path / "cifar10")
+    suite = with_fingerprints(load_suite("vision", "smoke", ['data_tasks=["vgg-small-cifar10"]'], folder=tmp_path))
+    assert not _data_changed(suite)
+    picture(tmp_path / "cifar10/test/dog/0.png")
+    assert _data_changed(suite)
+    shutil.rmtree(tmp_path / "cifar10")
+    assert _data_changed(suite)
 
 
 def test_cells_of_the_programs_own_data_keep_their_ids():

@@ -15,6 +15,7 @@ from rlprune.data import folders, glue
 from rlprune.data.tokens import Tokens
 from rlprune.export import _write_onnx
 from rlprune.mistakes import SuiteError
+from rlprune.nets.bert import Marks, pretrained
 from rlprune.plan import TrainEpoch
 from rlprune.suite import Cell, cells, data_mistakes, load_suite
 from rlprune.task import tasks
@@ -250,6 +251,15 @@ def test_a_checkpoint_under_data_is_the_start_and_its_tokenizer_reads_the_texts(
     (tmp_path / "mine" / "tokenizer.json").unlink()
     again = trainer(tmp_path, data="rte", checkpoint=str(tmp_path / "mine"))
     assert torch.equal(again._train[0], net._train[0])
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "pytorch_model.bin"])
+def test_a_broken_checkpoint_is_told_of_by_file(tmp_path, name):
+    BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=6).save_pretrained(tmp_path)
+    (tmp_path / name).write_bytes(b"half a download")
+    with pytest.raises(ValueError, match=rf"{name} cannot be read: ") as told:
+        pretrained(tmp_path, 2, Marks(0, 3), 20)
+    assert "\n" not in str(told.value)
 
 
 def test_wrong_recipes_are_refused_in_words():

@@ -82,7 +82,7 @@ def found(name: str, folder: Path) -> Path:
     Raises:
         ValueError: it is not there, or not whole; one line that says what was expected.
     """
-    return _found(name, folder)[1]
+    return _found(name, folder)[0]
 
 
 def entries(name: str, folder: Path) -> dict[str, Path]:
@@ -91,13 +91,14 @@ def entries(name: str, folder: Path) -> dict[str, Path]:
     Raises:
         ValueError: it is not there, or a folder is in it twice.
     """
-    layout, place = _found(name, folder)
-    parts = [place / entry for entry in layout.entries]
+    place, layouts = _found(name, folder)
+    parts = dict.fromkeys(place / entry for layout in layouts for entry in layout.entries)
     files = [file for part in parts for file in (images(part) if part.is_dir() else [part])]
     return {file.relative_to(place).as_posix(): file for file in files}
 
 
-def _found(name: str, folder: Path) -> tuple[Layout, Path]:
+def _found(name: str, folder: Path) -> tuple[Path, list[Layout]]:
+    """Return where a data set is, and the layouts that are whole there: a folder may hold images and texts."""
     layouts = LAYOUTS.get(name, (Layout(name, TREE), Layout(name, TEXT)))
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; {name} was expected in it: {_expected(name, layouts)}")
@@ -109,10 +110,10 @@ def _found(name: str, folder: Path) -> tuple[Layout, Path]:
     ]
     lacking = [[entry for entry in layout.entries if not (place / entry).exists()] for layout, place in places]
     if places:
-        best, missing = min(zip(places, lacking, strict=True), key=lambda one: len(one[1]))
+        (_, best), missing = min(zip(places, lacking, strict=True), key=lambda one: len(one[1]))
         if missing:
-            raise ValueError(f"{best[1]} is not whole: {', '.join(missing)} missing; expected: {_expected(name, layouts)}")
-        return best
+            raise ValueError(f"{best} is not whole: {', '.join(missing)} missing; expected: {_expected(name, layouts)}")
+        return best, [layout for (layout, place), lack in zip(places, lacking, strict=True) if place == best and not lack]
     beside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     hint = nearest(name, [*LAYOUTS, *beside]) if name not in LAYOUTS else ""
     raise ValueError(f"{folder} does not hold {name}{hint}; expected: {_expected(name, layouts)}")

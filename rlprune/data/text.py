@@ -54,7 +54,7 @@ def load(name: str, folder: Path | None, vocabulary: int | None = None) -> Text:
     if folder is None:
         raise ValueError(f"{name} is read from a folder; name it with --data")
     place = folders.found(name, folder)
-    prefix = "ptb." if (place / "ptb.train.txt").exists() else ""
+    prefix = "ptb." if name == "ptb" else ""
     return _numbered({str(file): _read(file) for file in (place / f"{prefix}{part}.txt" for part in folders.PARTS)}, vocabulary)
 
 
