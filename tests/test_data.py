@@ -472,6 +472,15 @@ def test_cells_of_other_data_are_others_and_their_results_are_not_shown_as_the_p
     assert [one.id for one in copied] == [one.id for one in before], "the place is no part of a cell's id"
 
 
+def test_what_is_wrong_with_data_is_told_before_anything_runs(tmp_path, capsys):
+    tree(tmp_path / "cifar10")
+    (tmp_path / "cifar10/train/cat/loop").symlink_to(tmp_path / "cifar10")
+    assert main(["run", "vision", "--profile", "smoke", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "--data: " in (told := capsys.readouterr().err)
+    assert "loop is" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_that_change_during_a_run_are_noticed(tmp_path):
     tree(tmp_path / "cifar10")
     suite = with_fingerprints(load_suite("vision", "smoke", ['data_tasks=["vgg-small-cifar10"]'], folder=tmp_path))

@@ -135,10 +135,14 @@ def test_depths_that_are_none_are_refused(tmp_path):
     Image.fromarray(depths).save(tmp_path / "office/train/depth/0001.png")
     with pytest.raises(ValueError, match=r"depth/0001\.png holds 65535, .*; write 0 there"):
         depth.load("office", tmp_path, 8, 10)
-    for n in range(3):
-        Image.fromarray(np.zeros((8, 10), np.uint16)).save(tmp_path / f"office/train/depth/{n:04d}.png")
-    with pytest.raises(ValueError, match="train: no depth of its 3 images is known; all are 0"):
-        depth.load("office", tmp_path, 8, 10)
+    for value, message in (
+        (0, "no depth of its 3 images is known; all are 0"),
+        (9, r"no depth is more than 0\.009 m; are these"),
+    ):
+        for n in range(3):
+            Image.fromarray(np.full((8, 10), value, np.uint16)).save(tmp_path / f"office/train/depth/{n:04d}.png")
+        with pytest.raises(ValueError, match="train: " + message):
+            depth.load("office", tmp_path, 8, 10)
 
 
 def test_what_is_missing_is_told_before_anything_is_read(tmp_path):

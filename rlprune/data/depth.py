@@ -23,6 +23,9 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 FRAME = 1 / 40
 """Share of each side that is cut off NYU's images: they have a white frame."""
 
+NEAREST = 0.1
+"""Metres that some depth of every part must reach: numbers of another unit do not."""
+
 NOT_MEASURED = 65535
 """The largest value of 16 bits, as a distance 65.5 m."""
 
@@ -195,6 +198,8 @@ def _stacked(pairs: Sequence[tuple[Array, Array]], place: Path) -> tuple[Tensor,
     stacked = np.stack(depths)
     if not stacked.any():
         raise ValueError(f"{place}: no depth of its {len(pairs)} images is known; all are 0")
+    if stacked.max() < NEAREST:
+        raise ValueError(f"{place}: no depth is more than {stacked.max():g} m; are these millimetres? (in .mat metres)")
     return _tensors(np.stack(images), stacked)
 
 
