@@ -7,12 +7,13 @@ import this module again, start fast.
 # ruff: noqa: T201 (this is the command line)
 
 import argparse
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell
+from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell, with_fingerprints
 from rlprune.task import tasks
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
     if suite is None or mistakes:
         raise SuiteError(mistakes)
+    suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
     wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
     on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
@@ -166,17 +168,30 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     suite, out = request.suite, request.out
     with open_store(out, create=True) as store:
         print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+        _tell_of_other_data(planned, store, request)
         try:
             outcome = _sweep(request, planned, store)
+            changed = outcome.done > 0 and not outcome.interrupted and _data_changed(suite)
             if not outcome.interrupted:
                 store.write_csv(out / "results.csv")
                 _show(comparable(store.rows(), suite, request.device), outcome, out, command)
+            if changed:
+                print(
+                    f"{suite.folder} changed during the run: its cells may have read different data. Run them anew:\n  {command}"
+                )
         except KeyboardInterrupt:
             outcome = None
     if outcome is None or outcome.interrupted:
         print(f"\nStopped; what is finished is kept. Go on with:\n  {command}", flush=True)
         return 130
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or changed else 0
+
+
+def _data_changed(suite: Suite) -> bool:
+    try:
+        return with_fingerprints(suite).fingerprints != suite.fingerprints
+    except SuiteError:  # gone, after all cells have read them
+        return True
 
 
 def open_store(out: Path, *, create: bool) -> "Store":
@@ -227,6 +242,29 @@ def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
     ]
 
 
+def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Request) -> None:
+    """Say how many finished cells are those planned but for their data: nobody should take one for the other."""
+    ids = {cell.id for cell in planned}
+    planned_but_for_data = {_but_for_data(cell.config) for cell in planned if cell.data}
+    if not planned_but_for_data:
+        return
+    others = [
+        row
+        for row in store.rows()
+        if row.status != "failed" and row.id not in ids and _but_for_data(row.config) in planned_but_for_data
+    ]
+    if others:
+        print(
+            f"{request.out} has {len(others)} of these cells finished on other data than {request.suite.folder} holds now, or on "
+            "data of which no fingerprint was taken: left out here, and run anew",
+            flush=True,
+        )
+
+
+def _but_for_data(config: Mapping[str, object]) -> str:
+    return json.dumps({**config, "data": ""}, sort_keys=True)
+
+
 def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) -> None:
     from rlprune.progress import ending, named
     from rlprune.report.page import summary_table, write_report
@@ -252,6 +290,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
 
         with open_store(request.out, create=False) as store:
             finished, seconds = store.finished(), estimate(planned, store)
+            _tell_of_other_data(planned, store, request)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in planned:
         groups[cell.task, cell.method].append(cell)

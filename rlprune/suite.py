@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rlprune.data import folders
+from rlprune.data.fingerprint import fingerprint
 from rlprune.energy import known_country
 from rlprune.mistakes import Keys, Mistake, SuiteError, in_words, line_of, reach, shown
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
@@ -101,11 +102,13 @@ class Suite(Contents):
     Args:
         name: its file's.
         folder: where data sets are read, as the command line names it.
+        fingerprints: of what lies there, by task; ``with_fingerprints`` takes them.
     """
 
     name: str
     profile: str
     folder: str = ""
+    fingerprints: dict[str, str] = {}
 
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
@@ -141,6 +144,7 @@ class Cell:
         fleet: whether it trains in a fleet, or alone.
         folder: where its data set is read; the result does not depend on the place.
         variant: what the suite calls the pruner under these settings, where it has a name for that.
+        data: fingerprint of the data read from ``folder``; empty where they are the program's own.
     """
 
     task: str
@@ -153,6 +157,7 @@ class Cell:
     fleet: bool = False
     folder: str = ""
     variant: str = ""
+    data: str = ""
 
     @property
     def method(self) -> str:
@@ -162,7 +167,8 @@ class Cell:
     @property
     def config(self) -> dict[str, Any]:
         """All that the result depends on, as JSON has it."""
-        return {key: value for key, value in asdict(self).items() if key not in ("folder", "variant")}
+        left_out = ("folder", "variant") if self.data else ("folder", "variant", "data")
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     @property
     def id(self) -> str:
@@ -181,7 +187,8 @@ def make_cell(suite: Suite, task_name: str, method: str, sparsity: float, seed: 
     fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
     recipe = suite.recipe_for(task).model_dump(mode="json")
     variant = method if method in suite.variant else ""
-    return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder, variant)
+    data = suite.fingerprints.get(task.name, "")
+    return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder, variant, data)
 
 
 def cells(suite: Suite, device: str) -> list[Cell]:
@@ -426,6 +433,21 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
             yield Mistake("recipe.checkpoint", "", str(error))
     if suite.folder and not sets:
         yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
+
+
+def with_fingerprints(suite: Suite) -> Suite:
+    """Return the suite with a fingerprint of the data and the checkpoint that each of its tasks reads.
+
+    Raises:
+        SuiteError: data that cannot be read.
+    """
+    recipes = {task.name: suite.recipe_for(task) for task in map(tasks().load, suite.tasks)}
+    wanted = {task: (recipe.reads, recipe.starts_from) for task, recipe in recipes.items() if recipe.reads or recipe.starts_from}
+    try:
+        taken = {what: fingerprint(what[0], Path(suite.folder), what[1]) for what in set(wanted.values())}
+    except ValueError as error:
+        raise SuiteError([Mistake("--data", "", str(error))]) from None
+    return suite.model_copy(update={"fingerprints": {task: taken[what] for task, what in wanted.items()}})
 
 
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:

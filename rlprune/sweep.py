@@ -156,6 +156,8 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     }
     if cell.folder:
         labels["folder"] = cell.folder
+    if cell.data:
+        labels["data"] = cell.data
     labels |= {f"also_{other.name}": other.title for other in task.also}
     labels |= {f"better_{other.name}": other.better for other in task.also}
     return Identity(

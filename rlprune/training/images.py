@@ -32,6 +32,9 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
         sample = self._train[0][torch.arange(0, len(train[1]), max(1, len(train[1]) // 5000))].to(self.device).float() / 255
         self._mean = sample.mean((0, 2, 3))[:, None, None]
         self._deviation = sample.std((0, 2, 3))[:, None, None]
+        if not bool((self._deviation > 0).any()):
+            raise ValueError(f"the training images of {self.recipe.data} are all of one colour: there is nothing to learn")
+        self._deviation = torch.where(self._deviation > 0, self._deviation, 1.0)  # a channel that nobody uses
 
     def _placed(self, pictures: Pictures, labels: Tensor) -> tuple[Pictures, Tensor]:
         """Put what is in memory on the device; files stay where they are."""
