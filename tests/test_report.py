@@ -76,14 +76,15 @@ def test_profiles_of_a_suite_are_never_averaged_together() -> None:
     assert [(one.profile, len(one.rows)) for one in curves.comparisons(some)] == [("quick", 1), ("smoke", 1)]
 
 
-def test_seeds_of_an_older_recipe_are_left_out_and_counted() -> None:
-    """Ten seeds at one budget and three at another once made one curve of both."""
-    old = [row("SNIP", 0.9, seed, config={"recipe": {"budget": 1}}) for seed in range(10)]
-    new = [row("SNIP", 0.9, seed, id=f"new{seed}", ended="2026-11-22T00:00:00+00:00") for seed in range(3)]
-    one = only(old + new)
-    assert {kept.id for kept in one.rows} == {"new0", "new1", "new2"}
-    assert one.superseded == 10
-    assert any("10 older results" in warning for warning in complaints(old + new, [one]))
+def test_recipes_stand_apart_and_are_labelled_with_what_differs() -> None:
+    """Ten seeds at one budget and three at another once made one curve of both; then the older ones were left out."""
+    old = [row("SNIP", 0.9, seed, id=f"old{seed}", config={"recipe": {"budget": 1, "epochs": 3}}) for seed in range(10)]
+    new = [row("SNIP", 0.9, seed, config={"recipe": {"budget": 2, "epochs": 3}}) for seed in range(3)]
+    first, second = curves.comparisons(old + new)
+    assert [one.title for one in (first, second)] == ["CartPole-v1 (budget 1)", "CartPole-v1 (budget 2)"]
+    assert ({one.id[:3] for one in first.rows}, len(first.rows), len(second.rows)) == ({"old"}, 10, 3)
+    assert first.stem != second.stem
+    assert any("2 recipes or runs differ" in warning for warning in complaints(old + new, [first, second]))
 
 
 def test_energy_is_unknown_where_a_gpu_went_unmeasured() -> None:
@@ -151,7 +152,7 @@ def test_both_cuts_of_a_method_share_colour_and_marker_but_not_the_line() -> Non
 
 
 def test_an_outsider_keeps_its_look_from_one_process_to_the_next() -> None:
-    assert curves.style("Mine-S") == curves.Style("#0072B2", "p", solid=True)
+    assert curves.style("Mine-S") == curves.style("mine-s") == curves.Style("#0072B2", "p", solid=True)
 
 
 # -- figures -----------------------------------------------------------------------------------------------------
@@ -558,7 +559,7 @@ def test_every_figure_and_table_lies_beside_the_page_in_its_formats(written: Pat
         f"{name}.{ending}" for name in drawn for ending in ("png", "svg", "pdf")
     }
     both = [f"{stem}-{kind}-{sparsity}" for kind in ("costs", "measures") for sparsity in (80, 98)]
-    listed = [*both, f"{stem}-improvement-98", "missing"]
+    listed = [*both, f"{stem}-improvement-98", f"{stem}-recipe", "missing"]
     assert {file.name for file in (written.parent / "tables").iterdir()} == {
         f"{name}.{ending}" for name in listed for ending in ("md", "tex", "csv")
     }
