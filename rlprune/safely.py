@@ -34,7 +34,7 @@ def shortened(text: str, length: int = 60) -> str:
 
 def name(text: str) -> str:
     """Return text as the name of a file on any system, without its ending; what had to be changed gets digits of its own."""
-    safe = re.sub(r"[^\w .=,+()-]", "_", unicodedata.normalize("NFC", printable(text))).strip(" .")
+    safe = re.sub(r"[^\w .=,+()-]|\.\.+", "_", unicodedata.normalize("NFC", printable(text))).strip(" .")
     if safe.partition(".")[0].casefold() in _RESERVED:
         safe = f"_{safe}"
     safe = safe.encode()[:_NAME_BYTES].decode(errors="ignore").strip(" .")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
 from typing import Any
 
 from rlprune.safely import printable, shortened
@@ -51,11 +50,11 @@ def _sound(row: Row) -> Row:
     epochs = [_numbers(epoch, "epochs", faults) for epoch in _sequence(row.epochs, "epochs", faults)]
     layers = _layers(row.layers, faults)
     if told := "; ".join(dict.fromkeys(unusable + faults)):
-        labels[DAMAGED] = shortened(told, 200)
+        labels.setdefault(DAMAGED, shortened(told, 200))
     return replace(
         row,
         **texts,
-        sparsity=0.0 if lacking["sparsity"] else sparsity,
+        sparsity=0.0 if lacking["sparsity"] or lacking["cut"] else sparsity,
         seed=seed or 0,
         config=_config(row.config, faults),
         labels=labels,
@@ -125,7 +124,7 @@ def _sequence(value: object, what: str, faults: list[str]) -> Sequence[object]:
 
 
 def _number(value: object) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and abs(value) <= LARGEST
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
     return float(value) if usable else None  # type: ignore[arg-type]
 
 
