@@ -109,8 +109,11 @@ def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:
     values = defaultdict[float, list[float]](list)
     for epoch, value in (pair for pairs in seen for pair in pairs):
         values[epoch].append(value)
+    thresholds = sorted(set(map(_threshold, rows)))
     axes.semilogy(sorted(values), [float(np.mean(values[epoch])) for epoch in sorted(values)], color=colour)
-    for threshold in sorted(set(map(_threshold, rows))):
+    if not values:
+        axes.set_ylim(thresholds[0] / 10, 1.0)  # nothing was recorded: room for the threshold
+    for threshold in thresholds:
         axes.axhline(threshold, color=draw.GREY, linewidth=0.8, linestyle=":")
 
 

@@ -38,7 +38,7 @@ def name(text: str) -> str:
     if safe.partition(".")[0].casefold() in _RESERVED:
         safe = f"_{safe}"
     safe = safe.encode()[:_NAME_BYTES].decode(errors="ignore").strip(" .")
-    return safe if safe == text else f"{safe}-{_digits(text)}".lstrip("-")
+    return safe if safe and safe == text else f"{safe}-{_digits(text)}".lstrip("-")
 
 
 def _digits(text: str) -> str:

@@ -106,10 +106,11 @@ def settings(row: Row) -> dict[str, object]:
 
 def _spelled(rows: Sequence[Row]) -> list[Row]:
     """Give names that differ in case alone one spelling, the most frequent."""
-    parts = ("suite", "profile", "task", "pruner")
-    counts = {part: Counter(getattr(row, part) for row in rows) for part in parts}
-    ranked = {part: sorted(counts[part], key=lambda name, part=part: (counts[part][name], name)) for part in parts}
-    spelling = {part: {name.casefold(): name for name in names} for part, names in ranked.items()}
+    spelling: dict[str, dict[str, str]] = {}
+    for part in ("suite", "profile", "task", "pruner"):
+        counts = Counter[str](getattr(row, part) for row in rows)
+        ranked = sorted((count, name) for name, count in counts.items())
+        spelling[part] = {name.casefold(): name for _, name in ranked}
     return [replace(row, **{part: own[getattr(row, part).casefold()] for part, own in spelling.items()}) for row in rows]
 
 
@@ -140,11 +141,19 @@ def _named_apart(rows: Sequence[Row]) -> list[Row]:
             replace(row, pruner=shortened(f"{pruner}, {told}")) if told else row
             for row, told in zip(mine, _differences(facts), strict=True)
         ]
-    for way in (lambda row: "in a fleet" if row.config.get("fleet") else "alone", lambda row: row.id):
+    for way in (_company, _id):
         cells = Counter((row.pruner, row.sparsity, row.seed) for row in named)
         twice = {pruner for (pruner, _, _), count in cells.items() if count > 1}
         named = [replace(row, pruner=shortened(f"{row.pruner}, {way(row)}")) if row.pruner in twice else row for row in named]
     return sorted(named, key=lambda row: (row.pruner, row.sparsity, row.seed))
+
+
+def _company(row: Row) -> str:
+    return "in a fleet" if row.config.get("fleet") else "alone"
+
+
+def _id(row: Row) -> str:
+    return row.id
 
 
 def _differences(facts: Sequence[Mapping[str, object]]) -> list[str]:

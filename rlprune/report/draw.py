@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlprune import safely
 from rlprune.report.curves import order, style
@@ -64,8 +64,10 @@ def print_style() -> Iterator[None]:
     with _backend_of_files():
         import matplotlib
 
-    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name not in ("backend", "backend_fallback")}
-    with matplotlib.rc_context({**own, **_STYLE}), warnings.catch_warnings():
+    own: dict[Any, Any] = {
+        name: it for name, it in matplotlib.rcParamsDefault.items() if name not in ("backend", "backend_fallback")
+    }
+    with matplotlib.rc_context(own | _STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*[Gg]lyph .* missing from", category=UserWarning)
         yield
 
@@ -81,8 +83,8 @@ def _backend_of_files() -> Iterator[None]:
             os.environ["MPLBACKEND"] = known
 
 
-def save(figure: "Figure", folder: Path, stem: str) -> None:
-    """Write ``stem.png`` (200 dpi), ``.svg`` and ``.pdf``; the same figure gives the same bytes."""
+def save(figure: "Figure", folder: Path, stem: str) -> Path:
+    """Write ``stem.png`` (200 dpi), ``.svg`` and ``.pdf``; return the first. The same figure gives the same bytes."""
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     drawn = {ending: io.BytesIO() for ending in undated}
     with print_style():
@@ -90,6 +92,7 @@ def save(figure: "Figure", folder: Path, stem: str) -> None:
             figure.savefig(drawn[ending], format=ending, dpi=200, metadata=metadata)
     for ending, content in drawn.items():
         safely.write(folder / f"{stem}.{ending}", content.getvalue())
+    return folder / f"{stem}.png"
 
 
 def grid(

@@ -100,8 +100,9 @@ class _Page:
     def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str) -> None:
         """Save a figure and show it; as an image, for two drawings in one page would share their inner names."""
         stem = self._own(self.figures, stem)
-        if self.attempt(f"figure {stem}", lambda: (draw.save(drawn(), self.figures, stem), True)):
-            data = base64.b64encode((self.figures / f"{stem}.svg").read_bytes()).decode()
+        saved = self.attempt(f"figure {stem}", lambda: draw.save(drawn(), self.figures, stem))
+        if saved is not None:
+            data = base64.b64encode(saved.with_suffix(".svg").read_bytes()).decode()
             image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
             self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
@@ -169,8 +170,8 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
         number = f"-{start // 3 + 1}" if len(charts) > 3 else ""
         caption = "Every task by itself. " + _explained(some)
         page.figure(safely.name(f"all-{profile}-sparsity{number}"), partial(figures.sparsity_figure, some), caption)
-    for some in _each_task_once(compared):
-        if together := curves.aggregate(some):
+    for each in _each_task_once(compared):
+        if together := curves.aggregate(each):
             caption = "Tasks together, the metric normalised by the anchors each states; strata of the bootstrap are the tasks. "
             drawn = partial(figures.sparsity_figure, [together])
             page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))

@@ -53,7 +53,8 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
     failed = sum(row.status == "failed" for row in rows)
     found += [f"{failed} {'cell' if failed == 1 else 'cells'} failed: see the end of the page."] if failed else []
     damaged = sum(DAMAGED in row.labels for row in rows)
-    return found + ([f"Of {damaged} damaged rows, only what is sound is shown: see the end of the page."] if damaged else [])
+    rows_are = "row is" if damaged == 1 else "rows are"
+    return found + ([f"{damaged} {rows_are} damaged; what is sound is shown: see the end of the page."] if damaged else [])
 
 
 def _weak(one: Comparison, dense: Curve) -> str:

@@ -29,7 +29,7 @@ def _sound(row: Row) -> Row:
     names = ("id", "suite", "profile", "task", "pruner", "cut", "status", "started", "ended")
     texts = {name: _text(getattr(row, name), name, faults) for name in names}
     documents = {name: _texts(getattr(row, name), name, faults) for name in ("labels", "versions", "machine")}
-    texts["pruner"], texts["task"] = texts["pruner"] or "(unnamed)", texts["task"] or "(unnamed)"
+    texts |= {name: texts[name] or "(unnamed)" for name in ("suite", "profile", "task", "pruner")}
     labels = _labels(documents["labels"], texts["task"], faults)
     sparsity = _number(row.sparsity)
     if texts["cut"] == "nothing":
@@ -49,14 +49,15 @@ def _sound(row: Row) -> Row:
     values = _numbers(row.values, "measures", faults)
     epochs = [_numbers(epoch, "epochs", faults) for epoch in _sequence(row.epochs, "epochs", faults)]
     layers = _layers(row.layers, faults)
+    config = _config(row.config, faults)
     if told := "; ".join(dict.fromkeys(unusable + faults)):
         labels.setdefault(DAMAGED, shortened(told, 200))
     return replace(
         row,
         **texts,
-        sparsity=0.0 if lacking["sparsity"] or lacking["cut"] else sparsity,
+        sparsity=0.0 if sparsity is None or lacking["sparsity"] or lacking["cut"] else sparsity,
         seed=seed or 0,
-        config=_config(row.config, faults),
+        config=config,
         labels=labels,
         error=None if row.error is None else _lines(row.error),
         versions=documents["versions"],
@@ -105,8 +106,9 @@ def _anchor(text: str) -> float | None:
 
 def _config(value: object, faults: list[str]) -> dict[str, Any]:
     config = _mapping(value, "config", faults)
-    parts = {name: _mapping(config[name], name, faults) for name in ("recipe", "settings") if name in config}
-    return {**config, **parts}
+    for name in {"recipe", "settings"} & config.keys():
+        config[name] = _mapping(config[name], name, faults)
+    return config
 
 
 def _mapping(value: object, what: str, faults: list[str]) -> dict[str, Any]:
