@@ -21,6 +21,7 @@ from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
+from rlprune.safely import printable
 from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell
 from rlprune.task import tasks
 
@@ -231,17 +232,22 @@ def _report(store: "Store", request: Request, outcome: "Outcome", command: str) 
     """Write and show what came out; whatever goes wrong here is one line, for all that was trained is in the store."""
     from rlprune.report.sound import sound
 
-    out = request.out
-    try:
+    out, told = request.out, dict[str, None]()
+
+    def page() -> None:
         everything = sound(store.rows())
         rows = comparable(everything, request.suite, request.device)
         _show(rows, outcome, out, command)
         if others := len(everything) - len(rows):
             print(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
-        store.write_csv(out / "results.csv")
-    except Exception as error:
-        told = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        print(f"No report: {told}. The results are kept; once mended: rlprune report {out}", file=sys.stderr)
+
+    for write in (page, lambda: store.write_csv(out / "results.csv")):
+        try:
+            write()
+        except Exception as error:
+            told[str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"] = None
+    if told:
+        print(f"No report: {'; '.join(told)}. The results are kept; once mended: rlprune report {out}", file=sys.stderr)
 
 
 def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) -> None:
@@ -256,7 +262,7 @@ def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) ->
         print(f"\n{columns([header, *lines])}\n")
         print("\n".join([*opening(rows), *troubles]))
     for row in (*outcome.failed, *outcome.skipped):
-        print(f"{named(row)}: {ending(row)}")
+        print(printable(f"{named(row)}: {ending(row)}"))
     print(f"\n{page}")
 
 

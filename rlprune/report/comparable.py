@@ -106,12 +106,20 @@ def settings(row: Row) -> dict[str, object]:
 
 def _spelled(rows: Sequence[Row]) -> list[Row]:
     """Give names that differ in case alone one spelling, the most frequent."""
-    spelling: dict[str, dict[str, str]] = {}
+    spelling: dict[tuple[str, str], str] = {}
     for part in ("suite", "profile", "task", "pruner"):
         counts = Counter[str](getattr(row, part) for row in rows)
-        ranked = sorted((count, name) for name, count in counts.items())
-        spelling[part] = {name.casefold(): name for _, name in ranked}
-    return [replace(row, **{part: own[getattr(row, part).casefold()] for part, own in spelling.items()}) for row in rows]
+        spelling |= {(part, name.casefold()): name for _, name in sorted((count, name) for name, count in counts.items())}
+    return [
+        replace(
+            row,
+            suite=spelling["suite", row.suite.casefold()],
+            profile=spelling["profile", row.profile.casefold()],
+            task=spelling["task", row.task.casefold()],
+            pruner=spelling["pruner", row.pruner.casefold()],
+        )
+        for row in rows
+    ]
 
 
 def _shared(row: Row) -> dict[str, object]:

@@ -83,16 +83,20 @@ def _backend_of_files() -> Iterator[None]:
             os.environ["MPLBACKEND"] = known
 
 
-def save(figure: "Figure", folder: Path, stem: str) -> Path:
-    """Write ``stem.png`` (200 dpi), ``.svg`` and ``.pdf``; return the first. The same figure gives the same bytes."""
+def rendered(figure: "Figure") -> dict[str, bytes]:
+    """Return a figure as ``png`` (200 dpi), ``svg`` and ``pdf``; the same figure gives the same bytes."""
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     drawn = {ending: io.BytesIO() for ending in undated}
     with print_style():
         for ending, metadata in undated.items():
             figure.savefig(drawn[ending], format=ending, dpi=200, metadata=metadata)
-    for ending, content in drawn.items():
-        safely.write(folder / f"{stem}.{ending}", content.getvalue())
-    return folder / f"{stem}.png"
+    return {ending: content.getvalue() for ending, content in drawn.items()}
+
+
+def save(figure: "Figure", folder: Path, stem: str) -> None:
+    """Write a figure as ``stem.png``, ``.svg`` and ``.pdf``."""
+    for ending, content in rendered(figure).items():
+        safely.write(folder / f"{stem}.{ending}", content)
 
 
 def grid(

@@ -100,11 +100,13 @@ class _Page:
     def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str) -> None:
         """Save a figure and show it; as an image, for two drawings in one page would share their inner names."""
         stem = self._own(self.figures, stem)
-        saved = self.attempt(f"figure {stem}", lambda: draw.save(drawn(), self.figures, stem))
-        if saved is not None:
-            data = base64.b64encode(saved.with_suffix(".svg").read_bytes()).decode()
-            image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
-            self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
+        formats = self.attempt(f"figure {stem}", partial(_rendered, drawn))
+        if formats is None:
+            return
+        for ending, content in formats.items():
+            safely.write(self.figures / f"{stem}.{ending}", content)
+        image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{base64.b64encode(formats["svg"]).decode()}">'
+        self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
     def table(self, stem: str, made: Callable[[], Table], *, folded: bool = False, kind: str = "") -> None:
         """Save a table in its three formats and show it, behind its title if folded."""
@@ -144,12 +146,19 @@ class _Page:
         return free
 
 
+def _rendered(drawn: "Callable[[], Figure]") -> dict[str, bytes]:
+    try:
+        return draw.rendered(drawn())
+    except OSError as error:  # a font or a matplotlibrc that cannot be read stops a figure, and not the page
+        raise RuntimeError(str(error)) from error
+
+
 def _title(compared: Sequence[Comparison]) -> str:
     return "Pruning " + (", ".join(dict.fromkeys(one.task_title for one in compared)) or "without a finished cell")
 
 
 def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None) -> str:
-    status = Counter({row.id: row.status for row in rows}.values())
+    status = Counter({(row.id, row.labels.get("run")): row.status for row in rows}.values())
     cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
     suites = dict.fromkeys(f"{one.suite_title} ({one.suite}), profile {one.profile}" for one in compared)
     parts = [f"<h1>{escape(_title(compared))}</h1>"]

@@ -87,7 +87,11 @@ def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Ma
         for axes, (pruner, (value, arrays)) in zip(own[2:], found.items(), strict=False):
             _show(axes, arrays["predicted"][picture], fitted(f"{pruner} {value}", side * width / height), scale)
     top, bottom = panels[0][-1].get_position(), panels[-1][-1].get_position()
-    bar = figure.colorbar(shades, cax=figure.add_axes((top.x1 + 0.012, bottom.y0, 0.012, top.y1 - bottom.y0)))
+    predicted = [arrays["predicted"] for _, arrays in found.values()]
+    beyond = any(it.min() < scale.vmin for it in predicted), any(it.max() > scale.vmax for it in predicted)
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}[beyond]
+    place = figure.add_axes((top.x1 + 0.012, bottom.y0, 0.012, top.y1 - bottom.y0))
+    bar = figure.colorbar(shades, cax=place, extend=extend)
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.minorticks_off()
