@@ -7,7 +7,6 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import rlprune
 from rlprune.mistakes import Mistake, SuiteError
@@ -16,9 +15,6 @@ from rlprune.registry import nearest
 from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, open_store, run
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
-
-if TYPE_CHECKING:
-    from rlprune.store import Row
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,14 +115,16 @@ def _report(folders: Sequence[Path], out: str | None) -> Path:
     if missing:
         raise SuiteError([Mistake(str(it), "", f"has no {RESULTS}{nearest(it.name, _beside(it))}") for it in missing])
 
+    from rlprune.report.comparable import gathered
     from rlprune.report.page import write_report
 
-    found: dict[str, Row] = {}
-    for folder in folders:
-        with open_store(folder, create=False) as store:
-            found |= {row.id: row for row in store.rows() if row.id not in found or row.status == "done"}
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
-    return write_report(found.values(), where, runs=folders)
+    try:
+        return write_report(gathered(folders), where, runs=folders, tell=lambda line: print(line, file=sys.stderr))
+    except ValueError as error:
+        raise SuiteError([Mistake("report", "", str(error))]) from None
+    except OSError as error:
+        raise SuiteError([Mistake("--out", str(where), f"cannot be written: {error}")]) from None
 
 
 def _export(folder: Path, pruner: str, sparsity: float, seed: int, to: Path) -> Path:

@@ -120,10 +120,9 @@ class Suite(Contents):
 
     def changed(self, name: str) -> Table:
         """Return what this suite sets on one pruner or variant."""
-        if name not in self.variant:
-            return self.pruner.get(name, {})
-        own = {key: value for key, value in self.variant[name].items() if key != "of"}
-        return _merge(self.pruner.get(self.variant[name]["of"], {}), own)
+        own = {key: value for key, value in self.variant.get(name, {}).items() if key != "of"}
+        base = self.variant[name]["of"] if name in self.variant else name
+        return _merge(self.pruner.get(pruners().match(base), {}), own)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------
