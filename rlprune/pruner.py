@@ -33,7 +33,7 @@ Scores: TypeAlias = "dict[str, Tensor]"
 """High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
 
 Score: TypeAlias = "Callable[[Probe], Scores]"
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -57,7 +57,7 @@ class CommonSettings(BaseModel):
         moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     scope: Scope | None = None
     floor: int = Field(default=1, ge=1)
     moments: Literal["keep", "reset"] = "keep"

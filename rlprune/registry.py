@@ -3,7 +3,8 @@
 An entry is a module-level assignment such as ``CROP_U = Pruner("CroP-U", ...)``. Names are read from the text
 of the files, so listing them imports nothing and a broken file hides nobody else's entry; an entry is imported
 when it is loaded. Other packages add entries through the entry-point groups ``rlprune.pruners`` and
-``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``.
+``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``, where ``my-name`` is the entry's own name. A name that
+two claim is nobody's: finished cells are shared by name.
 """
 
 import ast
@@ -16,12 +17,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from rlprune.names import LONGEST, fault, plain
+
 Entry = TypeVar("Entry")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``, or an empty string."""
+    """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``; nothing where it is known, or none is near."""
     folded = {entry.casefold(): entry for entry in known}
+    if folded.get(name.casefold()) == name or len(name) > LONGEST:
+        return ""
     close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
@@ -40,14 +45,22 @@ class Registry(Generic[Entry]):
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        places = {}
+        return {name: place for name, (place, *_) in self._claims.items()}
+
+    @cached_property
+    def _claims(self) -> dict[str, list[str]]:
+        """Every name, as its first owner spells it, with the places that claim it."""
+        claims: dict[str, list[str]] = {}
         folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
         for file in sorted(folder.glob("*.py")):
             for variable, name in _assignments(file, self.kind.__name__):
-                places[name] = f"{self.package}.{file.stem}:{variable}"
-        for point in entry_points(group=self.package):
-            places[point.name] = point.value
-        return places
+                claims.setdefault(name, []).append(f"{self.package}.{file.stem}:{variable}")
+        spelled = {name.casefold(): name for name in claims}
+        for point in sorted(entry_points(group=self.package), key=lambda point: (point.name, point.value)):
+            name = spelled.setdefault(point.name.casefold(), point.name)
+            if point.value not in claims.setdefault(name, []):  # a package that is found twice claims once
+                claims[name].append(point.value)
+        return claims
 
     def names(self) -> list[str]:
         """Return every entry's name, sorted without regard to case; imports nothing."""
@@ -70,28 +83,48 @@ class Registry(Generic[Entry]):
         for known in self._places:
             if known.casefold() == name.casefold():
                 return known
+        raise KeyError(self.unknown(name))
+
+    def unknown(self, name: str, others: Iterable[str] = ()) -> str:
+        """Say that nothing has this name, and which name, of these ``others`` too, is the nearest."""
         what = self.kind.__name__.lower()
-        raise KeyError(f"no {what} is named '{name}'{nearest(name, self._places)} (see: rlprune list {what}s)")
+        near = nearest(name, [*self._places, *others])
+        return f"no {what} is named '{plain(name, LONGEST)}'{near} (see: rlprune list {what}s)"
 
     def load(self, name: str) -> Entry:
         """Import and return the entry called ``name``.
 
         Raises:
             KeyError: no entry has this name.
+            ValueError: the name is claimed twice, or cannot be a name, or is not the entry's own.
+            ImportError: its module cannot be imported, or has no such entry.
             TypeError: the place an entry point names holds something else.
         """
-        place = self._places[self.match(name)]
+        name = self.match(name)
+        place, what = self._places[name], self.kind.__name__.lower()
+        if others := self._claims.get(name, [])[1:]:
+            first = f"built in ({place})" if place.startswith(f"{self.package}.") else f"registered by {place}"
+            raise ValueError(f"the {what} '{plain(name)}' is {first} and registered by {', '.join(others)} too: rename one")
+        if why := fault(name):
+            raise ValueError(f"the {what} '{plain(name, LONGEST)}' of {plain(place)} cannot be used: {why}")
         module, _, variable = place.partition(":")
-        entry = getattr(importlib.import_module(module), variable)
+        try:
+            entry = getattr(importlib.import_module(module), variable)
+        except (Exception, SystemExit) as error:  # somebody else's file may fail in any way
+            told = plain(f"{type(error).__name__}: {error}".partition("\n")[0], 400)
+            missing = ModuleNotFoundError if isinstance(error, ModuleNotFoundError) else ImportError
+            raise missing(f"'{name}' cannot be imported: {told}") from error
         if not isinstance(entry, self.kind):
             raise TypeError(f"{place} is registered as a {self.kind.__name__} but is a {type(entry).__name__}")
+        if (own := getattr(entry, "name", name)) != name:
+            raise ValueError(f"{place} is registered as '{name}' but its own name is '{plain(str(own), LONGEST)}': make them one")
         return entry
 
 
 def _assignments(file: Path, kind: str) -> Iterable[tuple[str, str]]:
     try:
         body = ast.parse(file.read_text(encoding="utf-8")).body
-    except SyntaxError:
+    except (SyntaxError, ValueError):  # no Python, or no text
         return
     for node in body:
         match node:

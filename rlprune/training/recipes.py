@@ -64,6 +64,10 @@ class A2CRecipe(Recipe):
         return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
 
     @property
+    def imports(self) -> str:
+        return "environment" if ":" in self.environment else ""
+
+    @property
     def extra(self) -> tuple[str, str] | None:
         return None if self.simulator == "gymnasium" else (self.simulator, self.simulator)
 
