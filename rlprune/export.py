@@ -16,7 +16,7 @@ from rlprune.training.trainer import Trainer
 FORMATS = (".safetensors", ".onnx", ".zip")
 
 
-def export(row: Row, networks: Path, to: Path) -> None:
+def export(row: Row, networks: Path, to: Path, *, data: str | None = None, allow_import: bool = False) -> None:
     """Write the final network of a cell.
 
     Args:
