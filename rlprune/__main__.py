@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlprune.mistakes import Mistake, SuiteError, shown
+from rlprune.names import plain
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
 from rlprune.run import ALLOW_IMPORT, DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, read, run, unusable
@@ -133,7 +134,7 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
     """Write the report of all runs together; a cell that several have counts once."""
     folders = [_folder(run) for run in runs]
     if out is not None and (why := unusable(out)):
-        raise SuiteError([Mistake("--out", "", f"{out} {why}")])
+        raise SuiteError([Mistake("--out", "", f"{plain(out, 100) or 'it'} {why}")])
 
     from rlprune.report.page import write_report
 
@@ -156,7 +157,7 @@ def _folder(run: str) -> Path:
     """
     folder = Path(run)
     if why := unusable(run):
-        raise SuiteError([Mistake("OUT", "", f"{run} {why}")])
+        raise SuiteError([Mistake("OUT", "", f"{plain(run, 100)} {why}")])
     if not (folder / RESULTS).is_file():
         beside = [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
         raise SuiteError([Mistake(run, "", f"has no {RESULTS}{nearest(folder.name, beside)}")])
@@ -184,8 +185,8 @@ def _export(args: argparse.Namespace) -> Path:
     try:
         export(row, folder / "checkpoints", to, data=args.data, allow_import=args.allow_import)
     except Exception as error:  # networks and rows may come from anybody
-        plain = isinstance(error, ValueError | FileNotFoundError)
-        raise SuiteError([Mistake("--to", str(to), str(error) if plain else door.in_a_line(error))]) from error
+        told = str(error) if isinstance(error, ValueError | FileNotFoundError) else door.in_a_line(error)
+        raise SuiteError([Mistake("--to", str(to), told)]) from error
     return to
 
 

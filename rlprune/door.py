@@ -55,8 +55,8 @@ def ended(command: Callable[[], int]) -> int:
         hear_no_more()
         return CLOSED
     except OSError as error:
+        say(in_a_line(error))  # a full disk, say
         hear_no_more()
-        say(in_a_line(error))
         return 1
 
 

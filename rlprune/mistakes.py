@@ -90,6 +90,8 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[K
                 continue  # it counts the items that are right; those that are wrong have been told
             case "too_short":
                 message = f"{got}; needs at least {limits['min_length']}"
+            case "string_too_short":
+                message = f"{got}; must not be empty"
             case "too_long":
                 message = f"has {limits['actual_length']:,} items; must be at most {limits['max_length']:,}"
             case "literal_error":

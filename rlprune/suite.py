@@ -442,7 +442,7 @@ def _number(word: str) -> int | float | str:
     """Return a word as the number that it is, or as it stands."""
     for read in (int, float):
         try:
-            return read(word)
+            return read(word) if len(word) <= 1000 else word
         except ValueError:
             continue
     return word
@@ -690,9 +690,15 @@ def _entry_problems(
                 else:
                     yield (*((kind, name) if inner[0] in mine or inner[0] not in shared else (common,)), *inner), message
             continue
-        if (key := getattr(made, "imports", "")) and not allow_import and key in {**shared, **mine}:
-            message = f"got {shown(getattr(made, key))}, which imports a module: --allow-import on the command line permits it"
-            yield (*((kind, name) if key in mine else (common,)), key), message
+        if not isinstance(made, Recipe):
+            continue
+        for key in {**shared, **mine}:
+            if key == made.imports and not allow_import:
+                why = "that imports a module, which --allow-import on the command line permits"
+            else:
+                why = made.unknown(key)
+            if why:
+                yield (*((kind, name) if key in mine else (common,)), key), f"got {shown(getattr(made, key))}; {why}"
 
 
 def _mistake(keys: Keys, message: str, origins: Mapping[Keys, Keys], layers: Sequence[_Layer], file: Path, text: str) -> Mistake:

@@ -47,6 +47,10 @@ class Recipe(BaseModel):
         """The field whose value names a module that training would import; empty where none does."""
         return ""
 
+    def unknown(self, field: str) -> str:
+        """Return why there is nothing of the name that this field has, or an empty string; asked when a suite sets it."""
+        return ""
+
     @property
     def extra(self) -> tuple[str, str] | None:
         """A package beyond the dependencies and the extra that installs it, where the recipe needs one."""

@@ -8,13 +8,12 @@ from torchvision import models  # type: ignore[import-untyped]
 
 from rlprune.groups import Anatomy
 from rlprune.nets import auto, resnet, resnext, vgg
+from rlprune.nets.known import PUBLISHED
 from rlprune.registry import nearest
 
 _Make = Callable[[int], resnet.ResNet | vgg.VGG | resnext.ResNeXt]
 _NETWORKS: Mapping[str, _Make] = {**resnet.NETWORKS, **vgg.NETWORKS, **resnext.NETWORKS}
 NAMES = tuple(_NETWORKS)
-PUBLISHED = "torchvision/"
-"""What a name begins with for a network of torchvision."""
 
 
 def classifier(name: str, classes: int) -> tuple[nn.Module, Anatomy]:
