@@ -390,11 +390,13 @@ def _parsed(text: str, where: str) -> Table:
         digits = re.search(r"[\d_]{4300,}", text)
         raise wrong("a number has thousands of digits", text.count("\n", 0, digits.start() if digits else 0) + 1) from None
     except RecursionError:
-        depths, depth = [], 0
-        for row in text.split("\n"):
-            depth += row.count("[") + row.count("{") - row.count("]") - row.count("}")
-            depths.append(depth)
-        raise wrong(too_deep, next((line for line, depth in enumerate(depths, 1) if depth > DEEPEST), 1)) from None
+        depth = line = 1
+        for mark in re.findall(r"[][{}\n]", text):
+            depth += (mark in "[{") - (mark in "]}")
+            line += mark == "\n"
+            if depth > DEEPEST:
+                break
+        raise wrong(too_deep, line) from None
     left: list[tuple[Keys, object]] = [((), table)]
     while left:
         keys, value = left.pop()
@@ -683,6 +685,8 @@ def _entry_problems(
             made = entry.settings({**shared, **mine})
         except ValidationError as error:
             for inner, message in in_words(error, type(entry.settings())):
+                if inner and isinstance(entry, Task) and inner[0] in entry.recipe.derived:
+                    continue  # told of what it follows from
                 if not inner:  # about how keys go together: the last one that it names
                     inner = tuple(key for key in {**shared, **mine} if re.search(rf"\b{re.escape(key)}\b", message))[-1:]
                 if not inner:

@@ -15,8 +15,8 @@ Size: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 
 
-def _missing(name: str, there: Sequence[str], also: str = "") -> str:
-    return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)}{also})"
+def _missing(name: str, there: Sequence[str]) -> str:
+    return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)})"
 
 
 class A2CRecipe(Recipe):
@@ -113,6 +113,7 @@ class SupervisedRecipe(Recipe):
     """
 
     derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
+    budget: int = Field(ge=2, le=10_000)
     batch_size: Size = 256
     micro_batch: Size | None = None
     scoring_micro_batch: Size | None = None
@@ -167,8 +168,9 @@ class ImageRecipe(SupervisedRecipe):
         if field != "network":
             return ""
         if self.network.startswith(known.PUBLISHED):
-            return _missing(self.network, known.published())
-        return _missing(self.network, known.classifiers(), f", or {known.PUBLISHED}NAME")
+            there = known.published()
+            return "" if self.network in there else f"torchvision has no classifier of this name{nearest(self.network, there)}"
+        return _missing(self.network, (*known.classifiers(), f"{known.PUBLISHED}NAME"))
 
     @property
     def extra(self) -> tuple[str, str] | None:
