@@ -134,7 +134,7 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
     """Write the report of all runs together; a cell that several have counts once."""
     folders = [_folder(run) for run in runs]
     if out is not None and (why := unusable(out)):
-        raise SuiteError([Mistake("--out", "", f"{plain(out, 100) or 'it'} {why}")])
+        raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
 
     from rlprune.report.page import write_report
 
@@ -157,7 +157,7 @@ def _folder(run: str) -> Path:
     """
     folder = Path(run)
     if why := unusable(run):
-        raise SuiteError([Mistake("OUT", "", f"{plain(run, 100)} {why}")])
+        raise SuiteError([Mistake("OUT", "", f"{plain(run.strip(), 100) or 'it'} {why}")])
     if not (folder / RESULTS).is_file():
         beside = [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
         raise SuiteError([Mistake(run, "", f"has no {RESULTS}{nearest(folder.name, beside)}")])

@@ -114,7 +114,7 @@ def checked(args: argparse.Namespace) -> Request:
     if not (jobs.isdecimal() and len(jobs) <= 9 and 1 <= int(jobs) <= MOST_JOBS):
         mistakes.append(Mistake("--jobs", "", f"got '{plain(jobs, 50)}'; must be a whole number, 1 to {MOST_JOBS:,}"))
     mistakes += [
-        Mistake(f"--{option}", "", f"{plain(path, 100) or 'it'} {why}")
+        Mistake(f"--{option}", "", f"{plain(path.strip(), 100) or 'it'} {why}")
         for option, path in (("out", args.out), ("data", args.data))
         if path is not None and (why := unusable(path))
     ]

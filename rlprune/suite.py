@@ -297,7 +297,8 @@ def load_suite(
             mistakes += error.mistakes
     for option, value in (options or {}).items():
         layers.append(_Layer(_spelled({option: _words(value, plain=option in ("seeds", "engine"))}), f"--{option}"))
-    merged, origins = _spread(_merge(*(layer.data for layer in layers)))
+    spread, origins = _spread(_spelled(_merge(*(layer.data for layer in layers))))
+    merged = _spelled(spread)
     problems: dict[Keys, str] = {}
     for keys, message in _problems(merged, allow_import=allow_import):
         problems.setdefault(keys, message)
