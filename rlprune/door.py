@@ -8,6 +8,7 @@ Imported before all else, so it imports nothing slow.
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -39,6 +40,7 @@ def ended(command: Callable[[], int]) -> int:
     """Run a command to its end; return its exit code."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    warnings.showwarning = lambda message, *_: say(plain(str(message)))
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # somebody else's stream, or none
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -74,5 +76,6 @@ def hear_no_more() -> None:
 
 def in_a_line(error: BaseException) -> str:
     """Return what went wrong, its kind and the first line of its message."""
-    first = next((row for row in str(error).splitlines() if row.strip()), "")
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # a KeyError quotes its message
+    first = next((row for row in text.splitlines() if row.strip()), "")
     return plain(f"{type(error).__name__}: {first}" if first else type(error).__name__)

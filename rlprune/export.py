@@ -1,6 +1,7 @@
 """Take the network of a finished cell away: .safetensors, .onnx, or a Stable-Baselines3 .zip."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,8 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None, allow
     """
     if to.suffix not in FORMATS:
         raise ValueError(f"cannot write '{to.name}': the name must end in one of {', '.join(FORMATS)}")
+    if not re.fullmatch("[0-9a-f]{16}", row.id):
+        raise ValueError("its id is none that a run gives")
     source = networks / f"{row.id}.safetensors"
     if not source.is_file():
         raise FileNotFoundError(

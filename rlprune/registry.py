@@ -3,12 +3,13 @@
 An entry is a module-level assignment such as ``CROP_U = Pruner("CroP-U", ...)``. Names are read from the text
 of the files, so listing them imports nothing and a broken file hides nobody else's entry; an entry is imported
 when it is loaded. Other packages add entries through the entry-point groups ``rlprune.pruners`` and
-``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``, where ``my-name`` is the entry's own name. A name that
-two claim is nobody's: finished cells are shared by name.
+``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``, where ``my-name`` is the entry's own name. Finished cells
+are shared by name: a package cannot have a built-in's, and a name that two packages claim is nobody's.
 """
 
 import ast
 import importlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -62,6 +63,9 @@ class Registry(Generic[Entry]):
                 claims[name].append(point.value)
         return claims
 
+    def _built_in(self, place: str) -> bool:
+        return place.startswith(f"{self.package}.")
+
     def names(self) -> list[str]:
         """Return every entry's name, sorted without regard to case; imports nothing."""
         return sorted(self._places, key=str.casefold)
@@ -69,7 +73,7 @@ class Registry(Generic[Entry]):
     def summary(self, name: str) -> str:
         """Return the first line of the file that holds an entry; empty for entries of other packages."""
         module = self._places[self.match(name)].partition(":")[0]
-        if not module.startswith(f"{self.package}."):
+        if not self._built_in(module):
             return ""
         file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
@@ -96,15 +100,16 @@ class Registry(Generic[Entry]):
 
         Raises:
             KeyError: no entry has this name.
-            ValueError: the name is claimed twice, or cannot be a name, or is not the entry's own.
+            ValueError: two packages claim the name, or it cannot be a name, or is not the entry's own.
             ImportError: its module cannot be imported, or has no such entry.
             TypeError: the place an entry point names holds something else.
         """
         name = self.match(name)
         place, what = self._places[name], self.kind.__name__.lower()
-        if others := self._claims.get(name, [])[1:]:
-            first = f"built in ({place})" if place.startswith(f"{self.package}.") else f"registered by {place}"
-            raise ValueError(f"the {what} '{plain(name)}' is {first} and registered by {', '.join(others)} too: rename one")
+        if others := ", ".join(map(plain, self._claims.get(name, [])[1:])):
+            if not self._built_in(place) or self._built_in(others):
+                raise ValueError(f"the {what} '{plain(name)}' is registered by {plain(place)} and by {others}: rename one")
+            warnings.warn(f"the {what} '{name}' of {others} is left out: the name is built in; give it another", stacklevel=1)
         if why := fault(name):
             raise ValueError(f"the {what} '{plain(name, LONGEST)}' of {plain(place)} cannot be used: {why}")
         module, _, variable = place.partition(":")

@@ -234,10 +234,14 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         except (OSError, sqlite3.Error) as error:
             why, code = door.in_a_line(error), 1
     told = f"\nStopped{': ' * bool(why)}{why}; what is finished is kept. Go on with:\n  {plain(command)}"
+    try:
+        if not why:
+            print(told, flush=True)
+    except OSError:  # Ctrl-C has ended who read the output, too
+        why = "no output"
+        door.hear_no_more()
     if why:
         door.say(told)
-    else:
-        print(told, flush=True)
     return code
 
 
@@ -278,7 +282,8 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
 
     finished = store.finished()
     left = [cell for cell in planned if cell.id not in finished]
-    with (Bars if sys.stdout.isatty() else Lines)(left, len(planned)) as listen:
+    watched = sys.stdout is not None and sys.stdout.isatty()
+    with (Bars if watched else Lines)(left, len(planned)) as listen:
         return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, listen=listen)
 
 
@@ -296,11 +301,14 @@ def remove_results(out: Path) -> None:
 def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
     """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
     make, known = cell_maker(suite, device), _usable(suite)
-    return [
-        replace(row, suite=suite.name, profile=suite.profile)
-        for row in rows
-        if row.task in suite.tasks and row.pruner in known and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id
-    ]
+    planned = {cell.id: cell.method for cell in cells(suite, device)}
+    mine = []
+    for row in rows:
+        alike = row.task in suite.tasks and row.pruner in known
+        if row.id in planned or (alike and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id):
+            name = planned.get(row.id, row.pruner)  # another suite may have another name for it
+            mine.append(replace(row, suite=suite.name, profile=suite.profile, pruner=name))
+    return mine
 
 
 def _usable(suite: Suite) -> set[str]:

@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
@@ -21,6 +22,7 @@ from rlprune.data import folders
 from rlprune.energy import known_country
 from rlprune.mistakes import MOST, Keys, Mistake, SuiteError, in_words, line_of, reach, shown
 from rlprune.names import fault
+from rlprune.plan import trained_epochs
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.task import Recipe, Task, tasks
@@ -337,7 +339,7 @@ def load_profiles(name: str, *, allow_import: bool = False) -> list[Suite]:
 def _read(name: str) -> tuple[Path, str, Table]:
     try:
         file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), Path(name))
-        if file.is_relative_to(Path.cwd()):
+        with suppress(OSError, ValueError):  # not in it, or it is gone
             file = file.relative_to(Path.cwd())
         with file.open("rb") as opened:
             text = _decoded(opened.read(LARGEST + 1))
@@ -641,6 +643,13 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
         yield ("seeds",), f"tasks, pruners, sparsities and seeds make {count:,} cells; must be at most {MOST_CELLS:,}"
         return
     make = cell_maker(suite, "cpu")
+    for index, name in enumerate(suite.pruners):
+        pruner, settings = suite.method(name)
+        try:
+            trained_epochs(pruner.steps(settings), 2)
+        except Exception as error:  # somebody else's plan may fail in any way
+            yield ("pruners", index), f"the plan of '{name}' cannot be followed: {type(error).__name__}: {error}"
+            return
     for task in suite.tasks:
         named: dict[str, str] = {}
         for method in suite.pruners:

@@ -95,12 +95,12 @@ def test_another_package_that_names_something_else_is_told_so(shop, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Half-U", "half-u"])
-def test_a_name_that_two_claim_is_nobodys(shop, tmp_path, name):
+def test_a_package_cannot_have_the_name_of_a_built_in(shop, tmp_path, name):
     entry_point(tmp_path, f"{name} = elsewhere:THIRDS")
     goods = shop("empty.py", "")
     assert goods.names() == ["Half-U"]
-    with pytest.raises(ValueError, match=r"'Half-U' is built in \(shop.goods.half:HALF\) and registered by elsewhere:THIRDS too"):
-        goods.load(name)
+    with pytest.warns(UserWarning, match="the pruner 'Half-U' of elsewhere:THIRDS is left out: the name is built in"):
+        assert goods.load(name).name == "Half-U"
 
 
 def test_two_packages_of_one_name_are_told(shop, tmp_path):
@@ -108,13 +108,13 @@ def test_two_packages_of_one_name_are_told(shop, tmp_path):
     goods = shop("empty.py", "")
     assert goods.names() == ["Half-U", "Thirds-S"]
     assert goods.load("Half-U").name == "Half-U"
-    with pytest.raises(ValueError, match="registered by elsewhere:THIRDS and registered by elsewhere:OTHERS too"):
+    with pytest.raises(ValueError, match="'Thirds-S' is registered by elsewhere:THIRDS and by elsewhere:OTHERS: rename one"):
         goods.load("Thirds-S")
 
 
 def test_two_files_of_one_name_are_told(shop):
     goods = shop("more.py", 'from rlprune.pruner import Pruner\nA = Pruner("Half-U", None, cut="nothing", plan=[])\n')
-    with pytest.raises(ValueError, match="'Half-U' is built in"):
+    with pytest.raises(ValueError, match=r"'Half-U' is registered by .*half:HALF and by .*more:A: rename one"):
         goods.load("Half-U")
 
 
@@ -148,6 +148,12 @@ def test_whatever_stops_an_import_is_one_line(shop, tmp_path, text, told):
     with pytest.raises(ImportError, match=f"'Thirds-S' cannot be imported: {told}"):
         goods.load("Thirds-S")
     assert goods.load("Half-U").name == "Half-U"
+
+
+@pytest.mark.parametrize("wrong", [{"cut": "wieghts"}, {"scope": "leyer"}])
+def test_a_pruner_that_nobody_could_follow_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"of pruner mine: got '\w+'; must be .*did you mean '(weights|layer)'"):
+        Pruner("mine", None, **{"cut": "nothing", "plan": [], **wrong})
 
 
 def test_the_name_that_was_given_is_never_suggested():

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,13 @@ def test_only_rows_of_the_same_recipe_are_compared(done):
     assert [row.profile for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == ["smoke"]
     assert comparable(rows, load_suite("cartpole", "smoke", [*changes, "recipe.entropy=1"]), "cpu") == []
     assert comparable(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
+
+
+def test_a_cell_that_another_suite_calls_otherwise_is_shown_under_this_suites_name(done):
+    with Store(done / "results.sqlite", create=False) as store:
+        (row,) = store.rows()
+    suite = load_suite("cartpole", "smoke", TINY[1:6:2], {"pruners": "Dense"})
+    assert [one.pruner for one in comparable([replace(row, pruner="as it was")], suite, "cpu")] == ["Dense"]
 
 
 def test_a_report_over_several_runs_counts_a_cell_once(capsys, done, tmp_path):
