@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
@@ -137,8 +138,13 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
 
 def epochs_of(cell: Cell) -> int:
     """Return how many epochs a cell trains at most, rewound ones included."""
-    pruner = pruners().load(cell.pruner)
-    return trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
+    return _epochs(cell.pruner, json.dumps(dict(cell.settings), sort_keys=True), cell.recipe["epochs"], cell.sparsity)
+
+
+@cache
+def _epochs(name: str, settings: str, epochs: int, sparsity: float) -> int:
+    pruner = pruners().load(name)
+    return trained_epochs(pruner.steps(pruner.settings(json.loads(settings))), epochs, sparsity)
 
 
 def identity(cell: Cell, suite: Suite) -> Identity:

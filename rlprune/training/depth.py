@@ -45,6 +45,12 @@ class DepthTrainer(SupervisedTrainer[DepthRecipe]):
             raise ValueError(f"no depth is known in the {count} training images of {recipe.data}")
         self._constant = float(self._train[1].sum(dtype=torch.float64) / valid.sum())
 
+    def sizes(self) -> dict[str, int]:
+        return {}
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        self._constant = 0.0  # a bias to begin with
+
     def network(self) -> tuple[nn.Module, Anatomy]:
         net, anatomy = depth_network(self.recipe.network)
         assert net.head.bias is not None

@@ -1,9 +1,9 @@
 """Classification of images: bytes, on the device where they fit, augmented there a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,12 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
     def _placed(self, pictures: Pictures, labels: Tensor) -> tuple[Pictures, Tensor]:
         """Put what is in memory on the device; files stay where they are."""
         return (pictures if isinstance(pictures, images.Files) else pictures.to(self.device)), labels.to(self.device)
+
+    def sizes(self) -> dict[str, int]:
+        return {"classes": self._classes}
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        self._classes = int(outline["classes"])
 
     def network(self) -> tuple[nn.Module, Anatomy]:
         return classifier(self.recipe.network, self._classes)

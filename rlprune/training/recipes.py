@@ -2,11 +2,13 @@
 
 import importlib
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rlprune.data import glue
+from rlprune.nets import known
 from rlprune.registry import nearest
 from rlprune.task import Recipe
 
@@ -19,7 +21,9 @@ ALLOW_IMPORT = "RLPRUNE_ALLOW_IMPORT"
 _BUILT_IN = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")  # known without an import of Gymnasium, which takes half a second
 _MOST = 10_000_000  # transitions held at once: beyond it a typo asks for more memory than there is
 
-_Width: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+Size: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+"""Of a layer, a batch or a picture."""
+Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 
 
 def specification(environment: str) -> "EnvSpec":
@@ -44,6 +48,10 @@ def specification(environment: str) -> "EnvSpec":
     if name not in gymnasium.registry:
         raise ValueError(f"Gymnasium knows no environment '{name}' here{nearest(name, gymnasium.registry)}")
     return gymnasium.registry[name]
+
+
+def _missing(name: str, there: Sequence[str]) -> str:
+    return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)})"
 
 
 class A2CRecipe(Recipe):
@@ -78,7 +86,7 @@ class A2CRecipe(Recipe):
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     environments: int = Field(default=16, ge=1, le=10_000)
     rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
-    widths: tuple[_Width, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
+    widths: tuple[Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"
@@ -100,6 +108,17 @@ class A2CRecipe(Recipe):
     @property
     def fleets_only(self) -> str:
         return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
+
+    @property
+    def imports(self) -> str:
+        return "environment" if ":" in self.environment else ""
+
+    def unknown(self, field: str) -> str:
+        if field != "environment" or self.imports:
+            return ""
+        from gymnasium.envs.registration import registry
+
+        return "" if self.environment in registry else f"no environment has this name{nearest(self.environment, registry)}"
 
     @property
     def extra(self) -> tuple[str, str] | None:
@@ -150,14 +169,15 @@ class SupervisedRecipe(Recipe):
     """
 
     derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
-    batch_size: int = Field(default=256, ge=1)
-    micro_batch: int | None = Field(default=None, ge=1)
-    scoring_micro_batch: int | None = Field(default=None, ge=1)
+    budget: int = Field(ge=2, le=10_000)
+    batch_size: Size = 256
+    micro_batch: Size | None = None
+    scoring_micro_batch: Size | None = None
     learning_rate: float = Field(default=2e-3, gt=0)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = Field(default=5e-5, ge=0)
     clip: float = Field(default=10.0, gt=0)
-    scoring_batches: int = Field(default=5, ge=1)
+    scoring_batches: int = Field(default=5, ge=1, le=10**6)
     score_on_cpu: bool = False
 
     @model_validator(mode="before")
@@ -188,17 +208,25 @@ class ImageRecipe(SupervisedRecipe):
         rotate: largest random rotation in degrees.
     """
 
-    data: str = "shapes"
+    data: str = Field(default="shapes", min_length=1)
     network: str
-    train_images: int | None = Field(default=None, ge=1)
-    resize: int | None = Field(default=None, ge=8)
-    crop: int = Field(default=0, ge=0)
+    train_images: Count | None = None
+    resize: int | None = Field(default=None, ge=8, le=4096)
+    crop: int = Field(default=0, ge=0, le=4096)
     flip: bool = False
     rotate: float = Field(default=0.0, ge=0, le=180)
 
     @property
     def reads(self) -> str | None:
         return None if self.data == "shapes" else self.data
+
+    def unknown(self, field: str) -> str:
+        if field != "network":
+            return ""
+        if self.network.startswith(known.PUBLISHED):
+            there = known.published()
+            return "" if self.network in there else f"torchvision has no classifier of this name{nearest(self.network, there)}"
+        return _missing(self.network, (*known.classifiers(), f"{known.PUBLISHED}NAME"))
 
     @property
     def extra(self) -> tuple[str, str] | None:
@@ -217,12 +245,15 @@ class DepthRecipe(SupervisedRecipe):
         flip: mirror every other image.
     """
 
-    data: str = "rooms"
+    data: str = Field(default="rooms", min_length=1)
     network: str
-    height: int = Field(default=48, ge=8)
-    width: int = Field(default=64, ge=8)
-    train_images: int | None = Field(default=None, ge=1)
+    height: int = Field(default=48, ge=8, le=4096)
+    width: int = Field(default=64, ge=8, le=4096)
+    train_images: Count | None = None
     flip: bool = True
+
+    def unknown(self, field: str) -> str:
+        return _missing(self.network, known.depth_networks()) if field == "network" else ""
 
     @property
     def reads(self) -> str | None:
@@ -246,13 +277,13 @@ class GlueRecipe(SupervisedRecipe):
 
     data: str = "pairs"
     checkpoint: str = ""
-    layers: int = Field(default=2, ge=1)
-    hidden: int = Field(default=64, ge=1)
-    heads: int = Field(default=4, ge=1)
-    intermediate: int = Field(default=256, ge=1)
-    vocabulary: int = Field(default=2000, ge=100)
-    max_tokens: int = Field(default=64, ge=8)
-    train_texts: int | None = Field(default=None, ge=1)
+    layers: int = Field(default=2, ge=1, le=1000)
+    hidden: Size = 64
+    heads: Size = 4
+    intermediate: Size = 256
+    vocabulary: int = Field(default=2000, ge=100, le=10**7)
+    max_tokens: int = Field(default=64, ge=8, le=65_536)
+    train_texts: Count | None = None
 
     @field_validator("data")
     @classmethod
@@ -291,12 +322,12 @@ class LanguageRecipe(SupervisedRecipe):
         train_tokens: how many training words to use, the first ones; None is all.
     """
 
-    data: str = "prose"
-    hidden: int = Field(default=300, ge=1)
-    tokens: int = Field(default=80, ge=2)
-    vocabulary: int | None = Field(default=None, ge=3)
-    train_tokens: int | None = Field(default=None, ge=3)
-    batch_size: int = Field(default=128, ge=1)
+    data: str = Field(default="prose", min_length=1)
+    hidden: Size = 300
+    tokens: int = Field(default=80, ge=2, le=65_536)
+    vocabulary: int | None = Field(default=None, ge=3, le=10**7)
+    train_tokens: int | None = Field(default=None, ge=3, le=10**12)
+    batch_size: Size = 128
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=0.25, gt=0)
