@@ -114,7 +114,7 @@ def static_memory(module: nn.Module) -> int:
     """
     tensors = [*module.parameters(), *module.buffers()]
     if tensors and tensors[0].is_cuda:
-        torch._C._cuda_clearCublasWorkspaces()  # type: ignore[attr-defined]
+        torch._C._cuda_clearCublasWorkspaces()
         return torch.cuda.memory_allocated(tensors[0].device)
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rlprune.plan import TrainEpoch
 from rlprune.pruning import Subject
@@ -82,11 +82,11 @@ class Generators:
     is owned from the first time that it is there.
     """
 
-    torch: torch.Tensor
+    torch: Tensor
     numpy: dict[str, Any] = field(repr=False)
     python: tuple[Any, ...] = field(repr=False)
     seed: int
-    cuda: torch.Tensor | None = None
+    cuda: Tensor | None = None
 
     @classmethod
     def seeded(cls, seed: np.random.SeedSequence) -> "Generators":
@@ -100,7 +100,7 @@ class Generators:
         torch.set_rng_state(self.torch)
         np.random.set_state(self.numpy)
         random.setstate(self.python)
-        on_gpu = torch.cuda.is_initialized()
+        on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         if on_gpu:
             outside_cuda = torch.cuda.get_rng_state()
             fresh = torch.Generator("cuda").manual_seed(self.seed).get_state()
