@@ -140,6 +140,7 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
     if suite is None or mistakes:
         raise SuiteError(mistakes)
+    suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
     wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
     on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
