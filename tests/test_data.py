@@ -334,6 +334,13 @@ def test_what_is_transparent_shows_grey_so_that_no_drawing_vanishes(tmp_path):
     assert np.abs(read(tmp_path, palette, transparency=alphas.tobytes()) - looked_up).max() <= 1
 
 
+def test_the_preview_of_a_camera_is_no_second_image(tmp_path):
+    large, small = Image.new("RGB", (8, 8), (250, 0, 0)), Image.new("RGB", (4, 4), (0, 250, 0))
+    large.save(tmp_path / "x.jpg", "MPO", save_all=True, append_images=[small])
+    seen = np.asarray(pixels.rgb(tmp_path / "x.jpg")).astype(int)
+    assert np.abs(seen - [250, 0, 0]).max() < 9
+
+
 def test_inks_are_told_from_colours(tmp_path):
     inks = np.zeros((8, 8, 4), np.uint8)
     inks[..., 0] = 255  # cyan
@@ -353,6 +360,7 @@ def test_inks_are_told_from_colours(tmp_path):
         ),
         (lambda file: file.write_bytes(bomb(20_000)), "cannot be read as an image: .*decompression bomb"),
         (lambda file: file.write_bytes(b""), "cannot be read as an image: cannot identify"),
+        (lambda file: Image.fromarray(COLOURS).save(file, "EPS"), "cannot be read as an image: cannot identify"),
     ],
 )
 def test_pixels_that_nobody_can_read_rightly_are_refused_by_file(tmp_path, write, message):

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may hold, whatever its name: some of Pillow's other formats start programs."""
+
 LARGEST = 89_478_485
 """Most pixels of an image, Pillow's own limit; a small file may unfold to gigabytes."""
 
@@ -28,7 +31,7 @@ def opened(file: Path, size: tuple[int, int] | None = None) -> Iterator[Image.Im
         ValueError: it is missing, broken, larger than ``LARGEST``, of another size, or several images; one line that names it.
     """
     with _told(file):
-        image = Image.open(file)
+        image = Image.open(file, formats=FORMATS)
     with image:
         if image.width * image.height > LARGEST:
             raise ValueError(f"{file} is {image.width}x{image.height}; at most {LARGEST:,} pixels are read")
