@@ -272,7 +272,7 @@ WRAPPERS = [VecCheckNan, VecNormalize, lambda env: VecFrameStack(env, 2), VecMon
 @pytest.mark.parametrize("wrap", WRAPPERS)
 def test_scoring_games_leave_no_trace(wrap, tmp_path):
     env = wrap(watched_world(tmp_path))
-    model = agent(env=env, seed=0)
+    model = agent(env=env)
     model._setup_learn(100)
     world, log = env.unwrapped.envs[0], tmp_path / "own.monitor.csv"
     before = snapshots.save(world.unwrapped), world.total_steps, log.read_text(), model._last_obs.copy()
