@@ -78,17 +78,13 @@ class Registry(Generic[Entry]):
 
         Raises:
             KeyError: no entry has this name.
-            TypeError: the place an entry point names holds something else, or an entry of another name.
+            TypeError: the place an entry point names holds something else.
         """
-        known = self.match(name)
-        place = self._places[known]
+        place = self._places[self.match(name)]
         module, _, variable = place.partition(":")
         entry = getattr(importlib.import_module(module), variable)
         if not isinstance(entry, self.kind):
             raise TypeError(f"{place} is registered as a {self.kind.__name__} but is a {type(entry).__name__}")
-        own = str(getattr(entry, "name", known))
-        if own.casefold() != known.casefold():  # its cells bear that name, and nobody would find it
-            raise TypeError(f"{place} is registered as '{known}' but calls itself '{own}': register it under that name")
         return entry
 
 

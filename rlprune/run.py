@@ -21,7 +21,6 @@ from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.safely import printable
 from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell
 from rlprune.task import tasks
 
@@ -170,7 +169,8 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         try:
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
-                _report(store, request, outcome, command)
+                store.write_csv(out / "results.csv")
+                _show(comparable(store.rows(), suite, request.device), outcome, out, command)
         except KeyboardInterrupt:
             outcome = None
     if outcome is None or outcome.interrupted:
@@ -218,36 +218,13 @@ def remove_results(out: Path) -> None:
 
 def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
     """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
-    known = {name.casefold() for name in (*pruners().names(), *suite.variant)}
     return [
-        replace(row, suite=suite.name, profile=suite.profile, labels={**row.labels, "suite_title": suite.title})
+        replace(row, suite=suite.name, profile=suite.profile)
         for row in rows
         if row.task in suite.tasks
-        and row.pruner.casefold() in known
+        and (row.pruner in pruners().names() or row.pruner in suite.variant)
         and make_cell(suite, row.task, row.pruner, row.sparsity, row.seed, device).id == row.id
     ]
-
-
-def _report(store: "Store", request: Request, outcome: "Outcome", command: str) -> None:
-    """Write and show what came out; whatever goes wrong here is one line, for all that was trained is in the store."""
-    from rlprune.report.sound import sound
-
-    out, told = request.out, dict[str, None]()
-
-    def page() -> None:
-        everything = sound(store.rows())
-        rows = comparable(everything, request.suite, request.device)
-        _show(rows, outcome, out, command)
-        if others := len(everything) - len(rows):
-            print(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
-
-    for write in (page, lambda: store.write_csv(out / "results.csv")):
-        try:
-            write()
-        except Exception as error:
-            told[str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"] = None
-    if told:
-        print(f"No report: {'; '.join(told)}. The results are kept; once mended: rlprune report {out}", file=sys.stderr)
 
 
 def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) -> None:
@@ -255,15 +232,13 @@ def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) ->
     from rlprune.report.page import summary_table, write_report
     from rlprune.report.sentences import opening
 
-    troubles: list[str] = []
-    page = write_report(rows, out, command, tell=troubles.append)  # first, for a closed pipe may end what follows
     if any(row.status == "done" for row in rows):
         header, lines = summary_table(rows)
         print(f"\n{columns([header, *lines])}\n")
-        print("\n".join([*opening(rows), *troubles]))
+        print("\n".join(opening(rows)))
     for row in (*outcome.failed, *outcome.skipped):
-        print(printable(f"{named(row)}: {ending(row)}"))
-    print(f"\n{page}")
+        print(f"{named(row)}: {ending(row)}")
+    print(f"\n{write_report(rows, out, command, tell=print)}")
 
 
 # -- what is there to do -----------------------------------------------------------------------------------------

@@ -467,7 +467,7 @@ def test_an_unknown_price_is_said() -> None:
 
 def test_recipe_table_has_suite_recipe_and_settings() -> None:
     some = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
-    labels = {**some[0].labels, "suite_title": "My suite"}
+    labels = {**some[0].labels, "suite_title": "My suite (cartpole)"}
     config = {"recipe": {"budget": 7, "widths": [1, 2]}, "settings": {"until": {"cap": 0.5}}, "device": "cpu"}
     some = [replace(one, labels=labels, config={**config, "fleet": one.seed == 1}) for one in some]
     facts = {record["what"]: record["value"] for record in tables.recipe_table(only(some)).records}

@@ -6,6 +6,7 @@ these stand apart, each group labelled with what differs; none is pooled with ot
 
 import json
 import sqlite3
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from rlprune.report.sound import sound
 from rlprune.safely import printable, shortened
-from rlprune.store import Row, Store, flat
+from rlprune.store import Row, Store
 
 RESULTS = "results.sqlite"
 
@@ -70,8 +71,10 @@ def _read(folder: Path) -> list[Row]:
     if not (folder / RESULTS).is_file():
         raise ValueError(f"{folder}: has no {RESULTS}")
     try:
-        with Store(folder / RESULTS, create=False) as store:
-            return store.rows()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # what is said of a damaged row stops nothing
+            with Store(folder / RESULTS, create=False) as store:
+                return store.rows()
     except (OSError, ValueError, TypeError, AttributeError, sqlite3.Error) as error:
         raise ValueError(f"{folder / RESULTS}: {error}") from None
 
@@ -97,6 +100,14 @@ def groups(rows: Iterable[Row]) -> list[Group]:
             runs = tuple(sorted({run for row in rows_of_one if (run := row.labels.get("run"))}))
             made.append(Group(tuple(_named_apart(rows_of_one)), _shared(rows_of_one[0]), runs))
     return _labelled(made)
+
+
+def flat(table: object, inside: str = "") -> dict[str, object]:
+    """Return nested tables as one, its names dotted."""
+    found: dict[str, object] = {}
+    for name, value in table.items() if isinstance(table, Mapping) else ():
+        found |= flat(value, f"{inside}{name}.") if isinstance(value, Mapping) else {f"{inside}{name}": value}
+    return found
 
 
 def settings(row: Row) -> dict[str, object]:
