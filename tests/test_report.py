@@ -707,7 +707,7 @@ def test_figure_2_tells_where_the_trigger_fired_from_where_it_had_to_stop_waitin
     stars = [line for line in drawn.axes[0].get_lines() if line.get_marker() == "*"]
     assert [(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in stars] == [(2.0, False), (15.0, True)]
     assert drawn.axes[0].get_xlim()[1] >= 15
-    assert "hollow: where it had to" in " ".join(text.get_text() for text in drawn.texts)
+    assert "hollow: where waiting had to end" in " ".join(text.get_text() for text in drawn.texts)
 
 
 def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:

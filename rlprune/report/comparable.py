@@ -48,7 +48,7 @@ class Group:
 def gathered(folders: Sequence[Path]) -> list[Row]:
     """Return the rows of runs, each labelled ``run`` with its folder where there are several.
 
-    A cell that several runs have counts once if it is the same in all of them; if a single one differs, theirs stay apart.
+    A cell that several runs of a suite have counts once if it is the same in all; if a single one differs, theirs stay apart.
 
     Raises:
         ValueError: a folder has no results, or they cannot be read.
@@ -59,11 +59,10 @@ def gathered(folders: Sequence[Path]) -> list[Row]:
         rows = sound(_read(folder))
         if len(folders) > 1:
             rows = [replace(row, labels={**row.labels, "run": str(folder)}) for row in rows]
-        known = {row.id: row for row in found if row.status == "done"}
-        mine = {row.id: row for row in rows if row.status == "done"}
-        if all(_outcome(known[cell]) == _outcome(mine[cell]) for cell in known.keys() & mine.keys()):
-            rows = [row for row in rows if row.id not in known]
-        found = [row for row in found if row.status == "done" or row.id not in mine] + rows
+        known, mine = ({_place(row): outcome(row) for row in some if row.status == "done"} for some in (found, rows))
+        if all(known[cell] == mine[cell] for cell in known.keys() & mine.keys()):
+            rows = [row for row in rows if _place(row) not in known]
+        found = [row for row in found if row.status == "done" or _place(row) not in mine] + rows
     return found
 
 
@@ -79,12 +78,17 @@ def _read(folder: Path) -> list[Row]:
         raise ValueError(f"{folder / RESULTS}: {error}") from None
 
 
+def _place(row: Row) -> tuple[str, ...]:
+    return row.id, row.suite.casefold(), row.profile.casefold()
+
+
 def _identity(row: Row) -> object:
     """Return what two rows have in common that are one cell."""
-    return row.id, row.task, row.pruner, row.sparsity, row.seed, row.labels.get("run"), _outcome(row)
+    return row.id, row.task, row.pruner, row.sparsity, row.seed, row.labels.get("run"), outcome(row)
 
 
-def _outcome(row: Row) -> object:
+def outcome(row: Row) -> object:
+    """Return what two rows of one cell have in common if it ended alike."""
     return row.values.get(row.labels["metric"]), row.values.get("sparsity_weights")
 
 

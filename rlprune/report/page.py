@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rlprune import safely
-from rlprune.report import curves, draw, figures, pictures, tables
+from rlprune.report import comparable, curves, draw, figures, pictures, tables
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.sentences import finding, heading, warnings
 from rlprune.report.sound import sound
@@ -158,7 +158,7 @@ def _title(compared: Sequence[Comparison]) -> str:
 
 
 def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None) -> str:
-    status = Counter({(row.id, row.labels.get("run")): row.status for row in rows}.values())
+    status = Counter({(row.id, comparable.outcome(row)): row.status for row in rows}.values())
     cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
     suites = dict.fromkeys(f"{one.suite_title}, profile {one.profile}" for one in compared)
     parts = [f"<h1>{escape(_title(compared))}</h1>"]
