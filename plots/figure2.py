@@ -76,7 +76,9 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     panels[1][0].set_ylabel("trigger")
     drawn.align_ylabels([panels[0][0], panels[1][0]])
     note = f"interquartile means, 95 % intervals, {count_of(one.seeds)}; star: where the trigger fired"
-    note += f"{', hollow: where it had to' if any(_own(row) and not _fired(row) for row in rows) else ''}; dotted: its threshold"
+    if any(_own(row) and not _fired(row) for row in rows):
+        note += ", hollow: where waiting had to end"
+    note += "; dotted: its threshold"
     draw.headline(drawn, f"{one.title}, {percent(sparsity)} of weights removed", note)
     return drawn
 

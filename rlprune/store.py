@@ -1,7 +1,6 @@
 """Results on disk: one SQLite file, one writer, one transaction a cell."""
 
 import csv
-import io
 import json
 import sqlite3
 from collections import defaultdict
@@ -12,8 +11,6 @@ from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-from rlprune import safely
 
 SCHEMA = 1
 
@@ -185,26 +182,22 @@ class Store:
         return [(Identity(**_decoded(dict(zip(columns, cell, strict=True)))), value) for value, *cell in found]
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a cell: identity, labels, measures, machine, versions and configuration, names in alphabetical order.
+        """Write one line a cell: identity, labels, measures, machine and versions, the names of each in alphabetical order.
 
-        Of a traceback the last line is written; epochs and layers stay in the database.
+        Of a traceback the last line is written; epochs, layers and configurations stay in the database.
         """
         rows = self.rows()
-        parts = {
-            part: [flat(getattr(row, part)) for row in rows] for part in ("labels", "values", "machine", "versions", "config")
-        }
-        parts["config"] = [{name: value for name, value in own.items() if name not in _COLUMNS} for own in parts["config"]]
-        names = {part: sorted({name for found in every for name in found}) for part, every in parts.items()}
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\r\n")
-        titles = [name if part == "values" else f"{part}.{name}" for part in parts for name in names[part]]
-        lines.writerow(map(safely.field, [*_COLUMNS, *titles]))
-        for place, row in enumerate(rows):
-            plain = [getattr(row, name) for name in _COLUMNS]
-            plain[_COLUMNS.index("error")] = str(row.error or "").strip().rpartition("\n")[2]
-            plain += [every[place].get(name) for part, every in parts.items() for name in names[part]]
-            lines.writerow(map(safely.field, plain))
-        safely.write(path, text.getvalue())
+        parts = ("labels", "values", "machine", "versions")
+        names = {part: sorted({name for row in rows for name in getattr(row, part)}) for part in parts}
+        with path.open("w", newline="", encoding="utf-8") as file:
+            lines = csv.writer(file)
+            lines.writerow(
+                [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
+            )
+            for row in rows:
+                plain = [getattr(row, name) for name in _COLUMNS]
+                plain[_COLUMNS.index("error")] = (row.error or "").strip().rpartition("\n")[2]
+                lines.writerow([*plain, *(getattr(row, part).get(name) for part in parts for name in names[part])])
 
     def _open(self, path: Path) -> None:
         try:
@@ -230,17 +223,6 @@ class Store:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-
-def flat(table: object, inside: str = "") -> dict[str, object]:
-    """Return nested tables as one, its names dotted; lists as JSON has them. What is no table has nothing in it."""
-    found: dict[str, object] = {}
-    for name, value in table.items() if isinstance(table, Mapping) else ():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{inside}{name}.")
-        else:
-            found[f"{inside}{name}"] = json.dumps(value) if isinstance(value, list) else value
-    return found
 
 
 def _decoded(cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     """Return what is known of a cell before it runs."""
     task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
     labels = {
-        "suite_title": suite.title,
+        "suite_title": f"{suite.title} ({suite.name})",
         "task_title": task.title,
         "metric": task.metric.name,
         "metric_title": task.metric.title,

@@ -63,6 +63,14 @@ def test_the_same_cell_with_another_outcome_keeps_two_runs_apart(tmp_path):
     assert [(one.label, len(one.rows)) for one in found] == [(str(first), 4), (str(second), 4)]
 
 
+def test_two_suites_that_share_cells_keep_them_both(tmp_path):
+    other = [replace(one, suite="rl") for one in SOME[1:]]
+    first, second = stored(tmp_path / "a", SOME), stored(tmp_path / "b", other)
+    found = curves.comparisons(gathered([first, second]))
+    assert [(one.suite, len(one.rows)) for one in found] == [("cartpole", 4), ("rl", 3)]
+    assert "suite rl" in found[1].label
+
+
 def test_a_cell_that_failed_in_one_run_and_ended_in_another_has_ended(tmp_path):
     failed = replace(SOME[3], status="failed", error="x", values={})
     for order in (("a", "b"), ("b", "a")):

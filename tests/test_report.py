@@ -467,7 +467,7 @@ def test_an_unknown_price_is_said() -> None:
 
 def test_recipe_table_has_suite_recipe_and_settings() -> None:
     some = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
-    labels = {**some[0].labels, "suite_title": "My suite"}
+    labels = {**some[0].labels, "suite_title": "My suite (cartpole)"}
     config = {"recipe": {"budget": 7, "widths": [1, 2]}, "settings": {"until": {"cap": 0.5}}, "device": "cpu"}
     some = [replace(one, labels=labels, config={**config, "fleet": one.seed == 1}) for one in some]
     facts = {record["what"]: record["value"] for record in tables.recipe_table(only(some)).records}
@@ -707,7 +707,7 @@ def test_figure_2_tells_where_the_trigger_fired_from_where_it_had_to_stop_waitin
     stars = [line for line in drawn.axes[0].get_lines() if line.get_marker() == "*"]
     assert [(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in stars] == [(2.0, False), (15.0, True)]
     assert drawn.axes[0].get_xlim()[1] >= 15
-    assert "hollow: where it had to" in " ".join(text.get_text() for text in drawn.texts)
+    assert "hollow: where waiting had to end" in " ".join(text.get_text() for text in drawn.texts)
 
 
 def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:

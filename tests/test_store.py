@@ -142,14 +142,3 @@ def test_csv_has_a_line_a_cell_and_the_same_columns_whatever_the_order(tmp_path)
     assert float(snip["return_greedy"]) == row("SNIP", 0.9).values["return_greedy"]
     assert (dense["scoring_seconds"], dense["labels.metric"], dense["machine.cores"]) == ("", "return_greedy", "2")
     assert (failed["return_greedy"], failed["error"]) == ("", "ValueError: the loss is <nan> after epoch 3")
-
-
-def test_csv_has_the_configuration_and_nothing_that_a_spreadsheet_would_compute(tmp_path):
-    hostile = row("SNIP", 0.9, 0, suite="=1+1", error="@x", labels={**row().labels, "unit": "+y", "anchor_random": "-500"})
-    with Store(tmp_path / "one.sqlite") as store:
-        store.save(hostile)
-        store.write_csv(tmp_path / "one.csv")
-    (line,) = csv.DictReader((tmp_path / "one.csv").read_text().splitlines())
-    assert (line["config.recipe.budget"], line["config.settings.floor"]) == ("500000", "1")
-    assert (line["suite"], line["error"], line["labels.unit"], line["labels.anchor_random"]) == ("'=1+1", "'@x", "'+y", "-500")
-    assert [file.name for file in tmp_path.iterdir() if file.suffix == ".new"] == []

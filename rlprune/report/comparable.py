@@ -6,6 +6,7 @@ these stand apart, each group labelled with what differs; none is pooled with ot
 
 import json
 import sqlite3
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from rlprune.report.sound import sound
 from rlprune.safely import printable, shortened
-from rlprune.store import Row, Store, flat
+from rlprune.store import Row, Store
 
 RESULTS = "results.sqlite"
 
@@ -47,7 +48,7 @@ class Group:
 def gathered(folders: Sequence[Path]) -> list[Row]:
     """Return the rows of runs, each labelled ``run`` with its folder where there are several.
 
-    A cell that several runs have counts once if it is the same in all of them; if a single one differs, theirs stay apart.
+    A cell that several runs of a suite have counts once if it is the same in all; if a single one differs, theirs stay apart.
 
     Raises:
         ValueError: a folder has no results, or they cannot be read.
@@ -58,11 +59,10 @@ def gathered(folders: Sequence[Path]) -> list[Row]:
         rows = sound(_read(folder))
         if len(folders) > 1:
             rows = [replace(row, labels={**row.labels, "run": str(folder)}) for row in rows]
-        known = {row.id: row for row in found if row.status == "done"}
-        mine = {row.id: row for row in rows if row.status == "done"}
-        if all(_outcome(known[cell]) == _outcome(mine[cell]) for cell in known.keys() & mine.keys()):
-            rows = [row for row in rows if row.id not in known]
-        found = [row for row in found if row.status == "done" or row.id not in mine] + rows
+        known, mine = ({_place(row): outcome(row) for row in some if row.status == "done"} for some in (found, rows))
+        if all(known[cell] == mine[cell] for cell in known.keys() & mine.keys()):
+            rows = [row for row in rows if _place(row) not in known]
+        found = [row for row in found if row.status == "done" or _place(row) not in mine] + rows
     return found
 
 
@@ -70,18 +70,25 @@ def _read(folder: Path) -> list[Row]:
     if not (folder / RESULTS).is_file():
         raise ValueError(f"{folder}: has no {RESULTS}")
     try:
-        with Store(folder / RESULTS, create=False) as store:
-            return store.rows()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # what is said of a damaged row stops nothing
+            with Store(folder / RESULTS, create=False) as store:
+                return store.rows()
     except (OSError, ValueError, TypeError, AttributeError, sqlite3.Error) as error:
         raise ValueError(f"{folder / RESULTS}: {error}") from None
 
 
+def _place(row: Row) -> tuple[str, ...]:
+    return row.id, row.suite.casefold(), row.profile.casefold()
+
+
 def _identity(row: Row) -> object:
     """Return what two rows have in common that are one cell."""
-    return row.id, row.task, row.pruner, row.sparsity, row.seed, row.labels.get("run"), _outcome(row)
+    return row.id, row.task, row.pruner, row.sparsity, row.seed, row.labels.get("run"), outcome(row)
 
 
-def _outcome(row: Row) -> object:
+def outcome(row: Row) -> object:
+    """Return what two rows of one cell have in common if it ended alike."""
     return row.values.get(row.labels["metric"]), row.values.get("sparsity_weights")
 
 
@@ -97,6 +104,14 @@ def groups(rows: Iterable[Row]) -> list[Group]:
             runs = tuple(sorted({run for row in rows_of_one if (run := row.labels.get("run"))}))
             made.append(Group(tuple(_named_apart(rows_of_one)), _shared(rows_of_one[0]), runs))
     return _labelled(made)
+
+
+def flat(table: object, inside: str = "") -> dict[str, object]:
+    """Return nested tables as one, its names dotted."""
+    found: dict[str, object] = {}
+    for name, value in table.items() if isinstance(table, Mapping) else ():
+        found |= flat(value, f"{inside}{name}.") if isinstance(value, Mapping) else {f"{inside}{name}": value}
+    return found
 
 
 def settings(row: Row) -> dict[str, object]:

@@ -32,6 +32,7 @@ class Comparison:
         curve: name of an epoch's value to draw as learning curve, ``curve_axis`` its axis label.
         also: further values by name, each with its axis label and which values are better.
         anchors: metric of a random policy (``random``) and of the dense network (``dense``), as far as known.
+        suite_title: what people call the suite, its name in brackets.
         shared: what all its cells have in common: fields of the recipe, the device.
         runs: folders of its rows, where there are several runs.
         label: what tells it from others of this task and profile; empty where there is no other.
@@ -117,6 +118,7 @@ def comparisons(rows: Iterable[Row]) -> list[Comparison]:
 def _comparison(group: comparable.Group) -> Comparison:
     newest = max(group.rows, key=lambda row: (bool(row.labels["metric"]), row.ended, row.id))
     labels = newest.labels
+    titles = sorted({row.labels.get("suite_title", "") for row in group.rows})  # suites share cells: one may have another's
     return Comparison(
         suite=newest.suite,
         profile=newest.profile,
@@ -135,7 +137,7 @@ def _comparison(group: comparable.Group) -> Comparison:
         },
         anchors={name: float(labels[f"anchor_{name}"]) for name in ("random", "dense") if f"anchor_{name}" in labels},
         rows=group.rows,
-        suite_title=labels.get("suite_title", newest.suite),
+        suite_title=next(filter(lambda title: title.endswith(f" ({newest.suite})"), titles), newest.suite),
         shared=group.shared,
         runs=group.runs,
         label=group.label,

@@ -176,8 +176,9 @@ def _legend_columns(names: Iterable[str]) -> int:
 
 def text_width(text: str, size: float = SMALL) -> float:
     """Return how many inches a text takes."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
+    with _backend_of_files():
+        from matplotlib.font_manager import FontProperties
+        from matplotlib.textpath import TextPath
 
     if not text.strip():
         return 0.0

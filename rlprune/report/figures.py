@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
+TALLEST_TITLE = 2.8  # inches along an upright axis
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 DRAWN_COSTS = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
 
@@ -217,7 +218,7 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
 
 
 def _axis_title(one: Chart) -> str:
-    return one.axis if one.better == "higher" else f"{one.axis}, lower is better"
+    return fitted(one.axis if one.better == "higher" else f"{one.axis}, lower is better", TALLEST_TITLE, NORMAL)
 
 
 def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
@@ -262,7 +263,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
         axes.remove()
     unit = "environment steps" if comparison.unit == "steps" else "epochs trained"
     figure.supxlabel(unit, fontsize=NORMAL, y=0.24 / figure.get_figheight())
-    figure.supylabel(comparison.curve_axis, fontsize=NORMAL, x=0.01)
+    figure.supylabel(fitted(comparison.curve_axis, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     headline(figure, comparison.title, _note((min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))))
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rlprune import safely
-from rlprune.report import curves, draw, figures, pictures, tables
+from rlprune.report import comparable, curves, draw, figures, pictures, tables
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.sentences import finding, heading, warnings
 from rlprune.report.sound import sound
@@ -158,9 +158,9 @@ def _title(compared: Sequence[Comparison]) -> str:
 
 
 def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None) -> str:
-    status = Counter({(row.id, row.labels.get("run")): row.status for row in rows}.values())
+    status = Counter({(row.id, comparable.outcome(row)): row.status for row in rows}.values())
     cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
-    suites = dict.fromkeys(f"{one.suite_title} ({one.suite}), profile {one.profile}" for one in compared)
+    suites = dict.fromkeys(f"{one.suite_title}, profile {one.profile}" for one in compared)
     parts = [f"<h1>{escape(_title(compared))}</h1>"]
     parts += [f"<pre>{escape(safely.printable(command))}</pre>"] if command else []
     parts += [f"<p>Suite: {escape('; '.join(suites))}.</p>"] if suites else []
@@ -211,6 +211,7 @@ def _spread(seeds: tuple[int, int]) -> str:
 
 def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
     page.add(f"<h2>{escape(heading(one))}</h2>")
+    page.table(f"{one.stem}-recipe", partial(tables.recipe_table, one), folded=True, kind="plain")
     if one.sparsities and one.seeds[1]:
         chart = curves.chart(one)
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
@@ -227,7 +228,6 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
     if one.sparsities:
         _at_highest_sparsity(page, one, one.sparsities[-1])
-    page.table(f"{one.stem}-recipe", partial(tables.recipe_table, one), folded=True, kind="plain")
 
 
 def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:

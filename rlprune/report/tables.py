@@ -129,7 +129,7 @@ def recipe_table(comparison: Comparison) -> Table:
     for fleet in ways:
         ways[fleet] = ", ".join(map(str, sorted({row.seed for row in comparison.rows if bool(row.config.get("fleet")) == fleet})))
     facts: list[tuple[str, object]] = [
-        ("suite", f"{comparison.suite_title} ({comparison.suite})"),
+        ("suite", comparison.suite_title),
         ("profile", comparison.profile),
         ("task", f"{comparison.task_title} ({comparison.task})"),
         ("runs", ", ".join(comparison.runs)),
