@@ -83,9 +83,10 @@ def check(module: nn.Module, names: Sequence[str], outputs: Outputs) -> None:
             if len(bent) == _ENOUGH:
                 break
     if bent:
+        told = ", ".join(bent[:3]) + (" and others" if bent[3:] else "")
         raise NotApplicable(
-            f"the flow of ones is not linear in {', '.join(bent[:3])}{' and others' if bent[3:] else ''}: something other than torch's own activations and "
-            "normalisations bends it, or a weight is used twice"
+            f"the flow of ones is not linear in {told}: something other than torch's own activations and normalisations bends it,"
+            " or a weight is used twice"
         )
 
 
