@@ -63,6 +63,7 @@ class Probe:
         generator: noise for pruners that draw lots; on the CPU, so that every device draws the same.
         masks: True where a weight is kept; a name left out is all kept.
         groups: channel groups in their present sizes.
+        tried: whether the formula has been tried on this network, so that its flow need not be checked again.
     """
 
     module: nn.Module
@@ -71,6 +72,7 @@ class Probe:
     generator: torch.Generator
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     groups: Sequence[Group] = ()
+    tried: bool = False
 
     @cached_property
     def parameters(self) -> dict[str, Tensor]:
@@ -177,7 +179,7 @@ class Probe:
             NotApplicable: a network, not pruned yet, whose R is not linear in every layer or leaves one out; or numbers beyond
                 float64.
         """
-        if all(bool(mask.all()) for mask in self.masks.values()):
+        if not self.tried and all(bool(mask.all()) for mask in self.masks.values()):
             flow.check(self.module, list(self.weights), self.scoring.outputs)
         return flow.gradient(self.module, list(self.weights), self.scoring.outputs)
 

@@ -124,7 +124,7 @@ class PlanFollower:
         if pruner.cut == CHANNELS and any(isinstance(step, Rewind) for step in self.plan):
             raise ValueError(f"{pruner.name} cuts channels and rewinds: what was cut cannot come back")
         self._temperature(settings)
-        self._met = False
+        self._met = self._tried = False
         if self._whole():
             self._rehearse()
         if any(isinstance(step, plans.Train) and step.until is not None for step in self.plan):
@@ -282,7 +282,7 @@ class PlanFollower:
         subject, anatomy = self._subject, self._subject.anatomy
         generator = torch.Generator().manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
         groups = present(anatomy.all_groups(), self._kept)
-        return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups)
+        return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups, self._tried)
 
     def _temperature(self, settings: CommonSettings) -> None:
         """Refuse a temperature that would not act."""
@@ -291,12 +291,12 @@ class PlanFollower:
             raise ValueError(f"{self._pruner.name}: temperature = {asked} divides logits, and this loss has none to divide")
 
     def _rehearse(self) -> None:
-        """Try the formula on the cheapest loss there is, where training comes before it: what cannot be scored is told now."""
-        first = next((step for step in self.plan if isinstance(step, plans.Train | plans.Prune)), None)
-        if isinstance(first, plans.Train) and any(isinstance(step, plans.Prune) for step in self.plan) and self._formula:
+        """Try the formula on the cheapest loss there is: what it cannot score is told before anything is trained."""
+        if self._formula and any(isinstance(step, plans.Prune) for step in self.plan):
             probe = self._probe(0)
             with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
                 self._formed(replace(probe, scoring=probe.scoring.rehearsal()))
+            self._tried = True
 
     def _whole(self) -> bool:
         """Return whether the groups have the sizes of the network as it is."""

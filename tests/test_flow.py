@@ -118,7 +118,10 @@ def test_what_bends_the_flow_is_refused_with_the_layers_in_front_of_it(bend):
 
 
 def test_heads_that_take_the_size_away_are_refused():
-    for head, message in ((nn.Softmax(1), "does not reach 0.weight, 2.weight, 4.weight"), (nn.LogSoftmax(1), "not linear in")):
+    for head, message in (
+        (nn.Softmax(1), r"does not go through all of 0\.weight, 2\.weight, 4\.weight"),
+        (nn.LogSoftmax(1), "not linear in"),
+    ):
         net = linear(nn.ReLU())
         net.append(head)
         with pytest.raises(NotApplicable, match=message):
@@ -139,8 +142,36 @@ def test_layers_used_twice_or_never_are_named():
     twice, never = Odd(lambda net, inputs: net.b(net.a(net.a(inputs)))), Odd(lambda net, inputs: net.a(inputs))
     with pytest.raises(NotApplicable, match=r"not linear in a\.weight: .* or a weight is used twice"):
         flow.check(twice, matrices(twice), ones(1, 3))
-    with pytest.raises(NotApplicable, match=r"does not reach b\.weight"):
+    with pytest.raises(NotApplicable, match=r"does not go through all of b\.weight"):
         flow.check(never, matrices(never), ones(1, 3))
+
+
+class Scaled(nn.Module):
+    """A block around which the maps go, scaled by a small number a channel, as in ConvNeXt; and a number that is added."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 4)
+        self.scale, self.shift = nn.Parameter(torch.full((4,), -0.5)), nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        x = self.a(x) + self.shift
+        return x + self.scale * self.b(x)
+
+
+def test_what_multiplies_stays_and_what_is_added_goes():
+    net = Scaled().double()
+    flow.check(net, matrices(net), ones(1, 3))
+    first, second = (net.get_parameter(name).detach().abs() for name in matrices(net))
+    expected = (0.5 * second * first.sum(1)).detach()
+    assert torch.allclose(scores(net, ones(1, 3))[1], expected)
+
+
+def test_attention_is_refused_although_ones_all_attend_alike():
+    net = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    names = [name for name, parameter in net.named_parameters() if parameter.dim() > 1]
+    with pytest.raises(NotApplicable, match=r"does not go through all of self_attn\.in_proj_weight"):
+        flow.check(net, names, ones(1, 3, 8))
 
 
 def test_numbers_beyond_float64_are_told():
