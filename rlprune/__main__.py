@@ -19,7 +19,7 @@ from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.names import plain
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.run import ALLOW_IMPORT, DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, read, run, unusable
+from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
 
@@ -42,7 +42,7 @@ def _answer(given: Sequence[str]) -> int:
             case "list":
                 print(columns(_listed(args.what)))
             case "check":
-                print("\n".join(_checked(args.suites, allow_import=args.allow_import)))
+                print("\n".join(_checked(args.suites)))
             case "report":
                 print(_report(args.runs, args.out))
             case "export":
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=("suites", "tasks", "pruners"))
     check = commands.add_parser("check", help="say what is wrong with suites, under every profile")
     check.add_argument("suites", nargs="+", metavar="SUITE", help="a name, or a path to a TOML file")
-    check.add_argument("--allow-import", action="store_true", help=ALLOW_IMPORT)
+    may_import(check)
     report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several results/joint")
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--seed", type=int, default=0, help="which seed's network; default 0")
     export.add_argument("--cell", metavar="ID", default="", help="first digits of its id, where a run has several recipes")
     export.add_argument("--data", metavar="DIR", help="where the data are now, for networks that are made by looking at them")
-    export.add_argument("--allow-import", action="store_true", help=ALLOW_IMPORT)
+    may_import(export)
     export.add_argument(
         "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
     )
@@ -110,7 +110,7 @@ def _explained(name: str) -> str:
     return f"cuts {pruners().load(name).cut}. {pruners().summary(name)}".strip()
 
 
-def _checked(names: Sequence[str], *, allow_import: bool) -> list[str]:
+def _checked(names: Sequence[str]) -> list[str]:
     """Return one line a suite: its profiles and how many cells each has.
 
     Raises:
@@ -119,9 +119,7 @@ def _checked(names: Sequence[str], *, allow_import: bool) -> list[str]:
     lines, mistakes = [], []
     for name in names:
         try:
-            sizes = [
-                f"{suite.profile} {len(cells(suite, 'cpu'))} cells" for suite in load_profiles(name, allow_import=allow_import)
-            ]
+            sizes = [f"{suite.profile} {len(cells(suite, 'cpu'))} cells" for suite in load_profiles(name)]
             lines.append(f"{name}: {', '.join(sizes)}")
         except SuiteError as error:
             mistakes += error.mistakes
@@ -182,7 +180,7 @@ def _export(args: argparse.Namespace) -> Path:
     from rlprune.export import export
 
     try:
-        export(row, folder / "checkpoints", to, data=args.data, allow_import=args.allow_import)
+        export(row, folder / "checkpoints", to, data=args.data)
     except Exception as error:  # networks and rows may come from anybody
         told = str(error) if isinstance(error, ValueError | FileNotFoundError) else door.in_a_line(error)
         raise SuiteError([Mistake("--to", str(to), told)]) from error

@@ -1,7 +1,6 @@
 """Take the network of a finished cell away: .safetensors, .onnx, or a Stable-Baselines3 .zip."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,20 +8,21 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from rlprune import surgery
 from rlprune.cell import make_trainer
+from rlprune.mistakes import in_words
 from rlprune.store import Row
 from rlprune.task import tasks
-from rlprune.training.recipes import ALLOW_IMPORT
 from rlprune.training.trainer import Trainer
 
 FORMATS = (".safetensors", ".onnx", ".zip")
 
 
-def export(row: Row, networks: Path, to: Path, *, data: str | None = None, allow_import: bool = False) -> None:
+def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> None:
     """Write the final network of a cell.
 
     Args:
@@ -30,7 +30,6 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None, allow
         networks: folder with its ``ID.safetensors``, ``OUT/checkpoints`` of the run.
         to: the file; its suffix says the format. An ``.onnx`` policy gives action logits and is checked against PyTorch.
         data: folder of its data now; None is where it was. Most networks are made without.
-        allow_import: let the row's recipe name a module to import.
 
     Raises:
         ValueError: another suffix, a format that the cell's task does not have, or a network that cannot be made again.
@@ -49,16 +48,16 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None, allow
     if to.suffix == ".safetensors":
         to.write_bytes(source.read_bytes())
         return
-    task, recipe = tasks().load(row.task), cast(Mapping[str, Any], row.config["recipe"])
-    if allow_import:
-        os.environ[ALLOW_IMPORT] = "1"
-    settings = task.settings(recipe)
-    if (named := settings.imports) and not allow_import and recipe[named] != getattr(task.recipe, named):
-        raise ValueError(f"its {named} is '{recipe[named]}', which imports a module: --allow-import permits it")
+    task = tasks().load(row.task)
+    try:
+        reads = task.settings(cast(Mapping[str, Any], row.config["recipe"])).reads
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, keys))}: {message}" for keys, message in in_words(error, type(task.recipe))]
+        raise ValueError(f"its recipe is not one of {row.task}: {'; '.join(told)}") from None
     try:
         trainer = rebuild(row, source, data)
     except ValueError as error:
-        raise ValueError(f"{error}{'; --data DIR says where its data are' if settings.reads and data is None else ''}") from None
+        raise ValueError(f"{error}{'; --data DIR says where its data are' if reads and data is None else ''}") from None
     try:
         if to.suffix == ".zip":
             trainer.save(to)

@@ -121,8 +121,9 @@ class Registry(Generic[Entry]):
             raise missing(f"'{name}' cannot be imported: {told}") from error
         if not isinstance(entry, self.kind):
             raise TypeError(f"{place} is registered as a {self.kind.__name__} but is a {type(entry).__name__}")
-        if (own := getattr(entry, "name", name)) != name:
-            raise ValueError(f"{place} is registered as '{name}' but its own name is '{plain(str(own), LONGEST)}': make them one")
+        own = str(getattr(entry, "name", name))
+        if own.casefold() != name.casefold():  # its cells bear that name, and nobody would find it
+            raise TypeError(f"{place} is registered as '{name}' but calls itself '{plain(own)}': register it under that name")
         return entry
 
 

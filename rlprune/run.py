@@ -31,6 +31,7 @@ from rlprune.pruner import pruners
 from rlprune.registry import nearest
 from rlprune.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.task import tasks
+from rlprune.training.recipes import ALLOW_IMPORT
 
 if TYPE_CHECKING:
     from rlprune.store import Row, Store
@@ -47,7 +48,6 @@ EXIT_CODES = (
     "Exit codes: 0 all cells done; 1 some cells failed, or what came out could not be written; 2 the request is wrong; "
     "130 stopped by Ctrl-C; 141 nobody reads the output any more."
 )
-ALLOW_IMPORT = "let a recipe name a module to import, say recipe.environment=module:Id"
 MOST_JOBS = 1024
 
 
@@ -81,10 +81,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--executor", default="local", help="local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
-    add("--allow-import", action="store_true", help=ALLOW_IMPORT)
+    may_import(parser)
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
+
+
+def may_import(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that lets a recipe's environment name a module."""
+    say = "import the module that an environment names, say recipe.environment=module:Id"
+    parser.add_argument("--allow-import", action=_AllowImport, nargs=0, help=say)
+
+
+class _AllowImport(argparse.Action):
+    def __call__(self, *_: object) -> None:
+        os.environ[ALLOW_IMPORT] = "1"  # workers inherit it
 
 
 # -- the request -------------------------------------------------------------------------------------------------
@@ -125,7 +136,7 @@ def checked(args: argparse.Namespace) -> Request:
     suite = None
     try:
         folder = Path(args.data) if args.data else None
-        suite = load_suite(args.suite, args.profile, args.set, options, folder, allow_import=args.allow_import)
+        suite = load_suite(args.suite, args.profile, args.set, options, folder)
         if args.download and suite.folder and not mistakes and not args.dry_run:
             download(suite)
         if not any(mistake.where == "--data" for mistake in mistakes):

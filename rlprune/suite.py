@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,6 @@ from rlprune.plan import trained_epochs
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.task import Recipe, Task, tasks
-from rlprune.training.recipes import ALLOW_IMPORT
 
 Table: TypeAlias = dict[str, Any]
 
@@ -277,8 +275,6 @@ def load_suite(
     overrides: Sequence[str] = (),
     options: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    *,
-    allow_import: bool = False,
 ) -> Suite:
     """Read and validate a suite.
 
@@ -288,13 +284,10 @@ def load_suite(
         overrides: ``key=value``: the key dotted as in the file, the value as TOML writes it, or plain text.
         options: ``pruners``, ``sparsities``, ``seeds`` and ``engine`` as the command line gives them.
         folder: where data sets are.
-        allow_import: let a recipe name a module to import, say ``recipe.environment = "module:Id"``.
 
     Raises:
         SuiteError: everything that is wrong.
     """
-    if allow_import:
-        os.environ[ALLOW_IMPORT] = "1"
     file, text, table = _read(name)
     profiles = table.pop("profiles", {})
     mistakes = list(_profile_mistakes(file, text, profiles, profile))
@@ -311,7 +304,7 @@ def load_suite(
     spread, origins = _spread(_spelled(_merge(*(layer.data for layer in layers))))
     merged = _spelled(spread)
     problems: dict[Keys, str] = {}
-    for keys, message in _problems(merged, allow_import=allow_import):
+    for keys, message in _problems(merged):
         problems.setdefault(keys, message)
     mistakes += [_mistake(keys, message, origins, layers, file, text) for keys, message in problems.items()]
     if mistakes:
@@ -326,7 +319,7 @@ def load_suite(
     return suite
 
 
-def load_profiles(name: str, *, allow_import: bool = False) -> list[Suite]:
+def load_profiles(name: str) -> list[Suite]:
     """Return a suite under every profile it has.
 
     Raises:
@@ -337,7 +330,7 @@ def load_profiles(name: str, *, allow_import: bool = False) -> list[Suite]:
     for profile in PROFILES:
         if profile == "quick" or profile in declared:
             try:
-                found.append(load_suite(name, profile, allow_import=allow_import))
+                found.append(load_suite(name, profile))
             except SuiteError as error:
                 mistakes += error.mistakes
     if mistakes:
@@ -601,7 +594,7 @@ def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
             yield Mistake(task.name, "", f"needs {package}: python3 -m pip install 'rlprune[{extra}]'")
 
 
-def _problems(table: Table, *, allow_import: bool) -> Iterator[tuple[Keys, str]]:
+def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
     """Yield where something is wrong and what; a value may be told of more than once."""
     yield from _value_problems(table)
     try:
@@ -623,7 +616,7 @@ def _problems(table: Table, *, allow_import: bool) -> Iterator[tuple[Keys, str]]
             yield ("task_sparsities", name), error.args[0]
         if len(set(map(shown, _list(values)))) < len(_list(values)):
             yield ("task_sparsities", name), f"{shown(values)} has a sparsity twice"
-    yield from _entry_problems(table, "task", tasks(), "recipe", allow_import=allow_import)
+    yield from _entry_problems(table, "task", tasks(), "recipe")
     yield from _entry_problems(table, "pruner", pruners(), "pruning", known=variants)
     taken = {name.casefold(): "the name of a pruner" for name in pruners().names()}
     for name, own in variants.items():
@@ -689,8 +682,6 @@ def _entry_problems(
     registry: Registry[Any],
     common: str,
     known: Mapping[str, Table] = MappingProxyType({}),
-    *,
-    allow_import: bool = True,
 ) -> Iterator[tuple[Keys, str]]:
     """Yield what is wrong with names of one kind and with their settings, those that this suite does not run included."""
     own = _table(table.get(kind))
@@ -722,21 +713,19 @@ def _entry_problems(
                 if inner and isinstance(entry, Task) and inner[0] in entry.recipe.derived:
                     continue  # told of what it follows from
                 if not inner:  # about how keys go together: the last one that it names
-                    inner = tuple(key for key in {**shared, **mine} if re.search(rf"\b{re.escape(key)}\b", message))[-1:]
+                    inner = tuple(key for key, value in {**shared, **mine}.items() if _mentions(message, key, value))[-1:]
                 if not inner:
                     yield keys, message
                 else:
                     yield (*((kind, name) if inner[0] in mine or inner[0] not in shared else (common,)), *inner), message
             continue
-        if not isinstance(made, Recipe):
-            continue
-        for key in {**shared, **mine}:
-            if key == made.imports and not allow_import:
-                why = "that imports a module, which --allow-import on the command line permits"
-            else:
-                why = made.unknown(key)
-            if why:
+        for key in {**shared, **mine} if isinstance(made, Recipe) else ():
+            if why := made.unknown(key):
                 yield (*((kind, name) if key in mine else (common,)), key), f"got {shown(getattr(made, key))}; {why}"
+
+
+def _mentions(message: str, key: str, value: object) -> bool:
+    return any(re.search(rf"\b{re.escape(it)}\b", message) for it in (key, value) if isinstance(it, str) and it)
 
 
 def _mistake(keys: Keys, message: str, origins: Mapping[Keys, Keys], layers: Sequence[_Layer], file: Path, text: str) -> Mistake:

@@ -42,11 +42,6 @@ class Recipe(BaseModel):
         """Why a cell of this recipe cannot train alone; empty where it can."""
         return ""
 
-    @property
-    def imports(self) -> str:
-        """The field whose value names a module that training would import; empty where none does."""
-        return ""
-
     def unknown(self, field: str) -> str:
         """Return why there is nothing of the name that this field has, or an empty string; asked when a suite sets it."""
         return ""

@@ -1,6 +1,8 @@
+import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -14,8 +16,12 @@ from rlprune.executors import Begun, Returned
 from rlprune.executors.worker import run as work
 from rlprune.export import export
 from rlprune.store import Store
-from rlprune.suite import cells, load_suite
+from rlprune.suite import cells, load_suite, seed_sequence
 from rlprune.sweep import sweep
+from rlprune.training.depth import DepthTrainer
+from rlprune.training.glue import GlueTrainer
+from rlprune.training.language import LanguageTrainer
+from rlprune.training.recipes import DepthRecipe, GlueRecipe, LanguageRecipe
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
 
@@ -102,6 +108,27 @@ def test_a_network_is_taken_away_without_its_data(seen, tmp_path, pruner, task):
     assert logits.shape == (2, 3)
 
 
+KINDS = [
+    (LanguageTrainer, LanguageRecipe(budget=2, batch_size=2, hidden=8, tokens=4, vocabulary=20, train_tokens=40)),
+    (GlueTrainer, GlueRecipe(budget=2, batch_size=2, layers=1, hidden=8, heads=2, intermediate=8, vocabulary=120, train_texts=8)),
+    (DepthTrainer, DepthRecipe(budget=2, batch_size=2, network="fcrn-small", height=16, width=24, train_images=4)),
+]
+
+
+@pytest.mark.parametrize(("trainer", "recipe"), KINDS)
+def test_an_outline_makes_the_same_network_without_data(trainer, recipe):
+    seeds = partial(seed_sequence, "any", 0)
+    first = trainer(recipe, seeds, "cpu")
+    again = trainer(recipe, seeds, "cpu", outline=json.loads(json.dumps(first.outline())))
+    assert not hasattr(again, "_train")
+    again.module.load_state_dict(first.module.state_dict())
+    (net, example), (other, blank) = first.deployed(), again.deployed()
+    assert (blank.shape, blank.dtype) == (example.shape, example.dtype)
+    with torch.no_grad():
+        assert torch.equal(net(example), other(example))
+        assert other(blank).shape == net(example).shape
+
+
 def test_tasks_and_recipes_are_told_apart(seen, tmp_path, capsys):
     asked = ["export", str(seen), "snip", ".9", "--to", str(tmp_path / "net.safetensors")]
     assert main(asked) == 2
@@ -127,7 +154,7 @@ def test_a_strangers_recipe_imports_nothing(run, tmp_path):
     with Store(run / "results.sqlite") as store:
         row = store.rows()[0]
     hostile = replace(row, config={**row.config, "recipe": {**row.config["recipe"], "environment": "evil:Id"}})
-    with pytest.raises(ValueError, match="its environment is 'evil:Id', which imports a module: --allow-import permits it"):
+    with pytest.raises(ValueError, match=r"its recipe is not one of cartpole-v1: environment: .* import evil .*--allow-import"):
         export(hostile, run / "checkpoints", tmp_path / "policy.zip")
 
 

@@ -126,9 +126,11 @@ def test_another_packages_name_must_be_one_that_files_can_bear(shop, tmp_path, n
 
 
 def test_an_entry_has_one_name_only(shop, tmp_path):
-    entry_point(tmp_path, "thirds-s = elsewhere:THIRDS")
-    with pytest.raises(ValueError, match="is registered as 'thirds-s' but its own name is 'Thirds-S': make them one"):
-        shop("empty.py", "").load("Thirds-S")
+    entry_point(tmp_path, "thirds-s = elsewhere:THIRDS\nfourths = elsewhere:THIRDS")
+    goods = shop("empty.py", "")
+    assert goods.load("Thirds-S").name == "Thirds-S"
+    with pytest.raises(TypeError, match="is registered as 'fourths' but calls itself 'Thirds-S': register it under that name"):
+        goods.load("fourths")
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_everything_wrong_with_a_request_is_told_at_once_and_nothing_written(cap
         (["--jobs", ""], "--jobs: got ''; must be a whole number, 1 to 1,024"),
         (["--seeds", "9" * 5000], "must be a whole number"),
         (["--profile", "\x1b"], "--profile: no profile is named '\\x1b' (cartpole has: paper, quick, smoke)"),
-        (["--set", "recipe.environment=evil:Id"], "which --allow-import on the command line permits"),
+        (["--set", "recipe.environment=evil:Id"], '--set recipe.environment=evil:Id: recipe.environment: got "evil:Id"; '),
     ],
 )
 def test_what_would_fail_later_is_refused_at_once(capsys, tmp_path, monkeypatch, words, told):
@@ -133,7 +133,8 @@ def test_what_would_fail_later_is_refused_at_once(capsys, tmp_path, monkeypatch,
     assert len(line) < 1500
 
 
-def test_a_module_may_be_imported_with_permission(capsys, tmp_path):
+def test_a_module_may_be_imported_with_permission(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("RLPRUNE_ALLOW_IMPORT", "")  # for it to be put back
     words = ["--set", "recipe.environment=gymnasium:CartPole-v1", "--dry-run", "--out", str(tmp_path / "out")]
     assert main(["run", "cartpole", *words]) == 2
     assert main(["run", "cartpole", "--allow-import", *words]) == 0

@@ -463,8 +463,9 @@ def deep(depth):
         ("recipe.widths = [8, 0]", "19: recipe.widths: got 0; must be at least 1"),
         ("pruner.IMP.levels = 1001", "19: pruner.IMP.levels: got 1001; must be at most 1000"),
         ("pruner.EarlyCroP-S.until.cap = 2", "19: pruner.EarlyCroP-S.until.cap: got 2; must be at most 1"),
-        ("recipe.environment = ''", '19: recipe.environment: got ""; no environment has this name'),
-        ("recipe.environment = 'CartPol-v1'", "19: recipe.environment: got \"CartPol-v1\"; no env"),
+        ("recipe.environment = ''", '19: recipe.environment: got ""; '),
+        ("recipe.environment = 'CartPol-v1'", "19: recipe.environment: got \"CartPol-v1\"; "),
+        ("recipe.environment = 'Blackjack-v1'", "19: recipe.environment: Blackjack-v1 has no time limit"),
     ],
 )  # fmt: skip
 def test_what_no_suite_may_hold_is_told_in_a_line(write, text, told_):
@@ -500,13 +501,6 @@ def test_wrong_recipes_of_other_tasks_are_told(write, task, override, told_):
     (line,) = told(write(text), "quick", [f"recipe.{override}"])
     assert line.startswith(f"--set recipe.{override}: recipe.{key}: ")
     assert told_ in line
-
-
-def test_a_module_is_imported_with_permission_only(write):
-    override = "recipe.environment=evil:CartPole-v1"
-    (line,) = told(write(), "quick", [override])
-    assert line.endswith('got "evil:CartPole-v1"; that imports a module, which --allow-import on the command line permits')
-    assert recipe(load_suite("mine.toml", "quick", [override], allow_import=True))["environment"] == "evil:CartPole-v1"
 
 
 def test_the_cells_of_a_suite_are_bounded(write):

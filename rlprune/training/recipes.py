@@ -2,7 +2,6 @@
 
 import importlib
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -21,9 +20,7 @@ ALLOW_IMPORT = "RLPRUNE_ALLOW_IMPORT"
 _BUILT_IN = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")  # known without an import of Gymnasium, which takes half a second
 _MOST = 10_000_000  # transitions held at once: beyond it a typo asks for more memory than there is
 
-Size: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
-"""Of a layer, a batch or a picture."""
-Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
+_Size: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
 
 
 def specification(environment: str) -> "EnvSpec":
@@ -48,10 +45,6 @@ def specification(environment: str) -> "EnvSpec":
     if name not in gymnasium.registry:
         raise ValueError(f"Gymnasium knows no environment '{name}' here{nearest(name, gymnasium.registry)}")
     return gymnasium.registry[name]
-
-
-def _missing(name: str, there: Sequence[str]) -> str:
-    return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)})"
 
 
 class A2CRecipe(Recipe):
@@ -86,7 +79,7 @@ class A2CRecipe(Recipe):
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     environments: int = Field(default=16, ge=1, le=10_000)
     rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
-    widths: tuple[Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
+    widths: tuple[_Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"
@@ -108,17 +101,6 @@ class A2CRecipe(Recipe):
     @property
     def fleets_only(self) -> str:
         return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
-
-    @property
-    def imports(self) -> str:
-        return "environment" if ":" in self.environment else ""
-
-    def unknown(self, field: str) -> str:
-        if field != "environment" or self.imports:
-            return ""
-        from gymnasium.envs.registration import registry
-
-        return "" if self.environment in registry else f"no environment has this name{nearest(self.environment, registry)}"
 
     @property
     def extra(self) -> tuple[str, str] | None:
@@ -151,6 +133,9 @@ class A2CRecipe(Recipe):
         return self
 
 
+_Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
+
+
 class SupervisedRecipe(Recipe):
     """Training on batches; an epoch is one pass over the training data.
 
@@ -170,9 +155,9 @@ class SupervisedRecipe(Recipe):
 
     derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
     budget: int = Field(ge=2, le=10_000)
-    batch_size: Size = 256
-    micro_batch: Size | None = None
-    scoring_micro_batch: Size | None = None
+    batch_size: _Size = 256
+    micro_batch: _Size | None = None
+    scoring_micro_batch: _Size | None = None
     learning_rate: float = Field(default=2e-3, gt=0)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = Field(default=5e-5, ge=0)
@@ -195,6 +180,10 @@ class SupervisedRecipe(Recipe):
         return self
 
 
+def _missing(name: str, there: tuple[str, ...]) -> str:
+    return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)})"
+
+
 class ImageRecipe(SupervisedRecipe):
     """Classification of images.
 
@@ -210,7 +199,7 @@ class ImageRecipe(SupervisedRecipe):
 
     data: str = Field(default="shapes", min_length=1)
     network: str
-    train_images: Count | None = None
+    train_images: _Count | None = None
     resize: int | None = Field(default=None, ge=8, le=4096)
     crop: int = Field(default=0, ge=0, le=4096)
     flip: bool = False
@@ -249,7 +238,7 @@ class DepthRecipe(SupervisedRecipe):
     network: str
     height: int = Field(default=48, ge=8, le=4096)
     width: int = Field(default=64, ge=8, le=4096)
-    train_images: Count | None = None
+    train_images: _Count | None = None
     flip: bool = True
 
     def unknown(self, field: str) -> str:
@@ -278,12 +267,12 @@ class GlueRecipe(SupervisedRecipe):
     data: str = "pairs"
     checkpoint: str = ""
     layers: int = Field(default=2, ge=1, le=1000)
-    hidden: Size = 64
-    heads: Size = 4
-    intermediate: Size = 256
+    hidden: _Size = 64
+    heads: _Size = 4
+    intermediate: _Size = 256
     vocabulary: int = Field(default=2000, ge=100, le=10**7)
     max_tokens: int = Field(default=64, ge=8, le=65_536)
-    train_texts: Count | None = None
+    train_texts: _Count | None = None
 
     @field_validator("data")
     @classmethod
@@ -323,11 +312,11 @@ class LanguageRecipe(SupervisedRecipe):
     """
 
     data: str = Field(default="prose", min_length=1)
-    hidden: Size = 300
+    hidden: _Size = 300
     tokens: int = Field(default=80, ge=2, le=65_536)
     vocabulary: int | None = Field(default=None, ge=3, le=10**7)
     train_tokens: int | None = Field(default=None, ge=3, le=10**12)
-    batch_size: Size = 128
+    batch_size: _Size = 128
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=0.25, gt=0)
