@@ -14,6 +14,7 @@ from rlprune.mistakes import Mistake, SuiteError
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
 from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, open_store, run
+from rlprune.store import StoreError
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_report([Path(out) for out in args.runs], args.out))
             case "export":
                 print(_export(Path(args.run), args.pruner, args.sparsity, args.seed, Path(args.to)))
-    except SuiteError as error:
+    except (SuiteError, StoreError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

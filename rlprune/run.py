@@ -8,11 +8,13 @@ import this module again, start fast.
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +103,7 @@ def checked(args: argparse.Namespace) -> Request:
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
     out = Path(args.out or Path("results", Path(args.suite).stem if suite is None else suite.name))
-    if blocked := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
+    if blocked := next((path for path in (out, *out.parents) if os.path.exists(path) and not path.is_dir()), None):
         mistakes.append(Mistake("--out", "", f"{blocked} is not a folder"))
     if args.device == "cuda" and not (_may_have_gpu() and (mistakes or _torch_sees_gpu())):
         mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
@@ -154,27 +156,61 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         planned = cells(request.suite, request.device)
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh)
-        if args.fresh:
-            remove_results(request.out)
-        return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
+        with writing(request.out):
+            if args.fresh:
+                remove_results(request.out)
+            return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
     except SuiteError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
-    suite, out = request.suite, request.out
-    with open_store(out, create=True) as store:
-        print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Hold the folder of a run.
+
+    Raises:
+        SuiteError: it cannot be written to, or another run is writing there.
+    """
+    from rlprune.files import claimed
+
+    with ExitStack() as held:
         try:
+            held.enter_context(claimed(out))
+        except OSError as error:
+            why = f"cannot be written to: {error.strerror}" if error.strerror else f"{error}; wait for it, or name another --out"
+            raise SuiteError([Mistake("--out", str(out), why)]) from None
+        yield
+
+
+def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
+    from rlprune.reason import line
+    from rlprune.store import StoreError
+    from rlprune.sweep import ending_like_ctrl_c
+
+    suite, out = request.suite, request.out
+    go_on = f"what is finished is kept. Go on with:\n  {command}"
+    with open_store(out, create=True) as store, ending_like_ctrl_c():
+        try:
+            print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
+                store.check()
                 store.write_csv(out / "results.csv")
                 _show(comparable(store.rows(), suite, request.device), outcome, out, command)
+                sys.stdout.flush()
         except KeyboardInterrupt:
             outcome = None
+        except BrokenPipeError:
+            with suppress(OSError, ValueError):  # or Python complains once more when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"Stopped, nobody reads what is printed; {go_on}", file=sys.stderr)
+            return 1
+        except Exception as error:  # whatever it is: the results are stored
+            print(f"{error if isinstance(error, StoreError) else line(error)}\nStopped; {go_on}", file=sys.stderr)
+            return 1
     if outcome is None or outcome.interrupted:
-        print(f"\nStopped; what is finished is kept. Go on with:\n  {command}", flush=True)
+        print(f"\nStopped; {go_on}", flush=True)
         return 130
     return 1 if outcome.failed else 0
 
@@ -190,7 +226,7 @@ def open_store(out: Path, *, create: bool) -> "Store":
     from rlprune.store import Store
 
     try:
-        return Store(out / RESULTS, create=create)
+        return Store(out / RESULTS, create=create, warn=lambda line: print(line, file=sys.stderr))
     except (OSError, ValueError, sqlite3.Error) as error:
         raise SuiteError([Mistake("--out", str(out), str(error))]) from None
 
@@ -206,8 +242,11 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
 
 
 def remove_results(out: Path) -> None:
-    """Remove what a run writes into its folder, and nothing else; nothing at all where no run has been."""
+    """Remove what a run writes into its folder, and nothing else; where no results are, only the states of cells."""
     if not (out / RESULTS).is_file():
+        for file in (out / "checkpoints").glob("*.pt"):
+            if re.fullmatch("[0-9a-f]{16}", file.stem):
+                file.unlink()
         return
     for path in (out / name for name in WRITTEN):
         if path.is_dir() and not path.is_symlink():
@@ -218,12 +257,14 @@ def remove_results(out: Path) -> None:
 
 def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
     """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
+    from rlprune.sweep import row_ids
+
     return [
         replace(row, suite=suite.name, profile=suite.profile)
         for row in rows
         if row.task in suite.tasks
         and (row.pruner in pruners().names() or row.pruner in suite.variant)
-        and make_cell(suite, row.task, row.pruner, row.sparsity, row.seed, device).id == row.id
+        and row.id in row_ids(make_cell(suite, row.task, row.pruner, row.sparsity, row.seed, device))
     ]
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Generic
 
 from rlprune.executors import Begun, Event, Failed, Job, Result, Returned, Tell, Told
+from rlprune.reason import told
 
 ATTEMPTS = 2
 _GRACE = 5.0
@@ -149,8 +149,8 @@ def _serve(work: Callable[[Job, Tell], Result], job: Job, pipe: Connection, log:
     faulthandler.enable()
     try:
         pipe.send(("returned", work(job, lambda values: pipe.send(("told", dict(values))))))
-    except Exception:
-        pipe.send(("raised", traceback.format_exc()))
+    except Exception as error:
+        pipe.send(("raised", told(error)))
 
 
 def _end_with_parent() -> None:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from rlprune.reason import reason
 from rlprune.report.curves import COSTS, Better, Comparison, by_seed, count_of, measure, order, percent
 from rlprune.stats import Estimate, Improvement, estimate, probability_of_improvement
 from rlprune.store import Row
@@ -193,8 +194,8 @@ def missing_table(rows: Iterable[Row]) -> Table:
     """Return what failed or was skipped and why, alike ones together, and finished cells without a metric."""
     seeds: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.status, row.suite, row.task, order(row.pruner), row.sparsity, row.seed)):
-        if reason := _missing(row):
-            seeds[row.status, row.suite, row.task, row.pruner, percent(row.sparsity), reason].append(str(row.seed))
+        if why := _missing(row):
+            seeds[row.status, row.suite, row.task, row.pruner, percent(row.sparsity), why].append(str(row.seed))
     header = ("status", "suite", "task", "pruner", "sparsity", "reason", "seeds")
     lines = [(*names, ", ".join(found)) for names, found in seeds.items()]
     cells = tuple(tuple(Cell(text) for text in line) for line in lines)
@@ -204,7 +205,7 @@ def missing_table(rows: Iterable[Row]) -> Table:
 
 def _missing(row: Row) -> str:
     if row.status != "done":
-        return (row.error or "no reason recorded").strip().splitlines()[-1]
+        return reason(row.error)
     metric = row.labels["metric"]
     return "" if measure(row, metric) is not None else f"{metric} is missing or not a number"
 
