@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import rlprune
 from rlprune.mistakes import Mistake, SuiteError
 from rlprune.pruner import pruners
+from rlprune.reason import line
 from rlprune.registry import nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, open_store, run
+from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, hush, open_store, run
 from rlprune.store import StoreError
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
@@ -38,9 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_report([Path(out) for out in args.runs], args.out))
             case "export":
                 print(_export(Path(args.run), args.pruner, args.sparsity, args.seed, Path(args.to)))
+        sys.stdout.flush()
     except (SuiteError, StoreError) as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # | head
+        hush()
+        return 1
+    except OSError as error:
+        print(line(error), file=sys.stderr)
+        return 1
     return 0
 
 

@@ -309,8 +309,8 @@ def _timings(trainer: Trainer) -> dict[str, float]:
     device = next(trainer.module.parameters()).device
     step = trainer.training_step()
     return {
-        "batch_seconds": cost.median_seconds(step, device=device),
-        "latency_seconds": cost.median_seconds(trainer.forward, device=device),
+        "batch_seconds": cost.settled_seconds(step, device=device),
+        "latency_seconds": cost.settled_seconds(trainer.forward, device=device),
         **cost.peak_memory(step, device=device),
     }
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ def save(file: Path, cell: str, state: Mapping[str, Any]) -> None:
     """Write the state of a cell, whose it is, and a digest of both at the end, past which torch reads."""
 
     def write(fresh: Path) -> None:
-        torch.save({"format": FORMAT, "rlprune": __version__, "cell": cell, **state}, fresh)
+        try:
+            torch.save({"format": FORMAT, "rlprune": __version__, "cell": cell, **state}, fresh)
+        except RuntimeError as error:  # torch does not say why
+            free = shutil.disk_usage(fresh.parent).free
+            raise OSError(f"{file} cannot be written, the disk has {free / 1e6:.1f} MB left ({error})") from error
         digest = _digest(fresh, fresh.stat().st_size)
         with fresh.open("ab") as opened:
             opened.write(digest)

@@ -34,37 +34,45 @@ def claimed(folder: Path) -> Iterator[None]:
         OSError: nothing can be written there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
+    place = os.open(folder, os.O_RDONLY)  # it stays the same one when it is renamed
+    try:
+        file = _locked(place)
+        with os.fdopen(file, "r+", encoding="utf-8") as opened:
+            opened.truncate(0)
+            now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+            opened.write(f"process {os.getpid()} on {socket.gethostname()}, begun {now}\n")
+            opened.flush()
+            try:
+                yield
+            finally:
+                if _there(place, file):
+                    os.unlink(LOCK, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def _locked(place: int) -> int:
+    """Return the open and locked file of a folder."""
     while True:
-        file = path.open("a+", encoding="utf-8")
+        file = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o666, dir_fd=place)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip()
-            file.close()
+            holder = os.read(file, 1000).decode("utf-8", "replace").strip()
+            os.close(file)
             raise BlockingIOError(f"another run is writing there: {holder or 'it has just begun'}") from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:  # some file systems have none
-                file.close()
+                os.close(file)
                 raise
-        if _same(path, file.fileno()):  # else the holder has just removed it
-            break
-        file.close()
-    with file:
-        file.truncate(0)
-        now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, begun {now}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            if _same(path, file.fileno()):
-                path.unlink(missing_ok=True)
+        if _there(place, file):
+            return file
+        os.close(file)  # the holder has just removed it
 
 
-def _same(path: Path, opened: int) -> bool:
+def _there(place: int, file: int) -> bool:
+    """Say whether the lock in a folder is this open file."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(opened))
+        return os.path.samestat(os.stat(LOCK, dir_fd=place), os.fstat(file))
     except OSError:
         return False

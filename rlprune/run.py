@@ -178,14 +178,19 @@ def writing(out: Path) -> Iterator[None]:
         try:
             held.enter_context(claimed(out))
         except OSError as error:
-            why = f"cannot be written to: {error.strerror}" if error.strerror else f"{error}; wait for it, or name another --out"
+            read = f"; what is there can be read: rlprune report {out} --out DIR" if os.path.exists(out / RESULTS) else ""
+            why = (
+                f"cannot be written to: {error.strerror}{read}"
+                if error.strerror
+                else f"{error}; wait for it, or name another --out"
+            )
             raise SuiteError([Mistake("--out", str(out), why)]) from None
         yield
 
 
 def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     from rlprune.reason import line
-    from rlprune.store import StoreError
+    from rlprune.store import Gone, StoreError
     from rlprune.sweep import ending_like_ctrl_c
 
     suite, out = request.suite, request.out
@@ -202,17 +207,23 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         except KeyboardInterrupt:
             outcome = None
         except BrokenPipeError:
-            with suppress(OSError, ValueError):  # or Python complains once more when it ends
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            hush()
             print(f"Stopped, nobody reads what is printed; {go_on}", file=sys.stderr)
             return 1
         except Exception as error:  # whatever it is: the results are stored
-            print(f"{error if isinstance(error, StoreError) else line(error)}\nStopped; {go_on}", file=sys.stderr)
+            kept = f"begin there anew with:\n  {command}" if isinstance(error, Gone) else go_on
+            print(f"{error if isinstance(error, StoreError) else line(error)}\nStopped; {kept}", file=sys.stderr)
             return 1
     if outcome is None or outcome.interrupted:
         print(f"\nStopped; {go_on}", flush=True)
         return 130
     return 1 if outcome.failed else 0
+
+
+def hush() -> None:
+    """Print to nowhere from now on: Python complains of a closed pipe once more when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_store(out: Path, *, create: bool) -> "Store":

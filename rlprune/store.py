@@ -110,6 +110,10 @@ class StoreError(ValueError):
     """The file of results cannot be read or written; the message says why in one plain line."""
 
 
+class Gone(StoreError):  # noqa: N818 (it reads as it is)
+    """The file is not where it was when it was opened: what was stored is where it went."""
+
+
 class Store:
     """The file of results. Use as a context manager; one process writes, others may read meanwhile.
 
@@ -185,10 +189,10 @@ class Store:
         """See that what is written is still where people look for it.
 
         Raises:
-            StoreError: the file was removed, or another one is in its place.
+            Gone: the file was removed, or another one is in its place.
         """
         if _inode(self._path) != self._inode:
-            raise StoreError(f"{self._path} was removed, renamed or replaced while a run was writing to it")
+            raise Gone(f"{self._path} was removed, renamed or replaced while a run was writing to it, its results with it")
 
     def rows(self) -> list[Row]:
         """Return everything recorded, ordered by task, pruner, sparsity and seed; what is broken is left out, with a warning."""
@@ -257,8 +261,8 @@ class Store:
 
     def _checked(self) -> bool:
         """Say whether the file holds results, or nothing at all; refuse what it cannot be."""
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()  # after them: who made them set it with them
         if tables and (missing := sorted({"cells", "measures", "epochs", "layers"} - tables)):
             raise StoreError(f"{self._path} is not a file of results: it has no table '{missing[0]}'")
         if tables and version != SCHEMA:
