@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.names import plain
 from rlprune.pruner import pruners
+from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable
+from rlprune.store import StoreError
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
 
@@ -47,7 +49,7 @@ def _answer(given: Sequence[str]) -> int:
                 print(_report(args.runs, args.out))
             case "export":
                 print(_export(args))
-    except SuiteError as error:
+    except (SuiteError, StoreError) as error:
         door.say(str(error))
         return 2
     return 0
@@ -143,7 +145,7 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
     except Exception as error:  # rows may come from anybody
-        raise SuiteError([Mistake(str(where), "", f"no report could be written: {door.in_a_line(error)}")]) from error
+        raise SuiteError([Mistake(str(where), "", f"no report could be written: {line(error)}")]) from error
 
 
 def _folder(run: str) -> Path:
@@ -182,7 +184,7 @@ def _export(args: argparse.Namespace) -> Path:
     try:
         export(row, folder / "checkpoints", to, data=args.data)
     except Exception as error:  # networks and rows may come from anybody
-        told = str(error) if isinstance(error, ValueError | FileNotFoundError) else door.in_a_line(error)
+        told = str(error) if isinstance(error, ValueError | FileNotFoundError) else line(error)
         raise SuiteError([Mistake("--to", str(to), told)]) from error
     return to
 

@@ -1,26 +1,34 @@
 """One cell, or a fleet of them: follow the plans, measure, return what was measured. Asks for nobody's name."""
 
+import copy
 import importlib
+import io
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from torch import Tensor
 
-from rlprune import cost
+from rlprune import checkpoint, cost, reason
+from rlprune.files import written
 from rlprune.plan import TrainEpoch, trained_epochs
 from rlprune.pruner import NotApplicable, pruners
 from rlprune.pruning import PlanFollower, lacking
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
+
+Yield = TypeVar("Yield")
+Tell: TypeAlias = Callable[[Mapping[str, float | str]], None]
+SURROUNDINGS = (OSError, MemoryError, torch.OutOfMemoryError)
+"""Failures that a cell has no part in."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,7 @@ class Measured:
     layers: Mapping[str, Mapping[str, float]]
 
 
-def run_cell(
-    cell: Cell, *, checkpoint: Path | None = None, tell: Callable[[Mapping[str, float]], None] = lambda row: None
-) -> Measured:
+def run_cell(cell: Cell, *, checkpoint: Path | None = None, tell: Tell = lambda row: None) -> Measured:
     """Train and prune one cell and measure it; see ``run_cells``.
 
     Raises:
@@ -47,55 +53,133 @@ def run_cell(
 
 
 def run_cells(
-    cells: Sequence[Cell], checkpoints: Sequence[Path | None], tell: Callable[[Mapping[str, float]], None] = lambda row: None
+    cells: Sequence[Cell], checkpoints: Sequence[Path | None], tell: Tell = lambda row: None
 ) -> list[Measured | Exception]:
     """Train and prune cells side by side, epoch by epoch, each by its own plan; return what each yielded, or what stopped it.
+
+    A cell that stops while it trains loses its checkpoint; one that stops for want of disk or memory, or when all is
+    trained, can go on from it.
 
     Args:
         cells: of one task and recipe; more than one only for a fleet.
         checkpoints: for each, the file to save to after every epoch and to go on from if it exists.
-        tell: called with the measures of every epoch; ``member`` is the number of the cell.
+        tell: called with the measures of every epoch, and with what is ``said`` of a cell; ``member`` is its number.
     """
-    results: dict[int, Measured | Exception] = {}
-    runs: dict[int, Run] = {}
-    for member, (cell, checkpoint) in enumerate(zip(cells, checkpoints, strict=True)):
-        try:
-            runs[member] = Run(cell, checkpoint)
-        except Exception as error:  # one cell's failure is its own, whatever it is
-            results[member] = error
-    while runs:
-        epochs: dict[int, TrainEpoch] = {}
-        finished: dict[int, Run] = {}
-        for member, run in list(runs.items()):
+    company = _Company(cells, checkpoints, tell)
+    while company.runs:
+        company.go_on()
+    return [company.results[member] for member in range(len(cells))]
+
+
+class _Company:
+    """Cells side by side: one that fails leaves, and the others go on."""
+
+    def __init__(self, cells: Sequence[Cell], checkpoints: Sequence[Path | None], tell: Tell) -> None:
+        self.results: dict[int, Measured | Exception] = {}
+        self.runs: dict[int, Run] = {}
+        self._checkpoints, self._tell = checkpoints, tell
+        begins = self.each(range(len(cells)), lambda member: begun(cells[member], checkpoints[member]), keep=True)
+        for member, (run, said) in begins.items():
+            self.runs[member] = run
+            if said:
+                tell({"said": said, "member": float(member)})
+
+    def go_on(self) -> None:
+        """Train all members for an epoch; measure those that are trained and let them go."""
+        runs = self.runs
+        due = self.each(runs, lambda member: runs[member].pruning.next_epoch())
+        trained = [member for member, epoch in due.items() if epoch is None]
+        qualities = self.together(trained, lambda some: _evaluated([runs[member] for member in some]), keep=True)
+        measured = self.each(qualities, lambda member: runs[member].measure(qualities[member]), keep=True)
+        for member, result in measured.items():
+            self.leave(member, result)
+        epochs, began = {member: epoch for member, epoch in due.items() if epoch is not None}, time.perf_counter()
+        measures = self.together(
+            list(epochs), lambda some: _trained([runs[member] for member in some], [epochs[member] for member in some])
+        )
+        seconds = time.perf_counter() - began
+        rows = self.each(measures, lambda member: runs[member].note(measures[member], seconds))
+        for member, row in rows.items():
+            self._tell({**row, "of": float(runs[member].total), "member": float(member)})
+
+    def each(self, members: Iterable[int], act: Callable[[int], Yield], *, keep: bool = False) -> dict[int, Yield]:
+        """Do something with each member by itself; return what came of it for those that did not fail.
+
+        Args:
+            keep: whether one that fails keeps its checkpoint.
+        """
+        yields = {}
+        for member in list(members):
             try:
-                epoch = run.pruning.next_epoch()
-            except Exception as error:
-                results[member] = error
-                runs.pop(member).trainer.close()
-                continue
-            if epoch is None:
-                finished[member] = runs.pop(member)
-            else:
-                epochs[member] = epoch
-        if finished:
-            trainers = [run.trainer for run in finished.values()]
-            qualities = type(trainers[0]).evaluate_together(trainers)
-            for (member, run), quality in zip(finished.items(), qualities, strict=True):
-                results[member] = run.measure(quality)
+                yields[member] = act(member)
+            except Exception as error:  # whatever it is, it is this member's
+                if (file := self._checkpoints[member]) is not None and not (keep or isinstance(error, SURROUNDINGS)):
+                    with suppress(OSError):
+                        file.unlink()
+                self.leave(member, error)
+        return yields
+
+    def together(
+        self, members: Sequence[int], act: Callable[[Sequence[int]], Sequence[Yield]], *, keep: bool = False
+    ) -> dict[int, Yield]:
+        """Do something with all members at once; if that fails, with each alone from where it stood."""
+        stood = self.each(members if members[1:] else (), lambda member: copy.deepcopy(self.runs[member].trainer.state()))
+        members = [member for member in members if member in self.runs]
+
+        def alone(member: int) -> Yield:
+            self.runs[member].trainer.load_state(stood[member])
+            (yielded,) = act([member])
+            return yielded
+
+        if not stood:
+            return self.each(members, lambda member: act([member])[0], keep=keep)
+        try:
+            return dict(zip(members, act(members), strict=True))
+        except Exception:  # nobody knows whose it is
+            return self.each(members, alone, keep=keep)
+
+    def leave(self, member: int, result: Measured | Exception) -> None:
+        """Let a member go with what it yielded or what stopped it."""
+        self.results[member] = result
+        if (run := self.runs.pop(member, None)) is not None:
+            with suppress(Exception):
                 run.trainer.close()
-        if runs:
-            trainers, began = [run.trainer for run in runs.values()], time.perf_counter()
-            measures = type(trainers[0]).train_together(trainers, list(epochs.values()))
-            seconds = time.perf_counter() - began
-            for (member, run), measured in zip(runs.items(), measures, strict=True):
-                tell({**run.note(measured, seconds), "of": float(run.total), "member": float(member)})
-    return [results[member] for member in range(len(cells))]
+
+
+def _evaluated(runs: "Sequence[Run]") -> Sequence[Mapping[str, float]]:
+    trainers = [run.trainer for run in runs]
+    return type(trainers[0]).evaluate_together(trainers)
+
+
+def _trained(runs: "Sequence[Run]", epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
+    trainers = [run.trainer for run in runs]
+    return type(trainers[0]).train_together(trainers, epochs)
+
+
+def begun(cell: Cell, file: Path | None) -> "tuple[Run, str]":
+    """Return a cell at the state in its file, or at its beginning, and what is to be said if the file is of no use."""
+    if file is None or not file.exists():
+        return Run(cell, file), ""
+    try:
+        saved = checkpoint.load(file, cell.id)
+    except ValueError as error:
+        why = str(error)
+    else:
+        run = Run(cell, file)
+        try:
+            run.resume(saved)
+        except Exception as error:  # written by other code, it may fail in any way
+            run.trainer.close()
+            why = f"it does not fit ({reason.line(error)})"
+        else:
+            return run, ""
+    return Run(cell, file), f"starts over, its checkpoint is of no use: {why}"
 
 
 class Run:
     """One cell on its way: its trainer, its plan, and what was noted so far."""
 
-    def __init__(self, cell: Cell, checkpoint: Path | None) -> None:
+    def __init__(self, cell: Cell, file: Path | None) -> None:
         task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
         epochs, seeds = task.settings(cell.recipe).epochs, partial(seed_sequence, cell.task, cell.seed)
         self.trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet, folder=cell.folder)
@@ -104,25 +188,37 @@ class Run:
         settings = pruner.settings(cell.settings)
         self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
         self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
-        self._cell, self._checkpoint = cell, checkpoint
+        self._cell, self._checkpoint = cell, file
         self._rows: list[dict[str, float]] = []
         self._training, self._samples = Training(), 0
-        if checkpoint is not None and checkpoint.exists():
-            self._rows, self._training = _resume(checkpoint, self.trainer, self.pruning)
-            self._samples = self.trainer.samples
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.pruning.load_state(saved["pruning"])
+        self.trainer.load_state(saved["trainer"])
+        self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
+        self._samples = self.trainer.samples
 
     def note(self, measures: Mapping[str, float], seconds: float) -> dict[str, float]:
-        """Take note of an epoch that was trained, and save; return its row."""
+        """Take note of an epoch that was trained, and save; return its row.
+
+        Raises:
+            FloatingPointError: a weight is no finite number any more, so that nothing can come of training on.
+        """
+        position = self.pruning.progress.epoch + 1
+        if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
+            more = f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
+            raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
         training, fresh = self._training, self.trainer.samples - self._samples
         training.seconds += seconds
         training.macs += self.trainer.sample_macs() * fresh
         training.samples += fresh
         self._samples = self.trainer.samples
-        position = self.pruning.progress.epoch + 1
         self.pruning.epoch_done()
         self._rows.append(_row(position, self.pruning, training, measures))
         if self._checkpoint is not None:
-            _save(self._checkpoint, self.trainer, self.pruning, self._rows, training)
+            state = {"trainer": self.trainer.state(), "pruning": self.pruning.state()}
+            checkpoint.save(self._checkpoint, self._cell.id, {**state, "rows": self._rows, "training": vars(training)})
         return self._rows[-1]
 
     def measure(self, quality: Mapping[str, float]) -> Measured:
@@ -190,6 +286,10 @@ class Training:
         return values | ({"resumed": 1.0} if self.resumed else {})
 
 
+def _finite(weights: Tensor) -> bool:
+    return not weights.numel() or bool(torch.linalg.vector_norm(weights.detach(), float("inf")).isfinite())
+
+
 def _row(position: int, pruning: PlanFollower, training: Training, measures: Mapping[str, float]) -> dict[str, float]:
     row = {"trained": float(pruning.progress.trained), "epoch": float(position), "samples": float(training.samples), **measures}
     row["sparsity"] = pruning.reached()["sparsity_weights"]
@@ -216,18 +316,10 @@ def _timings(trainer: Trainer) -> dict[str, float]:
     device = next(trainer.module.parameters()).device
     step = trainer.training_step()
     return {
-        "batch_seconds": cost.median_seconds(step, device=device),
-        "latency_seconds": cost.median_seconds(trainer.forward, device=device),
+        "batch_seconds": cost.settled_seconds(step, device=device),
+        "latency_seconds": cost.settled_seconds(trainer.forward, device=device),
         **cost.peak_memory(step, device=device),
     }
-
-
-def _save(file: Path, trainer: Trainer, pruning: PlanFollower, rows: list[dict[str, float]], training: Training) -> None:
-    """Write a checkpoint beside the old one and put it in its place at once, so that a kill leaves one of the two whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    torch.save({"trainer": trainer.state(), "pruning": pruning.state(), "rows": rows, "training": vars(training)}, fresh)
-    os.replace(fresh, file)
 
 
 def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
@@ -239,13 +331,9 @@ def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
     about = {"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)}
     if outline := getattr(trainer, "outline", lambda: None)():  # what made the network from data, for those who lack the data
         about["outline"] = json.dumps(outline, sort_keys=True)
-    save_file(tensors, file, metadata=about)
+    checkpoint.save_network(file, tensors, about)
     if pictures := trainer.illustration():
-        np.savez_compressed(file.with_suffix(".npz"), allow_pickle=False, **dict(pictures))
-
-
-def _resume(file: Path, trainer: Trainer, pruning: PlanFollower) -> tuple[list[dict[str, float]], Training]:
-    saved: dict[str, Any] = torch.load(file, weights_only=True)
-    pruning.load_state(saved["pruning"])
-    trainer.load_state(saved["trainer"])
-    return saved["rows"], Training(**{**saved["training"], "resumed": True})
+        with io.BytesIO() as packed:
+            np.savez_compressed(packed, allow_pickle=False, **dict(pictures))
+            content = packed.getvalue()
+        written(file.with_suffix(".npz"), lambda fresh: fresh.write_bytes(content))

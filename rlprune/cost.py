@@ -91,6 +91,18 @@ def median_seconds(run: Run, *, device: torch.device, repeats: int = 50, warmup:
     return median(float(before.elapsed_time(after)) for before, after in marks) / 1000
 
 
+def settled_seconds(run: Run, *, device: torch.device, limit: float = 5.0) -> float:
+    """Return the least ``median_seconds`` once it came up twice within 5 %: a machine that is cold or busy is given time.
+
+    Args:
+        limit: seconds after which the least so far will do.
+    """
+    began, medians = time.perf_counter(), [median_seconds(run, device=device, limit=limit)]
+    while time.perf_counter() - began < limit and (len(medians) < 2 or medians[1] > 1.05 * medians[0]):
+        medians = sorted([*medians, median_seconds(run, device=device, limit=limit)])
+    return medians[0]
+
+
 def _seconds(run: Run, device: torch.device) -> float:
     before = time.perf_counter()
     run()

@@ -15,6 +15,7 @@ from importlib import import_module
 from types import FrameType
 
 from rlprune.names import plain
+from rlprune.reason import line
 
 STOPPED, CLOSED = 130, 141
 """Exit codes of a command that Ctrl-C ended, and of one whose output nobody reads any more, as shells have them."""
@@ -57,7 +58,7 @@ def ended(command: Callable[[], int]) -> int:
         hear_no_more()
         return CLOSED
     except OSError as error:
-        say(in_a_line(error))  # a full disk, say
+        say(line(error))  # a full disk, say
         hear_no_more()
         return 1
 
@@ -72,10 +73,3 @@ def hear_no_more() -> None:
     """Let nothing more go to standard output, so that the interpreter does not stumble over it when it ends."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def in_a_line(error: BaseException) -> str:
-    """Return what went wrong, its kind and the first line of its message."""
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # a KeyError quotes its message
-    first = next((row for row in text.splitlines() if row.strip()), "")
-    return plain(f"{type(error).__name__}: {first}" if first else type(error).__name__)

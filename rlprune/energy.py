@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,15 @@ class Energy:
         self._tracker: Any = None
 
     def __enter__(self) -> "Energy":
+        with suppress(Exception):  # somebody else's library, on any machine: a cell is not lost for it
+            self._start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(Exception):
+            self._stop()
+
+    def _start(self) -> None:
         os.environ["CODECARBON_LOG_LEVEL"] = "critical"
         from codecarbon import OfflineEmissionsTracker
 
@@ -81,9 +91,8 @@ class Energy:
             allow_multiple_runs=True,
         )
         self._tracker.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def _stop(self) -> None:
         self._tracker.stop()
         measured = getattr(self._tracker, "final_emissions_data", None)
         if measured is None:

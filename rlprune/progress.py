@@ -8,9 +8,10 @@ from typing import TypeAlias
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rlprune.names import plain
+from rlprune.reason import reason
 from rlprune.store import Row
 from rlprune.suite import Cell
-from rlprune.sweep import Epoch, Event, Finished, Started, epochs_of
+from rlprune.sweep import Epoch, Event, Finished, Said, Started, epochs_of
 
 BOOKKEEPING = {"trained", "epoch", "samples", "sparsity", "distance", "trigger", "of"}
 """Values of an epoch that do not say how well training goes."""
@@ -25,10 +26,9 @@ def named(cell: Cell | Row) -> str:
 
 
 def ending(row: Row) -> str:
-    """Return how a cell ended: its metric and seconds, or the last line of the reason."""
+    """Return how a cell ended: its metric and seconds, or the reason."""
     if row.status != "done":
-        reason = (row.error or "").strip().rpartition("\n")[2]
-        return f"{row.status}: {reason}"
+        return f"{row.status}: {reason(row.error)}"
     metric = row.labels["metric"]
     told = {metric: row.values.get(metric), "seconds": row.values.get("wall_seconds")}
     return ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
@@ -49,6 +49,8 @@ class Lines(AbstractContextManager["Lines"]):
         """Leave the lines where they are."""
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Said):
+            print(f"{named(event.cell)}: {event.text}", flush=True)  # noqa: T201 (the command line)
         if isinstance(event, Finished):
             self._done += 1
             line = f"[{self._done}/{self._of}] {named(event.cell)}: {ending(event.row)}"
@@ -73,7 +75,9 @@ class Bars(AbstractContextManager["Bars"]):
             speed_estimate_period=1800,
         )
         self._done, self._of = of - len(left), of
-        self._all = self._progress.add_task("all cells", total=sum(map(epochs_of, left)), told=self._count())
+        self._all = self._progress.add_task(
+            "all cells", total=sum(map(epochs_of, {cell.id: cell for cell in left}.values())), told=self._count()
+        )
         self._running: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Bars":
@@ -92,6 +96,8 @@ class Bars(AbstractContextManager["Bars"]):
                 told = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name not in BOOKKEEPING)
                 self._go_on(bar, trained)
                 self._progress.update(bar, total=of, told=told)
+            case Said(cell, text):
+                self._progress.console.print(f"{named(cell)}: {text}", markup=False, highlight=False)
             case Finished(cell, row):
                 if bar is not None:
                     self._go_on(bar, epochs_of(cell))

@@ -14,12 +14,13 @@ if __name__ == "__main__":
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -28,6 +29,7 @@ from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
 from rlprune.names import plain
 from rlprune.pruner import pruners
+from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.task import tasks
@@ -219,29 +221,56 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         planned = cells(request.suite, request.device)
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh)
-        if args.fresh:
-            remove_results(request.out)
-        return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
+        with writing(request.out):
+            if args.fresh:
+                remove_results(request.out)
+            return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
     except SuiteError as error:
         door.say(str(error))
         return 2
 
 
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Hold the folder of a run.
+
+    Raises:
+        SuiteError: it cannot be written to, or another run is writing there.
+    """
+    from rlprune.files import claimed
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(claimed(out))
+        except OSError as error:
+            read = f"; what is there can be read: rlprune report {out} --out DIR" if os.path.exists(out / RESULTS) else ""
+            why = (
+                f"cannot be written to: {error.strerror}{read}"
+                if error.strerror
+                else f"{error}; wait for it, or name another --out"
+            )
+            raise SuiteError([Mistake("--out", str(out), why)]) from None
+        yield
+
+
 def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
-    import sqlite3
+    from rlprune.store import Gone, StoreError
+    from rlprune.sweep import ending_like_ctrl_c
 
     suite, out = request.suite, request.out
-    with open_store(out, create=True) as store:
+    kept = f"what is finished is kept. Go on with:\n  {plain(command)}"
+    with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
             print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
             _tell_of_other_data(planned, store, request)
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
+                store.check()
                 changed = outcome.done > 0 and _data_changed(suite)
                 written = _show(request, store, outcome, command)
                 if changed:
                     mixed = f"{suite.folder} changed during the run: its cells may have read different data. Run them anew:"
-                    print(f"{mixed}\n  {plain(command)}")
+                    print(f"{mixed}\n  {plain(command)}", flush=True)
                 return 1 if outcome.failed or changed or not written else 0
             why, code = "", door.STOPPED
         except KeyboardInterrupt:
@@ -249,9 +278,11 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         except BrokenPipeError:
             door.hear_no_more()
             why, code = "nobody reads the output any more", door.CLOSED
-        except (OSError, sqlite3.Error) as error:
-            why, code = door.in_a_line(error), 1
-    told = f"\nStopped{': ' * bool(why)}{why}; what is finished is kept. Go on with:\n  {plain(command)}"
+        except Exception as error:  # whatever it is: the results are stored
+            why, code = str(error) if isinstance(error, StoreError) else line(error), 1
+            if isinstance(error, Gone):
+                kept = f"begin there anew with:\n  {plain(command)}"
+    told = f"\nStopped{': ' * bool(why)}{why}; {kept}"
     try:
         if not why:
             print(told, flush=True)
@@ -274,7 +305,7 @@ def open_store(out: Path, *, create: bool) -> "Store":
     from rlprune.store import Store
 
     try:
-        return Store(out / RESULTS, create=create)
+        return Store(out / RESULTS, create=create, warn=door.say)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise SuiteError([Mistake("--out", str(out), str(error))]) from None
 
@@ -291,7 +322,7 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
         try:
             return take(store)
         except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:  # damaged inside
-            raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {door.in_a_line(error)}")]) from None
+            raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {line(error)}")]) from None
 
 
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
@@ -306,8 +337,11 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
 
 
 def remove_results(out: Path) -> None:
-    """Remove what a run writes into its folder, and nothing else; nothing at all where no run has been."""
+    """Remove what a run writes into its folder, and nothing else; where no results are, only the states of cells."""
     if not (out / RESULTS).is_file():
+        for file in (out / "checkpoints").glob("*.pt"):
+            if re.fullmatch("[0-9a-f]{16}", file.stem):
+                file.unlink()
         return
     for path in (out / name for name in WRITTEN):
         if path.is_dir() and not path.is_symlink():
@@ -388,7 +422,7 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
         except BrokenPipeError:
             raise
         except Exception as error:  # whatever it is, the cells are done
-            failures.append(f"{what} could not be written: {door.in_a_line(error)}")
+            failures.append(f"{what} could not be written: {line(error)}")
 
     def table() -> None:
         if any(row.status == "done" for row in rows):

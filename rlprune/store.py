@@ -2,17 +2,27 @@
 
 import csv
 import json
+import os
+import shutil
 import sqlite3
+import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsFloat
+from urllib.parse import quote
+
+from rlprune.files import written
+from rlprune.reason import reason
 
 SCHEMA = 1
+LARGEST = 1e100
+"""What is larger, squares of which would overflow, is no measurement."""
 
 _TABLES = """
 CREATE TABLE cells (
@@ -69,7 +79,7 @@ class Row(Identity):
 
     Args:
         status: ``done``, ``failed`` or ``skipped``.
-        error: traceback of a failed cell, reason of a skipped one.
+        error: why a cell failed or was skipped, in one line; of a failed one the traceback below it (see ``reason``).
         started: ISO 8601, UTC.
         ended: ISO 8601, UTC.
         versions: of rlprune, its commit, Python and libraries.
@@ -92,6 +102,16 @@ class Row(Identity):
 
 _COLUMNS = ("id", "suite", "profile", "task", "pruner", "cut", "sparsity", "seed", "status", "error", "started", "ended")
 _DOCUMENTS = ("config", "labels", "versions", "machine")
+_LABELS = ("task_title", "metric", "metric_title", "better", "unit", "device")
+_CHOICES = {"cut": ("weights", "channels", "nothing"), "status": ("done", "failed", "skipped")}
+
+
+class StoreError(ValueError):
+    """The file of results cannot be read or written; the message says why in one plain line."""
+
+
+class Gone(StoreError):  # noqa: N818 (it reads as it is)
+    """The file is not where it was when it was opened: what was stored is where it went."""
 
 
 class Store:
@@ -99,62 +119,79 @@ class Store:
 
     Args:
         path: the file.
-        create: make a missing file; without it, a missing file is an error.
+        create: make a missing file; without it the file is only read, also from a disk that cannot be written to.
+        warn: called with a line about each row that is broken, wholly or in part, and left out so far.
 
     Raises:
         FileNotFoundError: a missing file, and ``create`` is false.
-        ValueError: not a file of results, or one of another schema.
+        StoreError: not a file of results, or one of another schema; from every method, one that is damaged, locked, gone
+            or on a full disk.
     """
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(self, path: Path, *, create: bool = True, warn: Callable[[str], None] = warnings.warn) -> None:
+        self._path, self._warn, self._warned = path, warn, set[str]()
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.is_file():
             raise FileNotFoundError(f"no results at {path}")
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-        try:
-            self._open(path)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._inode: tuple[int, int] | None = None
+        with ExitStack() as opened, self._plainly():
+            self._connection = opened.enter_context(_closing(path) if create else _reading(path))
+            if not self._checked() and not create:  # a run has just begun: leave its file to it, and read an empty one
+                self._connection = opened.enter_context(_closing(":memory:"))
+            self._begin()
+            self._left_open = opened.pop_all()
+        self._inode = _inode(path)
 
     def __enter__(self) -> "Store":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._connection.close()
+        self._left_open.close()
 
     def finished(self) -> set[str]:
-        """Return the ids of the cells that need not run again: done or skipped, not failed."""
-        return {cell for (cell,) in self._connection.execute("SELECT id FROM cells WHERE status IN ('done', 'skipped')")}
+        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken."""
+        return {row["id"] for row in self._cells(_COLUMNS + _DOCUMENTS) if row["status"] != "failed"}
 
     def save(self, row: Row) -> None:
-        """Record a cell in place of what was recorded under its id, all of it or nothing."""
+        """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
         documents = [json.dumps(dict(getattr(row, name))) for name in _DOCUMENTS]
         marks = ", ".join("?" * len(_COLUMNS + _DOCUMENTS))
-        with self._transaction("IMMEDIATE"):
-            insert = self._connection.executemany
-            self._connection.execute("DELETE FROM cells WHERE id = ?", [row.id])
-            insert(
-                f"INSERT INTO cells ({', '.join(_COLUMNS + _DOCUMENTS)}) VALUES ({marks})",
-                [(*(getattr(row, name) for name in _COLUMNS), *documents)],
-            )
-            insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in _measured(row.values)))
-            insert(
-                "INSERT INTO epochs VALUES (?, ?, ?, ?)",
-                ((row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in _measured(epoch)),
-            )
-            insert(
-                "INSERT INTO layers VALUES (?, ?, ?, ?)",
-                ((row.id, layer, *pair) for layer, values in row.layers.items() for pair in _measured(values)),
-            )
+        self.check()
+        with self._plainly(), self._transaction("IMMEDIATE"):
+            insert, ask = self._connection.executemany, self._connection.execute
+            if row.status == "done" or not ask("SELECT 1 FROM cells WHERE id = ? AND status = 'done'", [row.id]).fetchone():
+                ask("DELETE FROM cells WHERE id = ?", [row.id])
+                insert(
+                    f"INSERT INTO cells ({', '.join(_COLUMNS + _DOCUMENTS)}) VALUES ({marks})",
+                    [(*(getattr(row, name) for name in _COLUMNS), *documents)],
+                )
+                insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in _measured(row.values).items()))
+                insert(
+                    "INSERT INTO epochs VALUES (?, ?, ?, ?)",
+                    ((row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in _measured(epoch).items()),
+                )
+                insert(
+                    "INSERT INTO layers VALUES (?, ?, ?, ?)",
+                    ((row.id, layer, *pair) for layer, values in row.layers.items() for pair in _measured(values).items()),
+                )
+        self.check()
+
+    def check(self) -> None:
+        """See that what is written is still where people look for it.
+
+        Raises:
+            Gone: the file was removed, or another one is in its place.
+        """
+        if _inode(self._path) != self._inode:
+            raise Gone(f"{self._path} was removed, renamed or replaced while a run was writing to it, its results with it")
 
     def rows(self) -> list[Row]:
-        """Return everything recorded, ordered by task, pruner, sparsity and seed."""
-        values: dict[str, dict[str, float]] = defaultdict(dict)
-        epochs: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-        layers: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-        with self._transaction("DEFERRED"):
+        """Return everything recorded, ordered by task, pruner, sparsity and seed; what is broken is left out, with a warning."""
+        values: dict[str, dict[str, Any]] = defaultdict(dict)
+        epochs: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+        layers: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+        with self._plainly(), self._transaction("DEFERRED"):
             ask = self._connection.execute
             for cell, name, value in ask("SELECT cell, name, value FROM measures ORDER BY rowid"):
                 values[cell][name] = value
@@ -162,57 +199,114 @@ class Store:
                 epochs[cell][number][name] = value
             for cell, layer, name, value in ask("SELECT cell, layer, name, value FROM layers ORDER BY rowid"):
                 layers[cell][layer][name] = value
-            wanted = f"SELECT {', '.join(_COLUMNS + _DOCUMENTS)} FROM cells ORDER BY task, pruner, sparsity, seed, id"
-            cells = ask(wanted).fetchall()
-        return [
-            Row(
-                **_decoded(dict(zip(_COLUMNS + _DOCUMENTS, cell, strict=True))),
-                values=values[cell[0]],
-                epochs=list(epochs[cell[0]].values()),
-                layers=dict(layers[cell[0]]),
+            cells = self._cells(_COLUMNS + _DOCUMENTS)
+        rows = []
+        for cell in sorted(cells, key=lambda cell: [cell[name] for name in ("task", "pruner", "sparsity", "seed", "id")]):
+            own = cell["id"]
+            row = Row(
+                **cell,
+                values=_measured(values[own]),
+                epochs=[found for epoch in epochs[own].values() if "trained" in (found := _measured(epoch))],
+                layers={name: found for name, layer in layers[own].items() if _counted(name, found := _measured(layer))},
             )
-            for cell in cells
-        ]
+            odd = [repr(name) for name in values[own] if name not in row.values]
+            odd += [f"of epoch {number!r}" for number, epoch in epochs[own].items() if len(_measured(epoch)) < len(epoch)]
+            odd += [f"layer {name!r}" for name in layers[own] if name not in row.layers]
+            if odd:
+                more = f" and {len(odd) - 3} more" if odd[3:] else ""
+                self._tell(f"of {_named(cell)} is left out: {', '.join(odd[:3])}{more}")
+            rows.append(row)
+        return rows
 
     def measured(self, name: str) -> list[tuple[Identity, float]]:
         """Return one measure of every cell that has it, much faster than ``rows``."""
         columns = [field.name for field in fields(Identity)]
-        wanted = f"SELECT value, {', '.join(columns)} FROM cells JOIN measures ON cell = id WHERE name = ?"
-        found = self._connection.execute(wanted, [name])
-        return [(Identity(**_decoded(dict(zip(columns, cell, strict=True)))), value) for value, *cell in found]
+        with self._plainly():
+            found = self._connection.execute("SELECT cell, value FROM measures WHERE name = ?", [name]).fetchall()
+            cells = {cell["id"]: cell for cell in self._cells(columns)} if found else {}
+        return [(Identity(**cells[own]), value) for own, value in found if own in cells and _measured({name: value})]
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a cell: identity, labels, measures, machine and versions, the names of each in alphabetical order.
+        """Write one line a cell: identity, labels, measures, configuration, machine and versions, names in alphabetical order.
 
-        Of a traceback the last line is written; epochs, layers and configurations stay in the database.
+        Of what went wrong the reason is written; epochs, layers and tracebacks stay in the database. Text that a
+        spreadsheet would take for a formula has an apostrophe before it.
         """
         rows = self.rows()
-        parts = ("labels", "values", "machine", "versions")
-        names = {part: sorted({name for row in rows for name in getattr(row, part)}) for part in parts}
-        with path.open("w", newline="", encoding="utf-8") as file:
-            lines = csv.writer(file)
-            lines.writerow(
-                [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
-            )
-            for row in rows:
-                plain = [getattr(row, name) for name in _COLUMNS]
-                plain[_COLUMNS.index("error")] = (row.error or "").strip().rpartition("\n")[2]
-                lines.writerow([*plain, *(getattr(row, part).get(name) for part in parts for name in names[part])])
+        flat = [{**vars(row), "config": dict(_flat(row.config))} for row in rows]
+        parts = ("labels", "values", "config", "machine", "versions")
+        names = {part: sorted({name for row in flat for name in row[part]}) for part in parts}
 
-    def _open(self, path: Path) -> None:
-        try:
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} is not a file of results: {error}") from None
+        def write(fresh: Path) -> None:
+            with fresh.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                lines = csv.writer(file)
+                lines.writerow(
+                    [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
+                )
+                for row in flat:
+                    plain = [row[name] for name in _COLUMNS]
+                    plain[_COLUMNS.index("error")] = reason(row["error"]) if row["status"] != "done" else ""
+                    own = [row[part].get(name) for part in parts for name in names[part]]
+                    lines.writerow([_harmless(value) for value in (*plain, *own)])
+
+        written(path, write)
+
+    def _checked(self) -> bool:
+        """Say whether the file holds results, or nothing at all; refuse what it cannot be."""
+        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()  # after them: who made them set it with them
+        if tables and (missing := sorted({"cells", "measures", "epochs", "layers"} - tables)):
+            raise StoreError(f"{self._path} is not a file of results: it has no table '{missing[0]}'")
         if tables and version != SCHEMA:
-            raise ValueError(f"{path} has results of schema {version}, and this rlprune reads schema {SCHEMA}")
+            update = ": update rlprune" if version > SCHEMA else ""
+            raise StoreError(f"{self._path} has results of schema {version}, and this rlprune reads schema {SCHEMA}{update}")
+        return bool(tables)
+
+    def _begin(self) -> None:
+        """Make the tables, unless they are there or another process makes them at this moment."""
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        if self._checked():
+            return
         # With it readers never wait for the writer. Some file systems cannot have it, and SQLite stays in its default mode.
         with suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        if not tables:
-            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        with self._transaction("IMMEDIATE"):
+            if not self._checked():
+                for statement in _TABLES.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _cells(self, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return some columns of every cell that is not broken."""
+        with self._plainly():
+            found = self._connection.execute(f"SELECT {', '.join(columns)} FROM cells").fetchall()
+        cells = []
+        for values in found:
+            cell = dict(zip(columns, values, strict=True))
+            try:
+                cells.append(_decoded(cell))
+            except ValueError as error:
+                self._tell(f"{_named(cell)} is left out: {error}")
+        return cells
+
+    def _tell(self, line: str) -> None:
+        if line not in self._warned:
+            self._warned.add(line)
+            self._warn(f"{self._path}: {line}")
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """Say in plain words what SQLite cannot do with the file."""
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # this code's own mistakes
+            raise
+        except sqlite3.Error as error:
+            if self._inode is not None:
+                self.check()
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            words = _TROUBLE.get(code, "cannot be read or written")
+            raise StoreError(f"{self._path} {words} ({error})") from error
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
@@ -220,15 +314,138 @@ class Store:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # a full disk or a damaged file has ended it already
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 
 
+_TROUBLE = {
+    sqlite3.SQLITE_BUSY: "is locked by another program: wait for it, or close it",
+    sqlite3.SQLITE_LOCKED: "is locked by another program: wait for it, or close it",
+    sqlite3.SQLITE_FULL: "cannot be written: the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk fails or is full",
+    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "is damaged: put a copy in its place, or start over with --fresh",
+    sqlite3.SQLITE_NOTADB: "is not a file of results, or is damaged",
+}
+
+
+def _closing(path: Path | str) -> "closing[sqlite3.Connection]":
+    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=60)))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file to read it, even where SQLite cannot write what it needs beside it."""
+    with ExitStack() as left_open:
+        connection = left_open.enter_context(_closing(path))
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            beside = path.with_name(f"{path.name}-wal")
+            if beside.is_file() and beside.stat().st_size:  # what a run that was killed had not yet moved into the file
+                folder = Path(left_open.enter_context(TemporaryDirectory(prefix="rlprune-")))
+                for file in (path, beside):
+                    shutil.copyfile(file, folder / file.name)
+                connection = left_open.enter_context(_closing(folder / path.name))
+            else:
+                address = f"file:{quote(os.fsencode(path.absolute()))}?immutable=1"
+                connection = left_open.enter_context(closing(_tolerant(sqlite3.connect(address, uri=True, isolation_level=None))))
+        yield connection
+
+
+def _tolerant(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return connection
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _named(cell: Mapping[str, Any]) -> str:
+    return " ".join(str(cell[name]) for name in ("task", "pruner", "sparsity", "seed")) + f" ({cell['id']})"
+
+
 def _decoded(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: json.loads(value) if name in _DOCUMENTS else value for name, value in cell.items()}
+    """Return the columns of a cell as they are used.
+
+    Raises:
+        ValueError: one is of no use; the message says which.
+    """
+    decoded = dict(cell)
+    for name, value in cell.items():
+        match name:
+            case "sparsity":
+                right = isinstance(value, float | int) and 0 <= value < 1
+            case "seed":
+                right = isinstance(value, int) and value >= 0
+            case "cut" | "status":
+                right = value in _CHOICES[name]
+            case "error":
+                right = value is None or isinstance(value, str)
+            case "config" | "labels" | "versions" | "machine":
+                decoded[name] = _document(value)
+                right = decoded[name] is not None
+            case _:
+                right = isinstance(value, str)
+        if not right:
+            raise ValueError(f"its {name} is {str(value)[:40]!r}")
+    for name in ("versions", "machine"):
+        if name in decoded:
+            decoded[name] = {key: str(value) for key, value in decoded[name].items()}
+    if "labels" in decoded:
+        labels = {name: value for name, value in decoded["labels"].items() if isinstance(value, str)}
+        decoded["labels"] = {name: value for name, value in labels.items() if not name.startswith("anchor_") or _is_number(value)}
+        if missing := [name for name in _LABELS if name not in labels]:
+            raise ValueError(f"it has no label '{missing[0]}'")
+    return decoded
 
 
-def _measured(values: Mapping[str, float]) -> Iterable[tuple[str, float]]:
+def _document(text: object) -> dict[str, Any] | None:
+    try:
+        document = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return abs(float(text)) <= LARGEST
+    except ValueError:
+        return False
+
+
+def _measured(values: Mapping[Any, Any]) -> dict[str, float]:
     """Leave out what is no number: a measurement that failed is absent."""
-    return [(name, float(value)) for name, value in values.items() if value is not None and isfinite(value)]
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(name, str) and isinstance(value, SupportsFloat) and isfinite(value) and abs(float(value)) <= LARGEST
+    }
+
+
+def _counted(name: object, layer: Mapping[str, float]) -> bool:
+    return isinstance(name, str) and 0 <= layer.get("kept", -1) <= layer.get("dense", 0) != 0
+
+
+def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the keys of nested tables, dotted, with their values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", json.dumps(value) if isinstance(value, list) else value
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _is_number(value) else value

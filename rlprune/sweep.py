@@ -1,10 +1,12 @@
 """Many cells: skip the finished, spread the rest over workers, store each as it ends, go on after a failure."""
 
 import json
+import signal
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -38,6 +40,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Something about a cell that its owner should know."""
+
+    cell: Cell
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A cell is done, failed or skipped, and stored."""
 
@@ -48,7 +58,7 @@ class Finished:
 FLEET = 64
 """Most cells of a fleet: beyond it an epoch gets longer and a cell not cheaper."""
 
-Event: TypeAlias = Started | Epoch | Finished
+Event: TypeAlias = Started | Epoch | Said | Finished
 
 
 @dataclass(frozen=True)
@@ -84,40 +94,84 @@ def sweep(
         work: what a worker does with its cells.
         execute: how cells are spread over workers.
     """
-    finished, rows, interrupted = store.finished(), [], False
+    finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    work_list = [Job(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)]
+    jobs_left = [Job(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)]
+    prepare(out)
+    rows: list[Row] = []
+    interrupted = False
     began: dict[str, str] = {}
+
+    def end(cell: Cell, record: Record) -> None:
+        row = _row(identity(cell, suite), record, suite.price_per_hour)
+        store.save(row)
+        if record.status != "failed":
+            _checkpoint(out, cell).unlink(missing_ok=True)
+        rows.append(row)
+        listen(Finished(cell, row))
+
     try:
-        with closing(execute(work, work_list, jobs)) as events:
-            for event in events:
-                job = event.job
-                match event:
-                    case Begun():
-                        for cell in job.cells:
-                            began.setdefault(cell.id, provenance.now())
-                            listen(Started(cell))
-                        continue
-                    case Told(values=values):
-                        member = job.cells[int(values.get("member", 0))]
-                        listen(Epoch(member, int(values["trained"]), int(values["of"]), values))
-                        continue
-                    case Returned(result=result):
-                        records, crashed = result, False
-                    case Failed(error=error, crashed=crashed):
-                        now, versions, machine = provenance.now(), provenance.versions(), provenance.machine()
-                        records = [Record(began[cell.id], now, versions, machine, "failed", error) for cell in job.cells]
-                for cell, record, checkpoint in zip(job.cells, records, job.checkpoints, strict=True):
-                    row = _row(identity(cell, suite), record, suite.price_per_hour)
-                    store.save(row)
-                    rows.append(row)
-                    if not crashed:
-                        checkpoint.unlink(missing_ok=True)
-                    listen(Finished(cell, row))
+        while jobs_left:
+            alone: list[Job] = []
+            with closing(execute(work, jobs_left, jobs)) as events:
+                for event in events:
+                    job = event.job
+                    match event:
+                        case Begun():
+                            for cell in job.cells:
+                                began.setdefault(cell.id, provenance.now())
+                                listen(Started(cell))
+                        case Told(values={"said": str(said), **rest}):
+                            listen(Said(job.cells[int(rest.get("member", 0))], said))
+                        case Told(values=values):
+                            numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+                            member = job.cells[int(numbers.get("member", 0))]
+                            listen(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
+                        case Returned(result=result):
+                            for cell, record in zip(job.cells, result, strict=True):
+                                end(cell, record)
+                        case Failed() if job.cells[1:]:  # nobody knows whose trouble it is
+                            alone += [replace(job, cells=(cell,), checkpoints=(_checkpoint(out, cell),)) for cell in job.cells]
+                        case Failed(error=error, crashed=crashed):
+                            (cell,) = job.cells
+                            if not crashed:
+                                _checkpoint(out, cell).unlink(missing_ok=True)
+                            where = provenance.now(), provenance.versions(), provenance.machine()
+                            end(cell, Record(began[cell.id], *where, "failed", error))
+            jobs_left = alone
     except KeyboardInterrupt:
         interrupted = True
     named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
     return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
+
+
+@contextmanager
+def ending_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does, so that it leaves nothing behind; those that are ignored stay so."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def stop(number: int, frame: object) -> None:
+        for each in numbers:  # once is enough
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def prepare(out: Path) -> None:
+    """Make the folder of checkpoints, and remove what a run that was killed had not finished writing there."""
+    folder = out / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.new"):
+        file.unlink(missing_ok=True)
 
 
 def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
@@ -205,7 +259,7 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
 
 def _kind(config: Mapping[str, object]) -> str:
     """Name what cells of about the same length have in common, but for their pruners."""
-    return json.dumps([config["task"], config["recipe"], config["device"], config["fleet"]], sort_keys=True)
+    return json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
 
 
 def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:

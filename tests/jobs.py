@@ -31,6 +31,14 @@ def killed_once(marker: Path, tell: Tell) -> str:
     return "back"
 
 
+def forkserver_killed_once(marker: Path, tell: Tell) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    return "back"
+
+
 def killed_always(number: int, tell: Tell) -> None:
     os.write(1, b"loading 40 GB")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -63,12 +71,18 @@ def peak(megabytes: int, tell: Tell) -> int:
 
 
 def cell(job: Job, tell: Tell) -> list[Record]:
-    """Stand for a job of one cell: what it does depends on the cell's seed."""
-    (only,), (checkpoint,) = job.cells, job.checkpoints
+    """Stand for a job of cells: what it does depends on their seeds."""
+    return [record for member in range(len(job.cells)) for record in _cell(job, member, tell)]
+
+
+def _cell(job: Job, member: int, tell: Tell) -> list[Record]:
+    only, checkpoint = job.cells[member], job.checkpoints[member]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.touch()
-    tell({"trained": 1.0, "of": 2.0, "return_train": 10.0})
+    tell({"trained": 1.0, "of": 2.0, "return_train": 10.0, **({"member": float(member)} if member else {})})
     match only.seed:
+        case 96:
+            tell({"said": "starts over", "member": float(member)})
         case 97:
             raise ValueError("the loss is nan")
         case 98:

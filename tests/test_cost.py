@@ -183,6 +183,26 @@ def test_long_runs_are_timed_less_often():
     assert len(calls) == 2 + 5
 
 
+def test_a_cold_machine_is_given_time():
+    calls = []
+
+    def run():
+        calls.append(time.sleep(0.003 if len(calls) < 70 else 0.0005))
+
+    assert cost.settled_seconds(run, device=CPU) < 0.002
+    assert len(calls) >= 3 * 60
+
+
+def test_a_run_that_takes_long_is_not_timed_twice():
+    calls = []
+
+    def run():
+        calls.append(time.sleep(0.03))
+
+    assert cost.settled_seconds(run, device=CPU, limit=0.1) >= 0.03
+    assert len(calls) == 2 + 5
+
+
 def test_static_memory_is_parameters_and_buffers():
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     assert cost.static_memory(module) == 4 * (6 + 2 + 2 + 2 + 2 + 2) + 8

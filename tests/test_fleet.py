@@ -4,6 +4,7 @@ import pytest
 import torch
 from subjects import bits, seeds
 
+from rlprune import checkpoint
 from rlprune.cell import run_cell, run_cells
 from rlprune.plan import TrainEpoch
 from rlprune.pruner import pruners
@@ -121,11 +122,91 @@ def test_a_fleet_of_cells_yields_what_each_yields_alone_and_no_solo_costs(tmp_pa
         assert {"return_greedy", "sparsity_weights", "macs", "parameters", "scoring_samples"} <= set(measured.values)
 
 
-def test_one_cells_failure_is_its_own(tmp_path):
+def spoil_weights(state):
+    state["policy"]["value_net.bias"].fill_(torch.nan)
+
+
+def spoil_count(state):
+    state["rollouts"] = "many"  # raises where the fleet is put together: in training, and in evaluation
+
+
+FAULTS = {
+    "training": (2, spoil_weights, "FloatingPointError"),
+    "training together": (2, spoil_count, "TypeError"),
+    "evaluation": (4, spoil_count, "TypeError"),
+    "measuring": (4, "safetensors", "IsADirectoryError"),
+    "saving": (2, "pt", "IsADirectoryError"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_one_member_is_its_own_and_changes_no_bit_of_the_others(fault, tmp_path, whole_fleet):
     members = [cell for cell in CELLS if cell.seed == 1]
-    (tmp_path / "broken.pt").write_bytes(b"not a checkpoint")
-    results = run_cells(members, [None, tmp_path / "broken.pt", None, None])
+    files = [tmp_path / f"{cell.id}.pt" for cell in members]
+    after, spoil, kind = FAULTS[fault]
+
+    def kill(row):
+        if row["trained"] == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(members, files, kill)
+    if callable(spoil):
+        saved = checkpoint.load(files[1], members[1].id)
+        spoil(saved["trainer"])
+        checkpoint.save(files[1], members[1].id, saved)
+    else:
+        in_the_way = files[1].with_suffix(f".{spoil}")
+        in_the_way.unlink(missing_ok=True)
+        in_the_way.mkdir()
+    results = run_cells(members, files)
     assert [isinstance(result, Exception) for result in results] == [False, True, False, False]
+    assert type(results[1]).__name__ == kind
+    for one, other in [pair for number, pair in enumerate(zip(results, whole_fleet, strict=True)) if number != 1]:
+        assert {**one.values, "resumed": 1} == {**other.values, "resumed": 1}
+        assert one.epochs == other.epochs
+    assert files[1].exists() == (after == 4 or spoil == "pt"), "what was trained is kept, what failed in training starts anew"
+
+
+@pytest.fixture(scope="module")
+def whole_fleet():
+    return run_cells([cell for cell in CELLS if cell.seed == 1], [None] * 4)
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "foreign", "older", "unfit"])
+def test_a_checkpoint_of_no_use_is_told_and_the_cell_starts_over(damage, tmp_path, whole_fleet):
+    cell, other = [cell for cell in CELLS if cell.seed == 1][:2]
+    file, told = tmp_path / "cell.pt", []
+
+    def kill(row):
+        if row["trained"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells([other if damage == "foreign" else cell], [file], kill)
+    whole = file.read_bytes()
+    match damage:
+        case "torn":
+            file.write_bytes(whole[: len(whole) // 2])
+        case "flipped":
+            file.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+        case "older":
+            torch.save({"trainer": {}, "pruning": {}, "rows": [], "training": {}}, file)
+        case "unfit":
+            checkpoint.save(file, cell.id, {"trainer": {}})
+    (result,) = run_cells([cell], [file], told.append)
+    assert result == whole_fleet[0]
+    assert told[0]["said"].startswith("starts over, its checkpoint is of no use: it ")
+    assert [row["trained"] for row in told[1:]] == [1, 2, 3, 4]
+
+
+def test_equal_networks_make_equal_files(tmp_path):
+    cell = next(cell for cell in CELLS if cell.seed == 1)
+    for place in ("one", "two", "three"):
+        run_cells([cell], [tmp_path / f"{place}.pt"])
+    files = [(tmp_path / f"{place}.safetensors").read_bytes() for place in ("one", "two", "three")]
+    assert len(set(files)) == 1
+    assert not list(tmp_path.glob("*.new"))
 
 
 def test_a_killed_fleet_goes_on_bit_identically(tmp_path):

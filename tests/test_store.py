@@ -1,16 +1,21 @@
 import csv
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rows import FAILED, SKIPPED, row
 
-from rlprune.store import SCHEMA, Store
+from rlprune.files import LOCK, claimed
+from rlprune.store import SCHEMA, Gone, Store, StoreError
 
 
 @pytest.fixture
@@ -109,6 +114,170 @@ def test_a_cell_that_cannot_be_stored_leaves_the_old_one(file):
         with pytest.raises(sqlite3.IntegrityError):
             store.save(row(values={}, layers={None: {"kept": 1.0}}))
         assert store.rows()[0].values == row().values
+
+
+def test_a_failure_never_takes_the_place_of_what_is_done(file):
+    with Store(file) as store:
+        store.save(row("SNIP", status="failed", error="why", values={}, epochs=[], layers={}))
+        store.save(row("SNIP"))
+        store.save(row("SNIP", status="failed", error="why", values={}, epochs=[], layers={}))
+        assert [one.status for one in store.rows()] == ["done"]
+
+
+def test_two_may_make_a_file_at_once(tmp_path):
+    def open_it(number):
+        with Store(tmp_path / f"{number // 2}.sqlite") as store:
+            return store.finished()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(open_it, range(40))) == [set()] * 40
+
+
+HOSTILE = [
+    *(
+        f"UPDATE cells SET {column} = {value} WHERE pruner = 'SNIP'"
+        for column, values in {
+            "task": ["X'ff'"],
+            "sparsity": ["'dense'", "1e308", "-1"],
+            "seed": ["'first'", "-1", "0.5"],
+            "cut": ["'all'"],
+            "status": ["'perhaps'"],
+            "error": ["X'00'"],
+            "config": ["'['", "'[]'", "X'00'"],
+            "labels": ["'{}'", """'{"metric": 3}'""", "'" + "[" * 5000 + "'"],
+            "versions": ["'3'"],
+        }.items()
+        for value in values
+    ),
+    *(
+        f"UPDATE {table} SET value = {value} WHERE name = '{name}' AND cell LIKE 'SNIP%'"
+        for table, name in (("measures", "macs"), ("epochs", "trained"), ("layers", "dense"))
+        for value in ("'much'", "X'00'", "1e308", "-1e308")
+    ),
+    "UPDATE layers SET value = 0 WHERE cell LIKE 'SNIP%'",
+    "DELETE FROM layers WHERE name = 'kept' AND cell LIKE 'SNIP%'",
+    "UPDATE measures SET name = X'ff' WHERE name = 'macs' AND cell LIKE 'SNIP%'",
+]
+
+
+@pytest.mark.parametrize("damage", HOSTILE)
+def test_what_is_broken_is_named_and_left_out_and_the_rest_is_read(damage, file, tmp_path):
+    with Store(file) as store:
+        for one in (row("Dense"), row("SNIP", 0.9), FAILED):
+            store.save(one)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(damage)
+    told = []
+    with Store(file, create=False, warn=told.append) as store:
+        found = {one.pruner: one for one in store.rows()}
+        store.write_csv(tmp_path / "results.csv")
+        assert store.finished() == {one.id for one in found.values() if one.status != "failed"}
+    assert found["Dense"] == replace(row("Dense"), epochs=list(row("Dense").epochs))
+    assert "SNIP" not in found or found["SNIP"] != replace(row("SNIP", 0.9), epochs=list(row("SNIP", 0.9).epochs))
+    (line,) = told
+    assert "left out" in line
+    assert "SNIP" in line or "b'" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:4096] + b"\xff" * 40_000), "is damaged"),
+        (lambda file: sqlite3.connect(file).execute("DROP TABLE layers").connection.close(), "it has no table 'layers'"),
+        (lambda file: sqlite3.connect(file).execute(f"PRAGMA user_version = {SCHEMA + 1}").connection.close(), "update rlprune"),
+        (lambda file: file.write_bytes(b"SQLite format 3\0" + b"?" * 5000), "not a file of results, or is damaged"),
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line(damage, words, file):
+    with Store(file) as store:
+        store.save(row())
+    damage(file)
+    with pytest.raises(StoreError, match=words) as caught, Store(file, create=False) as store:
+        store.rows()
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_written_no_more(file):
+    with Store(file) as store:
+        store.save(row("Dense"))
+        file.rename(file.with_name("moved.sqlite"))
+        with pytest.raises(Gone, match="renamed"):
+            store.save(row("SNIP"))
+
+
+def test_an_empty_file_holds_no_rows_and_stays_empty(file):
+    file.parent.mkdir()
+    file.touch()
+    with Store(file, create=False) as store:
+        assert store.rows() == []
+    assert file.read_bytes() == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its rights away")
+def test_a_run_is_read_where_nothing_can_be_written():
+    """As on a read-only disk, finished or killed with rows still in the write-ahead log."""
+    folder = Path(tempfile.mkdtemp())  # pytest's own are closed to others
+    file = folder / "results.sqlite"
+    with Store(file) as store:
+        store.save(row("Dense"))
+    killed = file.with_name("killed.sqlite")
+    with Store(file.with_name("running.sqlite")) as store:
+        store.save(row("SNIP"))
+        for end in ("", "-wal"):
+            shutil.copyfile(file.with_name(f"running.sqlite{end}"), killed.with_name(f"{killed.name}{end}"))
+    for path in (file, killed, file.with_name("killed.sqlite-wal")):
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        os.seteuid(65534)
+        found = []
+        for path in (file, killed):
+            with Store(path, create=False) as store:
+                found += [one.pruner for one in store.rows()]
+    finally:
+        os.seteuid(0)
+    assert found == ["Dense", "SNIP"]
+    assert not file.with_name("killed.sqlite-shm").exists()
+    shutil.rmtree(folder)
+
+
+def test_a_folder_is_one_runs_at_a_time(tmp_path):
+    with claimed(tmp_path / "out"):
+        with (
+            pytest.raises(BlockingIOError, match=rf"another run is writing there: process {os.getpid()} on "),
+            claimed(tmp_path / "out"),
+        ):
+            pass
+        (tmp_path / "out").rename(tmp_path / "moved")
+    assert not list((tmp_path / "moved").iterdir())
+    with claimed(tmp_path / "moved"):
+        pass
+
+
+def test_a_process_that_is_killed_lets_go_of_its_folder(tmp_path):
+    script = "import sys, time; from pathlib import Path; from rlprune.files import claimed\n"
+    script += "with claimed(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    holder = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True, env=path)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(BlockingIOError, match=f"process {holder.pid} on"), claimed(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    with claimed(tmp_path):
+        assert str(os.getpid()) in (tmp_path / LOCK).read_text()
+
+
+def test_csv_has_the_configuration_and_no_formulas(tmp_path):
+    with Store(tmp_path / "one.sqlite") as store:
+        store.save(row("SNIP", labels={**row().labels, "task_title": "=cmd|' /C calc'!A0"}))
+        store.write_csv(tmp_path / "one.csv")
+    (line,) = csv.DictReader((tmp_path / "one.csv").read_text().splitlines())
+    assert (line["config.recipe.budget"], line["config.settings.floor"]) == ("500000", "1")
+    assert line["labels.task_title"] == "'=cmd|' /C calc'!A0"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".new"] == []
 
 
 def test_kill_9_loses_no_saved_cell(file):

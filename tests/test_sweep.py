@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import jobs
 import pytest
 
 from rlprune.executors import Begun, Failed, Returned, Told, local, worker
-from rlprune.store import Store
+from rlprune.store import Gone, Store
 from rlprune.suite import Cell, Suite, make_cell
-from rlprune.sweep import Epoch, Finished, Started, estimate, sweep
+from rlprune.sweep import Epoch, Finished, Said, Started, estimate, sweep
 
 execute = partial(local.execute, preload=("rlprune.executors.worker",))
 
@@ -96,6 +97,11 @@ def test_a_job_whose_worker_was_killed_runs_again(tmp_path):
     assert events == [Begun(marker), Begun(marker), Returned(marker, "back")]
 
 
+def test_a_job_whose_forkserver_was_killed_runs_again(tmp_path):
+    marker = tmp_path / "killed"
+    assert ends(execute(jobs.forkserver_killed_once, [marker], 1)) == {marker: Returned(marker, "back")}
+
+
 def test_a_job_that_is_always_killed_fails_with_the_signal_and_what_it_printed():
     events = list(execute(jobs.killed_always, [1], 1))
     assert events[:2] == [Begun(1), Begun(1)]
@@ -141,6 +147,24 @@ def test_workers_die_with_the_process_that_started_them(tmp_path):
     assert wait_until(lambda: not alive(pid))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_as_ctrl_c_does_and_leaves_nothing_in_a_long_tmpdir(number, tmp_path):
+    long = tmp_path / ("x" * 60) / ("y" * 60)
+    long.mkdir(parents=True)
+    script = "import jobs, sys; from pathlib import Path; from rlprune.executors import local; from rlprune.sweep import *\n"
+    script += "with ending_like_ctrl_c():\n  try: list(local.execute(jobs.endless, [Path(sys.argv[1])], 1, preload=()))\n"
+    script += "  except KeyboardInterrupt: sys.exit(130)"
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    given = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(long)}
+    run = subprocess.Popen([sys.executable, "-c", script, tmp_path / "pid"], env=given)
+    assert wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    pid = int((tmp_path / "pid").read_text())
+    run.send_signal(number)
+    assert run.wait(20) == 130
+    assert wait_until(lambda: not alive(pid))
+    assert not list(long.iterdir())
+
+
 def test_a_worker_measures_a_cell_from_outside(tmp_path):
     recipe = {"budget": 320, "epochs": 2, "widths": (8,), "environments": 4, "scoring_steps": 40, "evaluation_games": 2}
     tiny = make_cell(SUITE.model_copy(update={"recipe": recipe}), "cartpole-v1", "SNIP", 0.5, 0, "cpu")
@@ -162,11 +186,12 @@ def test_a_worker_measures_a_cell_from_outside(tmp_path):
 
 # -- sweeps ------------------------------------------------------------------------------------------------------
 
-FAILING, SKIPPING, CRASHING = 97, 98, 99
+TELLING, FAILING, SKIPPING, CRASHING = 96, 97, 98, 99
 
 
-def cell(seed, pruner="SNIP", recipe=None):
-    return Cell("cartpole-v1", pruner, 0.9, seed, recipe or {"budget": 100, "widths": [8]}, {}, "cpu")
+def cell(seed, pruner="SNIP", recipe=None, fleet=False, variant=""):
+    recipe = recipe or {"budget": 100, "widths": [8], "epochs": 2}
+    return Cell("cartpole-v1", pruner, 0.9, seed, recipe, {}, "cpu", fleet, variant=variant)
 
 
 class Run:
@@ -175,10 +200,10 @@ class Run:
     def __init__(self, out):
         self.out, self.heard = out, []
 
-    def __call__(self, *seeds, listen=None, jobs_at_once=1):
+    def __call__(self, *seeds, listen=None, jobs_at_once=1, cells=None):
         with Store(self.out / "results.sqlite") as store:
             return sweep(
-                [cell(seed) for seed in seeds],
+                cells or [cell(seed) for seed in seeds],
                 store,
                 suite=SUITE,
                 jobs=jobs_at_once,
@@ -198,7 +223,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path):
-    return Run(tmp_path)
+    return Run(tmp_path / "out")
 
 
 def test_a_sweep_stores_a_row_a_cell_and_tells_its_events(run):
@@ -213,7 +238,7 @@ def test_a_sweep_stores_a_row_a_cell_and_tells_its_events(run):
         "weights",
         0.9,
     )
-    assert row.config["recipe"] == {"budget": 100, "widths": [8]}
+    assert row.config["recipe"] == {"budget": 100, "widths": [8], "epochs": 2}
     assert row.labels["task_title"] == "CartPole-v1"
     assert row.labels["metric"] == "return_greedy"
     heard = [event for event in run.heard if event.cell.seed == 1]
@@ -268,6 +293,39 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_run_goes_on(run):
     assert outcome.done == 1
     assert set(run.rows()) == {0}
     assert run(0, 1, 2).done == 2
+
+
+def test_what_fails_a_whole_fleet_fails_only_its_own_cell(run):
+    outcome = run(cells=[cell(seed, fleet=True) for seed in (0, 1, CRASHING, 2, FAILING)])
+    assert (outcome.done, sorted(row.seed for row in outcome.failed)) == (3, [FAILING, CRASHING])
+    assert {seed: row.status for seed, row in run.rows().items() if row.status == "done"} == dict.fromkeys((0, 1, 2), "done")
+
+
+def test_what_a_worker_says_of_a_cell_is_heard(run):
+    run(TELLING)
+    assert [event for event in run.heard if isinstance(event, Said)] == [Said(cell(TELLING), "starts over")]
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_folder_that_goes_in_mid_run_stops_it(how, run):
+    def listen(event):
+        if isinstance(event, Started) and event.cell.seed == 1:
+            aside = run.out.with_name("aside")
+            run.out.rename(aside)
+            if how == "removed":
+                shutil.rmtree(aside)
+            if how == "replaced":
+                shutil.copytree(aside, run.out)
+
+    with pytest.raises(Gone, match=r"results.sqlite was removed, renamed or replaced while a run was writing to it"):
+        run(0, 1, 2, listen=listen)
+
+
+def test_unfinished_files_of_a_killed_run_go(run):
+    (run.out / "checkpoints").mkdir(parents=True)
+    (run.out / "checkpoints" / "0123456789abcdef.pt.77.new").touch()
+    run(0)
+    assert run.checkpoints() == set()
 
 
 def test_a_cell_listed_twice_runs_once(run):

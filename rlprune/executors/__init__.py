@@ -7,8 +7,8 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-Tell: TypeAlias = Callable[[Mapping[str, float]], None]
-"""How a running job reports progress."""
+Tell: TypeAlias = Callable[[Mapping[str, float | str]], None]
+"""How a running job reports progress: numbers, and what is to be said."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Told(Generic[Job]):
     """A job reported progress."""
 
     job: Job
-    values: Mapping[str, float]
+    values: Mapping[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class Returned(Generic[Job, Result]):
 
 @dataclass(frozen=True)
 class Failed(Generic[Job]):
-    """A job raised an exception (``error`` is its traceback), or its worker ended twice without a result (``crashed``)."""
+    """A job raised an exception, or its worker ended twice without a result (``crashed``).
+
+    The first line of ``error`` says why.
+    """
 
     job: Job
     error: str

@@ -4,21 +4,27 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Generic
 
 from rlprune.executors import Begun, Event, Failed, Job, Result, Returned, Tell, Told
+from rlprune.reason import told
 
 ATTEMPTS = 2
+_LONGEST = 70
+"""Bytes of the folder for temporary files that leave room for the names multiprocessing gives."""
+_UNKNOWN = 255
+"""Exit code of a worker when what it was forked from, which would know it, is gone."""
 _GRACE = 5.0
 """Seconds a worker gets to end by itself, and again after SIGTERM."""
 
@@ -41,10 +47,11 @@ def execute(
         preload: modules that the forkserver imports when this process first uses one.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    _ensure_forkserver()
     attempts = ((job, 1) for job in jobs)
     again: deque[tuple[Job, int]] = deque()
     running: list[_Worker[Job]] = []
-    with TemporaryDirectory(prefix="rlprune-", ignore_cleanup_errors=True) as logs:
+    with tempfile.TemporaryDirectory(prefix="rlprune-", ignore_cleanup_errors=True) as logs:
         try:
             while True:
                 while len(running) < workers and (attempt := again.popleft() if again else next(attempts, None)):
@@ -74,6 +81,17 @@ def execute(
             _end(running, after=0)
 
 
+def _ensure_forkserver() -> None:
+    """Start what workers fork from, if it does not run. Its socket is a file, whose path may have a hundred bytes or so."""
+    usual, short = tempfile.tempdir, [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)]
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST and short:
+        tempfile.tempdir = short[0]
+    try:
+        forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = usual
+
+
 @dataclass(frozen=True, eq=False)
 class _Worker(Generic[Job]):
     job: Job
@@ -93,19 +111,35 @@ class _Worker(Generic[Job]):
         """Say how it ended, with the end of what it printed."""
         self.process.join(_GRACE)
         code = self.process.exitcode
-        how = "its pipe closed" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = "its pipe closed" if code is None else _signal(-code) if code < 0 else f"exit code {code}"
         hint = " (the kernel does this when memory runs out)" if code == -signal.SIGKILL else ""
         printed = self.log.read_text(errors="replace").splitlines()[-30:] if self.log.exists() else []
         return "\n".join([f"the worker ended with {how}{hint}, {self.attempt} times", *printed])
 
 
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
+
+
 def _start(work: Callable[[Job, Tell], Result], job: Job, attempt: int, logs: Path) -> _Worker[Job]:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
+    logs.mkdir(exist_ok=True)  # somebody cleans the folder of temporary files
     log = logs / str(time.monotonic_ns())
-    # Not daemonic: a job may have processes of its own, say to load data.
-    process = context.Process(target=_serve, args=(work, job, theirs, log))
-    process.start()
+    for tries_left in reversed(range(20)):
+        # Not daemonic: a job may have processes of its own, say to load data.
+        process = context.Process(target=_serve, args=(work, job, theirs, log))
+        try:
+            _ensure_forkserver()
+            process.start()
+            break
+        except (ConnectionError, EOFError) as error:  # what starts it was killed a moment ago
+            if not tries_left:
+                raise OSError(f"no worker can be started: {error or 'what starts them ends at once'}") from error
+            time.sleep(0.1)
     theirs.close()
     return _Worker(job, attempt, process, ours, log)
 
@@ -130,6 +164,9 @@ def _end(workers: Sequence[_Worker[Job]], after: float) -> None:
                 end(worker.process)
     for worker in workers:
         worker.process.join()
+        if worker.process.exitcode == _UNKNOWN and worker.process.pid is not None:
+            with suppress(ProcessLookupError):  # it may work on, for nobody
+                os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.close()
         worker.pipe.close()
         worker.log.unlink(missing_ok=True)
@@ -140,17 +177,19 @@ def _serve(work: Callable[[Job, Tell], Result], job: Job, pipe: Connection, log:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        file = log.open("wb")
+        file = os.open(log, os.O_WRONLY | os.O_CREAT)
     except FileNotFoundError:  # interrupted while this worker started: nobody waits for it
         return
-    with file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    except OSError:  # its disk is full
+        file = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
     faulthandler.enable()
     try:
         pipe.send(("returned", work(job, lambda values: pipe.send(("told", dict(values))))))
-    except Exception:
-        pipe.send(("raised", traceback.format_exc()))
+    except Exception as error:
+        pipe.send(("raised", told(error)))
 
 
 def _end_with_parent() -> None:

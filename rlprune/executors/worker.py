@@ -4,7 +4,6 @@ import ctypes
 import resource
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from rlprune import provenance
 from rlprune.energy import Energy
 from rlprune.executors import Tell
+from rlprune.reason import told
 from rlprune.suite import Cell
 
 _MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
@@ -102,7 +102,7 @@ def _stopped(error: Exception) -> tuple[str, str]:
 
     if isinstance(error, NotApplicable):
         return "skipped", str(error)
-    return "failed", "".join(traceback.format_exception(error))
+    return "failed", told(error)
 
 
 def _touch_torch() -> None:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rlprune import safely
+from rlprune.reason import reason
 from rlprune.report import comparable
 from rlprune.report.curves import COSTS, Better, Comparison, by_seed, count_of, measure, order, percent
 from rlprune.report.sound import DAMAGED
@@ -232,8 +233,8 @@ def missing_table(rows: Iterable[Row]) -> Table:
     """Return what failed, was skipped or is damaged and why, alike ones together, and finished cells without a metric."""
     seeds: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.status, row.suite, row.task, order(row.pruner), row.sparsity, row.seed)):
-        if reason := _missing(row):
-            seeds[row.status, row.suite, row.task, row.pruner, percent(row.sparsity), reason].append(str(row.seed))
+        if why := _missing(row):
+            seeds[row.status, row.suite, row.task, row.pruner, percent(row.sparsity), why].append(str(row.seed))
     header = ("status", "suite", "task", "pruner", "sparsity", "reason", "seeds")
     lines = [(*names, ", ".join(found)) for names, found in seeds.items()]
     cells = tuple(tuple(Cell(text) for text in line) for line in lines)
@@ -243,8 +244,7 @@ def missing_table(rows: Iterable[Row]) -> Table:
 
 def _missing(row: Row) -> str:
     if row.status != "done":
-        told = row.labels.get(DAMAGED) if row.status == DAMAGED else row.error
-        return ((told or "").strip().splitlines() or ["no reason recorded"])[-1]
+        return (row.labels.get(DAMAGED) if row.status == DAMAGED else "") or reason(row.error)
     if row.labels.get(DAMAGED):
         return f"shown without what is damaged: {row.labels[DAMAGED]}"
     metric = row.labels["metric"]

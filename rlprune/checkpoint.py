@@ -1,0 +1,84 @@
+"""Checkpoints of unfinished cells, and the networks of finished ones."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rlprune import __version__
+from rlprune.files import written
+
+FORMAT = 1
+_SIZE = 32
+
+
+def save(file: Path, cell: str, state: Mapping[str, Any]) -> None:
+    """Write the state of a cell, whose it is, and a digest of both at the end, past which torch reads."""
+
+    def write(fresh: Path) -> None:
+        try:
+            torch.save({"format": FORMAT, "rlprune": __version__, "cell": cell, **state}, fresh)
+        except RuntimeError as error:  # torch does not say why
+            free = shutil.disk_usage(fresh.parent).free
+            raise OSError(f"{file} cannot be written, the disk has {free / 1e6:.1f} MB left ({error})") from error
+        digest = _digest(fresh, fresh.stat().st_size)
+        with fresh.open("ab") as opened:
+            opened.write(digest)
+
+    file.parent.mkdir(exist_ok=True)  # but not its parents: a run's folder that was removed stays so
+    written(file, write)
+
+
+def load(file: Path, cell: str) -> dict[str, Any]:
+    """Return the state that was saved.
+
+    Raises:
+        ValueError: it is damaged, or another cell's, or another version's.
+    """
+    try:
+        size = file.stat().st_size - _SIZE
+        with file.open("rb") as opened:
+            opened.seek(max(0, size))
+            whole = opened.read() == _digest(file, size)
+        saved: Any = torch.load(file, weights_only=True) if whole else None
+    except Exception as error:  # a file of something else may fail in any way
+        raise ValueError(f"it cannot be read ({type(error).__name__})") from error
+    if not whole:
+        raise ValueError("it is damaged, or of another version of rlprune")
+    if not isinstance(saved, dict) or (saved.get("format"), saved.get("rlprune")) != (FORMAT, __version__):
+        raise ValueError("it is of another version of rlprune")
+    if saved.get("cell") != cell:
+        raise ValueError("it is another cell's")
+    return saved
+
+
+def _digest(file: Path, size: int) -> bytes:
+    """Return a digest of the first ``size`` bytes."""
+    found = hashlib.blake2b(digest_size=_SIZE)
+    with file.open("rb") as opened:
+        while size > 0 and (part := opened.read(min(size, 1 << 20))):
+            found.update(part)
+            size -= len(part)
+    return found.digest()
+
+
+def save_network(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
+    """Write a safetensors file; the same network gives the same bytes."""
+
+    def write(fresh: Path) -> None:
+        save_file(dict(tensors), fresh, metadata=dict(about))
+        with fresh.open("r+b") as opened:  # the library puts its metadata in any order
+            size = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(size))
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+            ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+            opened.seek(8)
+            opened.write(ordered.ljust(size))
+
+    written(file, write)

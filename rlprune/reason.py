@@ -1,0 +1,43 @@
+"""Why something failed: one plain line for people, the traceback below it."""
+
+import re
+import traceback
+
+_LONGEST = 400
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_FRAMES = re.compile(r"^Traceback \(most recent call last\):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
+
+
+def line(error: BaseException) -> str:
+    """Return an exception as one line: its kind, and the first line of its message, or where it was raised if it has none."""
+    try:
+        whole = isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str) and " " in error.args[0]
+        message = _first(error.args[0] if whole else str(error))  # a KeyError quotes its message
+    except Exception as inner:  # somebody else's __str__ may fail in any way
+        message = f"its message cannot be shown ({type(inner).__name__})"
+    kind = type(error).__name__
+    if not message:
+        frames = traceback.extract_tb(error.__traceback__)[-1:]
+        return kind + "".join(f" in {frame.name}, {frame.filename}, line {frame.lineno}" for frame in frames)
+    return _first(f"{kind}: {message}")
+
+
+def told(error: BaseException) -> str:
+    """Return the line of an exception, and its traceback below."""
+    below = "".join(traceback.format_exception(error))
+    return f"{line(error)}\n{below.encode('utf-8', 'backslashreplace').decode()}"
+
+
+def reason(told: str | None) -> str:
+    """Return the one line that says why: the first, or of a bare traceback, as rows once had it, the exception's."""
+    text = told or ""
+    if text.startswith("Traceback (most recent call last):") and (blocks := list(_FRAMES.finditer(text))):
+        return _first(text[blocks[-1].end() :]) or "no reason recorded"
+    return _first(text) or "no reason recorded"
+
+
+def _first(text: str) -> str:
+    """Return the first line that says something, printable, and not too long for a line of a table."""
+    rows = (" ".join("".join(c if c.isprintable() else " " for c in row).split()) for row in _COLOUR.sub("", text).splitlines())
+    found = next(filter(None, rows), "")
+    return found if len(found) <= _LONGEST else f"{found[: _LONGEST - 1]}…"
