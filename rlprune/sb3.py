@@ -132,7 +132,11 @@ class PruneCallback(BaseCallback):
         policies.hold(agent.policy, follower.masked)
         self._agent, self._follower = agent, follower
         self._epochs, self._length, self._all, self._rollouts = epochs, length, rollouts, 0
-        self._advance()
+        try:
+            self._advance()
+        except BaseException:  # nothing was begun: another learn() begins anew
+            self._follower = None
+            raise
 
     def _on_step(self) -> bool:
         return True
