@@ -2,11 +2,13 @@
 
     python plots/figure2.py results/when --to figures/
 
-Above: the metric at the end of training against the epoch of pruning; a star where the pruner's own trigger fired. Below: the
-trigger's value in every epoch before pruning, with the threshold under which it fires.
+Above: the metric at the end of training against the epoch of pruning; a star where the pruner's own trigger fired, a hollow one
+where it never did and the latest epoch it may wait for came. Below: the trigger's value in every epoch before pruning, with the
+threshold under which it fires.
 """
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlprune import safely
 from rlprune.report import draw
-from rlprune.report.curves import Comparison, comparisons, count_of, percent, style
+from rlprune.report.comparable import gathered, settings
+from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, measure, percent, style
+from rlprune.report.scripts import ended
 from rlprune.stats import estimate
-from rlprune.store import Row, Store
+from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,12 +35,14 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder of a run of the suite `when`")
     parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write into")
     given = parser.parse_args()
-    with Store(given.results / "results.sqlite", create=False) as store:
-        found = comparisons(store.rows())
+    found = [one for one in comparisons(gathered([given.results])) if any(_moment(row) is not None for row in one.rows)]
+    if not found:
+        raise ValueError(f"{given.results}: no cell was told when to prune (until.epoch); figure 2 is of a run of the suite when")
     given.to.mkdir(parents=True, exist_ok=True)
     for one in found:
         for sparsity in one.sparsities:
-            stem = f"figure2-{one.task}-{100 * sparsity:g}"
+            label = one.stem.partition(one.task)[2]
+            stem = safely.name(f"figure2-{one.task}{label}-{100 * sparsity:g}")
             draw.save(figure(one, sparsity), given.to, stem)
             print(given.to / f"{stem}.png")
 
@@ -44,9 +51,10 @@ def main() -> None:
 def figure(one: Comparison, sparsity: float) -> "Figure":
     """Draw one task at one sparsity, a column a pruner."""
     rows = [row for row in one.rows if row.cut == "nothing" or row.sparsity == sparsity]
+    rows = [row for row in rows if measure(row, one.metric) is not None]
     methods = sorted({_method(row) for row in rows if _moment(row) is not None})
     drawn, panels = draw.grid(2, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
-    dense = [row.values[one.metric] for row in rows if row.cut == "nothing"]
+    dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric).values())
     for column, method in enumerate(methods):
         mine = [row for row in rows if row.cut != "nothing" and _method(row) == method]
         above, below = panels[0][column], panels[1][column]
@@ -55,11 +63,11 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
             level = estimate([dense]).iqm
             above.axhline(level, color=draw.INK, linewidth=0.8)
             above.annotate("dense", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL)
-        _trigger(below, mine, sparsity, style(method).colour)
+        _trigger(below, mine, style(method).colour)
         above.set_title(method)
-        last = max(filter(None, map(_moment, mine)), default=0)
+        last = max([*filter(None, map(_moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0)
         for axes in (above, below):
-            axes.set_xlim(-0.03 * last, 1.03 * last)
+            axes.set_xlim(-0.03 * (last or 1), 1.03 * (last or 1))
         above.tick_params(labelbottom=False)
         below.yaxis.set_major_formatter("{x:g}")
         below.yaxis.set_minor_formatter("")
@@ -67,7 +75,10 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     panels[0][0].set_ylabel(one.axis)
     panels[1][0].set_ylabel("trigger")
     drawn.align_ylabels([panels[0][0], panels[1][0]])
-    note = f"interquartile means with 95 % intervals, {count_of(one.seeds)}; star: where the trigger fired; dotted: its threshold"
+    note = f"interquartile means, 95 % intervals, {count_of(one.seeds)}; star: where the trigger fired"
+    if any(_own(row) and not _fired(row) for row in rows):
+        note += ", hollow: where waiting had to end"
+    note += "; dotted: its threshold"
     draw.headline(drawn, f"{one.title}, {percent(sparsity)} of weights removed", note)
     return drawn
 
@@ -81,36 +92,61 @@ def _metric(axes: "Axes", rows: Sequence[Row], metric: str, method: str) -> None
     axes.plot(list(ends), [end.iqm for end in ends.values()], color=look.colour, marker=look.marker, markersize=2.6)
     bands = {moment: end.interval for moment, end in ends.items() if end.interval is not None}
     axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=look.colour, alpha=0.15, linewidth=0)
-    own = [row for row in rows if _moment(row) is None]
-    if own:
-        epoch = float(np.mean([row.values["pruning_epoch"] for row in own]))
-        star = estimate([[row.values[metric] for row in own]]).iqm
-        axes.plot([epoch], [star], marker="*", markersize=9, color=look.colour, markeredgecolor="white", zorder=5)
+    for fired in (True, False):
+        own = [row for row in rows if _own(row) and _fired(row) == fired]
+        if own:
+            epoch = float(np.mean([row.values["pruning_epoch"] for row in own]))
+            star = estimate([[row.values[metric] for row in own]]).iqm
+            inside, edge = (look.colour, "white") if fired else ("white", look.colour)
+            axes.plot([epoch], [star], marker="*", markersize=9, color=inside, markeredgecolor=edge, zorder=5)
 
 
-def _trigger(axes: "Axes", rows: Sequence[Row], sparsity: float, colour: str) -> None:
+def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:
     latest = max(filter(None, map(_moment, rows)), default=0)
     seen = [
-        [(row["epoch"], row["trigger"]) for row in each.epochs if "trigger" in row] for each in rows if _moment(each) == latest
+        [(row["epoch"], row["trigger"]) for row in each.epochs if {"epoch", "trigger"} <= row.keys()]
+        for each in rows
+        if _moment(each) == latest
     ]
     values = defaultdict[float, list[float]](list)
     for epoch, value in (pair for pairs in seen for pair in pairs):
         values[epoch].append(value)
+    thresholds = sorted(set(map(_threshold, rows)))
     axes.semilogy(sorted(values), [float(np.mean(values[epoch])) for epoch in sorted(values)], color=colour)
-    axes.axhline(1 - sparsity, color=draw.GREY, linewidth=0.8, linestyle=":")
+    if not values:
+        axes.set_ylim(thresholds[0] / 10, 1.0)  # nothing was recorded: room for the threshold
+    for threshold in thresholds:
+        axes.axhline(threshold, color=draw.GREY, linewidth=0.8, linestyle=":")
+
+
+def _threshold(row: Row) -> float:
+    """Return the value under which a cell's trigger fires: of the lazy regime, or of the distance of masks."""
+    chosen = settings(row)
+    own = chosen.get("until.threshold")
+    margin = chosen.get("until.margin", 1.0)
+    return own if isinstance(own, float) else (margin if isinstance(margin, float) else 1.0) * (1 - row.sparsity)
+
+
+def _own(row: Row) -> bool:
+    """Return whether a cell's own trigger decided when to prune."""
+    return row.cut != "nothing" and _moment(row) is None and "pruning_epoch" in row.values
+
+
+def _fired(row: Row) -> bool:
+    """Return whether the trigger fired; it did not where the latest epoch that it may wait for came first."""
+    seen = [epoch["trigger"] for epoch in row.epochs if "trigger" in epoch]
+    return bool(seen) and seen[-1] < _threshold(row)
 
 
 def _moment(row: Row) -> int | None:
     """Return the epoch at which a cell was told to prune; None where its own trigger decided."""
-    match row.config["settings"]:
-        case {"until": {"epoch": int(moment)}}:
-            return moment
-    return None
+    moment = settings(row).get("until.epoch")
+    return moment if isinstance(moment, int) else None
 
 
 def _method(row: Row) -> str:
-    return str(row.config["pruner"])
+    return str(row.config.get("pruner", row.pruner))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

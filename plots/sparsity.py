@@ -8,10 +8,14 @@ Tasks stand side by side in the order of the folders; one task is drawn wide, wi
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from rlprune.report import curves, draw, figures
-from rlprune.store import Row, Store
+from rlprune import safely
+from rlprune.report import draw, figures
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import chart, comparisons
+from rlprune.report.scripts import ended
 
 
 def main() -> None:
@@ -21,16 +25,13 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write NAME.{png,svg,pdf} into")
     parser.add_argument("--name", default="sparsity", help="of the files")
     given = parser.parse_args()
-    charts = [curves.chart(one) for folder in given.results for one in curves.comparisons(_rows(folder)) if one.sparsities]
+    folders = list(map(str, given.results))
+    found = [one for one in comparisons(gathered(given.results)) if one.sparsities and one.seeds[1]]
+    found.sort(key=lambda one: folders.index(one.runs[0]) if one.runs else 0)
     given.to.mkdir(parents=True, exist_ok=True)
-    draw.save(figures.sparsity_figure(charts), given.to, given.name)
-    print(given.to / f"{given.name}.png")
-
-
-def _rows(folder: Path) -> list[Row]:
-    with Store(folder / "results.sqlite", create=False) as store:
-        return store.rows()
+    draw.save(figures.sparsity_figure(list(map(chart, found))), given.to, safely.name(given.name))
+    print(given.to / f"{safely.name(given.name)}.png")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ended(main))

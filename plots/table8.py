@@ -1,40 +1,51 @@
 """Print what pruners make of BERT on GLUE, as table 8 has it: metric, and training time over that of Dense, task by task.
 
 Run it as `python plots/table8.py results/glue`. Both are means over seeds; time counts what a cell spent on training, the
-search for its sparse network included.
+search for its sparse network included. Several recipes are several columns.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rlprune.report.curves import order, percent
-from rlprune.report.tables import MISSING, number
-from rlprune.store import Row, Store
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import Comparison, comparisons, measure, order, percent
+from rlprune.report.scripts import ended
+from rlprune.report.tables import MISSING, markdown, number
+from rlprune.store import Row
 
 TIMES = ("training_seconds", "scoring_seconds")
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the table: a line a pruner, two columns a task and sparsity."""
-    columns = sorted({(row.labels["task_title"], row.task, row.sparsity) for row in rows if row.cut != "nothing"})
+def table(compared: Sequence[Comparison]) -> str:
+    """Return the table: a line a pruner, two columns a task and sparsity.
+
+    Raises:
+        ValueError: no pruner that removes anything has finished.
+    """
+    columns = [(one, sparsity) for one in compared for sparsity in one.sparsities]
+    if not columns:
+        raise ValueError("no cell of a pruner that removes anything has finished")
     header = ["pruner"]
-    for title, task, sparsity in columns:
-        metric = next(row.labels["metric"] for row in rows if row.task == task)
-        header += [f"{title}, {percent(sparsity)}: {metric}", "time / Dense"]
-    lines = [header, ["---"] * len(header)]
-    for pruner in sorted({row.pruner for row in rows}, key=order):
+    for one, sparsity in columns:
+        header += [f"{one.title}, {percent(sparsity)}: {one.metric}", "time / Dense"]
+    lines = [header]
+    for pruner in sorted({pruner for one in compared for pruner in one.pruners}, key=order):
         lines.append([pruner])
-        for _, task, sparsity in columns:
-            mine = [row for row in rows if (row.task, row.pruner) == (task, pruner) and row.sparsity in (0, sparsity)]
-            dense = [row for row in rows if row.task == task and row.cut == "nothing"]
-            earned = _mean([row.values.get(row.labels["metric"]) for row in mine])
-            time, base = (_mean([_seconds(row) for row in some]) for some in (mine, dense))
+        for one, sparsity in columns:
+            mine = one.cells(pruner, sparsity)
+            earned = _mean([measure(row, one.metric) for row in mine])
+            time, base = (_mean(list(map(_seconds, rows))) for rows in (mine, _dense(one)))
             lines[-1].append(MISSING if earned is None else number(earned))
-            lines[-1].append(MISSING if time is None or base is None else number(time / base))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            lines[-1].append(MISSING if not time or not base else number(time / base))
+    return markdown(lines)
+
+
+def _dense(one: Comparison) -> list[Row]:
+    return [row for row in one.rows if row.cut == "nothing"]
 
 
 def _seconds(row: Row) -> float | None:
@@ -48,8 +59,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table of a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="folder of a run")
-    with Store(parser.parse_args().results / "results.sqlite", create=False) as store:
-        print(table([row for row in store.rows() if row.status == "done"]))
+    print(table(comparisons(gathered([parser.parse_args().results]))))
+
+
+if __name__ == "__main__":
+    sys.exit(ended(main))

@@ -1,39 +1,49 @@
 """Print what one change to a suite does to every pruner: a Markdown table, a line a run, interquartile means with 95 % intervals.
 
-Run it as `python plots/variants.py results/base results/layer ... --sparsity .95 --metric return_greedy`.
+Run it as `python plots/variants.py results/base results/layer ... --sparsity .95 --metric return_greedy`. A run of several tasks
+or recipes has a line for each.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlprune.report.curves import order
-from rlprune.report.tables import iqm_text
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import Comparison, comparisons, order
+from rlprune.report.scripts import ended
+from rlprune.report.tables import iqm_text, markdown
 from rlprune.stats import estimate
-from rlprune.store import Row, Store
 
 
-def table(runs: dict[str, list[Row]], metric: str, sparsity: float) -> str:
-    """Return the table; what a run did not train is left empty."""
-    pruners = sorted({row.pruner for rows in runs.values() for row in rows}, key=order)
-    lines = [["run", *pruners], ["---"] * (len(pruners) + 1)]
-    for name, rows in runs.items():
-        lines.append([name])
-        for pruner in pruners:
-            mine = [row for row in rows if row.pruner == pruner and (row.cut == "nothing" or row.sparsity == sparsity)]
-            lines[-1].append(iqm_text(estimate([[row.values[metric] for row in mine]])) if mine else "")
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
+    """Return the table; what a run did not train or measure is left empty.
+
+    Raises:
+        ValueError: no run has the measure at this sparsity.
+    """
+    pruners = sorted({pruner for one in runs.values() for pruner in one.pruners}, key=order)
+    values = {name: one.values(sparsity, metric) for name, one in runs.items()}
+    if not any(values.values()):
+        raise ValueError(f"no finished cell has {metric} at sparsity {sparsity:g}")
+    lines = [["run", *pruners]]
+    for name, ends in values.items():
+        lines.append([name, *(iqm_text(estimate([ends[pruner]])) if pruner in ends else "" for pruner in pruners)])
+    return markdown(lines)
 
 
-def finished(folder: Path) -> list[Row]:
-    """Return the finished cells of a run."""
-    with Store(folder / "results.sqlite", create=False) as store:
-        return [row for row in store.rows() if row.status == "done"]
+def finished(folder: Path) -> dict[str, Comparison]:
+    """Return what a run has finished, each comparison under the folder's name and, where there are several, its title."""
+    found = comparisons(gathered([folder]))
+    return {folder.name if len(found) == 1 else f"{folder.name}: {one.title}, {one.profile}": one for one in found}
 
 
 def main(folders: Sequence[Path], metric: str, sparsity: float) -> None:
     """Print the table of some runs."""
-    print(table({folder.name: finished(folder) for folder in folders}, metric, sparsity))
+    runs: dict[str, Comparison] = {}
+    for folder in folders:
+        runs |= {name if name not in runs else f"{folder}: {one.title}": one for name, one in finished(folder).items()}
+    print(table(runs, metric, sparsity))
 
 
 if __name__ == "__main__":
@@ -42,4 +52,4 @@ if __name__ == "__main__":
     parser.add_argument("--metric", default="return_greedy")
     parser.add_argument("--sparsity", type=float, default=0.95)
     given = parser.parse_args()
-    main(given.results, given.metric, given.sparsity)
+    sys.exit(ended(lambda: main(given.results, given.metric, given.sparsity)))

@@ -1,8 +1,6 @@
 """rlprune: a reinforcement-learning-first benchmark suite for neural-network pruning."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it: importing that takes a while, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
     from rlprune.loop import Pruning
 
@@ -12,5 +10,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name in __all__:  # imported when asked for: it needs torch, and `rlprune list` must answer at once
+        from importlib import import_module
+
         return getattr(import_module("rlprune.loop"), name)
     raise AttributeError(f"module 'rlprune' has no attribute '{name}'")

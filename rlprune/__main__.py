@@ -2,18 +2,24 @@
 
 # ruff: noqa: T201 (this is the command line)
 
+import rlprune
+from rlprune import door
+
+if __name__ == "__main__":
+    door.leave_at_once()
+
 import argparse
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rlprune
-from rlprune.mistakes import Mistake, SuiteError
+from rlprune.mistakes import Mistake, SuiteError, shown
+from rlprune.names import plain
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, open_store, run
+from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
 
@@ -24,6 +30,10 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
+    return door.ended(lambda: _answer(given))
+
+
+def _answer(given: Sequence[str]) -> int:
     args = _parser().parse_args(given)
     try:
         match args.command:
@@ -34,23 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "check":
                 print("\n".join(_checked(args.suites)))
             case "report":
-                print(_report([Path(out) for out in args.runs], args.out))
+                print(_report(args.runs, args.out))
             case "export":
-                print(_export(Path(args.run), args.pruner, args.sparsity, args.seed, Path(args.to)))
+                print(_export(args))
     except SuiteError as error:
-        print(error, file=sys.stderr)
+        door.say(str(error))
         return 2
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("rlprune", description=rlprune.__doc__, epilog=EXIT_CODES)
+    parser = Parser("rlprune", description=rlprune.__doc__, epilog=EXIT_CODES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_arguments(commands.add_parser("run", help="run a suite", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))
     listing = commands.add_parser("list", help="list suites, tasks or pruners")
     listing.add_argument("what", choices=("suites", "tasks", "pruners"))
     check = commands.add_parser("check", help="say what is wrong with suites, under every profile")
     check.add_argument("suites", nargs="+", metavar="SUITE", help="a name, or a path to a TOML file")
+    may_import(check)
     report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several results/joint")
@@ -58,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
     export.add_argument("pruner", metavar="PRUNER", help="a pruner of that run")
     export.add_argument("sparsity", metavar="SPARSITY", type=float, help="a sparsity of that run; 0 for Dense")
+    export.add_argument("--task", help="a task of that run, where it has several")
     export.add_argument("--seed", type=int, default=0, help="which seed's network; default 0")
+    export.add_argument("--cell", metavar="ID", default="", help="first digits of its id, where a run has several recipes")
+    export.add_argument("--data", metavar="DIR", help="where the data are now, for networks that are made by looking at them")
+    may_import(export)
     export.add_argument(
         "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
     )
@@ -74,17 +89,17 @@ def _listed(what: str) -> list[list[str]]:
     for name in registry.names():
         try:
             lines.append([name, about(name)])
-        except Exception as error:  # somebody else's file may fail in any way
-            lines.append([name, f"cannot be imported: {type(error).__name__}: {error}"])
+        except (ValueError, ImportError, TypeError) as error:
+            lines.append([name, f"cannot be used: {error}"])
     return lines
 
 
 def _described(suite: Path) -> str:
     try:
         table = tomllib.loads(suite.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"cannot be read: {error}"
-    return str(table.get("description", table.get("title", "")))
+    return " ".join(str(table.get("description", table.get("title", ""))).split())
 
 
 def _titled(task: str) -> str:
@@ -113,52 +128,114 @@ def _checked(names: Sequence[str]) -> list[str]:
     return lines
 
 
-def _report(folders: Sequence[Path], out: str | None) -> Path:
+def _report(runs: Sequence[str], out: str | None) -> Path:
     """Write the report of all runs together; a cell that several have counts once."""
-    missing = [folder for folder in folders if not (folder / RESULTS).is_file()]
-    if missing:
-        raise SuiteError([Mistake(str(it), "", f"has no {RESULTS}{nearest(it.name, _beside(it))}") for it in missing])
+    folders = [_folder(run) for run in runs]
+    if out is not None and (why := unusable(out)):
+        raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
 
+    from rlprune.report.comparable import gathered
     from rlprune.report.page import write_report
 
-    found: dict[str, Row] = {}
-    for folder in folders:
-        with open_store(folder, create=False) as store:
-            found |= {row.id: row for row in store.rows() if row.id not in found or row.status == "done"}
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
-    return write_report(found.values(), where, runs=folders)
+    try:
+        return write_report(gathered(folders), where, runs=folders, tell=door.say)
+    except ValueError as error:
+        raise SuiteError([Mistake("report", "", str(error))]) from None
+    except Exception as error:  # rows may come from anybody
+        raise SuiteError([Mistake(str(where), "", f"no report could be written: {door.in_a_line(error)}")]) from error
 
 
-def _export(folder: Path, pruner: str, sparsity: float, seed: int, to: Path) -> Path:
+def _folder(run: str) -> Path:
+    """Return the folder of a run.
+
+    Raises:
+        SuiteError: it has no results.
+    """
+    folder = Path(run)
+    if why := unusable(run):
+        raise SuiteError([Mistake("OUT", "", f"{plain(run.strip(), 100) or 'it'} {why}")])
+    if not (folder / RESULTS).is_file():
+        beside = [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
+        raise SuiteError([Mistake(run, "", f"has no {RESULTS}{nearest(folder.name, beside)}")])
+    return folder
+
+
+# -- export ------------------------------------------------------------------------------------------------------
+
+
+def _export(args: argparse.Namespace) -> Path:
     """Write the network of one finished cell.
 
     Raises:
         SuiteError: there is no such cell, or its network cannot be written so.
     """
-    if not (folder / RESULTS).is_file():
-        raise SuiteError([Mistake(str(folder), "", f"has no {RESULTS}{nearest(folder.name, _beside(folder))}")])
-    with open_store(folder, create=False) as store:
-        done = [row for row in store.rows() if row.status == "done"]
-    named = [row for row in done if row.pruner.casefold() == pruner.casefold()]
-    cells = [row for row in named if abs(row.sparsity - sparsity) < 1e-9 and row.seed == seed]
-    if len(cells) != 1:
-        known = sorted({f"{row.sparsity:g}" for row in named}), sorted({str(row.seed) for row in named}, key=int)
-        there = f"finished: sparsities {', '.join(known[0])}, seeds {', '.join(known[1])}" if named else "no cell of this pruner"
-        found = f"{len(cells)} cells" if cells else "no finished cell"
-        message = f"{found} of sparsity {sparsity:g} and seed {seed}; {there}{nearest(pruner, {row.pruner for row in done})}"
-        raise SuiteError([Mistake(str(folder), pruner, message)])
+    folder, to = _folder(args.run), Path(args.to)
+    done = [row for row in read(folder, lambda store: store.rows()) if row.status == "done"]
+    try:
+        row = _chosen(done, args)
+    except ValueError as error:
+        raise SuiteError([Mistake(str(folder), args.pruner, str(error))]) from None
 
     from rlprune.export import export
 
     try:
-        export(cells[0], folder / "checkpoints", to)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise SuiteError([Mistake("--to", str(to), str(error))]) from None
+        export(row, folder / "checkpoints", to, data=args.data)
+    except Exception as error:  # networks and rows may come from anybody
+        told = str(error) if isinstance(error, ValueError | FileNotFoundError) else door.in_a_line(error)
+        raise SuiteError([Mistake("--to", str(to), told)]) from error
     return to
 
 
-def _beside(folder: Path) -> list[str]:
-    return [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
+def _chosen(done: "Sequence[Row]", args: argparse.Namespace) -> "Row":
+    """Return the one row that was asked for.
+
+    Raises:
+        ValueError: there is none, or more than one; the message says what there is to choose from.
+    """
+    named = [row for row in done if row.pruner.casefold() == args.pruner.casefold()]
+    if not named:
+        names = sorted({row.pruner for row in done})
+        raise ValueError(f"no finished cell of this pruner{nearest(args.pruner, names)}; finished: {', '.join(names) or 'none'}")
+    left = [row for row in named if not args.task or row.task.casefold() == args.task.casefold()]
+    if not left:
+        names = sorted({row.task for row in named})
+        raise ValueError(f"no finished cell of task '{args.task}'{nearest(args.task, names)}; finished: {', '.join(names)}")
+    asked = f"sparsity {args.sparsity:g} and seed {args.seed}"
+    cells = [row for row in left if abs(row.sparsity - args.sparsity) < 1e-9 and row.seed == args.seed]
+    if not cells:
+        names = sorted({row.task for row in left})
+        shares = [f"{share:g}" for share in sorted({row.sparsity for row in left})]
+        seeds = [str(seed) for seed in sorted({row.seed for row in left})]
+        there = f"tasks {', '.join(names)}; sparsities {', '.join(shares)}; seeds {', '.join(seeds)}"
+        raise ValueError(f"no finished cell of {asked}; finished: {there}")
+    chosen = [row for row in cells if row.id.startswith(args.cell)]
+    if not chosen:
+        known = ", ".join(row.id for row in cells)
+        raise ValueError(f"no id of the cells of {asked} begins with '{args.cell}'; finished: {known}")
+    if len(chosen) > 1:
+        several = sorted({row.task for row in chosen})
+        ways = [f"--task {task}" for task in several] if len(several) > 1 else _told_apart(chosen)
+        raise ValueError(f"{len(chosen)} cells of {asked}: choose by {' or '.join(ways)}")
+    return chosen[0]
+
+
+def _told_apart(rows: "Sequence[Row]") -> list[str]:
+    """Return for each of several cells of one task, pruner, sparsity and seed the option that names it, and what is its own."""
+    flat = [_flat(row.config) for row in rows]
+    keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
+    return [
+        f"--cell {row.id[:8]} (profile {row.profile}; {', '.join(f'{key} = {shown(one.get(key))}' for key in keys)})"
+        for row, one in zip(rows, flat, strict=True)
+    ]
+
+
+def _flat(table: Mapping[str, object], before: str = "") -> dict[str, object]:
+    """Return a table of tables under dotted keys."""
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return flat
 
 
 if __name__ == "__main__":

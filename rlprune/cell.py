@@ -1,6 +1,7 @@
 """One cell, or a fleet of them: follow the plans, measure, return what was measured. Asks for nobody's name."""
 
 import importlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +16,11 @@ from safetensors.torch import save_file
 
 from rlprune import cost
 from rlprune.plan import TrainEpoch, trained_epochs
-from rlprune.pruner import pruners
+from rlprune.pruner import NotApplicable, pruners
 from rlprune.pruning import PlanFollower, lacking
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
-
-
-class NotApplicable(Exception):  # noqa: N818 (a reason to skip, not an error)
-    """This pruner cannot work on this task; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +152,23 @@ SOLO = {"training_seconds", "scoring_seconds"}
 
 
 def make_trainer(
-    task: str, recipe: Mapping[str, Any], seed: int, device: str, *, fleet: bool = False, folder: str = ""
+    task: str,
+    recipe: Mapping[str, Any],
+    seed: int,
+    device: str,
+    *,
+    fleet: bool = False,
+    folder: str = "",
+    outline: Mapping[str, Any] | None = None,
 ) -> Trainer:
-    """Return the trainer of a task, its network and environments or data as the seed has them."""
+    """Return the trainer of a task, its network and environments or data as the seed has them.
+
+    With an ``outline`` it has the network alone, and needs no data.
+    """
     declared = tasks().load(task)
     module, _, name = (declared.fleet if fleet else declared.trainer).partition(":")
     settings = declared.settings(recipe)
-    where = {"folder": Path(folder)} if settings.reads else {}
+    where: dict[str, Any] = {"outline": outline} if outline else {"folder": Path(folder)} if settings.reads else {}
     trainer: Trainer = getattr(importlib.import_module(module), name)(
         settings, partial(seed_sequence, task, seed), device, **where
     )
@@ -229,7 +236,10 @@ def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
     Beside it goes ``.npz`` with what the report draws of it, if anything.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in trainer.module.state_dict().items()}
-    save_file(tensors, file, metadata={"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)})
+    about = {"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)}
+    if outline := getattr(trainer, "outline", lambda: None)():  # what made the network from data, for those who lack the data
+        about["outline"] = json.dumps(outline, sort_keys=True)
+    save_file(tensors, file, metadata=about)
     if pictures := trainer.illustration():
         np.savez_compressed(file.with_suffix(".npz"), allow_pickle=False, **dict(pictures))
 

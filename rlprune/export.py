@@ -1,36 +1,45 @@
 """Take the network of a finished cell away: .safetensors, .onnx, or a Stable-Baselines3 .zip."""
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from rlprune import surgery
 from rlprune.cell import make_trainer
+from rlprune.mistakes import in_words
 from rlprune.store import Row
+from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
 
 FORMATS = (".safetensors", ".onnx", ".zip")
 
 
-def export(row: Row, networks: Path, to: Path) -> None:
+def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> None:
     """Write the final network of a cell.
 
     Args:
         row: the finished cell.
         networks: folder with its ``ID.safetensors``, ``OUT/checkpoints`` of the run.
         to: the file; its suffix says the format. An ``.onnx`` policy gives action logits and is checked against PyTorch.
+        data: folder of its data now; None is where it was. Most networks are made without.
 
     Raises:
-        ValueError: another suffix, or a format that the cell's task does not have.
+        ValueError: another suffix, a format that the cell's task does not have, or a network that cannot be made again.
         FileNotFoundError: the network is not there any more.
         RuntimeError: the ONNX network disagrees with the PyTorch one.
     """
     if to.suffix not in FORMATS:
         raise ValueError(f"cannot write '{to.name}': the name must end in one of {', '.join(FORMATS)}")
+    if not re.fullmatch("[0-9a-f]{16}", row.id):
+        raise ValueError("its id is none that a run gives")
     source = networks / f"{row.id}.safetensors"
     if not source.is_file():
         raise FileNotFoundError(
@@ -39,7 +48,16 @@ def export(row: Row, networks: Path, to: Path) -> None:
     if to.suffix == ".safetensors":
         to.write_bytes(source.read_bytes())
         return
-    trainer = rebuild(row, source)
+    task = tasks().load(row.task)
+    try:
+        reads = task.settings(cast(Mapping[str, Any], row.config["recipe"])).reads
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, keys))}: {message}" for keys, message in in_words(error, type(task.recipe))]
+        raise ValueError(f"its recipe is not one of {row.task}: {'; '.join(told)}") from None
+    try:
+        trainer = rebuild(row, source, data)
+    except ValueError as error:
+        raise ValueError(f"{error}{'; --data DIR says where its data are' if reads and data is None else ''}") from None
     try:
         if to.suffix == ".zip":
             trainer.save(to)
@@ -49,11 +67,23 @@ def export(row: Row, networks: Path, to: Path) -> None:
         trainer.close()
 
 
-def rebuild(row: Row, source: Path) -> Trainer:
-    """Return a trainer of the cell's task that holds the saved network, cut to its sizes."""
-    tensors = load_file(source)
-    recipe = cast(Mapping[str, Any], row.config["recipe"])
-    trainer = make_trainer(row.task, recipe, row.seed, "cpu", folder=row.labels.get("folder", ""))
+def rebuild(row: Row, source: Path, data: str | None = None) -> Trainer:
+    """Return a trainer of the cell's task that holds the saved network, cut to its sizes.
+
+    Raises:
+        ValueError: the file is damaged, or holds another network.
+    """
+    try:
+        with safe_open(source, "pt") as opened:
+            about = opened.metadata() or {}
+        tensors = load_file(source)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{source} cannot be read: {error}") from None
+    outline = json.loads(about["outline"]) if "outline" in about else None
+    folder = row.labels.get("folder", "") if data is None else data
+    trainer = make_trainer(
+        row.task, cast(Mapping[str, Any], row.config["recipe"]), row.seed, "cpu", folder=folder, outline=outline
+    )
     groups = trainer.anatomy.all_groups()
     kept = {}
     for group in groups:

@@ -7,6 +7,7 @@ while not pruner.done:
 """
 
 import hashlib
+import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
@@ -43,7 +44,8 @@ class Pruning:
         pruner: a name from ``rlprune list pruners``.
         sparsity: share of the weights to remove, in (0, 1).
         epochs: epochs of the whole training.
-        loss: the network to its mean loss on one fixed batch, a scalar; or several such functions.
+        loss: the network to its mean loss on one fixed batch, a scalar; or several such functions. One that takes
+            ``temperature`` is given the number to divide its logits by; for others it is 1.
         optimizer: its state follows every mask and cut. None, said aloud: there is none, or it is made anew after each cut.
             May be left out only where weights are pruned before anything is trained. Masked weights stay zero in any case.
         samples: training samples that evaluating ``loss`` costs, to be counted.
@@ -90,6 +92,10 @@ class Pruning:
             _spoken_for(method, chosen)
             optimizer = None
         losses = list(loss) if isinstance(loss, Sequence) else [loss]
+        if settings.get("temperature", 1.0) != 1.0 and not all(map(_is_tempered, losses)):
+            raise ValueError(
+                "temperature divides logits, which your loss does by itself: let it take one, loss(net, temperature)"
+            )
         calls = _observed(net, losses, pruned)
         cut, stays = _groups(net, groups, calls) if method.cut == CHANNELS else ([], {})
         if method.cut == CHANNELS:
@@ -164,7 +170,9 @@ class _Network:
         self._losses, self._samples, self._calls = losses, samples, calls
 
     def scoring(self, round: int) -> Scoring:
-        return Scoring(lambda: [_ignoring_temperature(loss) for loss in self._losses], self._samples, self._outputs)
+        losses = [_with_temperature(loss) for loss in self._losses]
+        tempered = all(map(_is_tempered, self._losses))
+        return Scoring(lambda: losses, self._samples, self._outputs, trial=losses[0], tempered=tempered)
 
     def resized(self) -> None:
         """Nothing else knows this network's sizes."""
@@ -214,7 +222,14 @@ class _Network:
         return [leaf for leaf in tree_leaves(net(*args, **kwargs)) if isinstance(leaf, Tensor)]
 
 
-def _ignoring_temperature(loss: Callable[[nn.Module], Tensor]) -> Loss:
+def _is_tempered(loss: Callable[..., Tensor]) -> bool:
+    return "temperature" in inspect.signature(loss).parameters
+
+
+def _with_temperature(loss: Callable[..., Tensor]) -> Loss:
+    """Return a loss that passes its temperature on to one that has any."""
+    if _is_tempered(loss):
+        return lambda net, temperature: loss(net, temperature=temperature)
     return lambda net, temperature: loss(net)
 
 
@@ -274,7 +289,7 @@ def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> l
         with evaluating(net), torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
             hook = net.register_forward_pre_hook(note, with_kwargs=True)
             try:
-                value = loss(net)
+                value = _with_temperature(loss)(net, 1.0)
             finally:
                 hook.remove()
             if not isinstance(value, Tensor) or value.numel() != 1:

@@ -11,7 +11,11 @@ a benchmark cell, a fleet in lockstep, somebody's callback, and a run resumed af
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from pydantic import Field
+
+Cap: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 # -- when to stop waiting ----------------------------------------------------------------------------------------
 
@@ -69,12 +73,12 @@ class LazyRegime:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # a suite's misspelt key is a mistake, not nothing
 
-    margin: float = 1.0
-    cap: float = 0.5
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    cap: Cap = 0.5
     reference: Literal["start", "epoch1"] = "start"
     normaliser: Literal["first", "start", "current"] = "first"
     squared: bool = False
-    epoch: int | None = None
+    epoch: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
     def measure(self, watch: Watch) -> float:
         distance = watch.distance(self.reference)
@@ -116,9 +120,9 @@ class MaskDistance:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    window: int = 5
-    threshold: float = 0.1
-    cap: float = 0.5
+    window: Annotated[int, Field(ge=2, le=1000)] = 5
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.1
+    cap: Cap = 0.5
 
     def measure(self, watch: Watch) -> float:
         return watch.mask_distance(self.window)
@@ -338,6 +342,10 @@ def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
     """Return how many epochs a plan trains at most, found by walking through it with triggers that fire at their cap."""
     progress = begin(plan, sparsity, epochs)
     while (action := next_action(plan, sparsity, epochs, progress)) is not None:
+        if isinstance(step := plan[progress.step], Train):  # all its epochs but the last in one stride
+            inside, epoch, trained = progress.inside, progress.epoch, progress.trained
+            stride = _left(step, epochs, progress) - 1
+            progress = replace(progress, inside=inside + stride, epoch=epoch + stride, trained=trained + stride)
         progress = after(plan, sparsity, epochs, progress, action)
     return progress.trained
 
@@ -356,18 +364,22 @@ def _settle(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Pro
     return progress
 
 
+def _left(step: Train, epochs: int, progress: Progress) -> int:
+    """Return how many epochs a step trains from here on if its trigger does not fire."""
+    left = epochs - progress.epoch
+    if step.epochs is not None:
+        return min(left, step.epochs - progress.inside)
+    if (share := step.until.cap if step.share is None and step.until is not None else step.share) is not None:
+        return min(left, round(share * epochs) - progress.epoch)
+    return left
+
+
 def _finished(step: Step, sparsity: float, epochs: int, progress: Progress) -> bool:
     match step:
         case Train():
-            if progress.epoch >= epochs:
-                return True
-            if step.epochs is not None:
-                return progress.inside >= step.epochs
-            if step.share is not None:
-                return progress.epoch >= round(step.share * epochs)
-            if step.until is not None:
-                return progress.epoch >= round(step.until.cap * epochs) or step.until.fires(progress.readings, sparsity)
-            return False
+            waits = step.epochs is None and step.share is None
+            fires = waits and step.until is not None and step.until.fires(progress.readings, sparsity)
+            return fires or _left(step, epochs, progress) <= 0
         case Prune(schedule):
             return progress.inside >= len(schedule.sparsities(sparsity))
         case _:

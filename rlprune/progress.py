@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from rlprune.names import plain
 from rlprune.store import Row
 from rlprune.suite import Cell
 from rlprune.sweep import Epoch, Event, Finished, Started, epochs_of
@@ -50,7 +51,8 @@ class Lines(AbstractContextManager["Lines"]):
     def __call__(self, event: Event) -> None:
         if isinstance(event, Finished):
             self._done += 1
-            print(f"[{self._done}/{self._of}] {named(event.cell)}: {ending(event.row)}", flush=True)  # noqa: T201 (the command line)
+            line = f"[{self._done}/{self._of}] {named(event.cell)}: {ending(event.row)}"
+            print(plain(line), flush=True)  # noqa: T201 (the command line)
 
 
 class Bars(AbstractContextManager["Bars"]):
@@ -63,11 +65,11 @@ class Bars(AbstractContextManager["Bars"]):
 
     def __init__(self, left: Sequence[Cell], of: int) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             speed_estimate_period=1800,
         )
         self._done, self._of = of - len(left), of
@@ -97,7 +99,7 @@ class Bars(AbstractContextManager["Bars"]):
                 self._done += 1
                 self._progress.update(self._all, told=self._count())
                 if row.status != "done":
-                    self._progress.console.print(f"{named(cell)}: {ending(row)}", markup=False, highlight=False)
+                    self._progress.console.print(plain(f"{named(cell)}: {ending(row)}"), markup=False, highlight=False)
 
     def _go_on(self, bar: TaskID, trained: int) -> None:
         """Move a cell's bar to ``trained`` epochs, and the bar of all cells as far."""

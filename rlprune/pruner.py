@@ -17,12 +17,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from rlprune.plan import Plan
-from rlprune.registry import Registry
+from rlprune.registry import Registry, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ Scores: TypeAlias = "dict[str, Tensor]"
 """High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
 
 Score: TypeAlias = "Callable[[Probe], Scores]"
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -41,6 +41,11 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer"]
+
+
+class NotApplicable(ValueError):  # noqa: N818 (a reason to skip, not an error)
+    """A pruner cannot work on this network; the message says why."""
+
 
 WEIGHTS: Cut = "weights"
 CHANNELS: Cut = "channels"
@@ -57,9 +62,9 @@ class CommonSettings(BaseModel):
         moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     scope: Scope | None = None
-    floor: int = Field(default=1, ge=1)
+    floor: int = Field(default=1, ge=1, le=1_000_000)
     moments: Literal["keep", "reset"] = "keep"
 
 
@@ -82,6 +87,13 @@ class Pruner:
     plan: Plan | Callable[..., Plan]
     needs: frozenset[str] = frozenset()
     scope: Scope | None = None
+
+    def __post_init__(self) -> None:
+        for key, got, allowed in (("cut", self.cut, get_args(Cut)), ("scope", self.scope, (None, *get_args(Scope)))):
+            if got not in allowed:
+                names = [name for name in allowed if name is not None]
+                hint = nearest(str(got), names)
+                raise ValueError(f"{key} of pruner {self.name}: got {got!r}; must be {' or '.join(names)}{hint}")
 
     def settings(self, given: Mapping[str, Any] | None = None) -> CommonSettings:
         """Validate settings and fill in the defaults.

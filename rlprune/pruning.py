@@ -8,10 +8,13 @@ The host owns the training and calls two methods; a benchmark cell, a callback a
 """
 
 import copy
+import re
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -20,10 +23,19 @@ from torch import Tensor, nn
 from rlprune import plan as plans
 from rlprune import select, surgery
 from rlprune.groups import Anatomy, Group, Member, everything, present
-from rlprune.masked import Masked
+from rlprune.masked import Masked, Masks
 from rlprune.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
 from rlprune.probe import Probe, Scoring
-from rlprune.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope
+from rlprune.pruner import CHANNELS, WEIGHTS, CommonSettings, NotApplicable, Pruner, Scope, Scores
+from rlprune.registry import nearest
+
+_MARK = "_rlprune_dense"
+"""The attribute of a module that remembers the shapes of its weights before the first cut."""
+
+_ZEROS = 0.01
+"""A network with a larger share of zeros than this has been pruned already."""
+
+_UNDERIVABLE = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(_backward)?'? is not implemented|double backward", re.I)
 
 
 class Subject(Protocol):
@@ -61,7 +73,8 @@ class PlanFollower:
         seeds: a use's name to its seed; draws lots for pruners that need noise.
 
     Raises:
-        ValueError: a plan that rewinds after channels were cut, or a network without what the pruner needs.
+        NotApplicable: a network that the pruner cannot work on, tried out before anything is trained.
+        ValueError: a plan that rewinds after channels were cut, or a sparsity, scope or number of epochs that cannot be.
     """
 
     def __init__(
@@ -75,10 +88,17 @@ class PlanFollower:
         seeds: Callable[[str], np.random.SeedSequence],
     ) -> None:
         if missing := lacking(pruner, subject.module):
-            raise ValueError(f"{pruner.name} needs {', '.join(missing)}, which this network does not have")
+            raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which this network does not have")
         if pruner.cut == CHANNELS and not subject.anatomy.all_groups():
             why = "; ".join(f"'{layer}' stays whole because of {what}" for layer, what in list(subject.anatomy.stays.items())[:3])
-            raise ValueError(f"{pruner.name} cuts channels, and none of this network can go{f': {why}' if why else ''}")
+            raise NotApplicable(f"{pruner.name} cuts channels, and none of this network can go{f': {why}' if why else ''}")
+        if not 0 <= sparsity < 1:
+            raise ValueError(f"sparsity is the share of weights to remove, at least 0 and less than 1; got {sparsity}")
+        if epochs < 1 or epochs != int(epochs):
+            raise ValueError(f"epochs is how many the whole training has, a whole number from 1; got {epochs}")
+        self._scope = settings.scope or pruner.scope or scope
+        if self._scope not in (known := get_args(Scope)):
+            raise ValueError(f"no scope is named '{self._scope}'{nearest(str(self._scope), known)} (scopes: {', '.join(known)})")
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity
         self.epochs = epochs
@@ -93,9 +113,9 @@ class PlanFollower:
         self._pruner = pruner
         self._formula = pruner.formula(settings) if pruner.score is not None else None
         self._floor, self._moments = settings.floor, settings.moments
-        self._scope = settings.scope or pruner.scope or scope
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
+        self._dense |= {name: shape for name, shape in getattr(subject.module, _MARK, {}).items() if name in self._dense}
         self._kept = everything(subject.anatomy.all_groups())
         self._saved: dict[str, Any] | None = None
         self._references: dict[str, dict[str, Tensor]] = {}
@@ -103,13 +123,32 @@ class PlanFollower:
         self._undo: list[Callable[[], object]] = []
         if pruner.cut == CHANNELS and any(isinstance(step, Rewind) for step in self.plan):
             raise ValueError(f"{pruner.name} cuts channels and rewinds: what was cut cannot come back")
+        self._temperature(settings)
+        self._met = self._tried = False
+        if self._whole():
+            self._rehearse()
         if any(isinstance(step, plans.Train) and step.until is not None for step in self.plan):
             self._references["start"] = self._snapshot()
+
+    def counted_from(self, dense: Mapping[str, Sequence[int]], masks: Masks) -> None:
+        """Count from a dense network of these shapes, of which the present one was cut and masked before.
+
+        The subject's groups have the dense network's sizes.
+        """
+        self._dense = {name: tuple(dense[name]) for name in self._dense}
+        for group in self._subject.anatomy.all_groups():
+            maker = self._makers(group)[0]
+            left = self._subject.module.get_parameter(maker.tensor).shape[maker.dim] // (maker.outer * maker.inner)
+            self._kept[group.name] = torch.arange(group.size) < left
+        self.masked.set(masks)
 
     # -- following the plan --------------------------------------------------------------------------------------
 
     def next_epoch(self) -> TrainEpoch | None:
         """Do what is due before the next epoch and return that epoch, or None when the plan is finished."""
+        if not self._met:
+            self._go_on()
+            self._met = True
         while True:
             action = plans.next_action(self.plan, self.sparsity, self.epochs, self.progress)
             match action:
@@ -120,6 +159,8 @@ class PlanFollower:
                     return action
                 case PruneTo(sparsity, round):
                     self._prune(sparsity, round)
+                    if sparsity == self.sparsity and self._formula is not None:
+                        self._tell_what_is_missed()
                 case Save():
                     self._saved = self._training_state()
                 case Rewind():
@@ -153,8 +194,7 @@ class PlanFollower:
 
     def mask_distance(self, window: int) -> float:
         """Draw the channels that would be kept now, and compare; see ``Watch``."""
-        assert self._formula is not None
-        kept = self._chosen(self._formula(self._probe(0)), self.sparsity)
+        kept = self._chosen(self._scored(self._probe(0)), self.sparsity)
         self._drawn = [*self._drawn, torch.cat([keep.cpu() for keep in kept.values()])][-window:]
         if len(self._drawn) < window:
             return 1.0
@@ -163,16 +203,18 @@ class PlanFollower:
     # -- what is left --------------------------------------------------------------------------------------------
 
     def layers(self) -> dict[str, dict[str, float]]:
-        """Return for every prunable weight how many of its entries are left (``kept``) and were there (``dense``)."""
-        left = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
-        left |= {name: int(mask.sum()) for name, mask in self.masked.masks.items()}
+        """Return for every prunable weight how many of its entries are left (``kept``) and were there (``dense``).
+
+        A masked entry that is not zero is left, whoever wrote to it.
+        """
+        left = {name: int(self._left(name).sum()) for name in self._dense}
         return {name: {"kept": float(left[name]), "dense": float(np.prod(shape))} for name, shape in self._dense.items()}
 
     def reached(self) -> dict[str, float]:
         """Return weight and node sparsity, and how many layers have at most one weight left, the one that the floor spares.
 
         A node is an output of a layer, so a channel that several layers make counts as often. It counts as removed when
-        it was cut out or when all weights that make it are masked.
+        it was cut out or when all weights that make it are pruned.
         """
         layers = self.layers()
         values = {
@@ -223,7 +265,7 @@ class PlanFollower:
             return
         began = time.perf_counter()
         probe = self._probe(round)
-        scores = self._formula(probe)
+        scores = self._scored(probe)
         if self._pruner.cut == WEIGHTS:
             self._mask(scores, sparsity)
         else:
@@ -238,15 +280,141 @@ class PlanFollower:
 
     def _probe(self, round: int) -> Probe:
         subject, anatomy = self._subject, self._subject.anatomy
-        generator = torch.Generator(self._device).manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
+        generator = torch.Generator().manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
         groups = present(anatomy.all_groups(), self._kept)
-        return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups)
+        return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups, self._tried)
+
+    def _temperature(self, settings: CommonSettings) -> None:
+        """Refuse a temperature that would not act."""
+        field, asked = type(settings).model_fields.get("temperature"), getattr(settings, "temperature", 1.0)
+        if field and asked not in (1.0, field.default) and not self._subject.scoring(0).tempered:
+            raise ValueError(f"{self._pruner.name}: temperature = {asked} divides logits, and this loss has none to divide")
+
+    def _rehearse(self) -> None:
+        """Try the formula on the cheapest loss there is: what it cannot score is told before anything is trained."""
+        if self._formula and any(isinstance(step, plans.Prune) for step in self.plan):
+            probe = self._probe(0)
+            with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+                self._formed(replace(probe, scoring=probe.scoring.rehearsal()))
+            self._tried = True
+
+    def _whole(self) -> bool:
+        """Return whether the groups have the sizes of the network as it is."""
+        tensors = self._subject.module.state_dict()
+        groups = present(self._subject.anatomy.all_groups(), self._kept)
+        return all(m.offset + m.span(group.size) <= tensors[m.tensor].shape[m.dim] for group in groups for m in group.members)
+
+    def _scored(self, probe: Probe) -> Scores:
+        """Return the scores.
+
+        Raises:
+            NotApplicable: a network that this formula cannot score.
+            ValueError: scores that are no numbers, or all zero before anything is pruned.
+        """
+        scores, name = self._formed(probe), self._pruner.name
+        for key, score in scores.items():
+            if not bool(score.isfinite().all()):
+                raise ValueError(f"{name}: the score of {key} holds infinities or values that are not numbers")
+        if self.progress.rounds == 0:  # later, a network that is pruned to pieces carries nothing any more
+            anatomy, weights = self._subject.anatomy, self._pruner.cut == WEIGHTS
+            ranked = {
+                network: list(names) if weights else [group.name for group in anatomy.groups[network]]
+                for network, names in anatomy.weights.items()
+            }
+            if self._scope != "network":
+                ranked = {"the network": [key for keys in ranked.values() for key in keys]}
+            for network, keys in ranked.items():
+                if keys and not any(bool(scores[key].any()) for key in keys):
+                    raise ValueError(
+                        f"{name}: all scores of {network} are 0, so nothing tells what to keep; does its loss depend on it?"
+                    )
+        return scores
+
+    def _formed(self, probe: Probe) -> Scores:
+        """Return what the formula makes of a probe, once it is what a formula has to return."""
+        assert self._formula is not None
+        name = self._pruner.name
+        try:
+            scores = self._formula(probe)
+        except NotApplicable as error:
+            raise NotApplicable(f"{name}: {error}") from None
+        except RuntimeError as error:
+            if not (found := _UNDERIVABLE.search(str(error))):
+                raise
+            what, order = found[1] or "a part of it", "second " if found[2] or not found[1] else ""
+            raise NotApplicable(f"{name} cannot score this network: {what} has no {order}derivative") from None
+        if self._pruner.cut == WEIGHTS:
+            expected = {key: tuple(weight.shape) for key, weight in probe.weights.items()}
+        else:
+            expected = {group.name: (group.size,) for group in probe.groups}
+        if not isinstance(scores, Mapping):
+            raise ValueError(f"{name}: a score returns a tensor for each name, got a {type(scores).__name__}")
+        kind = "weight" if self._pruner.cut == WEIGHTS else "group"
+        for key in scores:
+            if key not in expected:
+                raise ValueError(
+                    f"{name}: the score names '{key}', which is no {kind} to prune{nearest(str(key), list(expected))}"
+                )
+        for key, shape in expected.items():
+            if key not in scores:
+                raise ValueError(f"{name}: the score leaves out the {kind} {key}")
+            score = scores[key]
+            if not isinstance(score, Tensor) or not score.is_floating_point() or tuple(score.shape) != shape:
+                got = f"{score.dtype} {tuple(score.shape)}" if isinstance(score, Tensor) else f"a {type(score).__name__}"
+                raise ValueError(f"{name}: the score of {key} has to be floating-point numbers of shape {shape}, got {got}")
+            if score.device != self._device:
+                raise ValueError(f"{name}: the score of {key} lies on {score.device}, the network on {self._device}")
+        return scores
+
+    def _go_on(self) -> None:
+        """Take what is pruned already for pruned, and say so; not what this follower knows of."""
+        if self._formula is None or self.masked.masks or not all(bool(keep.all()) for keep in self._kept.values()):
+            return
+        weights = {name: self._subject.module.get_parameter(name).detach() for name in self._dense}
+        if cut := [name for name, weight in weights.items() if tuple(weight.shape) != self._dense[name]]:
+            warnings.warn(f"this network was cut before, {cut[0]} among others: sparsity counts from the dense one", stacklevel=3)
+        zeros = {name: weight == 0 for name, weight in weights.items() if bool(weight.any())}
+        share = sum(int(zero.sum()) for zero in zeros.values()) / max(1, sum(weight.numel() for weight in weights.values()))
+        if share > _ZEROS:
+            stay = "stay zero and count as pruned" if self._pruner.cut == WEIGHTS else "count as left, channels are cut whole"
+            warnings.warn(f"{share:.1%} of this network's prunable weights are zero already: they {stay}", stacklevel=3)
+            if self._pruner.cut == WEIGHTS:
+                self.masked.set({name: ~zero for name, zero in zeros.items() if bool(zero.any())})
+
+    def _tell_what_is_missed(self) -> None:
+        """Say so where the sparsity cannot be reached: at the floor, or where a network was pruned further before."""
+        layers = self.layers().values()
+        kept, dense = sum(layer["kept"] for layer in layers), sum(layer["dense"] for layer in layers)
+        asked = dense * (1 - self.sparsity)
+        weights = self._pruner.cut == WEIGHTS
+        if kept > asked + (1 if weights else self._widest()):
+            why = f"{self._floor} stay in every {'weight tensor' if weights else 'group of channels'}"
+        elif kept < asked - 1 and weights:
+            why = "more was pruned before"
+        else:
+            return
+        reached = f"{1 - kept / dense:.4g} of the weights are removed, not {self.sparsity:g}"
+        warnings.warn(f"{self._pruner.name}: {reached}: {why}", stacklevel=4)
+
+    def _widest(self) -> int:
+        """Return how many weights go with the widest channel that is left."""
+        groups = present(self._subject.anatomy.all_groups(), self._kept)
+        shapes = {name: tuple(self._subject.module.get_parameter(name).shape) for name in self._dense}
+        whole = select.weights_left(shapes, groups, {})
+        fewer = [select.weights_left(shapes, groups, {group.name: group.size - group.blocks}) for group in groups]
+        return max((whole - less for less in fewer), default=0)
 
     def _mask(self, scores: Mapping[str, Tensor], sparsity: float) -> None:
         parts = self._parts()
         sizes = [sum(int(np.prod(self._dense[name])) for name in names) for names in parts]
+        alive = {name: int(mask.sum()) for name, mask in self.masked.masks.items()}
+        counts = [
+            [alive.get(name, int(np.prod(self._subject.module.get_parameter(name).shape))) for name in names] for names in parts
+        ]
+        least = [sum(min(self._floor, count) for count in part) for part in counts]
+        quotas = select.quotas(sizes, sparsity, least, [sum(part) for part in counts])
         masks: dict[str, Tensor] = {}
-        for names, keep in zip(parts, select.quotas(sizes, sparsity), strict=True):
+        for names, keep in zip(parts, quotas, strict=True):
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, keep, self._floor)
         self._subject.resized()
         self.masked.set(masks)
@@ -274,6 +442,7 @@ class PlanFollower:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
         groups = present(self._subject.anatomy.all_groups(), self._kept)
         surgery.cut(self._subject.module, surgery.keeps(self._subject.module, groups, kept), self._subject.optimizer)
+        setattr(self._subject.module, _MARK, self._dense)
         for name, keep in kept.items():
             self._kept[name][self._kept[name].clone()] = keep.cpu()
         self._subject.resized()
@@ -292,13 +461,17 @@ class PlanFollower:
     def _makers(self, group: Group) -> list[Member]:
         return [member for member in group.members if member.produces and member.tensor in self._dense]
 
+    def _left(self, name: str) -> Tensor:
+        """Return where a weight has entries that are not pruned."""
+        weight = self._subject.module.get_parameter(name).detach()
+        mask = self.masked.masks.get(name)
+        return torch.ones_like(weight, dtype=torch.bool) if mask is None else mask | (weight != 0)
+
     def _nodes_left(self) -> int:
         left = 0
         for group in present(self._subject.anatomy.all_groups(), self._kept):
             for member in self._makers(group):
-                shape = self._subject.module.get_parameter(member.tensor).shape
-                mask = self.masked.masks.get(member.tensor, torch.ones(shape, dtype=torch.bool, device=self._device))
-                made = mask.movedim(member.dim, 0).flatten(1).any(1)
+                made = self._left(member.tensor).movedim(member.dim, 0).flatten(1).any(1)
                 span = made[member.offset : member.offset + member.span(group.size)]
                 left += int(span.view(member.outer, group.size, member.inner).any(2).any(0).sum())
         return left
@@ -358,7 +531,7 @@ def lacking(pruner: Pruner, module: nn.Module) -> list[str]:
     """Return what a pruner needs and a network does not have."""
     layers = list(module.modules())
     has = {"batchnorm"} if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers) else set()
-    # the flow of ones ends in a recurrence, layer normalisation takes its size away, and words are numbers that cannot be ones
-    if not any(isinstance(layer, (nn.Embedding, nn.LayerNorm, nn.RNNBase, nn.RNNCellBase)) for layer in layers):
+    # the flow of ones ends in a recurrence, and words are numbers that cannot be ones
+    if not any(isinstance(layer, (nn.Embedding, nn.RNNBase, nn.RNNCellBase)) for layer in layers):
         has.add("feedforward")
     return sorted(pruner.needs - has)

@@ -3,11 +3,13 @@
 An entry is a module-level assignment such as ``CROP_U = Pruner("CroP-U", ...)``. Names are read from the text
 of the files, so listing them imports nothing and a broken file hides nobody else's entry; an entry is imported
 when it is loaded. Other packages add entries through the entry-point groups ``rlprune.pruners`` and
-``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``.
+``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``, where ``my-name`` is the entry's own name. Finished cells
+are shared by name: a package cannot have a built-in's, and a name that two packages claim is nobody's.
 """
 
 import ast
 import importlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,12 +18,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from rlprune.names import LONGEST, fault, plain
+
 Entry = TypeVar("Entry")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``, or an empty string."""
+    """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``; nothing where it is known, or none is near."""
     folded = {entry.casefold(): entry for entry in known}
+    if folded.get(name.casefold()) == name or len(name) > LONGEST:
+        return ""
     close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
@@ -40,14 +46,25 @@ class Registry(Generic[Entry]):
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        places = {}
+        return {name: place for name, (place, *_) in self._claims.items()}
+
+    @cached_property
+    def _claims(self) -> dict[str, list[str]]:
+        """Every name, as its first owner spells it, with the places that claim it."""
+        claims: dict[str, list[str]] = {}
         folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
         for file in sorted(folder.glob("*.py")):
             for variable, name in _assignments(file, self.kind.__name__):
-                places[name] = f"{self.package}.{file.stem}:{variable}"
-        for point in entry_points(group=self.package):
-            places[point.name] = point.value
-        return places
+                claims.setdefault(name, []).append(f"{self.package}.{file.stem}:{variable}")
+        spelled = {name.casefold(): name for name in claims}
+        for point in sorted(entry_points(group=self.package), key=lambda point: (point.name, point.value)):
+            name = spelled.setdefault(point.name.casefold(), point.name)
+            if point.value not in claims.setdefault(name, []):  # a package that is found twice claims once
+                claims[name].append(point.value)
+        return claims
+
+    def _built_in(self, place: str) -> bool:
+        return place.startswith(f"{self.package}.")
 
     def names(self) -> list[str]:
         """Return every entry's name, sorted without regard to case; imports nothing."""
@@ -56,7 +73,7 @@ class Registry(Generic[Entry]):
     def summary(self, name: str) -> str:
         """Return the first line of the file that holds an entry; empty for entries of other packages."""
         module = self._places[self.match(name)].partition(":")[0]
-        if not module.startswith(f"{self.package}."):
+        if not self._built_in(module):
             return ""
         file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
@@ -70,28 +87,50 @@ class Registry(Generic[Entry]):
         for known in self._places:
             if known.casefold() == name.casefold():
                 return known
+        raise KeyError(self.unknown(name))
+
+    def unknown(self, name: str, others: Iterable[str] = ()) -> str:
+        """Say that nothing has this name, and which name, of these ``others`` too, is the nearest."""
         what = self.kind.__name__.lower()
-        raise KeyError(f"no {what} is named '{name}'{nearest(name, self._places)} (see: rlprune list {what}s)")
+        near = nearest(name, [*self._places, *others])
+        return f"no {what} is named '{plain(name, LONGEST)}'{near} (see: rlprune list {what}s)"
 
     def load(self, name: str) -> Entry:
         """Import and return the entry called ``name``.
 
         Raises:
             KeyError: no entry has this name.
+            ValueError: two packages claim the name, or it cannot be a name, or is not the entry's own.
+            ImportError: its module cannot be imported, or has no such entry.
             TypeError: the place an entry point names holds something else.
         """
-        place = self._places[self.match(name)]
+        name = self.match(name)
+        place, what = self._places[name], self.kind.__name__.lower()
+        if others := ", ".join(map(plain, self._claims.get(name, [])[1:])):
+            if not self._built_in(place) or self._built_in(others):
+                raise ValueError(f"the {what} '{plain(name)}' is registered by {plain(place)} and by {others}: rename one")
+            warnings.warn(f"the {what} '{name}' of {others} is left out: the name is built in; give it another", stacklevel=1)
+        if why := fault(name):
+            raise ValueError(f"the {what} '{plain(name, LONGEST)}' of {plain(place)} cannot be used: {why}")
         module, _, variable = place.partition(":")
-        entry = getattr(importlib.import_module(module), variable)
+        try:
+            entry = getattr(importlib.import_module(module), variable)
+        except (Exception, SystemExit) as error:  # somebody else's file may fail in any way
+            told = plain(f"{type(error).__name__}: {error}".partition("\n")[0], 400)
+            missing = ModuleNotFoundError if isinstance(error, ModuleNotFoundError) else ImportError
+            raise missing(f"'{name}' cannot be imported: {told}") from error
         if not isinstance(entry, self.kind):
             raise TypeError(f"{place} is registered as a {self.kind.__name__} but is a {type(entry).__name__}")
+        own = str(getattr(entry, "name", name))
+        if own.casefold() != name.casefold():  # its cells bear that name, and nobody would find it
+            raise TypeError(f"{place} is registered as '{name}' but calls itself '{plain(own)}': register it under that name")
         return entry
 
 
 def _assignments(file: Path, kind: str) -> Iterable[tuple[str, str]]:
     try:
         body = ast.parse(file.read_text(encoding="utf-8")).body
-    except SyntaxError:
+    except (SyntaxError, ValueError):  # no Python, or no text
         return
     for node in body:
         match node:

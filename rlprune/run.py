@@ -6,42 +6,64 @@ import this module again, start fast.
 
 # ruff: noqa: T201 (this is the command line)
 
+from rlprune import door
+
+if __name__ == "__main__":
+    door.leave_at_once()
+
 import argparse
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
+from rlprune.names import plain
 from rlprune.pruner import pruners
 from rlprune.registry import nearest
-from rlprune.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, make_cell
+from rlprune.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.task import tasks
+from rlprune.training.recipes import ALLOW_IMPORT
 
 if TYPE_CHECKING:
     from rlprune.store import Row, Store
     from rlprune.sweep import Outcome
+
+Taken = TypeVar("Taken")
 
 RESULTS = "results.sqlite"
 WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints")
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
-EXIT_CODES = "Exit codes: 0 all cells done; 1 some cells failed; 2 the request is wrong; 130 stopped by Ctrl-C."
+EXIT_CODES = (
+    "Exit codes: 0 all cells done; 1 some cells failed, or what came out could not be written; 2 the request is wrong; "
+    "130 stopped by Ctrl-C; 141 nobody reads the output any more."
+)
+MOST_JOBS = 1024
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose complaints hold no control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(message))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser("python -m rlprune.run", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False)
+    parser = Parser("python -m rlprune.run", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False)
     add_arguments(parser)
-    return run(parser.parse_args(given), ["python", "-m", "rlprune.run", *given])
+    return door.ended(lambda: run(parser.parse_args(given), ["python", "-m", "rlprune.run", *given]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +81,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--executor", default="local", help="local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
+    may_import(parser)
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
+
+
+def may_import(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that lets a recipe's environment name a module."""
+    say = "import the module that an environment names, say recipe.environment=module:Id"
+    parser.add_argument("--allow-import", action=_AllowImport, nargs=0, help=say)
+
+
+class _AllowImport(argparse.Action):
+    def __call__(self, *_: object) -> None:
+        os.environ[ALLOW_IMPORT] = "1"  # workers inherit it
 
 
 # -- the request -------------------------------------------------------------------------------------------------
@@ -88,29 +122,60 @@ def checked(args: argparse.Namespace) -> Request:
         for option, value, allowed in (("device", args.device, ("auto", "cpu", "cuda")), ("executor", args.executor, ("local",)))
         if value not in allowed
     ]
-    jobs = args.jobs or str(_cores())
-    if not jobs.isdecimal() or int(jobs) < 1:
-        mistakes.append(Mistake("--jobs", "", f"got '{jobs}'; must be a whole number, at least 1"))
+    jobs = str(_cores()) if args.jobs is None else args.jobs
+    if not (jobs.isdecimal() and len(jobs) <= 9 and 1 <= int(jobs) <= MOST_JOBS):
+        mistakes.append(Mistake("--jobs", "", f"got '{plain(jobs, 50)}'; must be a whole number, 1 to {MOST_JOBS:,}"))
+    mistakes += [
+        Mistake(f"--{option}", "", f"{plain(path.strip(), 100) or 'it'} {why}")
+        for option, path in (("out", args.out), ("data", args.data))
+        if path is not None and (why := unusable(path))
+    ]
+    if args.download and not args.data:
+        mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
     suite = None
     try:
-        suite = load_suite(args.suite, args.profile, args.set, options, Path(args.data) if args.data else None)
+        folder = Path(args.data) if args.data else None
+        suite = load_suite(args.suite, args.profile, args.set, options, folder)
         if args.download and suite.folder and not mistakes and not args.dry_run:
             download(suite)
-        mistakes += [*data_mistakes(suite), *extra_mistakes(suite)]
+        if not any(mistake.where == "--data" for mistake in mistakes):
+            mistakes += data_mistakes(suite)
+        mistakes += extra_mistakes(suite)
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
-    out = Path(args.out or Path("results", Path(args.suite).stem if suite is None else suite.name))
-    if blocked := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
-        mistakes.append(Mistake("--out", "", f"{blocked} is not a folder"))
+    out = Path(args.out or Path("results", "" if suite is None else suite.name))
+    if not any(mistake.where == "--out" for mistake in mistakes):
+        mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
     if args.device == "cuda" and not (_may_have_gpu() and (mistakes or _torch_sees_gpu())):
         mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
     if suite is None or mistakes:
         raise SuiteError(mistakes)
+    suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
     wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
     on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
     return Request(suite, "cuda" if on_gpu else "cpu", int(args.jobs or 1) if on_gpu else int(jobs), out)
+
+
+def unusable(path: str) -> str:
+    """Return why a folder of a run cannot be at ``path``, or an empty string."""
+    if not path.strip():
+        return "is empty: name a folder"
+    if not path.isprintable():
+        return "is not UTF-8, or holds control characters"
+    try:
+        os.lstat(Path(path, "checkpoints", "x" * 60))
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return f"cannot be used: {getattr(error, 'strerror', None) or error}"
+    return ""
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield what is on the way to a folder, or in its place, and is none."""
+    return (path for path in (folder, *folder.parents) if path.exists() and not path.is_dir())
 
 
 def download(suite: Suite) -> None:
@@ -158,25 +223,44 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
             remove_results(request.out)
         return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
     except SuiteError as error:
-        print(error, file=sys.stderr)
+        door.say(str(error))
         return 2
 
 
 def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
+    import sqlite3
+
     suite, out = request.suite, request.out
     with open_store(out, create=True) as store:
-        print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
         try:
+            print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+            _tell_of_other_data(planned, store, request)
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
-                store.write_csv(out / "results.csv")
-                _show(comparable(store.rows(), suite, request.device), outcome, out, command)
+                changed = outcome.done > 0 and _data_changed(suite)
+                written = _show(request, store, outcome, command)
+                if changed:
+                    mixed = f"{suite.folder} changed during the run: its cells may have read different data. Run them anew:"
+                    print(f"{mixed}\n  {plain(command)}")
+                return 1 if outcome.failed or changed or not written else 0
+            why, code = "", door.STOPPED
         except KeyboardInterrupt:
-            outcome = None
-    if outcome is None or outcome.interrupted:
-        print(f"\nStopped; what is finished is kept. Go on with:\n  {command}", flush=True)
-        return 130
-    return 1 if outcome.failed else 0
+            why, code = "", door.STOPPED
+        except BrokenPipeError:
+            door.hear_no_more()
+            why, code = "nobody reads the output any more", door.CLOSED
+        except (OSError, sqlite3.Error) as error:
+            why, code = door.in_a_line(error), 1
+    told = f"\nStopped{': ' * bool(why)}{why}; what is finished is kept. Go on with:\n  {plain(command)}"
+    try:
+        if not why:
+            print(told, flush=True)
+    except OSError:  # Ctrl-C has ended who read the output, too
+        why = "no output"
+        door.hear_no_more()
+    if why:
+        door.say(told)
+    return code
 
 
 def open_store(out: Path, *, create: bool) -> "Store":
@@ -195,13 +279,29 @@ def open_store(out: Path, *, create: bool) -> "Store":
         raise SuiteError([Mistake("--out", str(out), str(error))]) from None
 
 
+def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
+    """Return what ``take`` reads from the results of a folder.
+
+    Raises:
+        SuiteError: they cannot be read.
+    """
+    import sqlite3
+
+    with open_store(out, create=False) as store:
+        try:
+            return take(store)
+        except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:  # damaged inside
+            raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {door.in_a_line(error)}")]) from None
+
+
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
     from rlprune.progress import Bars, Lines
     from rlprune.sweep import sweep
 
     finished = store.finished()
     left = [cell for cell in planned if cell.id not in finished]
-    with (Bars if sys.stdout.isatty() else Lines)(left, len(planned)) as listen:
+    watched = sys.stdout is not None and sys.stdout.isatty()
+    with (Bars if watched else Lines)(left, len(planned)) as listen:
         return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, listen=listen)
 
 
@@ -218,25 +318,94 @@ def remove_results(out: Path) -> None:
 
 def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
     """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
-    return [
-        replace(row, suite=suite.name, profile=suite.profile)
-        for row in rows
-        if row.task in suite.tasks
-        and (row.pruner in pruners().names() or row.pruner in suite.variant)
-        and make_cell(suite, row.task, row.pruner, row.sparsity, row.seed, device).id == row.id
+    make, known = cell_maker(suite, device), _usable(suite)
+    planned = {cell.id: cell.method for cell in cells(suite, device)}
+    mine = []
+    for row in rows:
+        alike = row.task in suite.tasks and row.pruner.casefold() in known
+        if row.id in planned or (alike and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id):
+            name = planned.get(row.id, row.pruner)  # another suite may have another name for it
+            labels = {**row.labels, "suite_title": suite.title}
+            mine.append(replace(row, suite=suite.name, profile=suite.profile, pruner=name, labels=labels))
+    return mine
+
+
+def _usable(suite: Suite) -> set[str]:
+    """Return the names of variants and pruners that load: somebody else's, not asked for here, may be broken."""
+    known = set()
+    for name in (*pruners().names(), *suite.variant):
+        with suppress(ValueError, ImportError, TypeError):
+            suite.method(name)
+            known.add(name.casefold())
+    return known
+
+
+def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Request) -> None:
+    """Say how many finished cells are those planned but for their data: nobody should take one for the other."""
+    ids = {cell.id for cell in planned}
+    planned_but_for_data = {_but_for_data(cell.config) for cell in planned if cell.data}
+    if not planned_but_for_data:
+        return
+    others = [
+        row
+        for row in store.rows()
+        if row.status != "failed" and row.id not in ids and _but_for_data(row.config) in planned_but_for_data
     ]
+    if others:
+        print(
+            f"{request.out} has {len(others)} of these cells finished on other data than {request.suite.folder} holds now, or on "
+            "data of which no fingerprint was taken: left out here, and run anew",
+            flush=True,
+        )
 
 
-def _show(rows: "Sequence[Row]", outcome: "Outcome", out: Path, command: str) -> None:
+def _but_for_data(config: Mapping[str, object]) -> str:
+    return json.dumps({**config, "data": ""}, sort_keys=True)
+
+
+def _data_changed(suite: Suite) -> bool:
+    try:
+        return with_fingerprints(suite).fingerprints != suite.fingerprints
+    except SuiteError:  # gone, after all cells have read them
+        return True
+
+
+def _show(request: Request, store: "Store", outcome: "Outcome", command: str) -> bool:
+    """Print what came out and write the report; return whether all of it could be done: what was trained is stored already."""
     from rlprune.progress import ending, named
     from rlprune.report.page import summary_table, write_report
+    from rlprune.report.sentences import opening
+    from rlprune.report.sound import sound
 
-    if any(row.status == "done" for row in rows):
-        header, lines = summary_table(rows)
-        print(f"\n{columns([header, *lines])}")
+    suite, out = request.suite, request.out
+    everything = sound(store.rows())
+    rows = comparable(everything, suite, request.device)
+    failures: list[str] = []
+
+    def attempt(what: str, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # whatever it is, the cells are done
+            failures.append(f"{what} could not be written: {door.in_a_line(error)}")
+
+    def table() -> None:
+        if any(row.status == "done" for row in rows):
+            header, lines = summary_table(rows)
+            print("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
+
+    attempt("results.csv", lambda: store.write_csv(out / "results.csv"))
+    attempt("the table", table)
     for row in (*outcome.failed, *outcome.skipped):
-        print(f"{named(row)}: {ending(row)}")
-    print(f"\n{write_report(rows, out, command)}")
+        print(plain(f"{named(row)}: {ending(row)}"))
+    if others := len(everything) - len(rows):
+        print(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
+    attempt("the report", lambda: print(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+    if failures:
+        kept = f"{len(store.finished())} finished cells are kept in {out / RESULTS}. Try again with:\n  {plain(command)}"
+        door.say("\n".join(["", *failures, kept]))
+    return not failures
 
 
 # -- what is there to do -----------------------------------------------------------------------------------------
@@ -250,8 +419,11 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
     if (request.out / RESULTS).is_file() and not fresh:
         from rlprune.sweep import estimate
 
-        with open_store(request.out, create=False) as store:
-            finished, seconds = store.finished(), estimate(planned, store)
+        def known(store: "Store") -> tuple[set[str], float | None]:
+            _tell_of_other_data(planned, store, request)
+            return store.finished(), estimate(planned, store)
+
+        finished, seconds = read(request.out, known)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in planned:
         groups[cell.task, cell.method].append(cell)
@@ -291,8 +463,9 @@ def _duration(seconds: float) -> str:
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
     """Return lines of texts, aligned."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    fit = [[plain(text) for text in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*fit, strict=True)]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in fit)
 
 
 if __name__ == "__main__":

@@ -7,46 +7,54 @@ model.learn(100_000, callback=PruneCallback("EarlyCroP-S", sparsity=0.9))
 model.save("small")     # A2C.load("small") builds the small agent
 """
 
+import copy
 import hashlib
+import warnings
 from collections import deque
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rlprune.groups import Anatomy
-from rlprune.plan import trained_epochs
+from rlprune.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
 from rlprune.probe import Loss, Scoring
-from rlprune.pruner import Scope, pruners
+from rlprune.pruner import CHANNELS, Pruner, Scope, pruners
 from rlprune.pruning import PlanFollower
-from rlprune.training import policies
+from rlprune.training import policies, rehearsal
+from rlprune.training.trainer import Generators, Seeds
 
 
 class PruneCallback(BaseCallback):
     """Prunes an A2C or PPO agent with an MLP policy inside its own ``learn``.
 
     ``-S`` pruners really make the policy smaller, optimizer state included, so that ``learn`` goes on and ``save``,
-    ``load`` and ``predict`` work on the small agent; ``-U`` pruners hold the removed weights at zero while the
-    callback is in use. The agent's learning rate stays its owner's. Sparsity, distance and trigger go to the agent's
-    logger under ``pruning/``.
+    ``load`` and ``predict`` work on the small agent; ``-U`` pruners hold the removed weights at zero for good, in an
+    agent that was saved and loaded, too. The agent's learning rate stays its owner's. Sparsity, distance and trigger go
+    to the agent's logger under ``pruning/``.
 
     Scores come from the agent's latest rollouts. A pruner that prunes before training plays ``scoring_steps`` steps
-    first and resets the environment; they do not count as training.
+    first, which nothing counts: the environments and what is wrapped around them work on copies meanwhile.
+
+    On another agent the callback begins anew. Sparsity counts from the dense network, also where an agent was pruned
+    before.
 
     Args:
         pruner: a name from ``rlprune list pruners``.
         sparsity: share of the policy's weights to remove, in (0, 1).
-        epochs: how many epochs ``learn``'s steps are divided into; plans advance at their ends.
+        epochs: how many epochs ``learn``'s rollouts are divided into, at most: all have as many, at least one with its
+            update. Plans advance at their ends.
         scope: what is ranked against what; actor and critic apart by default.
         scoring_steps: environment steps to score on.
         seed: draws lots for pruners that need noise.
@@ -55,7 +63,8 @@ class PruneCallback(BaseCallback):
 
     Raises:
         KeyError: no pruner of this name.
-        ValueError: a sparsity out of range, a plan that rewinds, or an algorithm or policy that cannot be pruned yet.
+        ValueError: a number out of range, a plan that rewinds; in ``learn`` an agent, or environments, that cannot be pruned
+            yet, or too few rollouts for the plan.
     """
 
     def __init__(
@@ -73,11 +82,14 @@ class PruneCallback(BaseCallback):
         super().__init__(verbose)
         if not 0 < sparsity < 1:
             raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity}")
+        for name, value in (("epochs", epochs), ("scoring_steps", scoring_steps)):
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or more; got {value}")
         self._pruner = pruners().load(pruner)
         self._settings = self._pruner.settings(settings)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
-        self._sparsity, self._epochs, self._scope, self._seed = sparsity, epochs, scope, seed
+        self._sparsity, self._asked, self._scope, self._seed = sparsity, epochs, scope, seed
         self._scoring_steps = scoring_steps
         self._follower: PlanFollower | None = None
 
@@ -93,41 +105,78 @@ class PruneCallback(BaseCallback):
         return self._follower
 
     def _on_training_start(self) -> None:
-        if self._follower is None:
-            self._agent = _Agent(supported(self.model), self._scoring_steps)
-            self._follower = PlanFollower(
-                self._agent, self._pruner, self._settings, self._sparsity, self._epochs, self._scope, self._seeds
+        if isinstance(self.parent, EventCallback):
+            raise ValueError(f"PruneCallback goes to learn() itself or into a list, not into {type(self.parent).__name__}")
+        if self._follower is None or self._agent.policy is not self.model.policy:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin with an agent that this callback has not met."""
+        model = supported(self.model, self._pruner)
+        rollout = model.n_steps * model.n_envs
+        rollouts = -(-(model._total_timesteps - model.num_timesteps) // rollout)
+        if rollouts < 1:
+            raise ValueError(f"learn() was asked for no steps; a rollout with its update takes {rollout}")
+        length = -(-rollouts // self._asked)
+        epochs = -(-rollouts // length)
+        plan = self._pruner.steps(self._settings)
+        if (wanted := _training(plan, self._asked, self._sparsity)) != _training(plan, epochs, self._sparsity):
+            enough = (n for n in range(epochs, self._asked) if _training(plan, n, self._sparsity) == wanted)
+            raise ValueError(
+                f"{self._pruner.name} trains before or between its cuts, and this learn() is {rollouts} rollout(s) of {rollout} "
+                f"steps: ask for {next(enough, self._asked) * rollout} steps, or for shorter rollouts (n_steps)"
             )
-            self._begun = self.num_timesteps
-            self._length = (self.model._total_timesteps - self._begun) / self._epochs
-            self._advance()
+        agent = _Agent(model, self._scoring_steps, self._pruner, self._seeds)
+        follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, self._scope, self._seeds)
+        agent.go_on_from_earlier(follower)
+        policies.hold(agent.policy, follower.masked)
+        self._agent, self._follower = agent, follower
+        self._epochs, self._length, self._all, self._rollouts = epochs, length, rollouts, 0
+        self._advance()
 
     def _on_step(self) -> bool:
         return True
 
+    def _on_rollout_start(self) -> None:
+        if self._agent.policy is not self.model.policy:
+            raise ValueError("the agent's policy was replaced while it was pruned: load weights into it by set_parameters()")
+        self._catch_up()
+
     def _on_rollout_end(self) -> None:
         self._agent.remember()
-        while self.pruning.progress.epoch < min(self._epochs, int((self.num_timesteps - self._begun) / self._length + 1e-9)):
-            self.pruning.epoch_done()
-            self._advance()
+        self._rollouts += 1
         self.logger.record("pruning/sparsity", self.pruning.reached()["sparsity_weights"])
         for name, value in (("distance", self.pruning.travelled), ("trigger", self.pruning.trigger_value)):
             if value is not None:
                 self.logger.record(f"pruning/{name}", value)
 
+    def _on_training_end(self) -> None:
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """End the epochs whose rollouts were played and learned from."""
+        done = self._epochs if self._rollouts >= self._all else self._rollouts // self._length
+        while self.pruning.progress.epoch < done:
+            self.pruning.epoch_done()
+            self._advance()
+
     def _advance(self) -> None:
         rounds = self.pruning.progress.rounds
         self.pruning.next_epoch()
-        if self.verbose and self.pruning.progress.rounds > rounds:
-            reached = self.pruning.reached()["sparsity_weights"]
-            self.logger.log(f"{self._pruner.name}: {reached:.1%} of the policy's weights removed at step {self.num_timesteps}")
+        if self.pruning.progress.rounds > rounds:
+            self._agent.record(self.pruning)
+            if self.verbose:
+                reached = self.pruning.reached()["sparsity_weights"]
+                self.logger.log(
+                    f"{self._pruner.name}: {reached:.1%} of the policy's weights removed at step {self.num_timesteps}"
+                )
 
     def _seeds(self, use: str) -> np.random.SeedSequence:
         digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
         return np.random.SeedSequence(int.from_bytes(digest[:16], "big"))
 
 
-def supported(model: BaseAlgorithm) -> OnPolicyAlgorithm:
+def supported(model: BaseAlgorithm, pruner: Pruner) -> OnPolicyAlgorithm:
     """Return the model if it can be pruned.
 
     Raises:
@@ -136,23 +185,116 @@ def supported(model: BaseAlgorithm) -> OnPolicyAlgorithm:
     what = "rlprune prunes A2C and PPO agents with MLP policies"
     if not isinstance(model, A2C | PPO):
         raise ValueError(f"{what}; {type(model).__name__} is not supported yet")
-    policy = model.policy
-    if type(policy) is not ActorCriticPolicy or not isinstance(policy.features_extractor, FlattenExtractor):
-        raise ValueError(f"{what}; this one is a {type(policy).__name__} on {type(policy.features_extractor).__name__}")
+    if type(model).train not in (A2C.train, PPO.train):
+        raise ValueError(f"{what}; {type(model).__name__} trains in a way of its own, whose loss is not known")
     if model.use_sde:
         raise ValueError(f"{what}; state-dependent exploration (use_sde=True) is not supported yet")
-    if not isinstance(model.action_space, spaces.Discrete | spaces.Box):
-        raise ValueError(f"{what} and Discrete or Box actions; this one's are {type(model.action_space).__name__}")
+    policy = model.policy
+    if type(policy) is not ActorCriticPolicy:
+        raise ValueError(f"{what}; this one is a {type(policy).__name__}")
+    heads: list[tuple[nn.Module, type[nn.Module]]] = [(head, nn.Linear) for head in (policy.action_net, policy.value_net)]
+    extractors = (policy.features_extractor, policy.pi_features_extractor, policy.vf_features_extractor)
+    flat = [(extractor, FlattenExtractor) for extractor in extractors]
+    for part, wanted in (*flat, (policy.mlp_extractor, MlpExtractor), *heads):
+        if type(part) is not wanted:
+            raise ValueError(f"{what}; this one has a {type(part).__name__} for a {wanted.__name__}")
+    _whole(policy, what)
+    if pruner.cut == CHANNELS:
+        _with_channels(policy, pruner.name)
     return model
+
+
+def _whole(policy: ActorCriticPolicy, what: str) -> None:
+    """Raise a ValueError where a weight is not one layer's own, or does not learn."""
+    weights, named = policies.anatomy(policy).all_weights(), dict(policy.named_parameters())
+    trained = {id(parameter) for group in policy.optimizer.param_groups for parameter in group["params"]}
+    for name in (*weights, *named):
+        if name not in named:
+            raise ValueError(f"{what}; {name} of this one is shared or parametrised")
+        if name not in weights and named[name].dim() > 1:
+            raise ValueError(f"{what}; {name} of this one belongs to no such layer")
+        if name in weights and (not named[name].requires_grad or id(named[name]) not in trained):
+            raise ValueError(f"{what}, all of whose weights learn; {name} of this one is frozen or not in policy.optimizer")
+
+
+def _with_channels(policy: ActorCriticPolicy, pruner: str) -> None:
+    """Raise a ValueError where hidden units cannot be cut out one by one."""
+    for network, body in (("actor", policy.mlp_extractor.policy_net), ("critic", policy.mlp_extractor.value_net)):
+        layers = list(body.children())
+        if not layers:
+            raise ValueError(f"{pruner} cuts hidden units and the {network} has none: take a pruner that ends in -U")
+        for linear, activation in pairwise(layers):
+            if isinstance(linear, nn.Linear) and not _elementwise(activation, linear.out_features):
+                kind = type(activation).__name__
+                raise ValueError(
+                    f"{pruner} cuts hidden units, which {kind} does not treat each for itself: take one that ends in -U"
+                )
+
+
+def _elementwise(activation: nn.Module, width: int) -> bool:
+    alone, lots = copy.deepcopy(activation).cpu().eval(), torch.Generator().manual_seed(0)
+    units = torch.randn(4, width + 1, generator=lots)
+    try:
+        with torch.no_grad():
+            whole, part = alone(units), alone(units[:, 1:])
+    except (RuntimeError, ValueError, IndexError):  # it wants a width of its own
+        return False
+    return whole.shape == units.shape and torch.allclose(whole[:, 1:], part)
+
+
+def _training(plan: Plan, epochs: int, sparsity: float) -> list[bool]:
+    """Return before which rounds of pruning a plan trains, and whether it does after the last."""
+    progress, trained = begin(plan, sparsity, epochs), 0
+    found = []
+    while (action := next_action(plan, sparsity, epochs, progress)) is not None:
+        if isinstance(action, PruneTo):
+            found.append(progress.trained > trained)
+            trained = progress.trained
+        progress = after(plan, sparsity, epochs, progress, action)
+    return [*found, progress.trained > trained]
+
+
+_DENSE = "dense_net_arch"  # where an agent remembers, saved with it, what it was before it was first pruned
 
 
 class _Agent:
     """Somebody's agent as a subject of pruning."""
 
-    def __init__(self, model: OnPolicyAlgorithm, scoring_steps: int) -> None:
-        self._model = model
-        self._anatomy = policies.anatomy(model.policy)
+    def __init__(self, model: OnPolicyAlgorithm, scoring_steps: int, pruner: Pruner, seeds: Seeds) -> None:
+        self.policy = model.policy
+        self._model, self._pruner, self._seeds = model, pruner, seeds
+        self._dense: policies.Widths = getattr(model, _DENSE, None) or policies.widths(self.policy)
+        self._anatomy = policies.anatomy(self.policy, self._dense)
         self._rollouts: deque[dict[str, Tensor]] = deque(maxlen=max(1, -(-scoring_steps // (model.n_steps * model.n_envs))))
+
+    def go_on_from_earlier(self, follower: PlanFollower) -> None:
+        """Count what was pruned before from the dense network, and tell it.
+
+        Raises:
+            ValueError: channels to be cut where weights are masked.
+        """
+        kind: object = self._model.policy_class
+        masks = kind.masks if isinstance(kind, policies.Held) else {}
+        if not masks and self._dense == policies.widths(self.policy):
+            return
+        if masks and self._pruner.cut == CHANNELS:
+            raise ValueError(
+                f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one that ends in -U"
+            )
+        follower.counted_from(policies.shapes(self.policy, self._dense), masks)
+        gone, wanted = follower.reached()["sparsity_weights"], follower.sparsity
+        told = f"this agent was pruned before: {gone:.1%} of its dense network's weights are gone"
+        if gone > wanted - 1 / sum(layer["dense"] for layer in follower.layers().values()):
+            warnings.warn(f"{told}, and no more will go for sparsity={wanted}", stacklevel=2)
+            follower.progress = replace(follower.progress, step=len(follower.plan), epoch=follower.epochs)
+        else:
+            warnings.warn(f"{told}, and sparsity={wanted} counts from that network", stacklevel=2)
+
+    def record(self, follower: PlanFollower) -> None:
+        """Leave in the agent what it has to remember of its pruning when it is saved."""
+        setattr(self._model, _DENSE, self._dense)
+        if masks := follower.masked.masks:
+            self._model.policy_class = policies.Held(self._model.policy_class, masks)  # type: ignore[assignment]
 
     @property
     def module(self) -> nn.Module:
@@ -183,23 +325,29 @@ class _Agent:
                 self._play(maxlen)
             return [partial(_loss, model=self._model, batch=batch) for batch in self._rollouts]
 
-        return Scoring(collect, maxlen * self._model.n_steps * self._model.n_envs, policies.outputs)
+        return Scoring(collect, maxlen * self._model.n_steps * self._model.n_envs, policies.outputs, tempered=False)
 
     def _play(self, rollouts: int) -> None:
-        """Play before training: the model's own rollouts, uncounted, then the environment is reset."""
+        """Play before training: the agent's own rollouts, of which nothing but what was remembered is left."""
         model = self._model
         assert model.env is not None
+        counted = ("num_timesteps", "ep_info_buffer", "ep_success_buffer", "_last_obs", "_last_episode_starts")
+        before = {name: getattr(model, name) for name in counted}
         silent = _Silent()
         silent.init_callback(model)
-        steps, games = model.num_timesteps, model.ep_info_buffer
-        for _ in range(rollouts):
-            model.collect_rollouts(model.env, silent, model.rollout_buffer, model.n_steps)
-            self.remember()
-        model.num_timesteps = steps
-        if games is not None:
-            games.clear()
-        model._last_obs = model.env.reset()  # type: ignore[assignment]
-        model._last_episode_starts = np.ones(model.n_envs, dtype=bool)
+        devices = [model.device] if model.device.type == "cuda" else []
+        owned = Generators.seeded(self._seeds("scoring")).owned()
+        with rehearsal.of(model.env, self._pruner.name) as restored, torch.random.fork_rng(devices), owned:
+            vars(model).update(copy.deepcopy(before))
+            try:
+                for _ in range(rollouts):
+                    model.collect_rollouts(model.env, silent, model.rollout_buffer, model.n_steps)
+                    self.remember()
+            finally:
+                vars(model).update(before)
+        if not restored:
+            model._last_obs = model.env.reset()  # type: ignore[assignment]
+            model._last_episode_starts = np.ones(model.n_envs, dtype=bool)
 
 
 class _Silent(BaseCallback):
@@ -210,7 +358,7 @@ class _Silent(BaseCallback):
 def _loss(policy: nn.Module, temperature: float = 1.0, *, model: OnPolicyAlgorithm, batch: dict[str, Tensor]) -> Tensor:
     """The policy-gradient loss of A2C, and of PPO at the policy that played: there the probability ratio is one."""
     placed = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    actions = placed["actions"].long().flatten() if isinstance(model.action_space, spaces.Discrete) else placed["actions"]
+    actions = policies.taken(model.action_space, placed["actions"])
     values, log_probs, entropy = policy.evaluate_actions(placed["observations"], actions)  # type: ignore[operator]
     advantages = placed["advantages"].flatten()
     if model.normalize_advantage:  # type: ignore[attr-defined]

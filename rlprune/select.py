@@ -11,22 +11,40 @@ from torch import Tensor
 from rlprune.groups import Group
 
 
-def quotas(sizes: Sequence[int], sparsity: float) -> list[int]:
+def quotas(
+    sizes: Sequence[int], sparsity: float, least: Sequence[int] | None = None, most: Sequence[int] | None = None
+) -> list[int]:
     """Return how many weights each part keeps: each ``N_i (1 − ρ)`` to within one, their sum ``round(N (1 − ρ))`` exactly.
+
+    A part that is held back by a bound leaves the difference to the others; where all are, the sum is another.
 
     Args:
         sizes: weights of each part in the dense network.
         sparsity: ρ in [0, 1).
+        least: weights that each part keeps at least, say its floor.
+        most: weights that each part can keep, say what is alive, so that the quotas of nested rounds only fall.
 
     Raises:
         ValueError: ρ out of range.
     """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must lie in [0, 1), got {sparsity}")
+    free = _spread(sizes, 1 - sparsity)
+    most = most or sizes
+    least = [min(low, high) for low, high in zip(least or [0] * len(sizes), most, strict=True)]
+    kept = [min(max(quota, low), high) for quota, low, high in zip(free, least, most, strict=True)]
+    gap = sum(free) - sum(kept)
+    room = [high - own if gap > 0 else own - low for own, low, high in zip(kept, least, most, strict=True)]
+    moved = _spread(room, min(1, abs(gap) / max(1, sum(room))))
+    return [own + change if gap > 0 else own - change for own, change in zip(kept, moved, strict=True)]
+
+
+def _spread(sizes: Sequence[int], share: float) -> list[int]:
+    """Return a share of each size as whole numbers whose sums are the rounded shares of the sums."""
     bounds, total = [0], 0
     for size in sizes:
         total += size
-        bounds.append(round(total * (1 - sparsity)))
+        bounds.append(round(total * share))
     return [stop - start for start, stop in pairwise(bounds)]
 
 
@@ -36,7 +54,7 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
     Args:
         scores: weight name to scores, ranked against one another.
         alive: masks to shrink; a name left out is all alive.
-        keep: how many weights stay in all; all alive ones where there are fewer.
+        keep: how many weights stay in all; all alive ones where there are fewer, and the floor's where those are more.
         floor: weights that stay in every tensor whatever their score.
 
     Raises:
@@ -53,8 +71,8 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
         order = _highest(score, min(floor, score.numel()))
         flat.append(score.masked_fill(order & score.isfinite(), torch.inf))
     joined = torch.cat(flat)
-    left = int((joined > -torch.inf).sum())
-    chosen = _highest(joined, min(keep, left))
+    left, spared = int((joined > -torch.inf).sum()), int((joined == torch.inf).sum())
+    chosen = _highest(joined, min(max(keep, spared), left))
     parts = torch.split(chosen, [scores[name].numel() for name in names])
     return {name: part.view_as(scores[name]) for name, part in zip(names, parts, strict=True)}
 

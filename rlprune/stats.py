@@ -6,6 +6,7 @@ the values of one task, one a seed: resampling draws seeds within each task, nev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -51,6 +52,11 @@ def estimate(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int 
     Raises:
         ValueError: there is no value at all.
     """
+    return _estimate(tuple(tuple(np.asarray(stratum, dtype=float).tolist()) for stratum in strata), resamples, seed)
+
+
+@lru_cache(maxsize=4096)  # a report asks for the same several times
+def _estimate(strata: tuple[tuple[float, ...], ...], resamples: int, seed: int) -> Estimate:
     pooled = _pooled(strata)
     if pooled.size == 0:
         raise ValueError("there is no value to estimate from")

@@ -1,12 +1,16 @@
 """A suite file to cells. All its mistakes are told at once; a cell's id and seeds depend on nothing but the cell."""
 
+import codecs
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
 from hashlib import sha256
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
@@ -15,13 +19,22 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rlprune.data import folders
+from rlprune.data.fingerprint import fingerprint
 from rlprune.energy import known_country
-from rlprune.mistakes import Keys, Mistake, SuiteError, in_words, line_of, reach, shown
+from rlprune.mistakes import MOST, Keys, Mistake, SuiteError, in_words, line_of, reach, shown
+from rlprune.names import fault
+from rlprune.plan import trained_epochs
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.task import Recipe, Task, tasks
 
 Table: TypeAlias = dict[str, Any]
+
+MOST_CELLS = 100_000
+DEEPEST = 16
+"""Tables and lists inside each other."""
+LARGEST = 10_000_000
+"""Bytes of a suite file."""
 
 
 # -- what a suite says -------------------------------------------------------------------------------------------
@@ -39,8 +52,16 @@ def _country(value: str) -> str:
     return value
 
 
-_Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-_Shares: TypeAlias = Annotated[tuple[Annotated[float, AfterValidator(_share)], ...], Field(min_length=1, strict=False)]
+def _title(value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > 200:
+        raise ValueError("a title has 1 to 200 characters, on one line")
+    return value
+
+
+_Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000, strict=False)]
+_Shares: TypeAlias = Annotated[
+    tuple[Annotated[float, AfterValidator(_share)], ...], Field(min_length=1, max_length=1000, strict=False)
+]
 
 
 class Contents(BaseModel):
@@ -62,21 +83,22 @@ class Contents(BaseModel):
         recipe: fields of every task's recipe; ``task`` those of one task, by its name.
         pruning: settings of every pruner; ``pruner`` those of one pruner, by its name.
         variant: further names for pruners under settings of their own, each with the pruner it is a variant ``of``. A list
-            where a setting is one value makes a variant of each: ``"SNIP, floor {floor}" = { of = "SNIP", floor = [1, 8] }``.
+            where a setting is one value makes a variant of each: ``"SNIP, floor {floor}" = { of = "SNIP", floor = [2, 8] }``.
+            Two pruners under equal settings would be one cell under two names, and are refused.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    title: str
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    title: Annotated[str, AfterValidator(_title)]
     description: str = ""
     tasks: _Names
     data_tasks: _Names | None = None
     pruners: _Names
     sparsities: _Shares
     task_sparsities: dict[str, _Shares] = {}
-    seeds: int = Field(ge=1)
+    seeds: int = Field(ge=1, le=10_000)
     engine: Literal["fleet", "sb3"] = "fleet"
-    solo: int = Field(default=1, ge=0)
-    price_per_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    solo: int = Field(default=1, ge=0, le=10_000)
+    price_per_hour: float | None = Field(default=None, ge=0, le=1e6)
     country: Annotated[str, AfterValidator(_country)] = "USA"
     recipe: Table = {}
     task: dict[str, Table] = {}
@@ -101,11 +123,13 @@ class Suite(Contents):
     Args:
         name: its file's.
         folder: where data sets are read, as the command line names it.
+        fingerprints: of what lies there, by task; ``with_fingerprints`` takes them.
     """
 
     name: str
     profile: str
     folder: str = ""
+    fingerprints: dict[str, str] = {}
 
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
@@ -117,10 +141,9 @@ class Suite(Contents):
 
     def changed(self, name: str) -> Table:
         """Return what this suite sets on one pruner or variant."""
-        if name not in self.variant:
-            return self.pruner.get(name, {})
-        own = {key: value for key, value in self.variant[name].items() if key != "of"}
-        return _merge(self.pruner.get(self.variant[name]["of"], {}), own)
+        own = {key: value for key, value in self.variant.get(name, {}).items() if key != "of"}
+        base = self.variant[name]["of"] if name in self.variant else name
+        return _merge(self.pruner.get(pruners().match(base), {}), own)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------
@@ -141,6 +164,7 @@ class Cell:
         fleet: whether it trains in a fleet, or alone.
         folder: where its data set is read; the result does not depend on the place.
         variant: what the suite calls the pruner under these settings, where it has a name for that.
+        data: fingerprint of the data read from ``folder``; empty where they are the program's own.
     """
 
     task: str
@@ -153,6 +177,7 @@ class Cell:
     fleet: bool = False
     folder: str = ""
     variant: str = ""
+    data: str = ""
 
     @property
     def method(self) -> str:
@@ -162,9 +187,10 @@ class Cell:
     @property
     def config(self) -> dict[str, Any]:
         """All that the result depends on, as JSON has it."""
-        return {key: value for key, value in asdict(self).items() if key not in ("folder", "variant")}
+        left_out = ("folder", "variant") if self.data else ("folder", "variant", "data")
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hex digits that stand for ``config`` and nothing else: suites and profiles share finished cells."""
         return sha256(json.dumps(self.config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
@@ -172,26 +198,45 @@ class Cell:
 
 def make_cell(suite: Suite, task_name: str, method: str, sparsity: float, seed: int, device: str) -> Cell:
     """Return one cell as this suite would run it, whether it lists it or not; ``method`` names a pruner or a variant."""
-    task, (pruner, chosen) = tasks().load(task_name), suite.method(method)
-    settings = chosen.model_dump(mode="json")
-    if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
-        sparsity, settings = 0.0, {key: value for key, value in settings.items() if key not in CommonSettings.model_fields}
-    else:
-        settings["scope"] = settings["scope"] or pruner.scope or task.scope
-    fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
-    recipe = suite.recipe_for(task).model_dump(mode="json")
-    variant = method if method in suite.variant else ""
-    return Cell(task.name, pruner.name, sparsity, seed, recipe, settings, device, fleet, suite.folder, variant)
+    return cell_maker(suite, device)(task_name, method, sparsity, seed)
+
+
+def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Cell]:
+    """Return ``make_cell`` for one suite; what its cells have in common is worked out once."""
+    found, method_of = cache(tasks().load), cache(suite.method)
+
+    @cache
+    def recipe(task_name: str) -> Mapping[str, Any]:
+        return suite.recipe_for(found(task_name)).model_dump(mode="json")
+
+    @cache
+    def settings(task_name: str, method: str) -> Mapping[str, Any]:
+        pruner, chosen = method_of(method)
+        every = chosen.model_dump(mode="json")
+        if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
+            return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
+        return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}
+
+    def make(task_name: str, method: str, sparsity: float, seed: int) -> Cell:
+        task, (pruner, _) = found(task_name), method_of(method)
+        share = 0.0 if pruner.cut == NOTHING else sparsity
+        fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
+        variant = method if method in suite.variant else ""
+        mine, data = settings(task_name, method), suite.fingerprints.get(task.name, "")
+        return Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
+
+    return make
 
 
 def cells(suite: Suite, device: str) -> list[Cell]:
     """Return every cell, seed by seed so that what is done so far is balanced, in each seed what cuts nothing first."""
+    make = cell_maker(suite, device)
     uncut = [name for name in suite.pruners if suite.method(name)[0].cut == NOTHING]
     shares = {task: suite.task_sparsities.get(task, suite.sparsities) for task in suite.tasks}
     turns = [(name, 0) for name in uncut]
     turns += [(name, turn) for name in suite.pruners if name not in uncut for turn in range(max(map(len, shares.values())))]
     return [
-        make_cell(suite, task, pruner, shares[task][turn], seed, device)
+        make(task, pruner, shares[task][turn], seed)
         for seed in range(suite.seeds)
         for pruner, turn in turns
         for task in suite.tasks
@@ -246,26 +291,32 @@ def load_suite(
     file, text, table = _read(name)
     profiles = table.pop("profiles", {})
     mistakes = list(_profile_mistakes(file, text, profiles, profile))
+    if why := fault(file.stem):
+        mistakes.append(Mistake(str(file), "", f"results and figures are named after the file: {why}"))
     layers = [_Layer(table), _Layer(_table(_table(profiles).get(profile)), inside=("profiles", profile))]
     for override in overrides:
-        given = _override(override)
-        layers.append(_Layer(given, f"--set {override}"))
-        if not given:
-            mistakes.append(Mistake(f"--set {override}", "", "must be key=value, say recipe.budget=100000"))
+        try:
+            layers.append(_Layer(_override(override), f"--set {override}"))
+        except SuiteError as error:
+            mistakes += error.mistakes
     for option, value in (options or {}).items():
         layers.append(_Layer(_spelled({option: _words(value, plain=option in ("seeds", "engine"))}), f"--{option}"))
-    merged = _spread(_merge(*(layer.data for layer in layers)))
+    spread, origins = _spread(_spelled(_merge(*(layer.data for layer in layers))))
+    merged = _spelled(spread)
     problems: dict[Keys, str] = {}
     for keys, message in _problems(merged):
         problems.setdefault(keys, message)
-    mistakes += [_mistake(keys, message, layers, file, text) for keys, message in problems.items()]
+    mistakes += [_mistake(keys, message, origins, layers, file, text) for keys, message in problems.items()]
     if mistakes:
         raise SuiteError(mistakes)
     suite = Suite.model_validate({**merged, "name": file.stem, "profile": profile, "folder": str(folder or "")})
     changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
     if "sparsities" in (options or {}):  # the command line's are for every task
         changes["task_sparsities"] = {}
-    return suite.model_copy(update=changes)
+    suite = suite.model_copy(update=changes)
+    if misfits := [_mistake(keys, message, origins, layers, file, text) for keys, message in _matrix_problems(suite)]:
+        raise SuiteError(misfits)
+    return suite
 
 
 def load_profiles(name: str) -> list[Suite]:
@@ -288,78 +339,167 @@ def load_profiles(name: str) -> list[Suite]:
 
 
 def _read(name: str) -> tuple[Path, str, Table]:
-    file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), Path(name))
-    if file.is_relative_to(Path.cwd()):
-        file = file.relative_to(Path.cwd())
     try:
-        text = file.read_text(encoding="utf-8")
-        return file, text, _spelled(tomllib.loads(text))
+        file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), Path(name))
+        with suppress(OSError, ValueError):  # not in it, or it is gone
+            file = file.relative_to(Path.cwd())
+        with file.open("rb") as opened:
+            text = _decoded(opened.read(LARGEST + 1))
     except FileNotFoundError:
         message = f"no suite and no file has this name{nearest(name, suites())} (see: rlprune list suites)"
         raise SuiteError([Mistake(name, "", message)]) from None
+    except (OSError, ValueError) as error:
+        raise SuiteError([Mistake(name, "", f"cannot be read: {error}")]) from None
+    return file, text, _spelled(_parsed(text, str(file)))
+
+
+def _decoded(data: bytes) -> str:
+    """Return a file's text, its line ends as TOML counts them; a byte order mark of UTF-8 is let pass.
+
+    Raises:
+        ValueError: it is not UTF-8, or very large.
+    """
+    if len(data) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST / 1e6:g} MB")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise ValueError("it is UTF-16, or no text at all: save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{error}; line {line} is not UTF-8: save it as UTF-8") from None
+
+
+def _parsed(text: str, where: str) -> Table:
+    """Return TOML as tables.
+
+    Raises:
+        SuiteError: it is none, or nested too deep, or has a number that is too long.
+    """
+
+    def wrong(message: str, line: int) -> SuiteError:
+        return SuiteError([Mistake(where, "", message, None if where.startswith("--") else line)])
+
+    too_deep = f"tables and lists are nested more than {DEEPEST} deep"
+    if chain := _CHAIN.search(text):  # the parser's time grows with its square
+        raise wrong(too_deep, text.count("\n", 0, chain.start()) + 1)
+    try:
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message, _, place = str(error).partition(" (at ")
-        line = re.match(r"line (\d+)", place)
-        number = int(line[1]) if line else text.count("\n") + 1
-        raise SuiteError([Mistake(str(file), "", f"not TOML: {message}", number)]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError([Mistake(name, "", f"cannot be read: {error}")]) from None
+        found = re.match(r"line (\d+)", place)
+        line = int(found[1]) if found else text.count("\n") + 1
+        bare = re.search(r"[\[,=]\s*[-+]?\.\d", text.split("\n")[line - 1])
+        raise wrong(f"not TOML: {message}{'; write 0.9, not .9' if bare else ''}", line) from None
+    except ValueError:  # Python reads no number of more digits
+        digits = re.search(r"[\d_]{4300,}", text)
+        raise wrong("a number has thousands of digits", text.count("\n", 0, digits.start() if digits else 0) + 1) from None
+    except RecursionError:
+        depth = line = 1
+        for mark in re.findall(r"[][{}\n]", text):
+            depth += (mark in "[{") - (mark in "]}")
+            line += mark == "\n"
+            if depth > DEEPEST:
+                break
+        raise wrong(too_deep, line) from None
+    left: list[tuple[Keys, object]] = [((), table)]
+    while left:
+        keys, value = left.pop()
+        if len(keys) > DEEPEST:
+            raise wrong(too_deep, line_of(text, keys))
+        left += [((*keys, key), inner) for key, inner in _inside(value)]
+    return table
+
+
+_CHAIN = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+"""So many words with dots between them that they can only be a key, and one too deep."""
+
+
+def _inside(value: object) -> Iterator[tuple[str | int, object]]:
+    """Yield what a table or a list holds."""
+    yield from value.items() if isinstance(value, dict) else enumerate(_list(value))
 
 
 def _override(text: str) -> Table:
-    """Return ``key=value`` as a table, or nothing where it is no such thing."""
-    key, equals, value = text.partition("=")
-    for line in (text, f"{key}={json.dumps(value)}"):
+    """Return ``key=value`` as a table.
+
+    Raises:
+        SuiteError: it is no such thing.
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    where = f"--set {text}"
+    try:
+        if not equals or not key.isprintable() or not value.isprintable() or not (names := _parsed(f"{key}=0", where)):
+            raise SuiteError([])
+    except SuiteError:
+        raise SuiteError([Mistake(where, "", "must be key=value, say recipe.budget=100000")]) from None
+    try:
+        return _spelled(_parsed(f"{key}={value}", where))
+    except SuiteError:
+        if value[:1] in ("[", "{", '"', "'") or len(value) > 1000:
+            raise
+    leaf = names  # plain text, or a number that TOML writes in another way
+    while isinstance(inner := next(iter(leaf.values())), dict):
+        leaf = inner
+    leaf[next(iter(leaf))] = _number(value)
+    return _spelled(names)
+
+
+def _number(word: str) -> int | float | str:
+    """Return a word as the number that it is, or as it stands."""
+    for read in (int, float):
         try:
-            return _spelled(tomllib.loads(line)) if equals else {}
-        except tomllib.TOMLDecodeError:
+            return read(word) if len(word) <= 1000 else word
+        except ValueError:
             continue
-    return {}
+    return word
 
 
 def _words(text: str, *, plain: bool) -> object:
     """Return the items of ``A,B``, numbers as numbers; the one item of a ``plain`` value."""
-
-    def number(word: str) -> int | float | str:
-        for read in (int, float):
-            try:
-                return read(word)
-            except ValueError:
-                continue
-        return word
-
-    return number(text) if plain else [number(word.strip()) for word in text.split(",") if word.strip()]
+    return _number(text) if plain else [_number(word.strip()) for word in text.split(",") if word.strip()]
 
 
 def _spelled(table: Table) -> Table:
-    """Spell names as the registries do, so that tables meet whatever their case."""
+    """Spell names as the registries, or the variants, do, so that tables meet whatever their case."""
     spelled, registries = dict(table), {"task": tasks().names(), "pruner": pruners().names()}
+    variants = {name.casefold(): name for name in _table(table.get("variant"))}
     for kind, names in registries.items():
-        proper = {name.casefold(): name for name in names}
+        proper = {**(variants if kind == "pruner" else {}), **{name.casefold(): name for name in names}}
         for key in (kind + "s", f"data_{kind}s"):
             if listed := _list(table.get(key)):
                 spelled[key] = [proper.get(str(name).casefold(), name) for name in listed]
         for key in (kind, f"{kind}_sparsities"):
             if own := _table(table.get(key)):
-                spelled[key] = _merge(*({proper.get(name.casefold(), name): entry} for name, entry in own.items()))
+                spelled[key] = {}
+                for name, entry in own.items():  # of two spellings the second stays, and is told of
+                    right = proper.get(name.casefold(), name)
+                    spelled[key][name if right in own or right in spelled[key] else right] = entry
     if profiles := _table(table.get("profiles")):
         spelled["profiles"] = {name: _spelled(entry) if isinstance(entry, dict) else entry for name, entry in profiles.items()}
     return spelled
 
 
-def _spread(table: Table) -> Table:
-    """Make a variant of each value of a list that a variant's name has a place for, and list them all as pruners."""
+def _spread(table: Table) -> tuple[Table, Mapping[Keys, Keys]]:
+    """Make a variant of each value of a list that a variant's name has a place for, and list them all as pruners.
+
+    Returns:
+        The table, and for keys that the file does not have in this form those that it has.
+    """
     variants: Table = {}
-    listed = _list(table.get("pruners"))
+    origins: dict[Keys, Keys] = {}
+    listed = list(enumerate(_list(table.get("pruners"))))
     for name, own in _table(table.get("variant")).items():
         if not (key := next(iter(re.findall(r"{(\w+)}", name)), "")) or not (values := _list(_found(own, key))):
             variants[name] = own
             continue
         names = {name.replace(f"{{{key}}}", str(value)): _put(own, key, value) for value in values}
         variants |= names
-        listed = [each for entry in listed for each in (names if entry == name else [entry])]
+        origins |= {("variant", each): ("variant", name) for each in names}
+        listed = [(index, each) for index, entry in listed for each in (names if entry == name else [entry])]
+    origins |= {("pruners", place): ("pruners", index) for place, (index, _) in enumerate(listed)}
     spread = {"variant": variants} if variants else {}
-    return {**table, **({"pruners": listed} if listed else {}), **spread}
+    return {**table, **({"pruners": [entry for _, entry in listed]} if listed else {}), **spread}, origins
 
 
 def _found(table: object, key: str) -> object:
@@ -428,6 +568,21 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
         yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
 
 
+def with_fingerprints(suite: Suite) -> Suite:
+    """Return the suite with a fingerprint of the data and the checkpoint that each of its tasks reads.
+
+    Raises:
+        SuiteError: data that cannot be read.
+    """
+    recipes = {task.name: suite.recipe_for(task) for task in map(tasks().load, suite.tasks)}
+    wanted = {task: (recipe.reads, recipe.starts_from) for task, recipe in recipes.items() if recipe.reads or recipe.starts_from}
+    try:
+        taken = {what: fingerprint(what[0], Path(suite.folder), what[1]) for what in set(wanted.values())}
+    except ValueError as error:
+        raise SuiteError([Mistake("--data", "", str(error))]) from None
+    return suite.model_copy(update={"fingerprints": {task: taken[what] for task, what in wanted.items()}})
+
+
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
     """Yield which optional packages the suite's tasks need and are not installed, and which cells would play something else."""
     for task in map(tasks().load, suite.tasks):
@@ -441,68 +596,144 @@ def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
 
 def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
     """Yield where something is wrong and what; a value may be told of more than once."""
+    yield from _value_problems(table)
     try:
         Contents.model_validate(table)
     except ValidationError as error:
         yield from in_words(error, Contents)
     for key in ("tasks", "data_tasks", "pruners", "sparsities"):
-        values = _list(table.get(key))
-        for index, value in enumerate(values):
-            if value in values[:index]:
+        seen = set()
+        for index, value in enumerate(_list(table.get(key))):
+            if shown(value) in seen:
                 yield (key, index), f"{shown(value)} is there twice"
+            seen.add(shown(value))
     variants = {name: own for name, own in _table(table.get("variant")).items() if isinstance(own, dict)}
     for name, values in _table(table.get("task_sparsities")).items():
         try:
-            tasks().match(name)
+            if (right := tasks().match(name)) != name:
+                yield ("task_sparsities", name), f"'{right}' is there twice"
         except KeyError as error:
             yield ("task_sparsities", name), error.args[0]
         if len(set(map(shown, _list(values)))) < len(_list(values)):
             yield ("task_sparsities", name), f"{shown(values)} has a sparsity twice"
     yield from _entry_problems(table, "task", tasks(), "recipe")
     yield from _entry_problems(table, "pruner", pruners(), "pruning", known=variants)
+    taken = {name.casefold(): "the name of a pruner" for name in pruners().names()}
     for name, own in variants.items():
-        if name in pruners().names():
-            yield ("variant", name), f"'{name}' is the name of a pruner"
+        if reason := taken.get(name.casefold()):
+            yield ("variant", name), f"'{name}' is {reason}"
+        elif places := re.findall(r"{\w+}", name):
+            yield ("variant", name), f"{places[0]} in its name stands for the values of a list, and it sets none"
+        elif why := fault(name):
+            yield ("variant", name), f"{shown(name)}: {why}"
         elif not isinstance(base := own.get("of"), str):
             yield ("variant", name, "of"), "is missing: name the pruner it is a variant of"
         else:
             settings = {base: _merge(_table(_table(table.get("pruner")).get(base)), {k: v for k, v in own.items() if k != "of"})}
-            for keys, message in _entry_problems({"pruner": settings}, "pruner", pruners(), "pruning"):
-                yield ("variant", name, *(keys[2:] or ("of",))), message
+            both = {"pruner": settings, "pruning": table.get("pruning")}
+            for keys, message in _entry_problems(both, "pruner", pruners(), "pruning"):
+                if keys[0] != "pruning":  # told already
+                    yield ("variant", name, *(keys[2:] or ("of",))), message
+        taken[name.casefold()] = "there twice"
+
+
+def _value_problems(table: Table) -> Iterator[tuple[Keys, str]]:
+    """Yield what no key of a suite may be set to."""
+    left: list[tuple[Keys, object]] = [((), table)]
+    while left:
+        keys, value = left.pop()
+        match value:
+            case float() if not isfinite(value):
+                yield keys, f"got {value}; must be a finite number"
+            case int() if abs(value) >= 2**63:
+                yield keys, f"got {shown(value)}; must be a number of at most 64 bits"
+            case str() if not value.replace("\n", "").replace("\t", "").isprintable():
+                yield keys, f"got {shown(value)}; must be text without control characters"
+            case _:
+                left += [((*keys, key), inner) for key, inner in _inside(value)]
+
+
+def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
+    """Yield what is wrong with a suite's cells together: too many, or one under two names."""
+    shares = [len(suite.task_sparsities.get(task, suite.sparsities)) for task in suite.tasks]
+    if (count := suite.seeds * len(suite.pruners) * sum(shares)) > MOST_CELLS:
+        yield ("seeds",), f"tasks, pruners, sparsities and seeds make {count:,} cells; must be at most {MOST_CELLS:,}"
+        return
+    make = cell_maker(suite, "cpu")
+    for index, name in enumerate(suite.pruners):
+        pruner, settings = suite.method(name)
+        try:
+            trained_epochs(pruner.steps(settings), 2)
+        except Exception as error:  # somebody else's plan may fail in any way
+            yield ("pruners", index), f"the plan of '{name}' cannot be followed: {type(error).__name__}: {error}"
+            return
+    for task in suite.tasks:
+        named: dict[str, str] = {}
+        for method in suite.pruners:
+            first = named.setdefault(make(task, method, suite.sparsities[0], 0).id, method)
+            if first != method:
+                variant, other = (method, first) if method in suite.variant else (first, method)
+                yield ("variant", variant), f"has all settings of '{other}' (on {task}): one cell cannot have two names"
 
 
 def _entry_problems(
-    table: Table, kind: str, registry: Registry[Any], common: str, known: Mapping[str, Table] = MappingProxyType({})
+    table: Table,
+    kind: str,
+    registry: Registry[Any],
+    common: str,
+    known: Mapping[str, Table] = MappingProxyType({}),
 ) -> Iterator[tuple[Keys, str]]:
     """Yield what is wrong with names of one kind and with their settings, those that this suite does not run included."""
     own = _table(table.get(kind))
     named: dict[str, Keys] = {name: (kind, name) for name in own}
     for key in (kind + "s", f"data_{kind}s"):
         named |= {name: (key, index) for index, name in enumerate(_list(table.get(key))) if isinstance(name, str)}
+    unknown = 0
     for name, keys in named.items():
         if name in known:
             continue
         try:
-            entry = registry.load(name)
-        except KeyError as error:
-            yield keys, error.args[0]
+            if (right := registry.match(name)) != name:
+                yield keys, f"'{right}' is there twice"
+                continue
+        except KeyError:
+            unknown += 1
+            yield keys, registry.unknown(name, known) if unknown <= MOST else f"no {kind} is named '{name}'"
             continue
-        except Exception as error:  # somebody else's file may fail in any way
-            yield keys, f"'{name}' cannot be imported: {type(error).__name__}: {error}"
-            continue
-        mine = _table(own.get(name))
         try:
-            entry.settings({**_table(table.get(common)), **mine})
+            entry = registry.load(name)
+        except (ValueError, ImportError, TypeError) as error:
+            yield keys, str(error)
+            continue
+        mine, shared = _table(own.get(name)), _table(table.get(common))
+        try:
+            made = entry.settings({**shared, **mine})
         except ValidationError as error:
             for inner, message in in_words(error, type(entry.settings())):
-                yield (*((common,) if inner and inner[0] not in mine else (kind, name)), *inner), message
+                if inner and isinstance(entry, Task) and inner[0] in entry.recipe.derived:
+                    continue  # told of what it follows from
+                if not inner:  # about how keys go together: the last one that it names
+                    inner = tuple(key for key, value in {**shared, **mine}.items() if _mentions(message, key, value))[-1:]
+                if not inner:
+                    yield keys, message
+                else:
+                    yield (*((kind, name) if inner[0] in mine or inner[0] not in shared else (common,)), *inner), message
+            continue
+        for key in {**shared, **mine} if isinstance(made, Recipe) else ():
+            if why := made.unknown(key):
+                yield (*((kind, name) if key in mine else (common,)), key), f"got {shown(getattr(made, key))}; {why}"
 
 
-def _mistake(keys: Keys, message: str, layers: Sequence[_Layer], file: Path, text: str) -> Mistake:
+def _mentions(message: str, key: str, value: object) -> bool:
+    return any(re.search(rf"\b{re.escape(it)}\b", message) for it in (key, value) if isinstance(it, str) and it)
+
+
+def _mistake(keys: Keys, message: str, origins: Mapping[Keys, Keys], layers: Sequence[_Layer], file: Path, text: str) -> Mistake:
     """Name the last place that sets these keys, or the file that lacks them."""
-    known = [reach(layer.data, keys) for layer in layers]
+    places = (*origins.get(keys[:2], keys[:2]), *keys[2:])
+    known = [reach(layer.data, places) for layer in layers]
     layer = layers[max(range(len(layers)), key=lambda index: (known[index], index)) if any(known) else 0]
     dotted = ".".join(key for key in (*layer.inside, *keys) if isinstance(key, str))
     if layer.option:
         return Mistake(layer.option, dotted if layer.option.startswith("--set") else "", message)
-    return Mistake(str(file), dotted, message, line_of(text, (*layer.inside, *keys[: max(known)])))
+    return Mistake(str(file), dotted, message, line_of(text, (*layer.inside, *places[: max(known)])))

@@ -5,7 +5,7 @@ keep-masks; the optimizer goes on with the state that belonged to what stayed.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -63,20 +63,42 @@ def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
 def cut(module: nn.Module, cuts: Keeps, optimizer: torch.optim.Optimizer | None = None) -> None:
     """Replace every named tensor of ``module`` by its kept part, in place of the module but in new parameters.
 
-    Tied parameters stay tied, frozen ones frozen. Layers' own size attributes follow.
+    Tied parameters stay tied, frozen ones frozen. Layers' own size attributes follow. All is made and checked before the first
+    tensor changes, so that a cut that fails leaves the module whole.
+
+    Raises:
+        ValueError: a layer of unknown sizes, tensors of a layer that would no longer fit one another, or one tensor under two
+            names that would be cut in two ways.
     """
     places = _places(module)
+    cut_as: dict[int, str] = {}
+    parts: dict[int, Tensor] = {}
     for name, dims in cuts.items():
         old = places[name][0]
-        new = narrow(old, dims)
-        if isinstance(old, nn.Parameter):
-            new = nn.Parameter(new, requires_grad=old.requires_grad)
-            new.grad = None if old.grad is None else narrow(old.grad, dims)
-            if optimizer is not None:
-                _replace(optimizer, old, new, dims)
+        if id(old) in parts and not _equal(dims, cuts[cut_as[id(old)]]):
+            raise ValueError(f"{cut_as[id(old)]} and {name} are one tensor and cannot be cut in two ways")
+        if id(old) not in parts:
+            cut_as[id(old)], parts[id(old)] = name, _part(old, dims)
+    changes: dict[nn.Module, dict[str, Tensor]] = {}
+    for key, name in cut_as.items():
         for owner, attribute in places[name][1]:
-            setattr(owner, attribute, new)
-            _fit(owner)
+            changes.setdefault(owner, {})[attribute] = parts[key]
+    names = {layer: name for name, layer in module.named_modules()}
+    sizes = {layer: _sizes(layer, names[layer], changed) for layer, changed in changes.items()}
+    replaced = [(places[name][0], parts[key], cuts[name]) for key, name in cut_as.items()]
+    states = {id(old): _state(optimizer, old, dims) for old, _, dims in replaced if optimizer and old in optimizer.state}
+
+    for layer, changed in changes.items():
+        for attribute, tensor in changed.items():
+            setattr(layer, attribute, tensor)
+        for attribute, size in sizes[layer].items():
+            setattr(layer, attribute, size)
+    for old, new, _ in replaced if optimizer else ():
+        for group in optimizer.param_groups:  # type: ignore[union-attr]
+            group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
+        if id(old) in states:
+            del optimizer.state[old]  # type: ignore[union-attr]
+            optimizer.state[new] = states[id(old)]  # type: ignore[union-attr]
 
 
 def narrow(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
@@ -100,30 +122,48 @@ def _places(module: nn.Module) -> dict[str, tuple[Tensor, list[tuple[nn.Module, 
     return {name: (tensor, holders[id(tensor)]) for name, tensor in named.items()}
 
 
-def _replace(optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, dims: Mapping[int, Tensor]) -> None:
-    for group in optimizer.param_groups:
-        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-    if old in optimizer.state:
-        state = optimizer.state.pop(old)
-        optimizer.state[new] = {
-            key: narrow(value, dims) if isinstance(value, Tensor) and value.shape == old.shape else value
-            for key, value in state.items()
-        }
+def _part(old: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+    """Return the kept part of a parameter with its gradient, or of a buffer."""
+    new = narrow(old, dims)
+    if isinstance(old, nn.Parameter):
+        new = nn.Parameter(new, requires_grad=old.requires_grad)
+        new.grad = None if old.grad is None else narrow(old.grad, dims)
+    return new
 
 
-def _fit(layer: nn.Module) -> None:
-    """Make a layer's own size attributes agree with its tensors."""
+def _state(optimizer: torch.optim.Optimizer, old: Tensor, dims: Mapping[int, Tensor]) -> dict[str, Any]:
+    return {
+        key: narrow(value, dims) if isinstance(value, Tensor) and value.shape == old.shape else value
+        for key, value in optimizer.state[old].items()
+    }
+
+
+def _equal(dims: Mapping[int, Tensor], others: Mapping[int, Tensor]) -> bool:
+    return dims.keys() == others.keys() and all(torch.equal(keep, others[dim]) for dim, keep in dims.items())
+
+
+def _sizes(layer: nn.Module, name: str, changed: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return a layer's own size attributes once these of its tensors have changed.
+
+    Raises:
+        ValueError: a layer of unknown sizes, or tensors that do not fit one another.
+    """
+    tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False)), **changed}
+    lengths = {own: len(tensor) for own, tensor in tensors.items() if tensor.dim()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{own} {length}" for own, length in lengths.items())
+        raise ValueError(f"this cut would leave tensors of {name} that do not fit one another ({told}): a group leaves some out")
     match layer:
         case nn.Linear():
-            layer.out_features, layer.in_features = layer.weight.shape
+            return {"out_features": len(tensors["weight"]), "in_features": tensors["weight"].shape[1]}
         case _ConvNd(transposed=False):
-            if layer.groups == layer.in_channels == layer.out_channels:  # depthwise: a group goes with its channel
-                layer.groups = layer.weight.shape[0]
-            layer.out_channels = layer.weight.shape[0]
-            layer.in_channels = layer.weight.shape[1] * layer.groups
+            one_by_one = layer.groups == layer.in_channels == layer.out_channels  # depthwise: a group goes with its channel
+            outputs, inputs = tensors["weight"].shape[:2]
+            groups = outputs if one_by_one else layer.groups
+            return {"groups": groups, "out_channels": outputs, "in_channels": inputs * groups}
         case _NormBase():
-            layer.num_features = len(layer.running_mean if layer.running_mean is not None else layer.weight)
+            return {"num_features": next(iter(lengths.values()))}
         case nn.Embedding():
-            layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+            return {"num_embeddings": len(tensors["weight"]), "embedding_dim": tensors["weight"].shape[1]}
         case _:
-            raise TypeError(f"surgery does not know the sizes of a {type(layer).__name__} yet")
+            raise ValueError(f"{name} is a {type(layer).__name__}, whose channels cannot be cut; pruners of weights need no cut")

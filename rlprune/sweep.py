@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
@@ -137,14 +138,20 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
 
 def epochs_of(cell: Cell) -> int:
     """Return how many epochs a cell trains at most, rewound ones included."""
-    pruner = pruners().load(cell.pruner)
-    return trained_epochs(pruner.steps(pruner.settings(cell.settings)), cell.recipe["epochs"], cell.sparsity)
+    return _epochs(cell.pruner, json.dumps(dict(cell.settings), sort_keys=True), cell.recipe["epochs"], cell.sparsity)
+
+
+@cache
+def _epochs(name: str, settings: str, epochs: int, sparsity: float) -> int:
+    pruner = pruners().load(name)
+    return trained_epochs(pruner.steps(pruner.settings(json.loads(settings))), epochs, sparsity)
 
 
 def identity(cell: Cell, suite: Suite) -> Identity:
     """Return what is known of a cell before it runs."""
     task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
     labels = {
+        "suite_title": f"{suite.title} ({suite.name})",
         "task_title": task.title,
         "metric": task.metric.name,
         "metric_title": task.metric.title,
@@ -156,6 +163,8 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     }
     if cell.folder:
         labels["folder"] = cell.folder
+    if cell.data:
+        labels["data"] = cell.data
     labels |= {f"also_{other.name}": other.title for other in task.also}
     labels |= {f"better_{other.name}": other.better for other in task.also}
     return Identity(

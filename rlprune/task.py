@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypedDict
+from math import isfinite
+from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rlprune.names import plain
 from rlprune.pruner import Scope
-from rlprune.registry import Registry
+from rlprune.registry import Registry, nearest
 
 
 class Recipe(BaseModel):
@@ -18,12 +20,12 @@ class Recipe(BaseModel):
         epochs: how many epochs the budget has; plans advance at their ends.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     derived: ClassVar[frozenset[str]] = frozenset()
     """Fields that follow from others."""
 
-    budget: int = Field(ge=1)
-    epochs: int = Field(default=30, ge=2)
+    budget: int = Field(ge=1, le=10**12)
+    epochs: int = Field(default=30, ge=2, le=10_000)
 
     @property
     def reads(self) -> str | None:
@@ -38,6 +40,10 @@ class Recipe(BaseModel):
     @property
     def fleets_only(self) -> str:
         """Why a cell of this recipe cannot train alone; empty where it can."""
+        return ""
+
+    def unknown(self, field: str) -> str:
+        """Return why there is nothing of the name that this field has, or an empty string; asked when a suite sets it."""
         return ""
 
     @property
@@ -93,6 +99,18 @@ class Task:
     gpu: bool = False
     scope: Scope = "global"
     anchors: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, text in (("title", self.title), ("metric", self.metric.title), ("curve", self.curve.title)):
+            if not text.strip() or not text.isprintable() or len(text) > 200:
+                raise ValueError(f"{key} of task {plain(self.name, 100)} must be 1 to 200 characters on one line")
+        for key, got, allowed in (("scope", self.scope, get_args(Scope)), ("better", self.metric.better, ("higher", "lower"))):
+            if got not in allowed:
+                raise ValueError(
+                    f"{key} of task {self.name}: got {got!r}; must be {' or '.join(allowed)}{nearest(str(got), allowed)}"
+                )
+        if unreal := [name for name, value in self.anchors.items() if not isfinite(value)]:
+            raise ValueError(f"anchors of task {self.name}: {', '.join(unreal)} must be a finite number")
 
     def settings(self, given: Mapping[str, Any] | None = None) -> Recipe:
         """Return the recipe with some numbers replaced.

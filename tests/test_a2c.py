@@ -4,6 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import worlds
+from pydantic import ValidationError
 from stable_baselines3 import A2C
 from subjects import bits, seeds
 
@@ -12,8 +14,10 @@ from rlprune.pruner import CHANNELS, pruners
 from rlprune.pruning import PlanFollower
 from rlprune.task import tasks
 from rlprune.training import a2c, snapshots
-from rlprune.training.recipes import A2CRecipe
+from rlprune.training.recipes import ALLOW_IMPORT, A2CRecipe
 
+# an error out of the import of Box2D's SWIG types takes the interpreter down
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 TINY = A2CRecipe(
     environment="CartPole-v1",
     budget=960,
@@ -24,6 +28,8 @@ TINY = A2CRecipe(
     evaluation_games=3,
     reward_scale=0.1,
 )
+worlds.register()
+KNOWN = [f"Act-{name}-v0" for name in worlds.ACTIONS] + [f"See-{name}-v0" for name in worlds.OBSERVATIONS]
 CHANNEL_PRUNERS = [name for name in pruners().names() if pruners().load(name).cut == CHANNELS and not pruners().load(name).needs]
 
 
@@ -108,6 +114,168 @@ def test_a_cut_agent_goes_on_learning_in_every_layer_with_its_square_averages():
     before = [p.detach().clone() for p in trainer.module.parameters()]
     trainer.train_epoch(TrainEpoch(1, 1))
     assert all(not torch.equal(old, new) for old, new in zip(before, trainer.module.parameters(), strict=True))
+
+
+def recipe(environment, **fields):
+    return TINY.model_validate({**TINY.model_dump(), "environment": environment, "epochs": 2, "budget": 80, **fields})
+
+
+@pytest.mark.parametrize("environment", [*KNOWN, "Pendulum-v1", "FrozenLake-v1"])
+def test_actions_and_observations_of_every_kind_are_learned_from_as_stable_baselines3_does(environment):
+    """The loss that scores has the gradient of SB3's own update on the same games, and every door takes such spaces."""
+    chosen = recipe(environment, learning_rate=1e-30, clip=1e9, entropy=0.01, reward_scale=1.0)
+    trainer = a2c.A2CTrainer(chosen, seeds, "cpu")
+    model = trainer.model
+    model.set_env(a2c.Environments(chosen, 4, seeds("play")))
+    with a2c.Generators.seeded(seeds("act")).owned():
+        _, callback = model._setup_learn(80)
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, 5)
+        model.train()
+    theirs = {name: p.grad.clone() for name, p in trainer.module.named_parameters()}
+    with a2c.Generators.seeded(seeds("act")).owned():
+        batch = a2c.rollout(trainer.module, a2c.Environments(chosen, 4, seeds("play")), chosen, 1)
+    trainer.optimizer.zero_grad()
+    a2c.loss(trainer.module, batch=batch, recipe=chosen).backward()
+    for name, parameter in trainer.module.named_parameters():
+        assert torch.allclose(parameter.grad, theirs[name], atol=1e-6), name
+    assert trainer.evaluate().keys() >= {"return_greedy", "return_sampled"}
+    trainer.training_step()()
+    network, example = trainer.deployed()
+    actions = torch.as_tensor(trainer.forward())
+    assert network(example).shape[0] == actions.shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            "Image-v0",
+            r"Image-v0 shows a Box of uint8 \(36, 36, 3\) from 0 to 255; an MLP policy takes a Box of numbers that is no image",
+        ),
+        ("See-dict-v0", "See-dict-v0 shows Dict"),
+        ("Act-tuple-v0", r"Act-tuple-v0 wants Tuple\(Discrete\(2\), Discrete\(2\)\); A2C acts by"),
+        ("Act-shifted-v0", r"Act-shifted-v0 wants Discrete\(3, start=1\)"),
+        ("Act-endless-v0", "Act-endless-v0 wants a Box of float32 .* from -inf to inf; .* finite bounds"),
+    ],
+)
+def test_other_spaces_are_refused_when_the_trainer_meets_them(environment, message):
+    with pytest.raises(ValueError, match=message):
+        a2c.A2CTrainer(recipe(environment), seeds, "cpu")
+
+
+@pytest.mark.parametrize("environment", ["Hidden-v0", "LunarLander-v3", "Act-box-v0", "See-discrete-v0", "Careless-v0"])
+def test_a_checkpoint_of_any_world_goes_on_bit_identically(environment, tmp_path):
+    chosen = recipe(environment, epochs=3, budget=480)
+    whole, begun, resumed = (a2c.A2CTrainer(chosen, seeds, "cpu") for _ in range(3))
+    epochs = [TrainEpoch(1, 0.6), TrainEpoch(0.6, 0.3), TrainEpoch(0.3, 0)]
+    measures = [whole.train_epoch(epoch) for epoch in epochs]
+    begun.train_epoch(epochs[0])
+    for number, epoch in enumerate(epochs[1:], start=1):  # saved twice: what was resumed can be resumed
+        torch.save(begun.state(), tmp_path / "checkpoint")
+        resumed = a2c.A2CTrainer(chosen, seeds, "cpu")
+        resumed.load_state(torch.load(tmp_path / "checkpoint", weights_only=True))
+        assert resumed.train_epoch(epoch) == measures[number]
+        begun = resumed
+    assert bits(resumed.module, resumed.optimizer) == bits(whole.module, whole.optimizer)
+    assert resumed.evaluate() == whole.evaluate()
+
+
+def test_a_world_that_no_seed_governs_is_not_resumed():
+    trainer = a2c.A2CTrainer(recipe("Wild-v0"), seeds, "cpu")
+    trainer.train_epoch(TrainEpoch(1, 0.5))
+    with pytest.raises(ValueError, match=r"Wild-v0 cannot go on from a checkpoint: .* it shows something else"):
+        a2c.A2CTrainer(recipe("Wild-v0"), seeds, "cpu").load_state(trainer.state())
+
+
+class Odd(gym.Wrapper):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [worlds.Box(), (n for n in ()), len, {1, 2}, np.array([None]), np.random.RandomState(0), [[print]], {"a": (worlds.Box(),)}],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_world_that_knows_more_than_plain_values_has_no_snapshot(value):
+    env = Odd(gym.make("CartPole-v1"))
+    env.reset(seed=0)
+    assert snapshots.save(env) is not None
+    env.unwrapped.known = value
+    assert snapshots.save(env) is None
+
+
+def test_what_two_places_share_has_no_snapshot():
+    env = Odd(gym.make("CartPole-v1"))
+    env.reset(seed=0)
+    for shared in (env.unwrapped.np_random, env.unwrapped.state, env.unwrapped.state[:2], env.unwrapped):
+        env.known = shared
+        assert snapshots.save(env) is None
+    env.known = env.unwrapped.state.copy()
+    env.space = gym.spaces.Discrete(3)
+    assert snapshots.save(env) is not None
+    env.space.seed(0)
+    assert snapshots.save(env) is None
+
+
+def test_plain_values_come_back_as_they_were():
+    env, other = Odd(gym.make("CartPole-v1")), Odd(gym.make("CartPole-v1"))
+    known = [1, 2.5, float("inf"), "ü", b"\xff", (1, (2,)), {3: [None], "a": True}, np.float32(0.1), np.int64(7)]
+    arrays = [np.arange(6.0).reshape(2, 3)[:, ::2], np.array([b"ab", b"c"]), np.array([], dtype=np.int8), np.array(np.nan)]
+    env.known, env.arrays, env.luck = known, arrays, np.random.Generator(np.random.MT19937(3))
+    snapshots.load(other, snapshots.save(env))
+    assert other.known == known
+    assert [type(value) for value in other.known] == [type(value) for value in known]
+    for ours, theirs in zip(other.arrays, arrays, strict=True):
+        assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
+    assert other.luck.random() == env.luck.random()
+
+
+def test_a_sparse_agent_that_is_saved_stays_sparse_when_it_learns_on(tmp_path):
+    trainer = finish(*make("SNIP"))
+    trainer.save(tmp_path / "sparse.zip")
+    loaded = A2C.load(tmp_path / "sparse.zip", env=gym.make("CartPole-v1"), device="cpu")
+    before = {name: p == 0 for name, p in loaded.policy.named_parameters() if p.dim() > 1}
+    loaded.learn(50)
+    assert sum(int(zero.sum()) for zero in before.values()) > 500
+    assert all(torch.equal(loaded.policy.get_parameter(name) == 0, zero) for name, zero in before.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"environment": "CartPoel-v1"}, "knows no environment 'CartPoel-v1' here; did you mean 'CartPole-v1'"),
+        ({"environment": "LunarLander-v2"}, "did you mean 'LunarLander-v3'"),
+        ({"environment": "CartPole"}, "did you mean 'CartPole-v1'"),
+        ({"environment": ""}, "knows no environment ''"),
+        (
+            {"environment": "worlds:See-vector-v0"},
+            "'worlds:See-vector-v0' would import worlds and run what is in it, .*--allow-import",
+        ),
+        ({"environment": "Endless-v0"}, "Endless-v0 has no time limit, and its games may never end: set max_episode_steps"),
+        ({"widths": [0]}, "greater than or equal to 1"),
+        ({"widths": []}, "at least 1"),
+        ({"widths": [10**12]}, "less than or equal to 65536"),
+        ({"widths": [8] * 1000}, "at most 64"),
+        ({"learning_rate": float("inf")}, "finite"),
+        ({"learning_rate": float("nan")}, "finite"),
+        ({"clip": float("inf")}, "finite"),
+        ({"reward_scale": -1.0}, "greater than 0"),
+        ({"scoring_steps": 10**12}, "less than or equal to 10000000"),
+        ({"evaluation_games": 10**9}, "less than or equal to 100000"),
+        ({"environments": 10_000, "rollout_steps": 10_000}, r"environments \* rollout_steps must be 10,000,000 or less"),
+    ],
+)
+def test_numbers_and_names_that_cannot_work_are_refused_by_the_recipe(given, message):
+    with pytest.raises(ValidationError, match=message):
+        TINY.model_validate({**TINY.model_dump(), **given})
+
+
+def test_a_module_is_imported_where_that_is_allowed(monkeypatch):
+    monkeypatch.setenv(ALLOW_IMPORT, "1")
+    trainer = a2c.A2CTrainer(recipe("worlds:See-vector-v0"), seeds, "cpu")
+    assert trainer.module.features_dim == 3
+    with pytest.raises(ValidationError, match="'worldz:See-vector-v0' cannot be imported: No module named 'worldz'"):
+        recipe("worldz:See-vector-v0")
 
 
 @pytest.mark.parametrize("name", ["Dense", "SNIP", "EarlyCroP-S", "LTR"])

@@ -9,13 +9,16 @@ from functools import partial
 import gymnasium as gym
 import pytest
 import torch
+from safetensors.torch import load_file
 from stable_baselines3.common.policies import ActorCriticPolicy
 from subjects import seeds
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from rlprune.cell import lacking
+from rlprune.cell import lacking, make_trainer, run_cell
 from rlprune.probe import Probe, Scoring
 from rlprune.pruner import pruners
+from rlprune.pruning import PlanFollower
+from rlprune.suite import cells, load_suite
 from rlprune.training import environments
 from rlprune.training.batched import Agent, Fleet
 from rlprune.training.depth import DepthTrainer
@@ -107,6 +110,68 @@ def test_a_recorded_iteration_is_the_iteration():
     assert torch.equal(graph._weights.buffer, eager._weights.buffer)
 
 
+CELLS = {  # suite, what makes it small, pruner
+    "a2c": (
+        "cartpole",
+        ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", "engine='sb3'"],
+        "EarlyCroP-S",
+    ),
+    "fleet": ("cartpole", ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", "solo=0"], "Random-U"),
+    "images": ("vision", ["recipe.budget=4", "recipe.train_images=128", "recipe.scoring_batches=1"], "CroP-S"),
+    "depth": ("depth", ["recipe.budget=4", "recipe.scoring_batches=1"], "CroP-U"),
+    "language": ("language", ["recipe.budget=4", "recipe.scoring_batches=1"], "SNIP"),
+}
+
+
+def one_cell(kind, device):
+    """A cell that trains for seconds."""
+    suite, small, pruner = CELLS[kind]
+    options = {"pruners": pruner, "sparsities": ".9", "seeds": "1"}
+    return cells(load_suite(suite, profile="smoke", overrides=small, options=options), device)[0]
+
+
+@pytest.mark.cuda
+@has_gpu
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_killed_cell_goes_on_where_it_was_on_the_gpu(kind, tmp_path):
+    """Its generators too: dropout and the actions of Stable-Baselines3 are drawn from the GPU's own."""
+    cell = one_cell(kind, "cuda")
+    for number in range(2):
+        run_cell(cell, checkpoint=tmp_path / f"whole{number}.pt")
+
+    def kill(row):
+        if row["trained"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(cell, checkpoint=tmp_path / "killed.pt", tell=kill)
+    torch.rand(3, device="cuda")  # another process would be elsewhere in its stream
+    assert run_cell(cell, checkpoint=tmp_path / "killed.pt").values["resumed"] == 1
+    one, other, resumed = (
+        torch.cat([tensor.double().flatten() for tensor in load_file(tmp_path / f"{file}.safetensors").values()])
+        for file in ("whole0", "whole1", "killed")
+    )
+    spread = (one - other).norm() / one.norm()  # a GPU adds up in another order each time, where it interpolates
+    assert spread < 0.05
+    assert (one - resumed).norm() / one.norm() <= max(1e-6, 3 * spread)
+
+
+@pytest.mark.cuda
+@has_gpu
+@pytest.mark.parametrize("kind", CELLS)
+def test_lots_are_the_same_on_every_device(kind):
+    """Random-U keeps the same weights wherever it runs."""
+    networks = {}
+    for device in ("cpu", "cuda"):
+        trainer = make_trainer(*[getattr(one_cell(kind, device), name) for name in ("task", "recipe", "seed", "device")])
+        pruner = pruners().load("Random-U")
+        follower = PlanFollower(trainer, pruner, pruner.settings(), 0.9, 4, "network", seeds)
+        follower.next_epoch()
+        networks[device] = {name: mask.cpu() for name, mask in follower.masked.masks.items()}
+        trainer.close()
+    assert all(torch.equal(networks["cpu"][name], mask) for name, mask in networks["cuda"].items())
+
+
 # -- supervised learning: the meta device, which has shapes but no values, in the GPU's place --------------------------
 
 TRAINERS = {
@@ -141,8 +206,7 @@ def test_a_formula_stays_on_the_device_of_the_network(name, moved):
     if missing := lacking(pruner, trainer.module):
         pytest.skip(f"needs {', '.join(missing)}")
     scoring = Scoring(lambda: [partial(trainer._scored, batch)], len(batch[0]), trainer.outputs)
-    lots = torch.Generator()  # the meta device has none of its own
+    lots = torch.Generator()  # lots are drawn on the CPU wherever the network is
     probe = Probe(trainer.module.eval(), trainer.anatomy, scoring, lots, {}, trainer.anatomy.all_groups())
     scores = pruner.formula(pruner.settings())(probe)
-    drawn = not torch.equal(lots.get_state(), torch.Generator().get_state())
-    assert {score.device.type for score in scores.values()} == {"cpu" if drawn else "meta"}
+    assert {score.device.type for score in scores.values()} == {"meta"}

@@ -84,7 +84,7 @@ def test_what_is_wrong_with_a_tree_is_told_in_one_line(tmp_path):
     Image.fromarray(np.zeros((8, 11), np.uint16)).save(train / "depth/0001.png")
     told(r"rgb/0001\.png is 10x8, its depth 11x8")
     (train / "depth/0001.png").write_bytes(b"no image")
-    told(r"depth/0001\.png cannot be read: cannot identify")
+    told(r"depth/0001\.png cannot be read as an image: cannot identify")
     (train / "depth/0001.png").unlink()
     told(r"train: rgb has 0001\.png, depth has not \(3 in rgb, 2 in depth\)")
     (train / "rgb/0001.png").unlink()
@@ -96,6 +96,53 @@ def test_what_is_wrong_with_a_tree_is_told_in_one_line(tmp_path):
     for file in (train / "depth").iterdir():
         file.unlink()
     told(r"rgb is empty")
+
+
+def test_colours_of_any_kind_are_read_as_those_of_classifiers_are(tmp_path):
+    written = tree(tmp_path)
+    deep = LOTS.integers(2**16, size=(8, 10), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "office/train/rgb/0000.png")
+    clear = np.dstack([written["train", 1][0], np.zeros((8, 10), np.uint8)])
+    Image.fromarray(clear).save(tmp_path / "office/train/rgb/0001.png")
+    images = depth.load("office", tmp_path, 8, 10).train[0]
+    assert np.array_equal(images[0, 2], np.rint(deep / 257))
+    assert (images[1] == 128).all()
+
+
+def test_what_tools_leave_is_no_image_and_what_might_be_one_is_not_left_out(tmp_path):
+    tree(tmp_path)
+    train = tmp_path / "office/train"
+    for kind in ("rgb", "depth"):
+        for name in ("._0000.png", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints/0000.png"):
+            (train / kind / name).parent.mkdir(exist_ok=True)
+            (train / kind / name).write_bytes(b"left behind")
+    assert len(depth.load("office", tmp_path, 8, 10).train[0]) == 3
+    for odd in ("rgb/0003.jpg", "rgb/0003.PNG", "rgb/more/0003.png"):
+        (train / odd).parent.mkdir(exist_ok=True)
+        (train / odd).write_bytes(b"")
+        with pytest.raises(ValueError, match=rf"{odd}: expected NAME\.png in .*rgb and nothing else"):
+            depth.load("office", tmp_path, 8, 10)
+        (train / odd).unlink()
+    (train / "rgb/loop").symlink_to(train)
+    with pytest.raises(ValueError, match=r"loop is .*train again"):
+        depth.load("office", tmp_path, 8, 10)
+
+
+def test_depths_that_are_none_are_refused(tmp_path):
+    tree(tmp_path)
+    depths = np.full((8, 10), 700, np.uint16)
+    depths[3, 3] = 2**16 - 1
+    Image.fromarray(depths).save(tmp_path / "office/train/depth/0001.png")
+    with pytest.raises(ValueError, match=r"depth/0001\.png holds 65535, .*; write 0 there"):
+        depth.load("office", tmp_path, 8, 10)
+    for value, message in (
+        (0, "no depth of its 3 images is known; all are 0"),
+        (9, r"no depth is more than 0\.009 m; are these"),
+    ):
+        for n in range(3):
+            Image.fromarray(np.full((8, 10), value, np.uint16)).save(tmp_path / f"office/train/depth/{n:04d}.png")
+        with pytest.raises(ValueError, match="train: " + message):
+            depth.load("office", tmp_path, 8, 10)
 
 
 def test_what_is_missing_is_told_before_anything_is_read(tmp_path):
@@ -120,12 +167,13 @@ def test_what_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
 # -- NYU Depth v2 as published -----------------------------------------------------------------------------------
 
 
-def published(folder, train=(1, 3), test=(2,), images=3):
+def published(folder, train=(1, 3), test=(2,), images=3, kind=np.uint8, width=80, depth=None):
     """Write MATLAB's arrays, which h5py sees with their dimensions reversed."""
     place = folder / "nyu_depth_v2"
     place.mkdir(exist_ok=True)
-    pixels = LOTS.integers(256, size=(images, 3, 80, 40), dtype=np.uint8)
+    pixels = LOTS.integers(256, size=(images, 3, width, 40), dtype=np.uint8).astype(kind)
     metres = LOTS.uniform(0.5, 9, size=(3, 80, 40)).astype(np.float32)
+    metres[2, 5, 5] = metres[2, 5, 5] if depth is None else depth
     with h5py.File(place / "nyu_depth_v2_labeled.mat", "w") as file:
         file["images"], file["depths"] = pixels, metres
     savemat(place / "splits.mat", {"trainNdxs": np.array(train)[:, None], "testNdxs": np.array(test)[:, None]})
@@ -156,6 +204,38 @@ def test_broken_nyu_is_told_of_by_file(tmp_path):
     published(tmp_path)
     (tmp_path / "nyu_depth_v2/splits.mat").write_bytes(b"half a download")
     with pytest.raises(ValueError, match=r"splits\.mat cannot be read"):
+        depth.load("nyu", tmp_path, 8, 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"depth": np.nan}, r"labeled\.mat, image 3: 1 depths such as nan; expected metres, 0 where unknown"),
+        ({"depth": np.inf}, r"labeled\.mat, image 3: 1 depths such as inf"),
+        ({"depth": -1}, r"labeled\.mat, image 3: 1 depths such as -1"),
+        (
+            {"width": 79},
+            r"labeled\.mat has images uint8 \[3, 3, 79, 40\] and depths \[3, 80, 40\]; expected uint8 \[N, 3, W, H\]",
+        ),
+        ({"kind": np.float32}, r"labeled\.mat has images float32"),
+        ({"train": (1, 2)}, r"splits\.mat: image 2 is for training and for testing"),
+        ({"test": (0,)}, r"splits\.mat: testNdxs names images 0 to 0"),
+        ({"test": (1.5,)}, r"splits\.mat: testNdxs are no whole numbers"),
+        ({"test": (np.nan,)}, r"splits\.mat: testNdxs are no whole numbers"),
+    ],
+)
+def test_matrices_with_other_things_in_them_are_told_of_by_file(tmp_path, fields, message):
+    published(tmp_path, **fields)
+    with pytest.raises(ValueError, match=message):
+        depth.load("nyu", tmp_path, 8, 10)
+
+
+@pytest.mark.parametrize("name", ["images", "depths"])
+def test_a_matrix_that_lacks_something_is_told_of_by_file(tmp_path, name):
+    published(tmp_path)
+    with h5py.File(tmp_path / "nyu_depth_v2/nyu_depth_v2_labeled.mat", "a") as file:
+        del file[name]
+    with pytest.raises(ValueError, match=rf"nyu_depth_v2_labeled\.mat cannot be read: .*{name}"):
         depth.load("nyu", tmp_path, 8, 10)
 
 
@@ -221,6 +301,14 @@ def test_image_and_depth_are_mirrored_together_and_alike_in_every_run():
 def test_more_images_than_there_are_is_a_mistake():
     with pytest.raises(ValueError, match="train_images asks for 9999 images, the training data has 1200"):
         DepthTrainer(small(train_images=9999), seeds, "cpu")
+
+
+def test_a_channel_that_nobody_uses_is_no_infinity(tmp_path):
+    for (part, n), (pixels, _) in tree(tmp_path).items():
+        pixels[..., 0] = 7
+        Image.fromarray(pixels).save(tmp_path / f"office/{part}/rgb/{n:04d}.png")
+    trainer = DepthTrainer(small(data="office", train_images=2, batch_size=2), seeds, "cpu", tmp_path)
+    assert trainer._ready(trainer._test[0]).isfinite().all()
 
 
 def test_the_same_seed_makes_the_same_network_whatever_came_before():

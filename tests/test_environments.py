@@ -2,6 +2,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import worlds
 
 from rlprune.training import environments, noise
 from rlprune.training.environments import Acrobot, CartPole, Games, GymnasiumEnv
@@ -184,8 +185,34 @@ def test_a_wrapped_environment_is_gymnasiums_own():
     assert (ours.agents, ours.features, ours.actions, ours.limit) == (1, 8, 4, 1000)
 
 
-@pytest.mark.parametrize("name", ["Pendulum-v1", "FrozenLake-v1"])
+def test_only_what_is_simulated_is_played_as_tensors():
+    for name, kwargs in (("mine/CartPole-v3", {}), ("CartPole-v9", {"sutton_barto_reward": True})):
+        if name not in gym.registry:
+            entry = worlds.World if "mine" in name else gym.spec("CartPole-v1").entry_point
+            gym.register(name, entry, kwargs=kwargs, max_episode_steps=9)
+        assert not environments.make(name, environments=2).simulated
+    assert environments.make("CartPole-v1", environments=2).simulated
+    assert environments.make("Acrobot-v1", environments=2).simulated
+
+
+def test_a_world_with_a_clock_of_its_own_ends_games_before_its_limit():
+    worlds.register()
+    assert environments.make("See-vector-v0", environments=2).limit == 1
+
+
+def test_saved_games_that_are_not_told_by_seed_and_actions_are_refused():
+    worlds.register()
+    env, other = (environments.make("Hidden-v0", environments=2) for _ in range(2))
+    for each in (env, other):
+        each.reset(SEEDS)
+    play(env, 30)
+    with pytest.raises(ValueError, match="Hidden-v0 cannot go on from a checkpoint: games of the same seeds and actions are not"):
+        other.load_state(env.state())
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "FrozenLake-v1", "Act-multidiscrete-v0", "See-matrix-v0"])
 def test_environments_that_a_fleet_cannot_play_are_refused(name):
+    worlds.register()
     with pytest.raises(ValueError, match=f"{name} has .*; a fleet wants a flat Box and Discrete actions"):
         environments.make(name, environments=2)
 

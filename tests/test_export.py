@@ -1,15 +1,27 @@
+import json
+import re
+import shutil
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from stable_baselines3 import A2C
 
 from rlprune.__main__ import main
 from rlprune.executors import Begun, Returned
 from rlprune.executors.worker import run as work
+from rlprune.export import export
 from rlprune.store import Store
-from rlprune.suite import cells, load_suite
+from rlprune.suite import cells, load_suite, seed_sequence
 from rlprune.sweep import sweep
+from rlprune.training.depth import DepthTrainer
+from rlprune.training.glue import GlueTrainer
+from rlprune.training.language import LanguageTrainer
+from rlprune.training.recipes import DepthRecipe, GlueRecipe, LanguageRecipe
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
 
@@ -60,6 +72,100 @@ def test_a_small_agent_is_taken_away_as_zip_onnx_and_safetensors(run, tmp_path, 
 def test_a_cell_that_is_not_there_is_told_with_what_is(run, tmp_path, capsys, asked, message):
     assert main(["export", str(run), *asked, "--to", str(tmp_path / "policy.zip")]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """A tiny run on images of a folder that is gone, of two tasks, one cell also under another recipe."""
+    out, data = tmp_path_factory.mktemp("seen"), tmp_path_factory.mktemp("data")
+    lots = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("apple", "pear", "plum"):
+            (data / "cifar10" / part / name).mkdir(parents=True)
+            for number in range(3):
+                Image.fromarray(lots.integers(0, 255, (12, 16, 3), np.uint8)).save(data / f"cifar10/{part}/{name}/{number}.png")
+    few = ["recipe.budget=2", "recipe.batch_size=4", "recipe.scoring_batches=1", "recipe.train_images=6"]
+    asked = [("vgg", "CroP-S", 4), ("vgg", "SNIP", 4), ("vgg", "SNIP", 1), ("resnet", "SNIP", 4)]
+    suites = [
+        load_suite("vision", "smoke", [*few, f"recipe.crop={crop}", f"data_tasks=['{net}-small-cifar10']"], {"pruners": it}, data)
+        for net, it, crop in asked
+    ]
+    with Store(out / "results.sqlite") as store:
+        for suite in suites:
+            sweep(cells(suite, "cpu"), store, suite=suite, jobs=1, out=out, listen=lambda event: None, work=work, execute=at_once)
+        assert {row.status for row in store.rows()} == {"done"}
+    shutil.rmtree(data)
+    return out
+
+
+@pytest.mark.parametrize(("pruner", "task"), [("CroP-S", "vgg-small-cifar10"), ("SNIP", "resnet-small-cifar10")])
+def test_a_network_is_taken_away_without_its_data(seen, tmp_path, pruner, task):
+    asked = ["export", str(seen), pruner, ".9", "--task", task]
+    assert main([*asked, "--to", str(tmp_path / "net.safetensors")]) == 0
+    assert main([*asked, "--to", str(tmp_path / "net.onnx")]) == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {session.get_inputs()[0].name: np.zeros((2, 3, 12, 16), np.float32)})
+    assert logits.shape == (2, 3)
+
+
+KINDS = [
+    (LanguageTrainer, LanguageRecipe(budget=2, batch_size=2, hidden=8, tokens=4, vocabulary=20, train_tokens=40)),
+    (GlueTrainer, GlueRecipe(budget=2, batch_size=2, layers=1, hidden=8, heads=2, intermediate=8, vocabulary=120, train_texts=8)),
+    (DepthTrainer, DepthRecipe(budget=2, batch_size=2, network="fcrn-small", height=16, width=24, train_images=4)),
+]
+
+
+@pytest.mark.parametrize(("trainer", "recipe"), KINDS)
+def test_an_outline_makes_the_same_network_without_data(trainer, recipe):
+    seeds = partial(seed_sequence, "any", 0)
+    first = trainer(recipe, seeds, "cpu")
+    again = trainer(recipe, seeds, "cpu", outline=json.loads(json.dumps(first.outline())))
+    assert not hasattr(again, "_train")
+    again.module.load_state_dict(first.module.state_dict())
+    (net, example), (other, blank) = first.deployed(), again.deployed()
+    assert (blank.shape, blank.dtype) == (example.shape, example.dtype)
+    with torch.no_grad():
+        assert torch.equal(net(example), other(example))
+        assert other(blank).shape == net(example).shape
+
+
+def test_tasks_and_recipes_are_told_apart(seen, tmp_path, capsys):
+    asked = ["export", str(seen), "snip", ".9", "--to", str(tmp_path / "net.safetensors")]
+    assert main(asked) == 2
+    assert "choose by --task resnet-small-cifar10 or --task vgg-small-cifar10" in capsys.readouterr().err
+    assert main([*asked, "--task", "resnet-small-cifar10"]) == 0
+    capsys.readouterr()
+    asked += ["--task", "vgg-small-cifar10"]
+    assert main(asked) == 2
+    told = capsys.readouterr().err
+    assert told.count("recipe.crop = 1") == told.count("recipe.crop = 4") == 1
+    for digits in re.findall("--cell ([0-9a-f]{8})", told):
+        assert main([*asked, "--cell", digits]) == 0
+    assert main([*asked, "--cell", "x"]) == 2
+    assert main([*asked, "--task", "vgg-small-cifar1"]) == 2
+    assert "did you mean 'vgg-small-cifar10'?" in capsys.readouterr().err
+    assert main([*asked, "--seed", "3"]) == 2
+    told = capsys.readouterr().err
+    assert "seeds 0" in told
+    assert "did you mean" not in told, "the name that was given"
+
+
+def test_a_strangers_recipe_imports_nothing(run, tmp_path):
+    with Store(run / "results.sqlite") as store:
+        row = store.rows()[0]
+    hostile = replace(row, config={**row.config, "recipe": {**row.config["recipe"], "environment": "evil:Id"}})
+    with pytest.raises(ValueError, match=r"its recipe is not one of cartpole-v1: environment: .* import evil .*--allow-import"):
+        export(hostile, run / "checkpoints", tmp_path / "policy.zip")
+
+
+def test_a_damaged_network_is_told_in_a_line(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoints").glob("*.safetensors"):
+        file.write_bytes(b"x" * 100)
+    assert main(["export", str(tmp_path / "run"), "SNIP", ".9", "--to", str(tmp_path / "policy.zip")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "safetensors cannot be read" in told
 
 
 def test_a_format_that_is_not_known_is_told(run, tmp_path, capsys):

@@ -15,6 +15,7 @@ from rlprune.data import folders, glue
 from rlprune.data.tokens import Tokens
 from rlprune.export import _write_onnx
 from rlprune.mistakes import SuiteError
+from rlprune.nets.bert import Marks, pretrained
 from rlprune.plan import TrainEpoch
 from rlprune.suite import Cell, cells, data_mistakes, load_suite
 from rlprune.task import tasks
@@ -87,6 +88,12 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
             "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tmaybe\n",
             r"train\.tsv, row 2: label 'maybe', expected entailment or not_entailment",
         ),
+        ("index\tsentence1\tsentence2\n0\ta\tb\n", r"no column label; .*; GLUE's test parts have no labels"),
+        ("index\tsentence1\tsentence2\tlabel\n0\ta\tb\t-1\n", r"row 2: label '-1', expected entailment"),
+        ("index\tsentence1\tsentence2\tlabel\n0\ta\tb\t1\n", r"row 2: label '1', expected entailment"),
+        ("index\tlabel\tsentence1\tsentence2\tlabel\n", r"column label is there twice"),
+        ("index\tsentence1\tsentence2\tlabel\n0\ta\0\tb\tentailment\n", r"train\.tsv is no text: line 2 has a NUL byte"),
+        ("index,sentence1,sentence2,label\n", r"no column label, sentence1, sentence2; the first row has index,sentence1"),
     ],
 )
 def test_a_broken_file_is_told_of_by_file_and_row(text, message, tmp_path):
@@ -96,12 +103,20 @@ def test_a_broken_file_is_told_of_by_file_and_row(text, message, tmp_path):
     assert "\n" not in str(told.value)
 
 
+def test_quotes_and_strange_line_ends_are_text(tmp_path):
+    place = rte(tmp_path)
+    rows = ['0\t"a\tb "b"" \u2028 b\x0c\x85\tentailment', "", "1\t'\t\"\tnot_entailment", ""]
+    (place / "train.tsv").write_bytes("\r\n".join(["index\tsentence1\tsentence2\tlabel", *rows]).encode())
+    train = glue.load("rte", tmp_path)[0]
+    assert train == glue.Texts(('"a', "'"), ('b "b"" \u2028 b\x0c\x85', '"'), (0, 1))
+
+
 def test_scores_out_of_range_other_encodings_and_missing_files_are_told(tmp_path):
     place = written(tmp_path, "STS-B", ["sentence1", "sentence2", "score"], [["a", "b", 3], ["a", "b", 7]])
     with pytest.raises(ValueError, match=r"row 3: score '7', expected a number from 0 to 5"):
         glue.load("stsb", tmp_path)
     (place / "train.tsv").write_bytes("sentence1\tsentence2\tscore\ncafé\tb\t1\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"train\.tsv is not UTF-8"):
+    with pytest.raises(ValueError, match=r"train\.tsv is no text in UTF-8: line 2 has a byte 0xe9"):
         glue.load("stsb", tmp_path)
     (place / "dev.tsv").unlink()
     with pytest.raises(
@@ -236,6 +251,15 @@ def test_a_checkpoint_under_data_is_the_start_and_its_tokenizer_reads_the_texts(
     (tmp_path / "mine" / "tokenizer.json").unlink()
     again = trainer(tmp_path, data="rte", checkpoint=str(tmp_path / "mine"))
     assert torch.equal(again._train[0], net._train[0])
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "pytorch_model.bin"])
+def test_a_broken_checkpoint_is_told_of_by_file(tmp_path, name):
+    BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=6).save_pretrained(tmp_path)
+    (tmp_path / name).write_bytes(b"half a download")
+    with pytest.raises(ValueError, match=rf"{name} cannot be read: ") as told:
+        pretrained(tmp_path, 2, Marks(0, 3), 20)
+    assert "\n" not in str(told.value)
 
 
 def test_wrong_recipes_are_refused_in_words():

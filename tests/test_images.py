@@ -1,5 +1,9 @@
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from subjects import bits, seeds
 
@@ -34,6 +38,21 @@ def test_training_images_are_normalised_and_the_classes_equal():
     ready = trainer._ready(pictures)
     assert ready.mean((0, 2, 3)).abs().max() < 0.05
     assert (ready.std((0, 2, 3)) - 1).abs().max() < 0.05
+
+
+def test_images_of_one_colour_are_refused_and_an_unused_channel_is_no_infinity(tmp_path):
+    for value in (0, 100):  # in the second round half of the images are red
+        for number, (part, name) in enumerate(product(("train", "test"), "ab")):
+            pixels = np.full((16, 16, 3), (value * (number % 2), 9, 9), np.uint8)
+            (tmp_path / "mine" / part / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "mine" / part / name / "0.png")
+        recipe = small(data="mine", train_images=2, batch_size=2)
+        if value:
+            trainer = ImageTrainer(recipe, seeds, "cpu", tmp_path)
+            assert trainer._ready(trainer._train[0]).isfinite().all()
+        else:
+            with pytest.raises(ValueError, match="the training images of mine are all of one colour"):
+                ImageTrainer(recipe, seeds, "cpu", tmp_path)
 
 
 def test_augmentation_depends_on_the_pass_alone_and_scoring_has_none():

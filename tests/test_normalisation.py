@@ -1,13 +1,16 @@
 """What pruners do with batch normalisation: scales as scores, gates, penalties, frozen layers, masks that settle."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from subjects import Tiny, seeds
 from torch import nn
 
+from rlprune.groups import Anatomy, Group, Member
 from rlprune.plan import LazyRegime, MaskDistance, Prune, Train
-from rlprune.probe import Probe
-from rlprune.pruner import CHANNELS, Pruner, pruners
+from rlprune.probe import Probe, Scoring
+from rlprune.pruner import CHANNELS, NotApplicable, Pruner, pruners
 from rlprune.pruning import PlanFollower
 
 
@@ -133,3 +136,63 @@ def test_a_network_without_normalisation_is_refused_in_words(name):
     pruner = pruners().load(name)
     with pytest.raises(ValueError, match=f"{name} needs batchnorm, which this network does not have"):
         PlanFollower(Tiny(), pruner, pruner.settings(), 0.5, 4, "network", seeds)
+
+
+class Joint(nn.Module):
+    """Two maps side by side behind one normalisation, one of them normalised by itself as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.own = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6)
+        self.norm, self.head = nn.BatchNorm2d(10), nn.Linear(10 * 4, 2)
+
+    def forward(self, images, gate_own=1.0, gate_joint=1.0):
+        left, right = self.left(images), self.own(self.right(images)) * gate_own
+        return self.head(torch.tanh(self.norm(torch.cat([left, right], 1)) * gate_joint).flatten(1))
+
+
+def joint():
+    """The network, in float64 and evaluation mode, with its groups and images of 2x2."""
+    torch.manual_seed(0)
+    net = Joint().double().eval()
+    for layer in (net.own, net.norm):
+        for tensor in (layer.weight, layer.bias, layer.running_mean):
+            nn.init.uniform_(tensor, 0.5, 2)
+    statistics = ("weight", "bias", "running_mean", "running_var")
+    groups = []
+    for name, size, offset in (("left", 4, 0), ("right", 6, 4)):
+        made = [Member(f"{name}.{own}", 0, produces=True) for own in ("weight", "bias")]
+        own = [Member(f"own.{tensor}", 0) for tensor in statistics] if name == "right" else []
+        shared = [Member(f"norm.{tensor}", 0, offset=offset) for tensor in statistics]
+        groups.append(Group(name, size, (*made, *own, *shared, Member("head.weight", 1, inner=4, offset=4 * offset))))
+    return net, groups, torch.randn(8, 3, 2, 2, dtype=torch.float64)
+
+
+def test_channels_side_by_side_are_scored_by_their_own_part_of_a_joint_normalisation():
+    net, groups, images = joint()
+    scoring = Scoring(lambda: [lambda net, t: net(images).square().mean()], 8, lambda net: [net(images)])
+    anatomy = Anatomy({"net": ["left.weight", "right.weight", "head.weight"]}, {"net": groups})
+    probe = Probe(net, anatomy, scoring, torch.Generator(), {}, groups)
+    scales = pruners().load("EarlyBird").score(probe)
+    assert torch.equal(scales["left"], net.norm.weight[:4].abs())
+    assert torch.equal(scales["right"], net.norm.weight[4:].abs() + net.own.weight.abs())
+    slopes = pruners().load("GateDecorators").score(probe)
+    gates = [torch.ones(size, 1, 1, dtype=torch.float64, requires_grad=True) for size in (6, 10)]
+    own, joined = torch.autograd.grad(net(images, *gates).square().mean(), gates)
+    assert torch.allclose(slopes["left"].double(), joined.flatten()[:4].abs(), rtol=1e-5)
+    assert torch.allclose(slopes["right"].double(), (own + joined[4:]).flatten().abs(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["EarlyBird", "GateDecorators"])
+def test_a_group_without_a_normalisation_of_its_own_is_refused_before_it_trains(name):
+    tiny, pruner = Tiny(normed=True), pruners().load(name)
+    bare, *others = tiny.anatomy.groups["actor"]
+    bare = replace(bare, members=tuple(member for member in bare.members if not member.tensor.startswith("actor.1.")))
+    tiny.anatomy = Anatomy(tiny.anatomy.weights, {**tiny.anatomy.groups, "actor": [bare, *others]})
+    with pytest.raises(NotApplicable, match=rf"{name}: no batch normalisation that is trained scales the channels of actor\.0"):
+        PlanFollower(tiny, pruner, pruner.settings(), 0.5, 4, "network", seeds)
+    tiny = Tiny(normed=True)
+    for layer in norms(tiny):
+        layer.weight.requires_grad_(False)
+    with pytest.raises(NotApplicable, match=r"the channels of actor\.0, actor\.2, critic\.0 and 1 more"):
+        PlanFollower(tiny, pruner, pruner.settings(), 0.5, 4, "network", seeds)

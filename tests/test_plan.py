@@ -41,6 +41,17 @@ def shape(actions):
     return "".join(letters[type(action)] for action in actions)
 
 
+@pytest.mark.parametrize("epochs", [2, 3, 7, 31])
+@pytest.mark.parametrize("name", ["LTR", "EarlyCroP-S", "GateDecorators", "EfficientConvNets", "CroPit-U", "Dense"])
+def test_the_epochs_of_a_plan_are_those_of_a_walk(name, epochs):
+    plan, trained = pruners().load(name).steps(pruners().load(name).settings()), 0
+    progress = begin(plan, 0.9, epochs)
+    while (action := next_action(plan, 0.9, epochs, progress)) is not None:
+        trained += isinstance(action, TrainEpoch)
+        progress = after(plan, 0.9, epochs, progress, action)
+    assert trained_epochs(plan, epochs) == trained
+
+
 def test_plans_do_their_steps_in_order():
     assert shape(walk([Train()])) == "tttttt"
     assert shape(walk([Prune(), Train()])) == "Ptttttt"

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
@@ -91,6 +92,85 @@ def test_another_package_that_names_something_else_is_told_so(shop, tmp_path):
     entry_point(tmp_path, "number = elsewhere:NUMBER")
     with pytest.raises(TypeError, match="elsewhere:NUMBER is registered as a Pruner but is a int"):
         shop("empty.py", "").load("number")
+
+
+@pytest.mark.parametrize("name", ["Half-U", "half-u"])
+def test_a_package_cannot_have_the_name_of_a_built_in(shop, tmp_path, name):
+    entry_point(tmp_path, f"{name} = elsewhere:THIRDS")
+    goods = shop("empty.py", "")
+    assert goods.names() == ["Half-U"]
+    with pytest.warns(UserWarning, match="the pruner 'Half-U' of elsewhere:THIRDS is left out: the name is built in"):
+        assert goods.load(name).name == "Half-U"
+
+
+def test_two_packages_of_one_name_are_told(shop, tmp_path):
+    entry_point(tmp_path, "Thirds-S = elsewhere:THIRDS\nthirds-s = elsewhere:OTHERS")
+    goods = shop("empty.py", "")
+    assert goods.names() == ["Half-U", "Thirds-S"]
+    assert goods.load("Half-U").name == "Half-U"
+    with pytest.raises(ValueError, match="'Thirds-S' is registered by elsewhere:THIRDS and by elsewhere:OTHERS: rename one"):
+        goods.load("Thirds-S")
+
+
+def test_two_files_of_one_name_are_told(shop):
+    goods = shop("more.py", 'from rlprune.pruner import Pruner\nA = Pruner("Half-U", None, cut="nothing", plan=[])\n')
+    with pytest.raises(ValueError, match=r"'Half-U' is registered by .*half:HALF and by .*more:A: rename one"):
+        goods.load("Half-U")
+
+
+@pytest.mark.parametrize("name", ["a$b", "a/b", "x" * 400, "a\\b"])
+def test_another_packages_name_must_be_one_that_files_can_bear(shop, tmp_path, name):
+    entry_point(tmp_path, f"{name} = elsewhere:THIRDS")
+    with pytest.raises(ValueError, match="of elsewhere:THIRDS cannot be used: a name"):
+        shop("empty.py", "").load(name)
+
+
+def test_an_entry_has_one_name_only(shop, tmp_path):
+    entry_point(tmp_path, "thirds-s = elsewhere:THIRDS\nfourths = elsewhere:THIRDS")
+    goods = shop("empty.py", "")
+    assert goods.load("Thirds-S").name == "Thirds-S"
+    with pytest.raises(TypeError, match="is registered as 'fourths' but calls itself 'Thirds-S': register it under that name"):
+        goods.load("fourths")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise ValueError('a\\x1b\\nb')", r"ValueError: a\\x1b$"),
+        ("THIRDS =", "SyntaxError: invalid syntax"),
+        ("", "AttributeError: module 'elsewhere' has no attribute 'THIRDS'"),
+    ],
+)
+def test_whatever_stops_an_import_is_one_line(shop, tmp_path, text, told):
+    entry_point(tmp_path, "Thirds-S = elsewhere:THIRDS")
+    (tmp_path / "elsewhere.py").write_text(f"{text}\n")
+    goods = shop("empty.py", "")
+    with pytest.raises(ImportError, match=f"'Thirds-S' cannot be imported: {told}"):
+        goods.load("Thirds-S")
+    assert goods.load("Half-U").name == "Half-U"
+
+
+@pytest.mark.parametrize("wrong", [{"cut": "wieghts"}, {"scope": "leyer"}])
+def test_a_pruner_that_nobody_could_follow_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"of pruner mine: got '\w+'; must be .*did you mean '(weights|layer)'"):
+        Pruner("mine", None, **{"cut": "nothing", "plan": [], **wrong})
+
+
+def test_the_name_that_was_given_is_never_suggested():
+    assert nearest("SNIP", ["SNIP", "SNAP"]) == ""
+    assert nearest("snip", ["SNIP", "SNAP"]) == "; did you mean 'SNIP'?"
+    assert nearest("x" * 10_000_000, ["SNIP"]) == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"title": ""}, {"title": "a\x1b"}, {"title": "x" * 201}, {"scope": "nowhere"}, {"anchors": {"random": float("nan")}}],
+)
+def test_a_task_that_nobody_could_draw_is_refused(wrong):
+    with pytest.raises(ValueError, match="of task"):
+        replace(tasks().load("cartpole-v1"), **wrong)
 
 
 @pytest.mark.parametrize(("entries", "kind"), [(pruners(), Pruner), (tasks(), Task)])

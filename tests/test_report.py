@@ -2,6 +2,7 @@
 
 import csv
 import io
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
@@ -76,14 +78,15 @@ def test_profiles_of_a_suite_are_never_averaged_together() -> None:
     assert [(one.profile, len(one.rows)) for one in curves.comparisons(some)] == [("quick", 1), ("smoke", 1)]
 
 
-def test_seeds_of_an_older_recipe_are_left_out_and_counted() -> None:
-    """Ten seeds at one budget and three at another once made one curve of both."""
-    old = [row("SNIP", 0.9, seed, config={"recipe": {"budget": 1}}) for seed in range(10)]
-    new = [row("SNIP", 0.9, seed, id=f"new{seed}", ended="2026-11-22T00:00:00+00:00") for seed in range(3)]
-    one = only(old + new)
-    assert {kept.id for kept in one.rows} == {"new0", "new1", "new2"}
-    assert one.superseded == 10
-    assert any("10 older results" in warning for warning in complaints(old + new, [one]))
+def test_recipes_stand_apart_and_are_labelled_with_what_differs() -> None:
+    """Ten seeds at one budget and three at another once made one curve of both; then the older ones were left out."""
+    old = [row("SNIP", 0.9, seed, id=f"old{seed}", config={"recipe": {"budget": 1, "epochs": 3}}) for seed in range(10)]
+    new = [row("SNIP", 0.9, seed, config={"recipe": {"budget": 2, "epochs": 3}}) for seed in range(3)]
+    first, second = curves.comparisons(old + new)
+    assert [one.title for one in (first, second)] == ["CartPole-v1 (budget 1)", "CartPole-v1 (budget 2)"]
+    assert ({one.id[:3] for one in first.rows}, len(first.rows), len(second.rows)) == ({"old"}, 10, 3)
+    assert first.stem != second.stem
+    assert any("2 recipes or runs differ" in warning for warning in complaints(old + new, [first, second]))
 
 
 def test_energy_is_unknown_where_a_gpu_went_unmeasured() -> None:
@@ -151,7 +154,7 @@ def test_both_cuts_of_a_method_share_colour_and_marker_but_not_the_line() -> Non
 
 
 def test_an_outsider_keeps_its_look_from_one_process_to_the_next() -> None:
-    assert curves.style("Mine-S") == curves.Style("#0072B2", "p", solid=True)
+    assert curves.style("Mine-S") == curves.style("mine-s") == curves.Style("#0072B2", "p", solid=True)
 
 
 # -- figures -----------------------------------------------------------------------------------------------------
@@ -245,11 +248,38 @@ def test_one_sparsity_is_drawn_with_bars_for_intervals() -> None:
     assert [len(axes.collections) for axes in figure.axes] == [2, 4]
 
 
-def test_a_wild_seed_does_not_flatten_the_figure() -> None:
+def test_a_wild_seed_does_not_flatten_the_figure_and_a_band_that_is_cut_off_says_so() -> None:
     tame = rows(5, pruners=("Dense", "SNIP"))
     wild = [with_values(one, return_greedy=-1e6) if (one.pruner, one.seed) == ("SNIP", 1) else one for one in tame]
-    (axes,) = figures.sparsity_figure([curves.chart(only(wild))]).axes
-    assert axes.get_ylim()[0] > -1000
+    figure = figures.sparsity_figure([curves.chart(only(wild))])
+    (axes,) = figure.axes
+    low = axes.get_ylim()[0]
+    assert low > -1000
+    marks = [mark for mark in axes.collections if isinstance(mark, PathCollection)]
+    assert [mark.get_offsets()[0][1] for mark in marks] == [low] * 4
+    assert "triangles at the edge" in " ".join(text.get_text() for text in figure.texts)
+    assert "triangles" not in " ".join(text.get_text() for text in figures.sparsity_figure([curves.chart(only(tame))]).texts)
+
+
+def test_a_cost_that_deviates_below_zero_is_marked_on_a_logarithmic_axis() -> None:
+    some = rows(2, pruners=("Dense", "SNIP", "GraSP"), sparsities=(0.9,))
+    spread = {("SNIP", 0): 1.0, ("SNIP", 1): 199.0, ("GraSP", 0): 1.0, ("GraSP", 1): 1.1}
+    some = [with_values(one, wall_seconds=spread.get((one.pruner, one.seed), 100.0)) for one in some]
+    figure = figures.cost_figure(only(some), 0.9)
+    axes = next(axes for axes in figure.axes if axes.get_xlabel() == "training time\n(s)")
+    assert axes.get_xscale() == "log"
+    (mark,) = [mark for mark in axes.collections if isinstance(mark, PathCollection)]
+    assert mark.get_offsets()[0][0] == pytest.approx(axes.get_xlim()[0])
+    assert axes.get_title("left") == "n = 2"
+
+
+def test_who_trains_a_little_longer_is_not_cut_off() -> None:
+    longer = [
+        replace(one, epochs=[*one.epochs, {**one.epochs[-1], "samples": 40 * 16_667.0}]) for one in rows(1, ("SNIP",), (0.9,))
+    ]
+    one = only([*rows(1, ("Dense", "CroP-U", "CroP-S"), (0.9,)), *longer])
+    figure = figures.learning_figure(one, curves.learning_curves(one))
+    assert {axes.get_xlim()[1] for axes in figure.axes} == {40 * 16_667}
 
 
 def test_sparsities_too_close_for_labels_keep_their_ticks() -> None:
@@ -407,6 +437,46 @@ def test_what_was_not_measured_is_a_dash_and_an_empty_field_never_zero() -> None
     assert (record["energy_joules"], record["wall_seconds"], record["macs"]) == ("", "", "0.0")
 
 
+def test_costs_say_how_many_cells_measured_them_where_not_all_did() -> None:
+    some = rows(3, pruners=("Dense", "SNIP"), sparsities=(0.9,))
+    solo = ("wall_seconds", "price_usd")
+    some = [
+        replace(one, values={name: value for name, value in one.values.items() if name not in solo or one.seed == 0})
+        if one.pruner == "SNIP"
+        else replace(one, values={name: value for name, value in one.values.items() if name not in solo})
+        for one in some
+    ]
+    table = tables.cost_table(only(some), 0.9)
+    snip, dense = texts(table)["SNIP"], texts(table)["Dense"]
+    assert snip["training time (s)"].endswith(" (n = 1)")
+    assert "n =" not in snip["MACs"]
+    assert (dense["training time (s)"], dense["price ($)"]) == ("–", "–")
+    records = {record["pruner"]: record for record in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    assert [records[pruner]["wall_seconds_cells"] for pruner in ("Dense", "SNIP")] == ["0", "1"]
+    assert records["Dense"]["wall_seconds"] == ""
+    assert "price_per_hour" not in table.note
+
+
+def test_an_unknown_price_is_said() -> None:
+    bare = [
+        replace(one, values={name: it for name, it in one.values.items() if name != "price_usd"})
+        for one in rows(1, ("SNIP",), (0.9,))
+    ]
+    assert "No price: the suite names no price_per_hour." in tables.cost_table(only(bare), 0.9).note
+
+
+def test_recipe_table_has_suite_recipe_and_settings() -> None:
+    some = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
+    labels = {**some[0].labels, "suite_title": "My suite (cartpole)"}
+    config = {"recipe": {"budget": 7, "widths": [1, 2]}, "settings": {"until": {"cap": 0.5}}, "device": "cpu"}
+    some = [replace(one, labels=labels, config={**config, "fleet": one.seed == 1}) for one in some]
+    facts = {record["what"]: record["value"] for record in tables.recipe_table(only(some)).records}
+    assert facts["suite"] == "My suite (cartpole)"
+    assert (facts["budget"], facts["widths"], facts["device"]) == ("7", "[1, 2]", "cpu")
+    assert facts["SNIP"] == "until.cap = 0.5"
+    assert (facts["seeds that trained alone"], facts["seeds that trained in fleets"]) == ("0", "1")
+
+
 def test_one_seed_shows_neither_deviation_nor_interval() -> None:
     snip = texts(tables.cost_table(cells({"SNIP": [123.4]}), 0.9))["SNIP"]
     assert (snip["return, mean ± std"], snip["return, IQM [95 %]"]) == ("123", "123")
@@ -558,7 +628,7 @@ def test_every_figure_and_table_lies_beside_the_page_in_its_formats(written: Pat
         f"{name}.{ending}" for name in drawn for ending in ("png", "svg", "pdf")
     }
     both = [f"{stem}-{kind}-{sparsity}" for kind in ("costs", "measures") for sparsity in (80, 98)]
-    listed = [*both, f"{stem}-improvement-98", "missing"]
+    listed = [*both, f"{stem}-improvement-98", f"{stem}-recipe", "missing"]
     assert {file.name for file in (written.parent / "tables").iterdir()} == {
         f"{name}.{ending}" for name in listed for ending in ("md", "tex", "csv")
     }
@@ -618,6 +688,26 @@ def test_tasks_without_a_sparsity_in_common_are_not_drawn_together(tmp_path: Pat
 def test_importing_the_report_loads_nothing_slow() -> None:
     code = "import sys, rlprune.report.page; print([m for m in ('torch', 'matplotlib', 'scipy', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_figure_2_tells_where_the_trigger_fired_from_where_it_had_to_stop_waiting() -> None:
+    figure2 = runpy.run_path(str(Path(__file__).parent.parent / "plots" / "figure2.py"))
+    early = {
+        "settings": {"until": {"epoch": None, "margin": 1.0, "cap": 0.5}},
+        "recipe": {"budget": 500_000},
+        "pruner": "EarlyCroP-S",
+    }
+    told = {"settings": {"until": {"epoch": 3}}, "recipe": {"budget": 500_000}, "pruner": "EarlyCroP-S"}
+    some = [
+        with_values(row("EarlyCroP-S", 0.9, seed, config=early, epochs=[{"epoch": 1.0, "trigger": trigger}]), pruning_epoch=epoch)
+        for seed, (trigger, epoch) in enumerate([(0.05, 2.0), (0.3, 15.0)])
+    ]
+    some += [replace(row("EarlyCroP-S", 0.9, seed, id=f"at{seed}", config=told), pruner="EarlyCroP-S at 3") for seed in range(2)]
+    drawn = figure2["figure"](only([*rows(2, ("Dense",)), *some]), 0.9)
+    stars = [line for line in drawn.axes[0].get_lines() if line.get_marker() == "*"]
+    assert [(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in stars] == [(2.0, False), (15.0, True)]
+    assert drawn.axes[0].get_xlim()[1] >= 15
+    assert "hollow: where waiting had to end" in " ".join(text.get_text() for text in drawn.texts)
 
 
 def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:

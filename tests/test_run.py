@@ -1,6 +1,9 @@
+import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +106,50 @@ def test_everything_wrong_with_a_request_is_told_at_once_and_nothing_written(cap
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--data", ""], "--data: it is empty: name a folder"),
+        (["--out", " "], "--out: it is empty: name a folder"),
+        (["--out", "a\udcff"], "--out: a\\udcff is not UTF-8, or holds control characters"),
+        (["--out", "a\x1b[31m"], "--out: a\\x1b[31m is not UTF-8, or holds control characters"),
+        (["--out", "x/" * 3000], "cannot be used: File name too long"),
+        (["--data", "x" * 300], "cannot be used: File name too long"),
+        (["--download"], "--download: needs --data DIR, the folder to fetch into"),
+        (["--jobs", "1025"], "--jobs: got '1025'; must be a whole number, 1 to 1,024"),
+        (["--jobs", "9" * 5000], "must be a whole number, 1 to 1,024"),
+        (["--jobs", ""], "--jobs: got ''; must be a whole number, 1 to 1,024"),
+        (["--seeds", "9" * 5000], "must be a whole number"),
+        (["--profile", "\x1b"], "--profile: no profile is named '\\x1b' (cartpole has: paper, quick, smoke)"),
+        (["--set", "recipe.environment=evil:Id"], '--set recipe.environment=evil:Id: recipe.environment: got "evil:Id"; '),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_once(capsys, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    assert run_main(["cartpole", "--dry-run", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert line.isprintable()
+    assert len(line) < 1500
+
+
+def test_a_module_may_be_imported_with_permission(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("RLPRUNE_ALLOW_IMPORT", "")  # for it to be put back
+    words = ["--set", "recipe.environment=gymnasium:CartPole-v1", "--dry-run", "--out", str(tmp_path / "out")]
+    assert main(["run", "cartpole", *words]) == 2
+    assert main(["run", "cartpole", "--allow-import", *words]) == 0
+    assert main(["check", "cartpole", "--allow-import"]) == 0
+
+
+def test_words_that_no_command_has_reach_the_terminal_without_control_characters(capsys):
+    for words in (["run", "cartpole", "a\x1bb"], ["lst\x1b"], ["export", "out", "SNIP", "\x1b", "--to", "x"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "\x1b" not in capsys.readouterr().err
+    assert main(["report", "no\x1bwhere"]) == 2
+    assert capsys.readouterr().err == "OUT: no\\x1bwhere is not UTF-8, or holds control characters\n"
+
+
 def test_results_of_another_kind_are_left_alone(capsys, tmp_path):
     (tmp_path / "results.sqlite").write_text("a letter")
     assert main([*ONE, "--out", str(tmp_path)]) == 2
@@ -161,10 +208,9 @@ def test_the_same_command_again_repeats_nothing(capsys, done):
 
 
 def test_a_cell_that_fails_is_named_with_its_reason(capsys, tmp_path):
-    assert main([*ONE, "--set", "recipe.environment=NoSuchThing-v0", "--out", str(tmp_path)]) == 1
+    assert main([*ONE, "--set", "recipe.learning_rate=1e30", "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "cartpole-v1 Dense seed 0: failed: " in out
-    assert "NoSuchThing" in out
     assert "Traceback" not in out
 
 
@@ -178,10 +224,67 @@ def test_only_rows_of_the_same_recipe_are_compared(done):
     assert comparable(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
 
 
+def test_a_cell_that_another_suite_calls_otherwise_is_shown_under_this_suites_name(done):
+    with Store(done / "results.sqlite", create=False) as store:
+        (row,) = store.rows()
+    suite = load_suite("cartpole", "smoke", TINY[1:6:2], {"pruners": "Dense"})
+    assert [one.pruner for one in comparable([replace(row, pruner="as it was")], suite, "cpu")] == ["Dense"]
+
+
 def test_a_report_over_several_runs_counts_a_cell_once(capsys, done, tmp_path):
     assert main(["report", str(done), str(done), "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_report_that_cannot_be_written_loses_nothing(capsys, done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    for name in ("report.html", "results.csv"):
+        (out / name).unlink()
+        (out / name).mkdir()
+    assert main([*ONE, "--out", str(out)]) == 1
+    shown, told = capsys.readouterr()
+    assert "Dense" in shown, "the table"
+    assert "results.csv could not be written: IsADirectoryError: " in told
+    assert "the report could not be written: IsADirectoryError: " in told
+    assert f"1 finished cells are kept in {out / 'results.sqlite'}. Try again with:\n  rlprune run cartpole" in told
+    assert main(["report", str(out)]) == 2
+    assert capsys.readouterr().err.startswith(f"{out}: no report could be written: IsADirectoryError: ")
+    with Store(out / "results.sqlite", create=False) as store:
+        assert [row.status for row in store.rows()] == ["done"]
+
+
+def test_damaged_results_are_told_in_a_line(capsys, done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    data = bytearray((out / "results.sqlite").read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    (out / "results.sqlite").write_bytes(data)
+    for words in ([*ONE, "--out", str(out)], ["report", str(out)], ["export", str(out), "Dense", "0", "--to", "x.zip"]):
+        assert main(words) in (1, 2)
+        told = capsys.readouterr().err
+        assert "malformed" in told
+        assert "Traceback" not in told
+
+
+def test_ctrl_c_and_a_closed_pipe_say_how_to_go_on(capfd, done, monkeypatch):
+    for error, code in ((KeyboardInterrupt, 130), (BrokenPipeError, 141)):
+
+        def show(*_, error=error):
+            raise error
+
+        before = os.dup(1)
+        with monkeypatch.context() as patch:
+            patch.setattr("rlprune.run._show", show)
+            assert main([*ONE, "--out", str(done)]) == code
+        os.dup2(before, 1)
+        shown, told = capfd.readouterr()
+        assert "what is finished is kept. Go on with:\n  rlprune run cartpole" in (told if code == 141 else shown)
+
+
+def test_variants_with_brackets_are_shown_as_they_are():
+    assert columns([["a\x1b[31m", "x"], ["b", "y"]]) == "a\\x1b[31m  x\nb          y"
 
 
 def test_starting_over_removes_what_a_run_wrote_and_nothing_else(tmp_path):

@@ -2,17 +2,47 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import worlds
+from gymnasium.wrappers import NormalizeObservation, RecordEpisodeStatistics
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecFrameStack, VecMonitor, VecNormalize
+from torch import nn
 
 from rlprune.pruner import CHANNELS, WEIGHTS, pruners
 from rlprune.sb3 import PruneCallback
+from rlprune.training import rehearsal, snapshots
+
+# an error out of the import of Box2D's SWIG types takes the interpreter down
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 
 ONE_LEARN = [n for n in pruners().names() if n not in ("LTR", "IMP", "Dense") and not pruners().load(n).needs]
 
 
-def agent(kind=A2C, env="CartPole-v1", **options):
-    small = {"n_steps": 8} if kind is A2C else {"n_steps": 32, "batch_size": 16, "n_epochs": 2}
-    return kind("MlpPolicy", env, policy_kwargs={"net_arch": [16, 16]}, device="cpu", **small, **options)
+def agent(kind=A2C, env="CartPole-v1", arch=(16, 16), policy="MlpPolicy", **options):
+    small = {"n_steps": 8} if issubclass(kind, A2C) else {"n_steps": 32, "batch_size": 16, "n_epochs": 2}
+    kwargs = {"net_arch": arch if isinstance(arch, dict) else list(arch), **options.pop("policy_kwargs", {})}
+    return kind(policy, env, policy_kwargs=kwargs, device="cpu", **{**small, **options})
+
+
+def zeros(model):
+    weights = [p for p in model.policy.parameters() if p.dim() > 1]
+    return 1 - sum(int((p != 0).sum()) for p in weights) / sum(p.numel() for p in weights)
+
+
+class Watched(PruneCallback):
+    """Remembers how many updates an agent had made when it was first pruned."""
+
+    updates = None
+
+    def _advance(self):
+        rounds = self.pruning.progress.rounds
+        super()._advance()
+        if self.updates is None and self.pruning.progress.rounds > rounds:
+            self.updates = self.model._n_updates
 
 
 @pytest.mark.parametrize("name", ONE_LEARN)
@@ -60,17 +90,241 @@ def test_progress_goes_to_the_agents_logger(tmp_path):
     assert {"pruning/sparsity", "pruning/distance", "pruning/trigger"} <= set(header)
 
 
+class Own(A2C):
+    def train(self):
+        super().train()
+
+
+class OwnPolicy(ActorCriticPolicy):
+    pass
+
+
+def shared(model):
+    model.policy.mlp_extractor.value_net = model.policy.mlp_extractor.policy_net
+    return model
+
+
+def frozen(model):
+    model.policy.action_net.requires_grad_(False)
+    return model
+
+
+def heads(model):
+    model.policy.action_net = nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 2))
+    return model
+
+
+def orphaned(model):
+    model.policy.optimizer = torch.optim.Adam(model.policy.mlp_extractor.parameters())
+    return model
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DQN("MlpPolicy", "CartPole-v1"), "DQN is not supported yet"),
-        (lambda: A2C("MlpPolicy", "Pendulum-v1", use_sde=True), "use_sde"),
+        (lambda: DQN("MlpPolicy", "CartPole-v1"), "A2C and PPO agents with MLP policies; DQN is not supported yet"),
+        (lambda: agent(env="Pendulum-v1", use_sde=True), "use_sde"),
+        (lambda: agent(Own), "Own trains in a way of its own"),
+        (lambda: agent(policy=OwnPolicy), "this one is a OwnPolicy"),
+        (lambda: agent(env="See-dict-v0", policy="MultiInputPolicy"), "this one is a MultiInputActorCriticPolicy"),
+        (lambda: agent(env="Image-v0", policy="CnnPolicy"), "this one is a ActorCriticCnnPolicy"),
+        (lambda: shared(agent()), r"value_net\.0\.weight of this one is shared"),
+        (lambda: frozen(agent()), r"action_net\.weight of this one is frozen"),
+        (lambda: orphaned(agent()), r"action_net\.weight of this one is frozen or not in policy\.optimizer"),
+        (lambda: heads(agent()), "this one has a Sequential for a Linear"),
+        (lambda: agent(arch={"pi": [], "vf": [16]}), "CroP-S cuts hidden units and the actor has none: take .* -U"),
+        (lambda: agent(arch={"pi": [16]}), "CroP-S cuts hidden units and the critic has none"),
+        (lambda: agent(policy_kwargs={"activation_fn": lambda: nn.Softmax(-1)}), "which Softmax does not treat each for itself"),
+        (
+            lambda: agent(policy_kwargs={"activation_fn": lambda: nn.LayerNorm(16)}),
+            "LayerNorm of this one|LayerNorm does not treat",
+        ),
     ],
 )
-def test_what_cannot_be_pruned_is_refused_with_what_can(make, message):
+def test_what_cannot_be_pruned_is_refused_before_it_is_touched(make, message):
+    worlds.register()
     model = make()
-    with pytest.raises(ValueError, match=rf"A2C and PPO agents with MLP policies.*{message}"):
+    before = [p.detach().clone() for p in model.policy.parameters()]
+    with pytest.raises(ValueError, match=message):
         model.learn(100, callback=PruneCallback("CroP-S", 0.5))
+    assert all(torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("arch", [{"pi": [], "vf": [16]}, {"pi": [16], "vf": []}, []])
+def test_networks_without_hidden_layers_lose_weights(arch, tmp_path):
+    model = agent(arch=arch).learn(16, callback=PruneCallback("CroP-U", 0.6, scoring_steps=16))
+    assert zeros(model) == pytest.approx(0.6, abs=0.07)
+    model.save(tmp_path / "small")
+    assert zeros(A2C.load(tmp_path / "small")) == zeros(model)
+
+
+@pytest.mark.parametrize("kind", [A2C, PPO])
+@pytest.mark.parametrize("actions", worlds.ACTIONS)
+def test_the_scoring_loss_has_stable_baselines3s_gradient(kind, actions):
+    """One update on a rollout at a learning rate of zero leaves SB3's own gradient behind."""
+    worlds.register()
+    options = {"n_steps": 16, "batch_size": 16, "n_epochs": 1} if kind is PPO else {}
+    model = agent(kind, f"Act-{actions}-v0", learning_rate=0.0, max_grad_norm=1e9, ent_coef=0.01, **options)
+    callback = PruneCallback("Random-U", 0.01, epochs=2)
+    model.learn(model.n_steps, callback=callback)
+    theirs = {name: p.grad.clone() for name, p in model.policy.named_parameters()}
+    (loss,) = callback._agent.scoring(0).collect()
+    model.policy.optimizer.zero_grad()
+    loss(model.policy).backward()
+    for name, parameter in model.policy.named_parameters():
+        assert torch.allclose(parameter.grad, theirs[name], atol=1e-6), name
+
+
+def test_every_agent_is_pruned_from_anew():
+    callback = PruneCallback("CroP-U", 0.9, scoring_steps=16)
+    for _ in range(2):
+        model = agent().learn(16, callback=callback)
+        assert zeros(model) == pytest.approx(0.9, abs=0.01)
+        assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(zeros(model))
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_steps", "n_envs", "total"), [(PPO, 64, 2, 500), (PPO, 64, 1, 129), (A2C, 5, 3, 40), (A2C, 50, 1, 60)]
+)
+def test_an_epoch_is_a_rollout_with_its_update_or_more(kind, n_steps, n_envs, total):
+    callback = Watched("EarlyCroP-U", 0.8, rounds=2, scoring_steps=16)
+    model = agent(kind, make_vec_env("CartPole-v1", n_envs), n_steps=n_steps).learn(total, callback=callback)
+    assert callback.updates >= 1
+    assert callback.pruning.progress.trained <= -(-total // (n_steps * n_envs))
+    assert callback.pruning.progress.epoch == callback.pruning.epochs
+    assert zeros(model) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("total", "message"), [(0, "asked for no steps"), (8, "EarlyCroP-U trains .* 1 rollout.s. of 8 steps: ask for 16 steps")]
+)
+def test_too_few_rollouts_for_a_plan_are_refused(total, message):
+    with pytest.raises(ValueError, match=message):
+        agent().learn(total, callback=PruneCallback("EarlyCroP-U", 0.8))
+    callback = Watched("EarlyCroP-U", 0.8, rounds=1)
+    agent().learn(16, callback=callback)
+    assert callback.updates == 1
+
+
+def test_learning_on_with_the_same_callback_goes_on_where_it_stopped():
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.num_timesteps < 100
+
+    callback = PruneCallback("EarlyCroP-U", 0.8, epochs=4, rounds=2)
+    model = agent().learn(400, callback=[callback, Stop()])
+    assert callback.pruning.progress.epoch == 0, "of 13 rollouts; twelve were learned from"
+    model.learn(200, callback=callback, reset_num_timesteps=False)
+    assert (callback.pruning.progress.epoch, zeros(model)) == (2, pytest.approx(0.8, abs=0.01))
+    model.learn(200, callback=callback)
+    assert callback.pruning.progress.epoch == 4
+
+
+def test_pruned_weights_stay_away_whatever_is_loaded(tmp_path):
+    dense, model = agent().learn(16), agent()
+    model.learn(16, callback=PruneCallback("CroP-U", 0.9, scoring_steps=16))
+    model.save(tmp_path / "sparse")
+    loaded = A2C.load(tmp_path / "sparse", env=gym.make("CartPole-v1"), device="cpu")
+    for each in (model, loaded):
+        with pytest.warns(UserWarning, match="weights that are pruned came with what was loaded; they are zero again"):
+            each.set_parameters(dense.get_parameters())
+        sparse = zeros(each)
+        assert sparse == pytest.approx(0.9, abs=0.01)
+        each.learn(40)
+        assert zeros(each) == sparse
+        for name, mask in each.policy_class.masks.items():
+            assert not each.policy.optimizer.state[each.policy.get_parameter(name)]["square_avg"][~mask].any()
+    observations = np.zeros((1, 4), dtype=np.float32)
+    plain = A2C.load(tmp_path / "sparse", custom_objects={"policy_class": ActorCriticPolicy})
+    assert plain.predict(observations, deterministic=True)[0].shape == (1,)
+
+
+def test_sparsity_counts_from_the_dense_network(tmp_path):
+    model = agent().learn(16, callback=PruneCallback("CroP-S", 0.5, scoring_steps=16))
+    model.save(tmp_path / "half")
+    model = A2C.load(tmp_path / "half", env=gym.make("CartPole-v1"), device="cpu")
+    callback = PruneCallback("CroP-S", 0.8, scoring_steps=16)
+    with pytest.warns(UserWarning, match=r"(49|5\d)\..% of its dense network's weights are gone, and sparsity=0\.8 counts from"):
+        model.learn(16, callback=callback)
+    dense = 2 * (4 * 16 + 16 * 16) + 16 * 2 + 16
+    assert sum(p.numel() for p in model.policy.parameters() if p.dim() > 1) == pytest.approx(0.2 * dense, abs=25)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.04)
+    with pytest.warns(UserWarning, match="was pruned before"):
+        model.learn(16, callback=PruneCallback("CroP-U", 0.95, scoring_steps=16))
+    assert sum(int((p != 0).sum()) for p in model.policy.parameters() if p.dim() > 1) == pytest.approx(0.05 * dense, abs=1)
+    with pytest.raises(ValueError, match="CroP-S cuts channels; this agent's weights are masked already"):
+        model.learn(16, callback=PruneCallback("CroP-S", 0.97))
+    before, callback = zeros(model), PruneCallback("CroP-U", 0.9)
+    with pytest.warns(UserWarning, match=r"95\.\d% .* are gone, and no more will go for sparsity=0\.9"):
+        model.learn(16, callback=callback)
+    assert (zeros(model), callback.pruning.reached()["sparsity_weights"]) == (before, pytest.approx(0.95, abs=0.002))
+
+
+def watched_world(folder):
+    env = RecordEpisodeStatistics(NormalizeObservation(gym.make("CartPole-v1")))
+    return DummyVecEnv([lambda: Monitor(env, str(folder / "own"))])
+
+
+WRAPPERS = [VecCheckNan, VecNormalize, lambda env: VecFrameStack(env, 2), VecMonitor]
+
+
+@pytest.mark.filterwarnings("ignore:The environment is already wrapped:UserWarning")
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_scoring_games_leave_no_trace(wrap, tmp_path):
+    env = wrap(watched_world(tmp_path))
+    model = agent(env=env)
+    model._setup_learn(100)
+    world, log = env.unwrapped.envs[0], tmp_path / "own.monitor.csv"
+    before = snapshots.save(world.unwrapped), world.total_steps, log.read_text(), model._last_obs.copy()
+    assert before[0] is not None
+    callback = PruneCallback("SNIP", 0.9, scoring_steps=200)
+    callback.init_callback(model)
+    draws = torch.get_rng_state()
+    callback.on_training_start({}, {})
+    assert callback.pruning.scoring_samples == 200
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert (snapshots.save(world.unwrapped), world.total_steps, log.read_text()) == before[:3]
+    assert np.array_equal(model._last_obs, before[3])
+    assert (model.num_timesteps, len(model.ep_info_buffer), world.get_wrapper_attr("episode_count")) == (0, 0, 0)
+    assert world.get_wrapper_attr("obs_rms").count < 2
+    if isinstance(env, VecNormalize):
+        assert env.obs_rms.count < 2
+    env.close()
+
+
+def test_a_world_that_cannot_be_copied_is_begun_again():
+    env = make_vec_env("LunarLander-v3", 2, seed=0)
+    model = agent(env=env)
+    model.learn(16, callback=PruneCallback("SNIP", 0.9, scoring_steps=300))
+    assert (env.envs[0].total_steps, env.envs[0].episode_returns) == (8, [])
+    assert zeros(model) == pytest.approx(0.9, abs=0.01)
+
+
+class Stuck(gym.Wrapper):
+    """Knows something that cannot be copied."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.games = (game for game in range(9))
+
+
+def test_environments_that_would_count_scoring_games_are_refused():
+    env = DummyVecEnv([lambda: Stuck(gym.make("CartPole-v1"))])
+    with pytest.raises(
+        ValueError, match=r"SNIP plays games before training, and Stuck cannot be kept from counting them \(.*generator"
+    ):
+        agent(env=env).learn(16, callback=PruneCallback("SNIP", 0.9))
+    assert agent(env=env).learn(32, callback=PruneCallback("EarlyCroP-U", 0.9)).num_timesteps == 32
+    elsewhere = SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="fork")
+    with pytest.raises(ValueError, match="SubprocVecEnv cannot be kept from counting them"), rehearsal.of(elsewhere, "SNIP"):
+        pass
+    elsewhere.close()
+
+
+def test_the_callback_does_not_work_inside_another():
+    outer = EvalCallback(Monitor(gym.make("CartPole-v1")), callback_after_eval=PruneCallback("SNIP", 0.9))
+    with pytest.raises(ValueError, match=r"PruneCallback goes to learn\(\) itself or into a list, not into EvalCallback"):
+        agent().learn(16, callback=outer)
 
 
 def test_mistakes_are_told_where_they_are_made():
@@ -82,3 +336,5 @@ def test_mistakes_are_told_where_they_are_made():
         PruneCallback("LTR", 0.5)
     with pytest.raises(ValueError, match="rounds"):
         PruneCallback("CroP-S", 0.5, rounds=3)
+    with pytest.raises(ValueError, match="epochs must be 1 or more; got 0"):
+        PruneCallback("CroP-S", 0.5, epochs=0)

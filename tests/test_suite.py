@@ -1,4 +1,5 @@
 import re
+import time
 from dataclasses import replace
 from textwrap import dedent
 
@@ -32,6 +33,9 @@ sparsities = [0.5]
 recipe.epochs = 5
 pruner.ltr.epoch = 2
 """
+
+
+LISTED = 'pruners = ["SNIP", "Dense", "LTR"]'
 
 
 @pytest.fixture
@@ -364,7 +368,7 @@ def test_lines_are_those_on_which_keys_were_written(tables, data):
 VARIANTS = """
 [variant."SNIP, floor {floor}"]
 of = "SNIP"
-floor = [1, 8]
+floor = [2, 8]
 
 [variant."EarlyCroP-S at {epoch}"]
 of = "EarlyCroP-S"
@@ -375,12 +379,12 @@ until = { epoch = [0, 3], cap = 1.0 }
 def test_a_variant_is_a_pruner_under_settings_of_its_own(write):
     listed = 'pruners = ["SNIP", "SNIP, floor {floor}", "EarlyCroP-S at {epoch}"]'
     suite = load_suite(write(SUITE + VARIANTS, ('pruners = ["SNIP", "Dense", "LTR"]', listed)))
-    assert suite.pruners == ("SNIP", "SNIP, floor 1", "SNIP, floor 8", "EarlyCroP-S at 0", "EarlyCroP-S at 3")
+    assert suite.pruners == ("SNIP", "SNIP, floor 2", "SNIP, floor 8", "EarlyCroP-S at 0", "EarlyCroP-S at 3")
     made = {cell.method: cell for cell in cells(suite, "cpu") if cell.seed == 0 and cell.sparsity == 0.9}
     assert [cell.pruner for cell in made.values()] == ["SNIP", "SNIP", "SNIP", "EarlyCroP-S", "EarlyCroP-S"]
     assert made["SNIP, floor 8"].settings["floor"] == 8
     assert [made[f"EarlyCroP-S at {epoch}"].settings["until"]["epoch"] for epoch in (0, 3)] == [0, 3]
-    assert made["SNIP"].id == made["SNIP, floor 1"].id != made["SNIP, floor 8"].id
+    assert len({cell.id for cell in made.values()}) == 5
 
 
 @pytest.mark.parametrize(
@@ -394,3 +398,237 @@ def test_a_variant_is_a_pruner_under_settings_of_its_own(write):
 )
 def test_mistakes_in_variants_are_told(write, old, new, message):
     assert any(message in line for line in told(write(SUITE + VARIANTS, (old, new))))
+
+
+def with_variants(text):
+    return SUITE.replace("[recipe]", f"[variant]\n{text}\n[recipe]")
+
+
+def test_equal_variants_are_refused_by_both_names(write):
+    listed = 'pruners = ["SNIP", "Dense", "LTR", "mine", "still"]'
+    name = write(
+        with_variants('mine = { of = "SNIP", scope = "network" }\nstill.of = "Dense"\nstill.floor = 3'), (LISTED, listed)
+    )
+    reason = "one cell cannot have two names"
+    assert told(name) == [
+        f"mine.toml:9: variant.mine: has all settings of 'SNIP' (on cartpole-v1): {reason}",
+        f"mine.toml:10: variant.still: has all settings of 'Dense' (on cartpole-v1): {reason}",
+    ]
+    assert load_suite(name, "quick", ["variant.mine.floor=2", 'pruners=["SNIP", "mine"]']).pruners == ("SNIP", "mine")
+    assert told(name, "quick", ['variant.mine={of="SNIP", floor=1}', 'pruners=["mine", "SNIP"]']) == [
+        f"--set variant.mine={{of=\"SNIP\", floor=1}}: variant.mine: has all settings of 'SNIP' (on cartpole-v1): {reason}"
+    ]
+
+
+@pytest.mark.parametrize("name", ["$x$", "", "a/b", "x" * 400, r"a\u001b", "a ", "-x", "{floor}", "snip", "LTR"])
+def test_variants_have_names_that_figures_and_files_can_bear(write, name):
+    (line,) = told(write(with_variants(f'"{name}" = {{ of = "SNIP", floor = 2 }}')))
+    assert line.startswith("mine.toml:9: variant.")
+    assert line.isprintable()
+    assert len(line) < 600
+
+
+def test_variants_are_found_in_any_case_and_suggested(write):
+    name = write(with_variants('Mine = { of = "SNIP", floor = 2 }'))
+    assert load_suite(name, options={"pruners": "mine"}).pruners == ("Mine",)
+    assert told(name, "quick", [], {"pruners": "min"}) == [
+        "--pruners: no pruner is named 'min'; did you mean 'Mine'? (see: rlprune list pruners)"
+    ]
+
+
+# -- what no suite may hold ------------------------------------------------------------------------------------------
+
+
+def deep(depth):
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    ("text", "told_"),
+    [
+        (f"recipe.widths = {deep(20)}", "19: tables and lists are nested more than 16 deep"),
+        (f"recipe.widths = {deep(5000)}", "19: tables and lists are nested more than 16 deep"),
+        ("recipe.widths = " + "{a=" * 5000 + "1" + "}" * 5000, "19: tables and lists are nested more than 16 deep"),
+        (".".join("a" * 20) + " = 1", "19: tables and lists are nested more than 16 deep"),
+        (".".join("a" * 20_000) + " = 1", "19: tables and lists are nested more than 16 deep"),
+        ("recipe.budget = " + "9" * 5000, "19: a number has thousands of digits"),
+        ("recipe.budget = 0x" + "9" * 5000, "19: recipe.budget: got a number of more than 30 digits; must"),
+        ("recipe.entropy = inf", "19: recipe.entropy: got inf; must be a finite number"),
+        ("pruner.GraSP.temperature = nan", "19: pruner.GraSP.temperature: got nan; must be a finite number"),
+        ('description = "a\\u001b[31m"', '19: description: got "a\\u001b[31m"; must be text without control characters'),
+        ('"a\\u001b" = 1', "19: a\\x1b: no such key"),
+        ("pruner.snip.floor = 1\npruner.SNIP.floor = 2", "19: pruner.snip: 'SNIP' is there twice"),
+        ("solo = 10_001", "19: solo: got 10001; must be at most 10000"),
+        ("recipe.epochs = 10_001", "19: recipe.epochs: got 10001; must be at most 10000"),
+        ("recipe.widths = [8, 0]", "19: recipe.widths: got 0; must be at least 1"),
+        ("pruner.IMP.levels = 1001", "19: pruner.IMP.levels: got 1001; must be at most 1000"),
+        ("pruner.EarlyCroP-S.until.cap = 2", "19: pruner.EarlyCroP-S.until.cap: got 2; must be at most 1"),
+        ("recipe.environment = ''", '19: recipe.environment: got ""; '),
+        ("recipe.environment = 'CartPol-v1'", "19: recipe.environment: got \"CartPol-v1\"; "),
+        ("recipe.environment = 'Blackjack-v1'", "19: recipe.environment: Blackjack-v1 has no time limit"),
+    ],
+)  # fmt: skip
+def test_what_no_suite_may_hold_is_told_in_a_line(write, text, told_):
+    head = SUITE[: SUITE.index("[recipe]")]
+    name = write(f"{head}{'# ' * 3}\n" + "\n" * (18 - head.count("\n") - 1) + text)
+    lines = told(name)
+    assert any(line.startswith(f"mine.toml:{told_}") for line in lines), lines
+    assert all(line.isprintable() and len(line) < 1500 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("task", "override", "told_"),
+    [
+        ("vgg-small-shapes", "network=vgg-smal", "no network has this name; did you mean 'vgg-small'?"),
+        ("vgg-small-shapes", "network=", "no network has this name"),
+        ("vgg-small-shapes", "network=torchvision/resnet3", "torchvision has no classifier of this name; did you mean"),
+        ("rooms-fcrn-small", "network=fcrn-smal", "no network has this name; did you mean 'fcrn-small'?"),
+        ("vgg-small-shapes", "budget=1", "must be at least 2"),
+        ("vgg-small-shapes", "budget=10_001", "must be at most 10000"),
+        ("vgg-small-shapes", "micro_batch=7", "micro_batch must divide batch_size, 64"),
+        ("vgg-small-shapes", "data=", "must not be empty"),
+        ("pairs-bert-small", "hidden=65_537", "must be at most 65536"),
+    ],
+)
+def test_wrong_recipes_of_other_tasks_are_told(write, task, override, told_):
+    key = override.partition("=")[0]
+    text = (
+        SUITE.replace("cartpole-v1", task)
+        .replace("entropy = 0.01\n", "")
+        .replace("budget = 1000\n", "")
+        .replace("recipe.epochs = 5\n", "")
+    )
+    (line,) = told(write(text), "quick", [f"recipe.{override}"])
+    assert line.startswith(f"--set recipe.{override}: recipe.{key}: ")
+    assert told_ in line
+
+
+def test_the_cells_of_a_suite_are_bounded(write):
+    told_ = told(write(SUITE, ("seeds = 2", "seeds = 10_000"), ("[0.8, 0.9]", str([number / 50 for number in range(1, 50)]))))
+    assert told_ == ["mine.toml:5: seeds: tasks, pruners, sparsities and seeds make 1,470,000 cells; must be at most 100,000"]
+    assert told(write(SUITE, ("seeds = 2", "seeds = 10_001"))) == ["mine.toml:5: seeds: got 10001; must be at most 10000"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told_"),
+    [
+        ("sparsities=[.9]", "not TOML: Invalid value; write 0.9, not .9"),
+        ("recipe.widths=[8", "not TOML: Unclosed array"),
+        (f"recipe.widths={deep(3000)}", "tables and lists are nested more than 16 deep"),
+        ("recipe.budget=" + "9" * 5000, "a number has thousands of digits"),
+        ("title=a\x1b[31m", "must be key=value, say recipe.budget=100000"),
+        ("seeds=1\nsolo=2", "must be key=value, say recipe.budget=100000"),
+        ("=3", "must be key=value, say recipe.budget=100000"),
+        ("[recipe]", "must be key=value, say recipe.budget=100000"),
+    ],
+)
+def test_overrides_that_are_none_are_told_as_what_was_typed(write, override, told_):
+    (line,) = told(write(), "quick", [override])
+    assert line.startswith("--set ")
+    assert line.endswith(f": {told_}")
+    assert line.isprintable()
+
+
+def test_overrides_are_numbers_however_they_are_written(write):
+    assert recipe(load_suite(write(), "quick", ["recipe.discount=.5"]))["discount"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("data", "told_"),
+    [
+        (SUITE.encode("utf-16"), "it is UTF-16, or no text at all: save it as UTF-8"),
+        (SUITE.encode("utf-16-be"), "it is UTF-16, or no text at all: save it as UTF-8"),
+        (SUITE.replace("smoke", "smöke").encode("latin-1"), "line 14 is not UTF-8: save it as UTF-8"),
+        (b"#" * 10_000_001, "it is larger than 10 MB"),
+    ],
+)
+def test_files_that_are_no_utf_8_are_told_in_words(tmp_path, data, told_):
+    (tmp_path / "mine.toml").write_bytes(data)
+    (line,) = told(str(tmp_path / "mine.toml"))
+    assert line.endswith(told_)
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf" + SUITE.encode(), SUITE.replace("\n", "\r\n").encode()])
+def test_what_editors_of_windows_add_does_no_harm(tmp_path, data):
+    file = tmp_path / "mine.toml"
+    file.write_bytes(data)
+    assert load_suite(str(file)).title == "A suite"
+    file.write_bytes(data.replace(b"seeds = 2", b"seeds = 0"))
+    assert told(str(file)) == [f"{file}:5: seeds: got 0; must be at least 1"]
+
+
+def test_a_files_name_is_the_suites(tmp_path):
+    (tmp_path / "$5.toml").write_text(SUITE)
+    assert told(str(tmp_path / "$5.toml"))[0].endswith("results and figures are named after the file: a name cannot hold $")
+    assert "cannot be read: " in told("x" * 5000)[0]
+    assert told("a\x1bb") == ["a\\x1bb: no suite and no file has this name (see: rlprune list suites)"]
+
+
+# -- long files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "last"),
+    [
+        ("# nothing\n" * 20_000, "", "mine.toml:20005: seeds: got 0; must be at least 1"),
+        ("", "\n".join(f"key{number} = 1" for number in range(20_000)), "and 19,901 mistakes more"),
+        ("", "\n".join(f'[variant."V {n}"]\nof = "SNIP"' for n in range(8_000)), "mine.toml:5: seeds: got 0; must be at least 1"),
+        ("", "[pruner]\n" + "\n".join(f"V{number}.floor = 1" for number in range(5_000)), "and 4,901 mistakes more"),
+    ],
+)  # fmt: skip
+def test_long_files_are_read_in_one_go(write, before, after, last):
+    name = write(before + SUITE[: SUITE.index("pruner.LTR")].replace("seeds = 2", "seeds = 0") + after)
+    began = time.process_time()
+    assert told(name)[-1] == last
+    assert time.process_time() - began < 20, "line by line it takes minutes"
+
+
+def test_20000_cells_are_quick(write):
+    suite = load_suite(write(SUITE, ("seeds = 2", "seeds = 4_000")))
+    began = time.process_time()
+    made = cells(suite, "cpu")
+    assert len({cell.id for cell in made}) == len(made) == 20_000
+    assert time.process_time() - began < 20
+
+
+def test_lines_of_nested_things_are_their_own():
+    text = dedent('''\
+        """a.b" = """
+        [not.a.table]
+        """
+        [x."y.z"]
+        list = [1, [2,
+          3], "]", # [
+          { k = [
+            4 ] }]
+        t.u.v = 5
+        [[many]]
+        k = \'\'\'
+        k = 2\'\'\'
+        [[many]]
+        k = 3
+        ''').replace('"""a.b" = ', '"a.b" = ')  # fmt: skip
+    where = {
+        ("a.b",): 1,
+        ("x",): 4,
+        ("x", "y.z", "list", 1, 0): 5,
+        ("x", "y.z", "list", 1, 1): 6,
+        ("x", "y.z", "list", 3, "k"): 7,
+        ("x", "y.z", "list", 3, "k", 0): 8,
+        ("x", "Y.Z", "t", "u", "v"): 9,
+        ("many",): 10,
+        ("many", 0, "k"): 11,
+        ("many", 1, "k"): 14,
+        ("many", 1, "no"): 13,
+        ("no",): 1,
+    }
+    assert {keys: line_of(text, keys) for keys in where} == where
+
+
+def test_mistakes_in_spread_variants_name_the_line_of_the_list(write):
+    listed = 'pruners = [\n"X {floor}",\n"SNUP"]'
+    name = write(SUITE + '[variant."X {floor}"]\nof = "SNIP"\nfloor = [2,\n"x"]\n', (LISTED, listed))
+    assert [line.partition("; ")[0] for line in told(name)] == [
+        "mine.toml:5: pruners: no pruner is named 'SNUP'",
+        'mine.toml:23: variant.X x.floor: got "x"',
+    ]

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from subjects import Tiny
+from subjects import Tiny, bits
 from torch import nn
 
 from rlprune import surgery
@@ -147,7 +147,8 @@ def test_tied_weights_stay_tied_and_frozen_ones_frozen():
     net["again"] = nn.Linear(4, 6)
     net["again"].weight = net["make"].weight
     net["read"].weight.requires_grad_(False)
-    group = Group("hidden", 6, (Member("make.weight", 0, produces=True), Member("read.weight", 1)))
+    biases = [Member(f"{layer}.bias", 0, produces=True) for layer in ("make", "again")]
+    group = Group("hidden", 6, (Member("make.weight", 0, produces=True), *biases, Member("read.weight", 1)))
     kept = {"hidden": torch.tensor([True, False, True, True, False, True])}
     surgery.cut(net, surgery.keeps(net, [group], kept))
     assert net["again"].weight is net["make"].weight
@@ -175,6 +176,47 @@ def test_a_group_beyond_its_tensor_is_refused():
     group = Group("actor.0", 16, (Member("actor.0.weight", 0, produces=True), Member("actor.2.weight", 1, inner=2)))
     with pytest.raises(ValueError, match="beyond dimension 1"):
         surgery.keeps(subject.module, [group], {"actor.0": torch.arange(16) < 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda net: net.__setattr__("bend", nn.PReLU(5)), "bend is a PReLU, whose channels cannot be cut"),
+        (lambda net: net.__setattr__("bend", nn.Identity()), r"tensors of make that do not fit one another \(weight 3, bias 5\)"),
+    ],
+)
+def test_a_cut_that_fails_leaves_network_and_optimizer_whole(change, message):
+    net = nn.Module()
+    net.first, net.make, net.read = nn.Linear(2, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+    change(net)
+    optimizer = torch.optim.Adam(net.parameters())
+    sum(parameter.square().sum() for parameter in net.parameters()).backward()
+    optimizer.step()
+    bend = [Member("bend.weight", 0)] if isinstance(net.bend, nn.PReLU) else []
+    bias = [Member("make.bias", 0, produces=True)] if bend else []
+    groups = [
+        Group("first", 4, (*(Member(f"first.{own}", 0, True) for own in ("weight", "bias")), Member("make.weight", 1))),
+        Group("make", 5, (Member("make.weight", 0, True), *bias, *bend, Member("read.weight", 1))),
+    ]
+    before = bits(net, optimizer)
+    sizes = [(layer.in_features, layer.out_features) for layer in (net.first, net.make, net.read)]
+    with pytest.raises(ValueError, match=message):
+        surgery.cut(net, surgery.keeps(net, groups, {group.name: torch.arange(group.size) < 3 for group in groups}), optimizer)
+    assert bits(net, optimizer) == before
+    assert sizes == [(layer.in_features, layer.out_features) for layer in (net.first, net.make, net.read)]
+    assert [p for group in optimizer.param_groups for p in group["params"]] == list(net.parameters())
+
+
+def test_one_tensor_is_not_cut_in_two_ways():
+    net = nn.ModuleDict({"make": nn.Linear(4, 6, bias=False), "again": nn.Linear(4, 6, bias=False)})
+    net["again"].weight = net["make"].weight
+    groups = [Group(name, 6, (Member(f"{name}.weight", 0, produces=True),)) for name in net]
+    cuts = surgery.keeps(net, groups, {"make": torch.arange(6) < 3, "again": torch.arange(6) > 2})
+    with pytest.raises(ValueError, match=r"make\.weight and again\.weight are one tensor"):
+        surgery.cut(net, cuts)
+    surgery.cut(net, surgery.keeps(net, groups, {name: torch.arange(6) < 3 for name in net}))
+    assert net["again"].weight is net["make"].weight
+    assert net["again"].out_features == 3
 
 
 class Separable(nn.Module):

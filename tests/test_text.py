@@ -94,6 +94,55 @@ def test_files_that_are_missing_or_empty_or_no_text_are_told_in_one_line(tmp_pat
         text.load("poems", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("the\u2028cat \x85 the\x0ccat\x0b\x1cthe\n", "the cat the cat the <eos>"),
+        ("\ufeffthe cat\n\ufeffthe\n", "the cat <eos> the <eos>"),
+        ("the cat\r\nthe\r\n", "the cat <eos> the <eos>"),
+        ("the cat\rthe\r", "the cat <eos> the <eos>"),
+        ("the cat", "the cat <eos>"),
+        ("the cat\n\nthe\n", "the cat <eos> <eos> the <eos>"),
+        ("the cat <eos>\n<eos>\nthe\n", "the cat <eos> <eos> the <eos>"),
+        ("the <eos> cat <eos>\n", "the <eos> cat <eos>"),
+    ],
+)
+def test_a_line_ends_where_a_line_ends_and_once(tmp_path, content, expected):
+    written(tmp_path / "poems", train="the cat <unk>\n")
+    for part in ("valid", "test"):
+        (tmp_path / f"poems/{part}.txt").write_bytes(content.encode())
+    data = text.load("poems", tmp_path)
+    assert spoken(data, "valid") == spoken(data, "test") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"the\r\ncat\rthe\ncaf\xe9 the\n", r"valid\.txt is no text in UTF-8: line 4 has a byte 0xe9"),
+        ("the cat\n".encode("utf-16"), r"valid\.txt is no text in UTF-8: line 1 begins like UTF-16"),
+        ("the\ncat\n".encode("utf-16-le"), r"valid\.txt is no text: line 1 has a NUL byte"),
+        (b"the\nc\0at\n", r"valid\.txt is no text: line 2 has a NUL byte"),
+        (b"", r"valid\.txt holds no word"),
+        (b"\xef\xbb\xbf", r"valid\.txt holds no word"),
+        (b"<eos>\n<eos>\n", r"valid\.txt holds no word"),
+    ],
+)
+def test_what_is_no_text_is_told_by_file_and_line(tmp_path, content, message):
+    written(tmp_path / "poems", train="the cat <unk>\n")
+    (tmp_path / "poems/valid.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as told:
+        text.load("poems", tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_in_the_place_of_a_text_is_told_of(tmp_path):
+    written(tmp_path / "poems")
+    (tmp_path / "poems/valid.txt").unlink()
+    (tmp_path / "poems/valid.txt").mkdir()
+    with pytest.raises(ValueError, match=r"valid\.txt cannot be read: Is a directory"):
+        text.load("poems", tmp_path)
+
+
 # -- what counting predicts --------------------------------------------------------------------------------------
 
 

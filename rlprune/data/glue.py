@@ -1,12 +1,13 @@
 """GLUE's own files: sentences, or pairs of them, with labels (Wang et al., 2019). Test parts have no labels: dev counts."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from rlprune.data import folders, pairs
+from rlprune.data import folders, pairs, plain
 
 
 @dataclass(frozen=True)
@@ -95,26 +96,30 @@ def _part(file: Path, kind: Kind) -> Texts:
 def _rows(file: Path, kind: Kind) -> Iterator[tuple[float | str, ...]]:
     """Yield label and texts of every row."""
     broken = 0
-    with file.open(encoding="utf-8-sig", newline="") as lines:  # some of the files begin with a byte-order mark
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            columns = list(kind.columns) or next(reader, [])
-            wanted = (kind.label, *kind.texts)
-            if missing := [name for name in wanted if name not in columns]:
-                raise ValueError(f"{file}: no column {', '.join(missing)}; the first row has {', '.join(columns) or 'nothing'}")
-            places = [columns.index(name) for name in wanted]
-            for row in reader:
-                if len(row) != len(columns):
-                    broken += 1
-                    if kind.broken and broken <= _BROKEN:
-                        continue
-                    raise ValueError(f"{file}, row {reader.line_num}: {len(row)} fields, expected {len(columns)}")
-                label, *texts = (row[place] for place in places)
-                yield _label(label, kind, f"{file}, row {reader.line_num}"), *texts
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is not UTF-8: {error.reason} after row {reader.line_num}") from None
-        except csv.Error as error:
-            raise ValueError(f"{file}, row {reader.line_num}: {error}") from None
+    # quotes are text, as GLUE has them
+    reader = csv.reader(io.StringIO(plain.read(file)), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    try:
+        columns = list(kind.columns) or next(reader, [])
+        wanted = (kind.label, *kind.texts)
+        if missing := [name for name in wanted if name not in columns]:
+            hint = "; GLUE's test parts have no labels" if missing == [kind.label] else ""
+            got = ", ".join(columns) or "nothing"
+            raise ValueError(f"{file}: no column {', '.join(missing)}; the first row has {got}{hint}")
+        if twice := [name for name in wanted if columns.count(name) > 1]:
+            raise ValueError(f"{file}: column {twice[0]} is there twice")
+        places = [columns.index(name) for name in wanted]
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(columns):
+                broken += 1
+                if kind.broken and broken <= _BROKEN:
+                    continue
+                raise ValueError(f"{file}, row {reader.line_num}: {len(row)} fields, expected {len(columns)}")
+            label, *texts = (row[place] for place in places)
+            yield _label(label, kind, f"{file}, row {reader.line_num}"), *texts
+    except csv.Error as error:
+        raise ValueError(f"{file}, row {reader.line_num}: {error}") from None
 
 
 def _label(text: str, kind: Kind, where: str) -> float:

@@ -1,7 +1,7 @@
 """Images to classify: whole data sets in memory as bytes, or as files that are read when a batch asks for them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 from torch import Tensor
-from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder  # type: ignore[import-untyped]
+from torchvision.datasets import CIFAR10, CIFAR100  # type: ignore[import-untyped]
 
-from rlprune.data import folders, shapes
+from rlprune.data import cifar, folders, pixels, plain, shapes
 
 _Pixels: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -81,7 +81,7 @@ def load(name: str, folder: Path | None) -> Images:
         ValueError: data that is missing or broken; one line that names the folder or file.
     """
     if name == "shapes":
-        train, test = ((torch.from_numpy(pixels), torch.from_numpy(labels)) for pixels, labels in shapes.drawn())
+        train, test = ((torch.from_numpy(drawn), torch.from_numpy(labels)) for drawn, labels in shapes.drawn())
         return Images(train, test, shapes.CLASSES)
     if folder is None:
         raise ValueError(f"{name} is read from a folder; name it with --data")
@@ -105,56 +105,51 @@ def fetch(name: str, folder: Path) -> None:
 
 
 def _cifar(kind: type[CIFAR10], place: Path) -> Images:
-    try:
-        train, test = kind(place.parent, train=True), kind(place.parent, train=False)
-    except RuntimeError as error:
-        raise ValueError(f"{place} is not as it was published: {error}") from None
-    parts = [(torch.from_numpy(np.moveaxis(part.data, 3, 1).copy()), torch.tensor(part.targets)) for part in (train, test)]
-    return Images(parts[0], parts[1], tuple(train.classes))
+    return Images(*cifar.read(kind, place))
 
 
 def _trees(place: Path) -> Images:
     """Read ``{train,test}/CLASS/IMAGE``, all images of one size."""
-    train, test = _tree(place / "train"), _tree(place / "test")
-    if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise ValueError(f"{place}: train and test have different classes: {', '.join(odd[:5])}")
-    parts = [_read([Path(file) for file, _ in part.samples], [label for _, label in part.samples]) for part in (train, test)]
+    train, test = folders.classes(place, folders.TREE)
+    parts = [_read(*_labelled(part)) for part in (train, test)]
     sizes = [_size(images) for images, _ in parts]
     if sizes[0] != sizes[1]:
         raise ValueError(f"{place}: training images are {sizes[0]}, test images {sizes[1]}; bring them to one size")
-    return Images(parts[0], parts[1], tuple(train.classes))
+    return Images(parts[0], parts[1], tuple(train))
 
 
-def _tree(place: Path) -> ImageFolder:
-    try:
-        return ImageFolder(str(place))
-    except FileNotFoundError as error:
-        raise ValueError(f"{place}: {' '.join(str(error).split())}; expected CLASS/IMAGE in it") from None
+def _labelled(classes: Mapping[str, Sequence[Path]]) -> tuple[list[Path], list[int]]:
+    pairs = [(file, label) for label, files in enumerate(classes.values()) for file in files]
+    return [file for file, _ in pairs], [label for _, label in pairs]
 
 
 def _tiny_imagenet(place: Path) -> Images:
     """Read ``train/CLASS/images`` and ``val`` with the classes its annotations give; the official test part has no labels."""
-    train = _tree(place / "train")
-    number = train.class_to_idx
-    annotated = [line.split("\t")[:2] for line in (place / "val/val_annotations.txt").read_text().splitlines() if line]
-    unknown = sorted({label for _, label in annotated} - set(number))
-    if unknown:
-        raise ValueError(f"{place}/val/val_annotations.txt names classes that train has not: {', '.join(unknown[:5])}")
-    return Images(
-        _read([Path(file) for file, _ in train.samples], [label for _, label in train.samples]),
-        _read([place / "val/images" / file for file, _ in annotated], [number[label] for _, label in annotated]),
-        tuple(train.classes),
-    )
+    (train,) = folders.classes(place, ("train",))
+    number = {name: label for label, name in enumerate(train)}
+    file, kept = place / "val/val_annotations.txt", place / "val/images"
+    annotated = dict[str, int]()
+    for row, line in enumerate(plain.read(file).split("\n"), 1):
+        name, _, rest = line.partition("\t")
+        label = rest.partition("\t")[0]
+        if line and (not label or name in annotated):
+            raise ValueError(f"{file}:{row}: '{line[:40]}'; expected IMAGE, a tab and CLASS, each image once")
+        if line and label not in number:
+            raise ValueError(f"{file}:{row} names classes that train has not: {label}")
+        if line:
+            annotated[name] = number[label]
+    if odd := sorted({image.name for image in folders.images(kept)} ^ set(annotated)):
+        have, lack = (file.name, kept.name) if odd[0] in annotated else (kept.name, file.name)
+        raise ValueError(f"{place / 'val'}: {have} has {odd[0]}, {lack} has not")
+    test = _read([kept / name for name in annotated], list(annotated.values()))
+    return Images(_read(*_labelled(train)), test, tuple(train))
 
 
 def _imagenet(place: Path) -> Images:
     """Read ``{train,val}/WNID/IMAGE``, as torchvision's ``ImageNet`` unpacks the archives."""
-    train, test = _tree(place / "train"), _tree(place / "val")
-    if missing := sorted(set(test.classes) ^ set(train.classes)):
-        raise ValueError(f"{place}: train and val have different classes: {', '.join(missing[:5])}")
-    parts = [(Files(tuple(Path(file) for file, _ in part.samples), SIDE), torch.tensor(part.targets)) for part in (train, test)]
-    return Images(parts[0], parts[1], tuple(train.classes))
+    train, test = folders.classes(place, folders.IMAGENET.entries)
+    parts = [(Files(tuple(files), SIDE), torch.tensor(labels)) for files, labels in map(_labelled, (train, test))]
+    return Images(parts[0], parts[1], tuple(train))
 
 
 def _read(files: Sequence[Path], labels: Sequence[int]) -> tuple[Tensor | Files, Tensor]:
@@ -171,19 +166,9 @@ def _decoded(files: Sequence[Path], shape: tuple[int, ...] | None, side: int | N
 
 def _pixels(file: Path, shape: tuple[int, ...] | None, side: int | None = None) -> _Pixels:
     """Return the image as uint8 [3, H, W]."""
-    try:
-        with Image.open(file) as image:
-            square = ImageOps.fit(image.convert("RGB"), (side, side)) if side else image.convert("RGB")
-            pixels = np.asarray(square).transpose(2, 0, 1)
-    except FileNotFoundError:
-        raise ValueError(f"{file} is missing") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from None
-    if shape is not None and pixels.shape != shape:
-        raise ValueError(
-            f"{file} is {pixels.shape[2]}x{pixels.shape[1]}, the first image {shape[2]}x{shape[1]}; bring them to one size"
-        )
-    return np.ascontiguousarray(pixels)
+    image = pixels.rgb(file, None if shape is None else (shape[2], shape[1]))
+    square = ImageOps.fit(image, (side, side)) if side else image
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
 def _size(images: Tensor | Files) -> str:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rlprune.data import folders
+from rlprune.data import folders, plain
 from rlprune.data.prose import prose
 
 END, UNKNOWN, NUMBER = "<eos>", "<unk>", "N"
@@ -54,18 +54,13 @@ def load(name: str, folder: Path | None, vocabulary: int | None = None) -> Text:
     if folder is None:
         raise ValueError(f"{name} is read from a folder; name it with --data")
     place = folders.found(name, folder)
-    prefix = "ptb." if (place / "ptb.train.txt").exists() else ""
+    prefix = "ptb." if name == "ptb" else ""
     return _numbered({str(file): _read(file) for file in (place / f"{prefix}{part}.txt" for part in folders.PARTS)}, vocabulary)
 
 
 def _read(file: Path) -> Lines:
-    try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise ValueError(f"{file} is missing; expected one sentence a line, words apart by blanks") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no text in UTF-8: {error}") from None
-    if not any(lines):
+    lines = [line.split() for line in plain.read(file).removesuffix("\n").split("\n")]
+    if not any(word != END for line in lines for word in line):
         raise ValueError(f"{file} holds no word; expected one sentence a line, words apart by blanks")
     return lines
 
@@ -78,9 +73,14 @@ def _sentences(paragraphs: Sequence[str]) -> Iterator[list[str]]:
             yield [NUMBER if word[0].isdigit() else word for word in words]
 
 
+def _ended(line: Sequence[str]) -> Sequence[str]:
+    """Return a line with its end, which some texts bring along."""
+    return line if line and line[-1] == END else (*line, END)
+
+
 def _numbered(parts: dict[str, Lines], vocabulary: int | None) -> Text:
     """Number the words of the parts train, valid and test by how often the first of them has them."""
-    streams = {name: [word for line in lines for word in (*line, END)] for name, lines in parts.items()}
+    streams = {name: [word for line in lines for word in _ended(line)] for name, lines in parts.items()}
     counts = Counter(next(iter(streams.values())))
     if vocabulary is not None:  # these two are known however rare they are
         counts[UNKNOWN] = counts[END] = counts.total()

@@ -106,7 +106,10 @@ def pretrained(folder: Path, outputs: int, marks: Marks, max_tokens: int) -> Ber
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} is no checkpoint of BERT: config.json missing; expected {' and '.join(_READ)}")
-    config = _library().BertConfig.from_json_file(folder / "config.json")
+    try:
+        config = _library().BertConfig.from_json_file(folder / "config.json")
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{folder}/config.json cannot be read: {' '.join(str(error).split())}") from None
     if config.model_type != "bert":
         raise ValueError(f"{folder}/config.json is of a '{config.model_type}'; a checkpoint of BERT was expected")
     if max_tokens > config.max_position_embeddings:
@@ -126,11 +129,17 @@ def pretrained(folder: Path, outputs: int, marks: Marks, max_tokens: int) -> Ber
 
 
 def _tensors(folder: Path) -> Mapping[str, Tensor]:
-    if (folder / "model.safetensors").is_file():
-        return load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").is_file():
-        return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    for name, load in (("model.safetensors", load_file), ("pytorch_model.bin", _pickled)):
+        if (folder / name).is_file():
+            try:
+                return load(folder / name)
+            except Exception as error:  # broken files make the libraries raise whatever comes
+                raise ValueError(f"{folder / name} cannot be read: {str(error).partition(chr(10))[0]}") from None
     raise ValueError(f"{folder} holds no weights; expected {_READ[1]}")
+
+
+def _pickled(file: Path) -> Mapping[str, Tensor]:
+    return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
 
 
 def _named(name: str) -> str:

@@ -9,6 +9,7 @@ from torchvision import models  # type: ignore[import-untyped]
 
 from rlprune.groups import Anatomy
 from rlprune.nets import auto, resnet, resnext, vgg
+from rlprune.nets.known import PUBLISHED
 from rlprune.registry import nearest
 
 _Make = Callable[[int], resnet.ResNet | vgg.VGG | resnext.ResNeXt]
@@ -16,9 +17,6 @@ _NETWORKS: Mapping[str, _Make] = {**resnet.NETWORKS, **vgg.NETWORKS, **resnext.N
 NAMES = tuple(_NETWORKS)
 _SIDES = (64, 224)
 """Of images that channels are followed on; some networks take only the larger."""
-
-PUBLISHED = "torchvision/"
-"""What a name begins with for a network of torchvision."""
 
 
 def classifier(name: str, classes: int) -> tuple[nn.Module, Anatomy]:

@@ -9,7 +9,7 @@ from rlprune.pruner import WEIGHTS, Count, Pruner, Share
 from rlprune.pruners import magnitude
 
 
-def late_rewinding(levels: Count = 10, epoch: Annotated[int, Field(ge=0)] = 1, share: Share | None = None) -> Plan:
+def late_rewinding(levels: Count = 10, epoch: Annotated[int, Field(ge=0, le=10_000)] = 1, share: Share | None = None) -> Plan:
     """Save at ``epoch``, or after this share of the budget; at every level train to the end, prune and rewind; then train.
 
     Fewer levels than the paper's 10 make a cheaper, weaker variant; reports label it by its number of levels.

@@ -2,7 +2,6 @@
 
 import re
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -10,6 +9,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from rlprune import safely
+from rlprune.report import comparable
 from rlprune.stats import Estimate, FloatArray, estimate, iqm, iqm_interval, performance_profile
 from rlprune.store import Row
 
@@ -23,7 +24,7 @@ class Comparison:
     """The finished cells of one task under one suite and profile, all trained by the same recipe.
 
     Args:
-        title: how figures name the task.
+        title: how figures name the task, what tells it from others in brackets behind it.
         metric: name of the value that pruners are judged by.
         axis: its axis label.
         better: whether higher or lower values are better.
@@ -31,7 +32,10 @@ class Comparison:
         curve: name of an epoch's value to draw as learning curve, ``curve_axis`` its axis label.
         also: further values by name, each with its axis label and which values are better.
         anchors: metric of a random policy (``random``) and of the dense network (``dense``), as far as known.
-        superseded: rows left out because newer ones have another recipe or other settings: averaging them would mislead.
+        suite_title: what people call the suite, its name in brackets.
+        shared: what all its cells have in common: fields of the recipe, the device.
+        runs: folders of its rows, where there are several runs.
+        label: what tells it from others of this task and profile; empty where there is no other.
     """
 
     suite: str
@@ -47,12 +51,21 @@ class Comparison:
     also: Mapping[str, tuple[str, Better]]
     anchors: Mapping[str, float]
     rows: tuple[Row, ...]
-    superseded: int
+    suite_title: str
+    shared: Mapping[str, object]
+    runs: tuple[str, ...]
+    label: str
 
     @property
     def stem(self) -> str:
         """Return the beginning of its files' names."""
-        return f"{self.suite}-{self.profile}-{self.task}"
+        label = re.sub(r"[^\w.]+", "-", self.label).strip("-")
+        return safely.name("-".join(filter(None, (self.suite, self.profile, self.task, label))))
+
+    @property
+    def task_title(self) -> str:
+        """Return its title without the label."""
+        return self.title.removesuffix(f" ({self.label})")
 
     @property
     def measured(self) -> str:
@@ -71,7 +84,10 @@ class Comparison:
 
     def cells(self, pruner: str, sparsity: float) -> list[Row]:
         """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
-        return [row for row in self.rows if row.pruner == pruner and (row.cut == "nothing" or row.sparsity == sparsity)]
+        return [row for row in self._rows_of(pruner) if row.cut == "nothing" or row.sparsity == sparsity]
+
+    def _rows_of(self, pruner: str) -> list[Row]:
+        return [row for row in self.rows if row.pruner.casefold() == pruner.casefold()]
 
     def cutting(self, cut: str) -> list[str]:
         """Return the pruners that cut ``weights``, ``channels`` or ``nothing``."""
@@ -79,7 +95,7 @@ class Comparison:
 
     def cut(self, pruner: str) -> str:
         """Return what a pruner cuts: ``weights``, ``channels`` or ``nothing``."""
-        return next(row.cut for row in self.rows if row.pruner == pruner)
+        return next(row.cut for row in self._rows_of(pruner))
 
     def values(self, sparsity: float, name: str) -> dict[str, list[float]]:
         """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
@@ -95,27 +111,23 @@ class Comparison:
 
 
 def comparisons(rows: Iterable[Row]) -> list[Comparison]:
-    """Return one comparison for every suite, profile and task that has a finished cell, sorted by name."""
-    found: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.status == "done":
-            found[row.suite, row.profile, row.task].append(row)
-    return [_comparison(found[key]) for key in sorted(found)]
+    """Return a comparison for every group of finished cells that may be compared, sorted by suite, profile and task."""
+    return [_comparison(group) for group in comparable.groups(rows)]
 
 
-def _comparison(rows: list[Row]) -> Comparison:
-    kept = _latest_recipe(rows)
-    newest = max(kept, key=_age)
+def _comparison(group: comparable.Group) -> Comparison:
+    newest = max(group.rows, key=lambda row: (bool(row.labels["metric"]), row.ended, row.id))
     labels = newest.labels
+    titles = sorted({row.labels.get("suite_title", "") for row in group.rows})  # suites share cells: one may have another's
     return Comparison(
         suite=newest.suite,
         profile=newest.profile,
         task=newest.task,
-        title=labels["task_title"],
+        title=labels["task_title"] + (f" ({group.label})" if group.label else ""),
         metric=labels["metric"],
         axis=labels["metric_title"],
-        better=_better(labels["better"]),
-        unit=labels["unit"],
+        better=_better(labels.get("better", "")),
+        unit=labels.get("unit", ""),
         curve=labels.get("curve", "return_train"),
         curve_axis=labels.get("curve_title", "return (training games)"),
         also={
@@ -124,28 +136,16 @@ def _comparison(rows: list[Row]) -> Comparison:
             if (name := key.removeprefix("also_")) != key
         },
         anchors={name: float(labels[f"anchor_{name}"]) for name in ("random", "dense") if f"anchor_{name}" in labels},
-        rows=tuple(sorted(kept, key=lambda row: (row.pruner, row.sparsity, row.seed))),
-        superseded=len(rows) - len(kept),
+        rows=group.rows,
+        suite_title=next(filter(lambda title: title.endswith(f" ({newest.suite})"), titles), newest.suite),
+        shared=group.shared,
+        runs=group.runs,
+        label=group.label,
     )
 
 
 def _better(text: str) -> Better:
     return "lower" if text == "lower" else "higher"
-
-
-def _latest_recipe(rows: list[Row]) -> list[Row]:
-    """Return the rows trained by the newest row's recipe, and of each pruner and sparsity those with its newest settings."""
-    recipe = max(rows, key=_age).config.get("recipe")
-    found: dict[tuple[str, float], list[Row]] = {}
-    for row in sorted((row for row in rows if row.config.get("recipe") == recipe), key=_age, reverse=True):
-        alike = found.setdefault((row.pruner, row.sparsity), [])
-        if not alike or row.config.get("settings") == alike[0].config.get("settings"):
-            alike.append(row)
-    return [row for alike in found.values() for row in {row.seed: row for row in reversed(alike)}.values()]
-
-
-def _age(row: Row) -> tuple[str, str]:
-    return row.ended, row.id
 
 
 # -- what was measured -------------------------------------------------------------------------------------------
@@ -250,11 +250,13 @@ def chart(comparison: Comparison) -> Chart:
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
     """Return the normalised metric over tasks, or None with fewer than two whose anchors are known or no sparsity in common.
 
+    None, too, where a task is there twice: it would count twice, or two recipes as one.
+
     ``(x − random) / (dense − random)`` with the anchors the tasks state; strata of the bootstrap are the tasks, and
     only pruners and sparsities that every one of these tasks has are shown.
     """
-    anchored = [one for one in over if {"random", "dense"} <= one.anchors.keys()]
-    if len({one.task for one in anchored}) < 2:
+    anchored = [one for one in over if one.anchors.get("random") != one.anchors.get("dense") and len(one.anchors) == 2]
+    if len(anchored) < 2 or len({one.task for one in anchored}) < len(anchored):
         return None
 
     def normalise(value: float, one: Comparison) -> float:
@@ -417,7 +419,7 @@ class Style:
 
 # Tol's "muted" colours and two of Okabe and Ito's, told apart with any kind of colour vision; neighbours in a panel
 # differ in marker too. Families that share a colour are kin, or never meet in a panel.
-_FAMILIES = {
+_KNOWN = {
     "Dense": ("#000000", ""),
     "Random": ("#777777", "o"),
     "Magnitude-Before": ("#999933", "s"),
@@ -435,30 +437,37 @@ _FAMILIES = {
     "LTR": ("#AA4499", "<"),
     "IMP": ("#AA4499", ">"),
 }
-_STRUCTURED = {"SNAP", "EarlyBird", "GateDecorators", "EfficientConvNets"}
+_FAMILIES = {family.casefold(): look for family, look in _KNOWN.items()}
+_STRUCTURED = {"snap", "earlybird", "gatedecorators", "efficientconvnets"}
 _PLACES = {family: place for place, family in enumerate(_FAMILIES)}
 _SPARE_COLOURS = ("#CC6677", "#0072B2", "#885522", "#3B3B3B", "#6A8F00")
 _SPARE_MARKERS = ("p", "h", "*", "D", "X", "8")
 
 
-def style(pruner: str) -> Style:
-    """Return a pruner's look, a function of its name alone; names the paper does not know get a spare one by their hash."""
+def style(pruner: str, cut: str = "") -> Style:
+    """Return a pruner's look, a function of its name, whatever its case; one the paper does not know gets a spare by its hash.
+
+    Args:
+        pruner: a pruner's or a variant's name.
+        cut: what it cuts, where that is known; its name decides otherwise.
+    """
     family = _family(pruner)
     if family in _FAMILIES:
         colour, marker = _FAMILIES[family]
     else:
-        number = zlib.crc32(family.casefold().encode())
+        number = zlib.crc32(family.encode())
         colour = _SPARE_COLOURS[number % len(_SPARE_COLOURS)]
         marker = _SPARE_MARKERS[number // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)]
-    base = _base(pruner)
-    return Style(colour, marker, solid=base.endswith("-S") or _family(base) in _STRUCTURED or base == "Dense")
+    base = _base(pruner).casefold()
+    solid = cut != "weights" if cut else base.endswith("-s") or _family(base) in _STRUCTURED or base == "dense"
+    return Style(colour, marker, solid)
 
 
-def order(pruner: str) -> tuple[int, str]:
+def order(pruner: str) -> tuple[int, str, str]:
     """Return a sort key: dense first, then families as listed here, then the others by name, its numbers as numbers."""
     family = _family(_base(pruner))
     counted = re.sub(r"\d+", lambda number: number[0].zfill(6), pruner.casefold())
-    return _PLACES.get(family, len(_PLACES)), counted
+    return _PLACES.get(family, len(_PLACES)), counted, pruner
 
 
 def _base(pruner: str) -> str:
@@ -467,4 +476,4 @@ def _base(pruner: str) -> str:
 
 
 def _family(pruner: str) -> str:
-    return pruner[:-2] if pruner.endswith(("-S", "-U")) else pruner
+    return pruner.casefold().removesuffix("-s").removesuffix("-u")

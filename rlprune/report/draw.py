@@ -1,14 +1,19 @@
 """What all figures share: seven inches wide, one font, one look a pruner, margins in inches, the same bytes every time.
 
-Figures belong to nobody else: no global state and no window is touched. matplotlib is imported when something is drawn.
+Figures belong to nobody else: no global state and no window is touched, and nothing of the user's (matplotlibrc, backend)
+changes them. matplotlib is imported when something is drawn.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from rlprune import safely
 from rlprune.report.curves import order, style
 
 if TYPE_CHECKING:
@@ -20,51 +25,78 @@ WIDTH = 7.0  # inches
 SMALL, NORMAL = 7.0, 8.0  # points
 LINE = 1.12 * SMALL  # from one small line to the next
 INK, GREY, FAINT, ALARM = "#000000", "#666666", "#E4E4E4", "#C00000"
-FONT = "STIXGeneral"  # comes with matplotlib, and goes with the Times of most papers
+FONT = ["STIXGeneral", "DejaVu Sans"]  # come with matplotlib; the first goes with the Times of most papers
 LEGEND_COLUMNS = 6
+HANDLE = 0.5  # inches of a line in a legend, with its gaps
+
+
+_STYLE = {
+    "font.family": FONT,
+    "mathtext.fontset": "stix",
+    "text.parse_math": False,  # names may hold dollars
+    "font.size": NORMAL,
+    "axes.titlesize": NORMAL,
+    "axes.labelsize": NORMAL,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.8,
+    "text.hinting": "none",
+    "svg.hashsalt": "rlprune",
+    "pdf.fonttype": 42,
+}
 
 
 @contextmanager
 def print_style() -> Iterator[None]:
-    """Set fonts, lines and the salt that makes SVG files repeatable, for the body only."""
-    import matplotlib
+    """Set matplotlib's own defaults, then fonts, lines and the salt that makes SVG files repeatable, for the body only."""
+    with _backend_of_files():
+        import matplotlib
 
-    with matplotlib.rc_context(
-        {
-            "font.family": FONT,
-            "mathtext.fontset": "stix",
-            "font.size": NORMAL,
-            "axes.titlesize": NORMAL,
-            "axes.labelsize": NORMAL,
-            "axes.linewidth": 0.6,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlelocation": "left",
-            "axes.axisbelow": True,
-            "xtick.labelsize": SMALL,
-            "ytick.labelsize": SMALL,
-            "xtick.major.width": 0.6,
-            "ytick.major.width": 0.6,
-            "xtick.major.size": 2.5,
-            "ytick.major.size": 2.5,
-            "legend.fontsize": SMALL,
-            "legend.frameon": False,
-            "lines.linewidth": 1.1,
-            "lines.markersize": 3.8,
-            "text.hinting": "none",
-            "svg.hashsalt": "rlprune",
-            "pdf.fonttype": 42,
-        }
-    ):
+    own: dict[Any, Any] = {
+        name: it for name, it in matplotlib.rcParamsDefault.items() if name not in ("backend", "backend_fallback")
+    }
+    with matplotlib.rc_context(own | _STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*[Gg]lyph .* missing from", category=UserWarning)
         yield
 
 
-def save(figure: "Figure", folder: Path, stem: str) -> None:
-    """Write ``stem.png`` (200 dpi), ``.svg`` and ``.pdf``; the same figure gives the same bytes."""
+@contextmanager
+def _backend_of_files() -> Iterator[None]:
+    """Hide ``MPLBACKEND``: matplotlib refuses to be imported where it names a backend, say a notebook's, that is not here."""
+    known = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if known is not None:
+            os.environ["MPLBACKEND"] = known
+
+
+def rendered(figure: "Figure") -> dict[str, bytes]:
+    """Return a figure as ``png`` (200 dpi), ``svg`` and ``pdf``; the same figure gives the same bytes."""
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    drawn = {ending: io.BytesIO() for ending in undated}
     with print_style():
         for ending, metadata in undated.items():
-            figure.savefig(folder / f"{stem}.{ending}", dpi=200, metadata=metadata)
+            figure.savefig(drawn[ending], format=ending, dpi=200, metadata=metadata)
+    return {ending: content.getvalue() for ending, content in drawn.items()}
+
+
+def save(figure: "Figure", folder: Path, stem: str) -> None:
+    """Write a figure as ``stem.png``, ``.svg`` and ``.pdf``."""
+    for ending, content in rendered(figure).items():
+        safely.write(folder / f"{stem}.{ending}", content)
 
 
 def grid(
@@ -101,13 +133,14 @@ def grid(
 def headline(figure: "Figure", title: str, note: str) -> None:
     """Write what is shown above the panels, and below it what a caption owes: seeds and intervals."""
     height = figure.get_figheight()
+    title, note = fitted(title, WIDTH - 0.2, NORMAL + 1), fitted(note, WIDTH - 0.2)
     figure.text(0.01, 1 - 0.05 / height, title, va="top", fontsize=NORMAL + 1, fontweight="bold")
     figure.text(0.01, 1 - (0.21 if title else 0.05) / height, note, va="top", fontsize=SMALL, color=GREY)
 
 
-def dress(line: "Line2D", pruner: str) -> "Line2D":
+def dress(line: "Line2D", pruner: str, cut: str) -> "Line2D":
     """Give a line its pruner's look: solid and filled where channels are cut, dashed and hollow where weights are."""
-    look = style(pruner)
+    look = style(pruner, cut)
     line.set(
         color=look.colour,
         marker=look.marker,
@@ -118,26 +151,49 @@ def dress(line: "Line2D", pruner: str) -> "Line2D":
     return line
 
 
-def legend(figure: "Figure", pruners: Iterable[str]) -> None:
-    """Name pruners by their looks below the panels."""
+def legend(figure: "Figure", cuts: Mapping[str, str]) -> None:
+    """Name pruners by their looks below the panels; ``cuts`` says what each of them cuts."""
     from matplotlib.lines import Line2D
 
-    names = sorted(set(pruners), key=order)
-    handles = [dress(Line2D([], []), name) for name in names]
-    figure.legend(handles, names, loc="lower center", ncols=LEGEND_COLUMNS, handlelength=2.6, columnspacing=1.2)
+    names = sorted(cuts, key=order)
+    handles = [dress(Line2D([], []), name, cuts[name]) for name in names]
+    columns = _legend_columns(names)
+    named = figure.legend(handles, names, loc="lower center", ncols=columns, handlelength=2.6, columnspacing=1.2)
+    for text, name in zip(named.get_texts(), names, strict=True):
+        text.set_text(name)  # as it is, were it to begin with an underscore
 
 
 def legend_height(pruners: Iterable[str]) -> float:
     """Return the inches that ``legend`` takes."""
-    return 0.14 * ceil(len(set(pruners)) / LEGEND_COLUMNS)
+    names = set(pruners)
+    return 0.14 * ceil(len(names) / _legend_columns(names))
 
 
-def text_width(text: str) -> float:
-    """Return how many inches a small text takes."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
+def _legend_columns(names: Iterable[str]) -> int:
+    widest = max(map(text_width, names), default=0.0) + HANDLE
+    return max(1, min(LEGEND_COLUMNS, int(WIDTH / widest)))
 
-    return float(TextPath((0, 0), text, size=SMALL, prop=FontProperties(family=FONT)).get_extents().width) / 72
+
+def text_width(text: str, size: float = SMALL) -> float:
+    """Return how many inches a text takes."""
+    with _backend_of_files():
+        from matplotlib.font_manager import FontProperties
+        from matplotlib.textpath import TextPath
+
+    if not text.strip():
+        return 0.0
+    return float(TextPath((0, 0), text, size=size, prop=FontProperties(family=FONT)).get_extents().width) / 72
+
+
+def fitted(text: str, inches: float, size: float = SMALL) -> str:
+    """Return text that takes no more than so many inches, an ellipsis for what has no place."""
+    if text_width(text, size) <= inches:
+        return text
+    fewest, most = 0, len(text) - 1
+    while fewest < most:
+        middle = (fewest + most + 1) // 2
+        fewest, most = (middle, most) if text_width(f"{text[:middle]}…", size) <= inches else (fewest, middle - 1)
+    return f"{text[:fewest].rstrip()}…"
 
 
 def size_of(axes: "Axes") -> tuple[float, float]:

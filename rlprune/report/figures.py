@@ -27,7 +27,9 @@ from rlprune.report.draw import (
     LINE,
     NORMAL,
     SMALL,
+    WIDTH,
     dress,
+    fitted,
     grid,
     headline,
     legend,
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LONG = 1.5  # times the usual training: a panel with a scale of its own
+WIDEST_NAMES = 3.2  # inches that names may take beside panels
+TALLEST_TITLE = 2.8  # inches along an upright axis
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 DRAWN_COSTS = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
 
@@ -69,9 +74,10 @@ def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
 def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     height = 2.45
     shown = [[curve for curve in one.curves if curve.cut in (cut, "nothing")] for cut in cuts]
-    names = [curve.pruner for curve in one.curves]
-    direct = max(map(len, shown)) * LINE <= height * 72
-    gutter = max(map(text_width, names)) + 0.28 if direct else 0.15
+    names = {curve.pruner: curve.cut for curve in one.curves}
+    gutter = max(map(text_width, names)) + 0.28
+    direct = max(map(len, shown)) * LINE <= height * 72 and gutter * len(cuts) <= WIDEST_NAMES
+    gutter = gutter if direct else 0.15
     below = 0.42 if direct else 0.5 + legend_height(names)
     figure, panels = grid(1, len(cuts), height, right=gutter, gap=gutter, below=below, sharey="row")
     for axes, cut, curves in zip(panels[0], cuts, shown, strict=True):
@@ -81,7 +87,7 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
         if direct:
             _name_lines(axes, curves)
     panels[0][0].set_ylabel(_axis_title(one))
-    headline(figure, one.title, _note(seed_range(one.curves)))
+    headline(figure, one.title, _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))))
     if not direct:
         legend(figure, names)
     return figure
@@ -89,19 +95,36 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     curves = [curve for one in charts for curve in one.curves]
-    names = [curve.pruner for curve in curves]
+    names = {curve.pruner: curve.cut for curve in curves}
     below = 0.5 + legend_height(names)
-    figure, panels = grid(len(cuts), len(charts), 1.6, left=0.72, right=0.1, gap=0.42, above=0.46, below=below, sharey="col")
+    width = (WIDTH - 0.82) / len(charts)
+    titles = [_lines(one.title, width) for one in charts]
+    above = 0.34 + 0.12 * max(title.count("\n") + 1 for title in titles)
+    figure, panels = grid(len(cuts), len(charts), 1.6, left=0.72, right=0.1, gap=0.42, above=above, below=below, sharey="col")
+    beyond = False
     for cut, line in zip(cuts, panels, strict=True):
-        for axes, one in zip(line, charts, strict=True):
+        for axes, one, title in zip(line, charts, titles, strict=True):
             _draw_panel(axes, one, cut)
-            axes.set_title(one.title if cut == cuts[0] else "", fontweight="bold")
+            beyond |= _mark_cut(axes, one, cut)
+            axes.set_title(title if cut == cuts[0] else "", fontweight="bold")
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
             axes.set_ylabel("" if one.axis == charts[0].axis else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
-    headline(figure, "", _note(seed_range(curves)))
+    headline(figure, "", _note(seed_range(curves), cut=beyond))
     legend(figure, names)
     return figure
+
+
+def _lines(title: str, inches: float) -> str:
+    """Return a title in as many lines as it needs, three at most."""
+    lines = [""]
+    for word in title.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if text_width(longer, NORMAL + 1) <= inches or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(fitted(line, inches, NORMAL + 1) for line in [*lines[:2], " ".join(lines[2:])] if line)
 
 
 def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
@@ -130,7 +153,7 @@ def _draw_level(axes: "Axes", curve: Curve) -> None:
 def _draw_curve(axes: "Axes", curve: Curve) -> None:
     places = [_position(point.sparsity) for point in curve.points]
     (line,) = axes.plot(places, [point.estimate.iqm for point in curve.points], label=curve.pruner, zorder=4)
-    dress(line, curve.pruner)
+    dress(line, curve.pruner, curve.cut)
     colour = style(curve.pruner).colour
     held = [(at, *point.estimate.interval) for at, point in zip(places, curve.points, strict=True) if point.estimate.interval]
     if len(held) > 1:
@@ -139,6 +162,21 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
     else:
         for place, bottom, top in held:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
+
+
+def _mark_cut(axes: "Axes", one: Chart, cut: str) -> bool:
+    """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
+    low, high = axes.get_ylim()
+    found = False
+    for curve in (curve for curve in one.curves if curve.cut in (cut, "nothing")):
+        for point in curve.points:
+            at = axes.get_xlim()[0] if curve.cut == "nothing" else _position(point.sparsity)
+            bottom, top = point.estimate.interval or (low, high)
+            for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
+                marker = "v" if edge == low else "^"
+                axes.scatter([at], [edge], s=9, marker=marker, color=style(curve.pruner).colour, clip_on=False, zorder=5)
+                found = True
+    return found
 
 
 def _position(sparsity: float) -> float:
@@ -180,13 +218,14 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
 
 
 def _axis_title(one: Chart) -> str:
-    return one.axis if one.better == "higher" else f"{one.axis}, lower is better"
+    return fitted(one.axis if one.better == "higher" else f"{one.axis}, lower is better", TALLEST_TITLE, NORMAL)
 
 
-def _note(seeds: tuple[int, int]) -> str:
+def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
     if seeds[1] < 2:
         return "1 seed: single values, no intervals"
-    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals"
+    beyond = "; triangles at the edge: they go on beyond it" if cut else ""
+    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}"
 
 
 # -- learning curves ---------------------------------------------------------------------------------------------
@@ -203,8 +242,9 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     dense = [curve for curve in curves if curve.sparsity == 0]
     pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
     colours = {0.0: INK} | _shades(sorted({curve.sparsity for curve in curves if curve.sparsity > 0}))
-    lengths = {pruner: max(float(curve.samples[-1]) for curve in curves if curve.pruner == pruner) for pruner in pruners}
-    usual = float(np.median([*lengths.values(), *(curve.samples[-1] for curve in dense)]))
+    lengths = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
+    usual = float(np.median([*lengths.values(), *map(_end, dense)]))
+    shared = max([length for length in [*lengths.values(), *map(_end, dense)] if length <= LONG * usual], default=usual)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
     figure, panels = grid(rows, columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
@@ -212,9 +252,10 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     for axes, pruner in zip(everywhere, pruners, strict=False):
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours[curve.sparsity])
-        times = lengths[pruner] / usual
-        axes.set_xlim(0, lengths[pruner] if times > 1.5 else usual)
-        axes.set_title(f"{pruner} (trains {times:.2g} times as long)" if times > 1.5 else pruner, fontsize=SMALL, pad=2.5)
+        times = lengths[pruner] / usual if usual else 1.0
+        axes.set_xlim(0, lengths[pruner] if times > LONG else shared or None)
+        title = f"{pruner} (trains {times:.2g} times as long)" if times > LONG else pruner
+        axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -222,10 +263,14 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
         axes.remove()
     unit = "environment steps" if comparison.unit == "steps" else "epochs trained"
     figure.supxlabel(unit, fontsize=NORMAL, y=0.24 / figure.get_figheight())
-    figure.supylabel(comparison.curve_axis, fontsize=NORMAL, x=0.01)
+    figure.supylabel(fitted(comparison.curve_axis, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     headline(figure, comparison.title, _note((min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))))
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure
+
+
+def _end(curve: LearningCurve) -> float:
+    return float(curve.samples[-1])
 
 
 def _shades(sparsities: Sequence[float]) -> dict[float, str]:
@@ -249,7 +294,8 @@ def _name_shades(figure: "Figure", colours: dict[float, str], dense: Sequence[st
     names = [percent(sparsity) for sparsity in colours if sparsity > 0] + list(dense)
     shown = [colour for sparsity, colour in colours.items() if sparsity > 0] + [INK] * len(dense)
     handles = [Line2D([], [], color=colour) for colour in shown]
-    figure.legend(handles, names, loc="lower center", ncols=len(names), handlelength=1.6)
+    columns = max(1, int(WIDTH / (max(map(text_width, names)) + 0.4)))
+    figure.legend(handles, names, loc="lower center", ncols=min(columns, len(names)), handlelength=1.6)
 
 
 # -- performance profiles ----------------------------------------------------------------------------------------
@@ -266,7 +312,7 @@ def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
             if comparison.cut(pruner) in (cut, "nothing"):
                 middle = int(np.abs(share - 0.5).argmin())
                 (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
-                dress(line, pruner)
+                dress(line, pruner, comparison.cut(pruner))
         axes.set_title(PANELS[cut])
         axes.set_xlabel(comparison.axis)
         axes.set_ylim(-0.02, 1.02)
@@ -275,7 +321,7 @@ def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
     panels[0][0].set_ylabel("share of seeds that end better")
     headline(figure, _where(comparison, sparsity), count_of(comparison.seeds))
-    legend(figure, shares)
+    legend(figure, {pruner: comparison.cut(pruner) for pruner in shares})
     return figure
 
 
@@ -355,7 +401,8 @@ def short_names(names: Sequence[str]) -> list[str]:
 def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line across."""
     columns = {comparison.measured: _earned(comparison, sparsity)}
-    columns |= {cost.heading: _spent(comparison, sparsity, cost.name, cost.scale) for cost in COSTS if cost.name in DRAWN_COSTS}
+    costs = {cost.heading: cost for cost in COSTS if cost.name in DRAWN_COSTS}
+    columns |= {heading: _spent(comparison, sparsity, cost.name, cost.scale) for heading, cost in costs.items()}
     columns = {heading: spreads for heading, spreads in columns.items() if spreads}
     places: dict[str, float] = {}
     for cut in PANELS:
@@ -364,26 +411,41 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
         places |= {pruner: top + place for place, pruner in enumerate(block)}
     left = max(map(text_width, places)) + 0.15
     height = 0.15 * (max(places.values()) + 1)
-    figure, panels = grid(1, len(columns), height, left=left, right=0.15, gap=0.16, above=0.4, below=0.56, sharey="all")
+    figure, panels = grid(1, len(columns), height, left=left, right=0.15, gap=0.16, above=0.54, below=0.56, sharey="all")
+    beyond = False
     for axes, (heading, spreads) in zip(panels[0], columns.items(), strict=True):
         for pruner, (low, middle, high) in spreads.items():
             if pruner in places:
                 axes.plot([low, high], [places[pruner]] * 2, color=style(pruner).colour, linewidth=1.0, zorder=3)
                 (marker,) = axes.plot([middle], [places[pruner]], zorder=4, label=pruner)
-                dress(marker, pruner)
+                dress(marker, pruner, comparison.cut(pruner))
             else:
                 axes.axvline(middle, color=INK, linewidth=0.8, zorder=2)
-        _scale(axes, [middle for _, middle, _ in spreads.values()], logarithmic=heading != comparison.measured)
+        _scale(axes, [middle for _, middle, _ in spreads.values()], logarithmic=heading in costs)
+        below_zero = [pruner for pruner, (low, _, _) in spreads.items() if pruner in places and low <= 0]
+        if axes.get_xscale() == "log" and below_zero:
+            edge, beyond = axes.get_xlim()[0], True
+            axes.set_xlim(left=edge)
+            for pruner in below_zero:
+                axes.scatter([edge], [places[pruner]], s=9, marker="<", color=style(pruner).colour, clip_on=False, zorder=5)
+        if heading in costs:
+            axes.set_title(_cells_behind(comparison, sparsity, costs[heading].name), fontsize=SMALL, pad=2)
         axes.set_xlabel(heading.replace(", ", "\n") if ", " in heading else heading.replace(" (", "\n("), fontsize=SMALL)
         axes.set_yticks(list(places.values()), list(places))
         axes.set_ylim(max(places.values()) + 0.7, -0.7)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.spines["left"].set_visible(False)
-    spread = f"{comparison.measured}: interquartile mean, 95 % interval; costs: mean ± standard deviation"
+    spread = f"{comparison.measured}: interquartile mean, 95 % interval; costs: mean ± standard deviation of n cells"
+    spread += ", triangles: down to zero" if beyond else ""
     note = f"{count_of(comparison.seeds)}; {spread if comparison.seeds[1] > 1 else 'single values'}; line across: dense"
     headline(figure, _where(comparison, sparsity), note)
     return figure
+
+
+def _cells_behind(comparison: Comparison, sparsity: float, cost: str) -> str:
+    counts = [len(found) for found in comparison.values(sparsity, cost).values()]
+    return f"n = {min(counts)}" + (f" to {max(counts)}" if max(counts) > min(counts) else "")
 
 
 def _scale(axes: "Axes", values: Sequence[float], *, logarithmic: bool) -> None:

@@ -2,25 +2,34 @@
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from rlprune.report import curves, draw, figures, pictures, tables
-from rlprune.report.curves import Comparison, Curve, count_of, percent
+from rlprune import safely
+from rlprune.report import comparable, curves, draw, figures, pictures, tables
+from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.sentences import finding, heading, warnings
+from rlprune.report.sound import sound
 from rlprune.report.tables import Cell, Table
-from rlprune.stats import RESAMPLES, Interval
+from rlprune.stats import RESAMPLES
 from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PUBLISHABLE_SEEDS = 10
-REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
+Made = TypeVar("Made")
 
 
-def write_report(rows: Iterable[Row], out: Path, command: str | None = None, runs: Sequence[Path] = ()) -> Path:
+def write_report(
+    rows: Iterable[Row],
+    out: Path,
+    command: str | None = None,
+    runs: Sequence[Path] = (),
+    tell: Callable[[str], object] = lambda line: None,
+) -> Path:
     """Write ``figures/*.{png,svg,pdf}``, ``tables/*.{md,tex,csv}`` and ``report.html`` into ``out``; return the page's path.
 
     The same rows give the same bytes.
@@ -30,26 +39,31 @@ def write_report(rows: Iterable[Row], out: Path, command: str | None = None, run
         out: a folder, made if missing.
         command: what produced them, shown on the page.
         runs: folders of the runs, whose networks may have left pictures; ``out`` itself where none is named.
+        tell: called with a line for every figure or table that could not be made; all others are.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
-    rows = list(rows)
+    rows = sound(rows)
     networks = [folder / "checkpoints" for folder in runs or [out]]
-    page = _Page(out)
+    page = _Page(out, tell)
     for folder in (page.figures, page.tables):
         folder.mkdir(parents=True, exist_ok=True)
     compared = curves.comparisons(rows)
-    page.add(_opening(rows, compared, command))
+    page.add(page.attempt("opening", lambda: _opening(rows, compared, command)) or "")
     for profile in dict.fromkeys(one.profile for one in compared):
-        _overview(page, profile, [one for one in compared if one.profile == profile])
+        some = [one for one in compared if one.profile == profile]
+        page.attempt(f"overview of {profile}", partial(_overview, page, profile, some))
     for one in compared:
-        _task(page, one, networks)
+        page.attempt(heading(one), partial(_task, page, one, networks))
     missing = tables.missing_table(rows)
     if missing.blocks:
         page.add(f"<h2>{escape(missing.title)}</h2>")
-        page.table("missing", missing, kind="plain")
+        page.table("missing", lambda: missing, kind="plain")
         page.add(_tracebacks(rows))
     page.add(f"<h2>Where the numbers come from</h2>{_provenance(rows)}")
     path = out / "report.html"
-    path.write_text(_TEMPLATE.format(title=escape(_title(compared)), body="\n".join(page.parts)), encoding="utf-8")
+    safely.write(path, _TEMPLATE.format(title=escape(_title(compared)), body="\n".join(page.parts)))
     return path
 
 
@@ -68,35 +82,40 @@ def summary_table(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
     return ["task", "pruner", *map(percent, sparsities), "seeds"], lines
 
 
-def heading(comparison: Comparison) -> str:
-    """Return how a comparison is called: its task and profile."""
-    return f"{comparison.title}, {comparison.profile}"
-
-
 # -- sections ----------------------------------------------------------------------------------------------------
 
 
 class _Page:
     """The parts of the page so far, and the folders beside it."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, tell: Callable[[str], object]) -> None:
         self.figures, self.tables = out / "figures", out / "tables"
         self.parts: list[str] = []
+        self._tell = tell
+        self._files: set[Path] = set()
 
     def add(self, part: str) -> None:
         self.parts.append(part)
 
-    def figure(self, stem: str, figure: "Figure", caption: str) -> None:
+    def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str) -> None:
         """Save a figure and show it; as an image, for two drawings in one page would share their inner names."""
-        draw.save(figure, self.figures, stem)
-        data = base64.b64encode((self.figures / f"{stem}.svg").read_bytes()).decode()
-        image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
+        stem = self._own(self.figures, stem)
+        formats = self.attempt(f"figure {stem}", partial(_rendered, drawn))
+        if formats is None:
+            return
+        for ending, content in formats.items():
+            safely.write(self.figures / f"{stem}.{ending}", content)
+        image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{base64.b64encode(formats["svg"]).decode()}">'
         self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
-    def table(self, stem: str, table: Table, *, folded: bool = False, kind: str = "") -> None:
+    def table(self, stem: str, made: Callable[[], Table], *, folded: bool = False, kind: str = "") -> None:
         """Save a table in its three formats and show it, behind its title if folded."""
+        stem = self._own(self.tables, stem)
+        table = self.attempt(f"table {stem}", made)
+        if table is None:
+            return
         for ending, render in (("md", tables.to_markdown), ("tex", tables.to_latex), ("csv", tables.to_csv)):
-            (self.tables / f"{stem}.{ending}").write_text(render(table), encoding="utf-8")
+            safely.write(self.tables / f"{stem}.{ending}", render(table))
         shown = f'<div class="wide">{_html(table, kind)}</div>'
         if folded:
             self.add(
@@ -106,78 +125,48 @@ class _Page:
             caption = f"{table.title}. {table.note}" if table.note else ""
             self.add(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
 
+    def attempt(self, what: str, make: Callable[[], Made]) -> Made | None:
+        """Return what is made; where that cannot be made, say so in one line: nothing else is lost by it."""
+        try:
+            return make()
+        except OSError:
+            raise
+        except Exception as error:
+            line = safely.printable(f"{what} could not be made: {type(error).__name__}: {error}")
+            self._tell(line)
+            self.add(f'<p class="warning">{escape(line)}</p>')
+            return None
+
+    def _own(self, folder: Path, stem: str) -> str:
+        """Return a stem that no other file there has, on systems that tell no capitals apart, too."""
+        free, number = stem, 2
+        while folder / free.casefold() in self._files:
+            free, number = f"{stem}-{number}", number + 1
+        self._files.add(folder / free.casefold())
+        return free
+
+
+def _rendered(drawn: "Callable[[], Figure]") -> dict[str, bytes]:
+    try:
+        return draw.rendered(drawn())
+    except OSError as error:  # a font or a matplotlibrc that cannot be read stops a figure, and not the page
+        raise RuntimeError(str(error)) from error
+
 
 def _title(compared: Sequence[Comparison]) -> str:
-    return "Pruning " + (", ".join(dict.fromkeys(one.title for one in compared)) or "without a finished cell")
+    return "Pruning " + (", ".join(dict.fromkeys(one.task_title for one in compared)) or "without a finished cell")
 
 
 def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None) -> str:
-    status = Counter(row.status for row in rows)
-    cells = f"{status['done']} of {len(rows)} cells done, {status['failed']} failed, {status['skipped']} skipped."
+    status = Counter({(row.id, comparable.outcome(row)): row.status for row in rows}.values())
+    cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
+    suites = dict.fromkeys(f"{one.suite_title}, profile {one.profile}" for one in compared)
     parts = [f"<h1>{escape(_title(compared))}</h1>"]
-    parts += [f"<pre>{escape(command)}</pre>"] if command else []
+    parts += [f"<pre>{escape(safely.printable(command))}</pre>"] if command else []
+    parts += [f"<p>Suite: {escape('; '.join(suites))}.</p>"] if suites else []
     parts += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(rows, compared)]
     parts += [f"<p>{escape(sentence)}</p>" for sentence in (cells, *map(finding, compared))]
     return "\n".join(parts)
-
-
-def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
-    """Return what a reader must know before believing a number."""
-    found = []
-    for one in compared:
-        name, dense = heading(one), [curve for curve in curves.chart(one).curves if curve.cut == "nothing"]
-        if one.seeds[0] < PUBLISHABLE_SEEDS:
-            found.append(f"{name}: fewer than ten seeds ({count_of(one.seeds)}): do not publish.")
-        if not dense:
-            found.append(f"{name}: no dense network to compare with.")
-        found += [f"{name}: {complaint}" for curve in dense if (complaint := _short_of_anchor(one, curve))]
-        if starving := _starving(one):
-            found.append(f"{name}: layers were left with at most one weight by {starving}.")
-        if one.superseded:
-            found.append(f"{name}: {one.superseded} older results, of another recipe or other settings, are left out.")
-    failed = sum(row.status == "failed" for row in rows)
-    return found + ([f"{failed} {'cell' if failed == 1 else 'cells'} failed: see the end of the page."] if failed else [])
-
-
-def _short_of_anchor(one: Comparison, dense: Curve) -> str:
-    if "dense" not in one.anchors:
-        return ""
-    anchor, reached = one.anchors["dense"], dense.points[0].estimate.iqm
-    start = one.anchors.get("random", 0.0)
-    if anchor == start or (reached - start) / (anchor - start) >= REACHED:
-        return ""
-    short = f"{dense.pruner} ends at {tables.number(reached)}, and its anchor is {tables.number(anchor)}"
-    return f"{short}: the recipe or the budget is too weak to read effects of pruning from."
-
-
-def _starving(one: Comparison) -> str:
-    cells = [row for row in one.rows if row.cut != "nothing" and row.layers]
-    starving = Counter(row.pruner for row in cells if any(map(curves.starved, row.layers.values())))
-    counted = Counter(row.pruner for row in cells)
-    return ", ".join(f"{pruner} ({starving[pruner]} of {counted[pruner]} cells)" for pruner in sorted(starving, key=curves.order))
-
-
-def finding(one: Comparison) -> str:
-    """Return in words which pruner ends best at the highest sparsity, whose interval overlaps its own, and where dense ends."""
-    chart = curves.chart(one)
-    dense = [f"{curve.pruner}: {tables.iqm_text(curve.points[0].estimate)}." for curve in chart.curves if curve.cut == "nothing"]
-    sparsity = max(one.sparsities, default=0.0)
-    ends = {curve.pruner: end for curve in chart.curves if curve.cut != "nothing" and (end := curve.at(sparsity))}
-    if not ends:
-        return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
-    sign = 1 if one.better == "higher" else -1
-    best = max(ends, key=lambda pruner: sign * ends[pruner].iqm)
-    top, seeds = ends[best], count_of((ends[best].seeds, ends[best].seeds))
-    spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
-    where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
-    first = f"{where}, {best} ends best: {one.measured} {tables.iqm_text(top)}, {spread}."
-    rivals = [pruner for pruner, end in ends.items() if pruner != best and _overlap(end.interval, top.interval)]
-    beside = [f"Its interval overlaps with those of {', '.join(rivals)}."] if rivals else []
-    return " ".join([first, *beside, *dense])
-
-
-def _overlap(one: Interval | None, other: Interval | None) -> bool:
-    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
 def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None:
@@ -188,12 +177,23 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
     for start in range(0, len(charts), 3):
         some = charts[start : start + 3]
         number = f"-{start // 3 + 1}" if len(charts) > 3 else ""
-        page.figure(f"all-{profile}-sparsity{number}", figures.sparsity_figure(some), "Every task by itself. " + _explained(some))
-    if together := curves.aggregate(compared):
-        caption = (
-            "All tasks together, the metric normalised by the anchors each task states; strata of the bootstrap are the tasks. "
-        )
-        page.figure(f"all-{profile}-normalised", figures.sparsity_figure([together]), caption + _explained([together]))
+        caption = "Every task by itself. " + _explained(some)
+        page.figure(safely.name(f"all-{profile}-sparsity{number}"), partial(figures.sparsity_figure, some), caption)
+    for each in _each_task_once(compared):
+        if together := curves.aggregate(each):
+            caption = "Tasks together, the metric normalised by the anchors each states; strata of the bootstrap are the tasks. "
+            drawn = partial(figures.sparsity_figure, [together])
+            page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))
+
+
+def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Return the comparisons together, or suite by suite and run by run where a task is there twice."""
+    if len({one.task for one in compared}) == len(compared):
+        return [list(compared)]
+    found: defaultdict[tuple[str, tuple[str, ...]], list[Comparison]] = defaultdict(list)
+    for one in compared:
+        found[one.suite, one.runs].append(one)
+    return list(found.values())
 
 
 def _explained(some: Sequence[curves.Chart]) -> str:
@@ -211,20 +211,21 @@ def _spread(seeds: tuple[int, int]) -> str:
 
 def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
     page.add(f"<h2>{escape(heading(one))}</h2>")
+    page.table(f"{one.stem}-recipe", partial(tables.recipe_table, one), folded=True, kind="plain")
     if one.sparsities and one.seeds[1]:
         chart = curves.chart(one)
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
-        page.figure(f"{one.stem}-sparsity", figures.sparsity_figure([chart]), caption)
+        page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
     if drawn := pictures.illustrated(one, networks):
         caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
-        page.figure(f"{one.stem}-pictures", pictures.picture_figure(one, *drawn), caption)
+        page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption)
     for sparsity in reversed(one.sparsities or [0.0]):
         shown = sparsity == max(one.sparsities, default=0.0)
-        page.table(f"{one.stem}-costs-{_in_name(sparsity)}", tables.cost_table(one, sparsity), folded=not shown)
-        page.table(f"{one.stem}-measures-{_in_name(sparsity)}", tables.measures_table(one, sparsity), folded=True)
+        page.table(f"{one.stem}-costs-{_in_name(sparsity)}", partial(tables.cost_table, one, sparsity), folded=not shown)
+        page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
-        page.figure(f"{one.stem}-learning", figures.learning_figure(one, learning), caption)
+        page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
     if one.sparsities:
         _at_highest_sparsity(page, one, one.sparsities[-1])
 
@@ -235,17 +236,18 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:
         caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
-        page.figure(f"{one.stem}-layers-{stem}", figures.layer_figure(one, shares), caption)
+        page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
     if not one.seeds[1]:
         return
     caption = (
         f"{where}: metric and costs, {seeds}: interquartile mean with its 95 % interval; means ± standard deviation of costs."
     )
-    page.figure(f"{one.stem}-costs-{stem}", figures.cost_figure(one, sparsity), caption)
+    page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     if one.seeds[1] > 1:
         caption = f"{where}: performance profiles, the share of seeds that end better than each value, {seeds}."
-        page.figure(f"{one.stem}-profiles-{stem}", figures.profile_figure(one, sparsity), caption)
-        page.table(f"{one.stem}-improvement-{stem}", tables.improvement_table(one, sparsity), folded=True, kind="matrix")
+        page.figure(f"{one.stem}-profiles-{stem}", partial(figures.profile_figure, one, sparsity), caption)
+        improvement = partial(tables.improvement_table, one, sparsity)
+        page.table(f"{one.stem}-improvement-{stem}", improvement, folded=True, kind="matrix")
 
 
 def _in_name(sparsity: float) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 
+from rlprune import safely
 from rlprune.report.curves import Comparison, measure, percent
-from rlprune.report.draw import SMALL, WIDTH, grid, headline, print_style
+from rlprune.report.draw import SMALL, WIDTH, fitted, grid, headline, print_style
 from rlprune.report.tables import number
 
 if TYPE_CHECKING:
@@ -40,12 +42,23 @@ def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float,
     found: dict[str, tuple[str, Pictures]] = {}
     for pruner, rows in cells.items():
         for row in rows:
-            files = [file for folder in folders if (file := folder / f"{row.id}.npz").is_file()]
+            own = [folder for folder in folders if str(folder.parent) == row.labels.get("run")] or folders
+            files = [file for folder in own if (file := folder / f"{safely.name(row.id)}.npz").is_file()]
             if row.seed == seed and files:
-                with np.load(files[0]) as arrays:
-                    value = measure(row, comparison.metric)
-                    found[pruner] = ("" if value is None else number(value), dict(arrays))
+                value = measure(row, comparison.metric)
+                if pictures := _loaded(files[0]):
+                    found[pruner] = ("" if value is None else number(value), pictures)
     return (sparsity, seed, found) if found else None
+
+
+def _loaded(file: Path) -> Pictures | None:
+    """Return what a cell left, or None where the file is damaged."""
+    try:
+        with np.load(file) as arrays:
+            found = dict(arrays)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
+    return found if {"images", "truth", "predicted", "quantity"} <= found.keys() else None
 
 
 @print_style()
@@ -72,9 +85,13 @@ def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Ma
         _show(own[0], images[picture], "image")
         shades = _show(own[1], np.where(truth[picture] > 0, truth[picture], np.nan), "truth", scale)
         for axes, (pruner, (value, arrays)) in zip(own[2:], found.items(), strict=False):
-            _show(axes, arrays["predicted"][picture], f"{pruner} {value}", scale)
+            _show(axes, arrays["predicted"][picture], fitted(f"{pruner} {value}", side * width / height), scale)
     top, bottom = panels[0][-1].get_position(), panels[-1][-1].get_position()
-    bar = figure.colorbar(shades, cax=figure.add_axes((top.x1 + 0.012, bottom.y0, 0.012, top.y1 - bottom.y0)))
+    predicted = [arrays["predicted"] for _, arrays in found.values()]
+    beyond = any(it.min() < scale.vmin for it in predicted), any(it.max() > scale.vmax for it in predicted)
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}[beyond]
+    place = figure.add_axes((top.x1 + 0.012, bottom.y0, 0.012, top.y1 - bottom.y0))
+    bar = figure.colorbar(shades, cax=place, extend=extend)
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.minorticks_off()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from rlprune import safely
+from rlprune.report import comparable
 from rlprune.report.curves import COSTS, Better, Comparison, by_seed, count_of, measure, order, percent
+from rlprune.report.sound import DAMAGED
 from rlprune.stats import Estimate, Improvement, estimate, probability_of_improvement
 from rlprune.store import Row
 
 MISSING = "–"
+UNPRICED = " No price: the suite names no price_per_hour."
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
 
 Record: TypeAlias = Mapping[str, str | float | int | None]
@@ -55,10 +60,11 @@ class Table:
 def cost_table(comparison: Comparison, sparsity: float) -> Table:
     """Return metric and costs of every pruner at one sparsity: dense, then channel pruners, then weight pruners.
 
-    Costs are means over the cells that measured them.
+    Costs are means over the cells that measured them; their number stands beside where it is not that of the seeds.
     """
     metric = {pruner: estimate([values]) for pruner, values in comparison.values(sparsity, comparison.metric).items()}
-    costs = {cost.name: _means(comparison.values(sparsity, cost.name)) for cost in COSTS}
+    measured = {cost.name: comparison.values(sparsity, cost.name) for cost in COSTS}
+    costs = {name: {pruner: float(np.mean(found)) for pruner, found in values.items()} for name, values in measured.items()}
     blocks, records = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
@@ -71,18 +77,25 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
         ]
         for cost in COSTS:
             means = [costs[cost.name].get(pruner) for pruner in pruners]
-            texts = [MISSING if mean is None else number(mean * cost.scale) for mean in means]
+            counts = [len(measured[cost.name].get(pruner, ())) for pruner in pruners]
+            texts = [
+                MISSING if mean is None else number(mean * cost.scale) + (f" (n = {count})" if count != seeds else "")
+                for mean, count, seeds in zip(means, counts, [end.seeds if end else 0 for end in ends], strict=True)
+            ]
             columns.append(_marked(texts, means, cost.better, cut))
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
         for pruner, end in zip(pruners, ends, strict=True):
-            named = {name: means.get(pruner) for name, means in costs.items()}
+            named: dict[str, float | int | None] = {}
+            for name, means_of in costs.items():
+                named |= {name: means_of.get(pruner), f"{name}_cells": len(measured[name].get(pruner, ()))}
             records.append({**_named(comparison, pruner, sparsity), **_numbers(end), **named})
     header = ("pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]")
     note = (
         f"{comparison.axis}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its 95 % "
-        "stratified bootstrap interval. Costs are means over the cells that measured them; training time counts from a cell's "
-        f"start to its end. Best of a block in bold, second best underlined; {MISSING}: not measured."
+        "stratified bootstrap interval. Costs are means over the cells that measured them, n of them where these are not all; "
+        f"training time counts from a cell's start to its end. Best of a block in bold, second best underlined; {MISSING}: not "
+        f"measured.{'' if measured['price_usd'] else UNPRICED}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
     return Table(title, note, (*header, *(cost.heading for cost in COSTS)), tuple(blocks), tuple(records))
@@ -110,8 +123,34 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
     return Table(title, note, ("pruner", *(title for title, _ in also.values())), tuple(blocks), tuple(records))
 
 
-def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {pruner: float(np.mean(found)) for pruner, found in values.items()}
+def recipe_table(comparison: Comparison) -> Table:
+    """Return what was run: suite, profile, recipe, and what each pruner was set to."""
+    ways = {bool(row.config.get("fleet")): "" for row in comparison.rows}
+    for fleet in ways:
+        ways[fleet] = ", ".join(map(str, sorted({row.seed for row in comparison.rows if bool(row.config.get("fleet")) == fleet})))
+    facts: list[tuple[str, object]] = [
+        ("suite", comparison.suite_title),
+        ("profile", comparison.profile),
+        ("task", f"{comparison.task_title} ({comparison.task})"),
+        ("runs", ", ".join(comparison.runs)),
+        ("seeds that trained alone", ways.get(False, "")),
+        ("seeds that trained in fleets", ways.get(True, "")),
+        *comparison.shared.items(),
+    ]
+    for pruner in comparison.pruners:
+        found = {_plain(comparable.settings(row)) for row in comparison.rows if row.pruner == pruner}
+        facts.append((pruner, "; ".join(sorted(found))))
+    told = [(safely.printable(name), _plain(value)) for name, value in facts if value not in ("", None)]
+    lines = tuple((Cell(name), Cell(value)) for name, value in told)
+    records: tuple[Record, ...] = tuple({"what": name, "value": value} for name, value in told)
+    return Table(f"{comparison.title}: recipe and settings", "", ("what", "value"), (("", lines),), records)
+
+
+def _plain(value: object) -> str:
+    """Return a value as a suite file writes it, a table as ``name = value``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {_plain(inner)}" for name, inner in value.items() if inner is not None)
+    return safely.shortened(safely.printable(value if isinstance(value, str) else json.dumps(value, default=str)), 200)
 
 
 def _named(comparison: Comparison, pruner: str, sparsity: float) -> dict[str, str | float]:
@@ -190,7 +229,7 @@ def _probability(pruner: str, other: str, one: Improvement) -> Cell:
 
 
 def missing_table(rows: Iterable[Row]) -> Table:
-    """Return what failed or was skipped and why, alike ones together, and finished cells without a metric."""
+    """Return what failed, was skipped or is damaged and why, alike ones together, and finished cells without a metric."""
     seeds: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.status, row.suite, row.task, order(row.pruner), row.sparsity, row.seed)):
         if reason := _missing(row):
@@ -199,12 +238,15 @@ def missing_table(rows: Iterable[Row]) -> Table:
     lines = [(*names, ", ".join(found)) for names, found in seeds.items()]
     cells = tuple(tuple(Cell(text) for text in line) for line in lines)
     records: tuple[Record, ...] = tuple(dict(zip(header, line, strict=True)) for line in lines)
-    return Table("Failed and skipped cells", "", header, (("", cells),) if cells else (), records)
+    return Table("Failed, skipped and damaged cells", "", header, (("", cells),) if cells else (), records)
 
 
 def _missing(row: Row) -> str:
     if row.status != "done":
-        return (row.error or "no reason recorded").strip().splitlines()[-1]
+        told = row.labels.get(DAMAGED) if row.status == DAMAGED else row.error
+        return ((told or "").strip().splitlines() or ["no reason recorded"])[-1]
+    if row.labels.get(DAMAGED):
+        return f"shown without what is damaged: {row.labels[DAMAGED]}"
     metric = row.labels["metric"]
     return "" if measure(row, metric) is not None else f"{metric} is missing or not a number"
 
@@ -253,13 +295,23 @@ def _signed(text: str) -> str:
 def to_markdown(table: Table) -> str:
     """Return a Markdown table; best in bold, second best in italics, for Markdown cannot underline."""
     wrap = {"best": "**{}**", "second": "_{}_", "": "{}"}
-    lines = ["| " + " | ".join(map(_markdown, table.header)) + " |", "|" + " --- |" * len(table.header)]
+    lines = [_line(map(_markdown, table.header)), "|" + " --- |" * len(table.header)]
     for heading, block in table.blocks:
         if heading:
             lines.append(f"| *{_markdown(heading)}* |" + " |" * (len(table.header) - 1))
-        lines += ["| " + " | ".join(wrap[cell.mark].format(_markdown(cell.text)) for cell in line) + " |" for line in block]
+        lines += [_line(wrap[cell.mark].format(_markdown(cell.text)) for cell in line) for line in block]
     note = table.note.replace("underlined", "in italics")
     return "\n".join([f"**{_markdown(table.title)}**", "", *lines, "", _markdown(note)]).rstrip() + "\n"
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of texts, the first of them the header, as a Markdown table."""
+    header, *body = lines
+    return "\n".join([_line(map(_markdown, header)), "|" + " --- |" * len(header), *(_line(map(_markdown, it)) for it in body)])
+
+
+def _line(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
 
 
 def to_latex(table: Table) -> str:
@@ -295,26 +347,32 @@ def to_csv(table: Table) -> str:
     if table.records:
         writer = csv.DictWriter(text, list(table.records[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(table.records)
+        writer.writerows({name: safely.field(value) for name, value in record.items()} for record in table.records)
     return text.getvalue()
 
 
+_MARKDOWN = {letter: f"\\{letter}" for letter in "\\|*_<`~$&"}
+
+
 def _markdown(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\|*_<`" else letter for letter in text)
+    return "".join(_MARKDOWN.get(letter, letter) for letter in safely.printable(text)).replace("](", "]\\(")
 
 
 _LATEX = {letter: f"\\{letter}" for letter in "%&#_{}$"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
     "<": "$<$",
     ">": "$>$",
     "−": "$-$",
     "–": "--",
     "±": r"$\pm$",
     "₂": "$_2$",
+    "…": r"\dots{}",
 }
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    escaped = "".join(_LATEX.get(letter, letter) for letter in safely.printable(text))
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped  # after a row's end they would be its argument

@@ -48,7 +48,7 @@ RESNEXT_SMALL_SHAPES = Task(
     **CLASSIFIER,
 )
 
-# The paper's, section 5 and appendix A. Anchors: table 1, 2, 6 and 7, dense.
+# The paper's, section 5 and appendix A. Anchors: tables 1, 2, 5, 6 and 7, dense.
 RESNET18_CIFAR10 = Task(
     "resnet18-cifar10",
     title="ResNet18, CIFAR-10",

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -39,19 +42,57 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class Environments(DummyVecEnv):
-    """Parallel environments whose streams come from one seed sequence, none shared with another seed's."""
+    """Parallel environments whose streams come from one seed sequence, none shared with another seed's.
+
+    What was played since they began is remembered: it tells again where a game stands whose world cannot be saved.
+    """
 
     def __init__(self, recipe: A2CRecipe, count: int, seed: np.random.SeedSequence) -> None:
         super().__init__([partial(environment, recipe)] * count)
         self._seeds = [int(word) for word in seed.generate_state(count)]
+        self._played: list[np.ndarray[Any, Any]] = []
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        super().step_async(actions)
+        self._played.append(np.array(actions)[None])
+
+    def played(self) -> Tensor:
+        """Return all actions so far [T, E, ...], a byte each where that holds them."""
+        if not self._played:
+            return torch.empty(0)
+        played = np.concatenate(self._played)
+        if isinstance(self.action_space, spaces.Discrete) and self.action_space.n < 128:
+            played = played.astype(np.int8)
+        self._played = [played]
+        return torch.from_numpy(played)
+
+    def remember(self, played: Tensor) -> None:
+        """Take these actions for those so far."""
+        self._played = [played.numpy()] if len(played) else []
+
+    def play(self, actions: Tensor) -> Any:
+        """Play these actions, of environments of the same seed, from the beginning; return the last observations."""
+        seen: Any = None
+        for chosen in actions.numpy().astype(self.action_space.dtype):
+            seen, *_ = self.step(chosen)
+        return seen
 
 
 def environment(recipe: A2CRecipe) -> gym.Env[Any, Any]:
     """Return one environment; its monitor sees the unscaled rewards."""
     env: gym.Env[Any, Any] = Monitor(gym.make(recipe.environment, max_episode_steps=recipe.max_episode_steps))
-    if recipe.reward_scale == 1:
-        return env
-    return gym.wrappers.TransformReward(env, lambda reward: float(reward) * recipe.reward_scale)
+    return env if recipe.reward_scale == 1 else _Scaled(env, recipe.reward_scale)
+
+
+class _Scaled(gym.RewardWrapper[Any, Any]):
+    """Multiplies rewards by ``scale``, a number that a snapshot sees as it does not see into a function."""
+
+    def __init__(self, env: gym.Env[Any, Any], scale: float) -> None:
+        super().__init__(env)
+        self._scale = scale
+
+    def reward(self, reward: Any) -> float:
+        return float(reward) * self._scale
 
 
 class A2CTrainer:
@@ -70,10 +111,13 @@ class A2CTrainer:
             else ConstantSchedule(recipe.learning_rate)
         )
         optimizer, options = _OPTIMIZERS[recipe.optimizer]
-        with Generators.seeded(seeds("network")).owned():
+        envs = Environments(recipe, recipe.environments, seeds("environments"))
+        check_spaces(recipe.environment, envs.observation_space, envs.action_space)
+        with Generators.seeded(seeds("network")).owned(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are trying to run A2C on the GPU")  # it was asked for
             self.model = A2C(
                 "MlpPolicy",
-                Environments(recipe, recipe.environments, seeds("environments")),
+                envs,
                 learning_rate=schedule,
                 n_steps=recipe.rollout_steps,
                 gamma=recipe.discount,
@@ -125,7 +169,7 @@ class A2CTrainer:
             envs.close()
             return [partial(loss, batch=batch, recipe=recipe)]
 
-        return Scoring(collect, rollouts * recipe.rollout_steps * recipe.environments, policies.outputs)
+        return Scoring(collect, rollouts * recipe.rollout_steps * recipe.environments, policies.outputs, tempered=False)
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -185,10 +229,12 @@ class A2CTrainer:
         return step
 
     def deployed(self) -> tuple[nn.Module, Tensor]:
-        return policies.Actor(self.module), torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)
+        return policies.Actor(self.module), torch.zeros(1, self.module.features_dim, device=self.model.device)
 
     def save(self, file: Path) -> None:
-        """Write the zip that ``A2C.load`` reads."""
+        """Write the zip that ``A2C.load`` reads; pruned weights, which are zero as no other one is, stay pruned there."""
+        masks = policies.zeros(self.module, self.anatomy)
+        self.model.policy_class = policies.Held(ActorCriticPolicy, masks) if masks else ActorCriticPolicy  # type: ignore[assignment]
         self.model.save(file)
 
     def illustration(self) -> None:
@@ -205,6 +251,7 @@ class A2CTrainer:
             "steps": model.num_timesteps,
             "games": json.dumps(list(model.ep_info_buffer or ())),
             "environments": [snapshots.save(env) for env in self._envs.envs],
+            "played": self._envs.played(),
             "observations": torch.as_tensor(np.array(model._last_obs)),
             "starts": torch.as_tensor(np.array(model._last_episode_starts)),
         }
@@ -218,12 +265,29 @@ class A2CTrainer:
         model.num_timesteps = state["steps"]
         assert model.ep_info_buffer is not None
         model.ep_info_buffer.extend(json.loads(state["games"]))
-        saved = state["environments"]
-        if all(environment is not None for environment in saved):
-            for env, snapshot in zip(self._envs.envs, saved, strict=True):
-                snapshots.load(env, snapshot)
-            model._last_obs = state["observations"].numpy()
-            model._last_episode_starts = state["starts"].numpy()
+        self._resume(state["environments"], state["played"], state["observations"].numpy())
+        model._last_obs = state["observations"].numpy()
+        model._last_episode_starts = state["starts"].numpy()
+
+    def _resume(self, saved: Sequence[str | None], played: Tensor, observations: np.ndarray[Any, Any]) -> None:
+        """Bring the environments to where they were saved; where one could not be, all play their games again.
+
+        Raises:
+            ValueError: an environment that shows something else when it is played again.
+        """
+        snapshot = [state for state in saved if state is not None]
+        if len(snapshot) == len(saved):
+            self._envs.remember(played)
+            for env, state in zip(self._envs.envs, snapshot, strict=True):
+                snapshots.load(env, state)
+            return
+        with Generators.seeded(self.seeds("environments")).owned():
+            seen = self._envs.play(played)
+        if seen is not None and seen.tobytes() != observations.tobytes():
+            raise ValueError(
+                f"{self._recipe.environment} cannot go on from a checkpoint: its state cannot be saved, and played again with "
+                "the same seeds and actions it shows something else; begin the cell anew"
+            )
 
     def close(self) -> None:
         self._envs.close()
@@ -253,7 +317,7 @@ class A2CTrainer:
                 batch = torch.as_tensor(np.stack([observations[game] for game in playing]), device=self.model.device)
                 with torch.no_grad():
                     actions = self.module.get_distribution(batch).get_actions(deterministic=greedily).cpu().numpy()
-                for game, action in zip(tuple(playing), actions, strict=True):
+                for game, action in zip(tuple(playing), policies.played(self.model.action_space, actions), strict=True):
                     observations[game], reward, terminated, truncated, _ = envs[game].step(action)
                     returns[game] += float(reward)
                     if terminated or truncated:
@@ -261,6 +325,38 @@ class A2CTrainer:
         for env in envs:
             env.close()
         return returns / self._recipe.reward_scale
+
+
+def check_spaces(environment: str, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
+    """Refuse what an MLP policy of Stable-Baselines3 would not learn from, or not act in.
+
+    Raises:
+        ValueError: the space and what it should be.
+    """
+    match observations:
+        case spaces.Box(shape=shape) if shape and not is_image_space(observations):
+            pass
+        case spaces.Discrete(start=0) | spaces.MultiBinary():
+            pass
+        case spaces.MultiDiscrete(nvec=counts, start=starts) if counts.ndim == 1 and not starts.any():
+            pass
+        case _:
+            raise ValueError(
+                f"{environment} shows {policies.described(observations)}; an MLP policy takes a Box of numbers that is no image, "
+                "Discrete and MultiDiscrete that count from 0, or MultiBinary"
+            )
+    match actions:
+        case spaces.Box(shape=(_,), low=low, high=high) if actions.dtype.kind == "f" and np.isfinite([low, high]).all():
+            pass
+        case spaces.Discrete(start=0) | spaces.MultiBinary(shape=(_,)):
+            pass
+        case spaces.MultiDiscrete(nvec=counts, start=starts) if counts.ndim == 1 and not starts.any():
+            pass
+        case _:
+            raise ValueError(
+                f"{environment} wants {policies.described(actions)}; A2C acts by a flat Box of floats within finite bounds, "
+                "Discrete and MultiDiscrete that count from 0, or a flat MultiBinary"
+            )
 
 
 def statistics(greedy: Any, sampled: Any) -> dict[str, float]:
@@ -294,11 +390,11 @@ def rollout(policy: ActorCriticPolicy, envs: Environments, recipe: A2CRecipe, ro
             with torch.no_grad():
                 actions, values, log_probs = policy(torch.as_tensor(observations, device=policy.device))
             chosen = actions.cpu().numpy()
-            following, rewards, dones, infos = envs.step(chosen)
+            following, rewards, dones, infos = envs.step(policies.played(envs.action_space, chosen))
             for index in np.flatnonzero(dones):
                 if infos[index].get("TimeLimit.truncated", False):
-                    rewards[index] += recipe.discount * float(value_of(infos[index]["terminal_observation"][None]))
-            buffer.add(observations, chosen.reshape(-1, 1), rewards, starts, values, log_probs)
+                    rewards[index] += recipe.discount * float(value_of(np.asarray(infos[index]["terminal_observation"])[None]))
+            buffer.add(observations, chosen.reshape(envs.num_envs, -1), rewards, starts, values, log_probs)
             observations, starts = np.asarray(following), dones
         buffer.compute_returns_and_advantage(value_of(observations), starts)
         for name, collected in parts.items():
@@ -308,7 +404,8 @@ def rollout(policy: ActorCriticPolicy, envs: Environments, recipe: A2CRecipe, ro
 
 def loss(policy: nn.Module, temperature: float = 1.0, *, batch: Mapping[str, Tensor], recipe: A2CRecipe) -> Tensor:
     """A2C's loss ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``; a policy has no temperature, it is left at 1."""
-    values, log_probs, entropy = policy.evaluate_actions(batch["observations"], batch["actions"].long().flatten())  # type: ignore[operator]
+    actions = policies.taken(policy.action_space, batch["actions"])  # type: ignore[arg-type]
+    values, log_probs, entropy = policy.evaluate_actions(batch["observations"], actions)  # type: ignore[operator]
     advantages, returns = batch["advantages"].flatten(), batch["returns"].flatten()
     value_loss = functional.mse_loss(values.flatten(), returns)
     total: Tensor = -(advantages * log_probs).mean() + recipe.value_weight * value_loss - recipe.entropy * entropy.mean()

@@ -24,6 +24,8 @@ class DepthTrainer(SupervisedTrainer[DepthRecipe]):
     Pixels are normalised by the training images' own mean and deviation.
     """
 
+    tempered = False
+
     def prepare(self, folder: Path | None) -> None:
         recipe = self.recipe
         data = depth.load(recipe.data, folder, recipe.height, recipe.width)
@@ -36,9 +38,18 @@ class DepthTrainer(SupervisedTrainer[DepthRecipe]):
         self._test = data.test[0].to(self.device), data.test[1].to(self.device)
         sample = self._train[0][:: max(1, len(self._train[0]) // 1000)].float() / 255
         self._mean = sample.mean((0, 2, 3))[:, None, None]
-        self._deviation = sample.std((0, 2, 3))[:, None, None]
+        deviation = sample.std((0, 2, 3))[:, None, None]
+        self._deviation = torch.where(deviation > 0, deviation, 1.0)  # a channel that nobody uses
         valid = self._train[1] > 0
+        if not bool(valid.any()):
+            raise ValueError(f"no depth is known in the {count} training images of {recipe.data}")
         self._constant = float(self._train[1].sum(dtype=torch.float64) / valid.sum())
+
+    def sizes(self) -> dict[str, int]:
+        return {}
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        self._constant = 0.0  # a bias to begin with
 
     def network(self) -> tuple[nn.Module, Anatomy]:
         net, anatomy = depth_network(self.recipe.network)

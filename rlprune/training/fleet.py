@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlprune.masked import Masks
 from rlprune.plan import TrainEpoch
-from rlprune.training import environments
+from rlprune.training import environments, policies
 from rlprune.training.a2c import A2CTrainer, statistics
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
 from rlprune.training.recipes import A2CRecipe
@@ -99,7 +98,7 @@ class FleetAgent(A2CTrainer):
         return Agent(
             self._seed,
             weights,
-            self._masks(),
+            policies.zeros(self.module, self.anatomy),
             moments={key: {name: state[key] for name, state in states.items()} for key in averages},
             updates=max((int(state["step"]) for state in states.values() if state), default=0),
             rollouts=self._rollouts,
@@ -112,11 +111,6 @@ class FleetAgent(A2CTrainer):
             averages = {key: values[name] for key, values in agent.moments.items()}
             self.optimizer.state[parameter] = {"step": _steps(self.optimizer, agent.updates), **averages}
         self._rollouts, self.env, self.games = agent.rollouts, env, games
-
-    def _masks(self) -> Masks:
-        """Return where weights are zero for good: a pruned weight is zero, and no other one is."""
-        weights = {name: self.module.get_parameter(name).detach() for name in self.anatomy.all_weights()}
-        return {name: weight != 0 for name, weight in weights.items() if not bool(weight.all())}
 
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
         """Return fresh environments, whose games follow from the agent's seed for this use."""

@@ -1,8 +1,9 @@
 """GLUE: BERT trained on sentences and pairs, all of them on the device as token ids."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
             self._tokens = Tokens.of_checkpoint(self._checkpoint)
         else:
             self._tokens = Tokens.learned(chain(train.first, train.second or ()), recipe.vocabulary)
+        self._words, self._marks = len(self._tokens), bert.Marks(self._tokens.pad, self._tokens.separator)
         self._train, self._lengths = self._ready(train, recipe.train_texts)
         self._test, self._test_lengths = self._ready(test)
         places = sorted(range(len(self._test_lengths)), key=self._test_lengths.__getitem__)
@@ -50,13 +52,24 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
         labels = torch.tensor(part.labels[:count], dtype=torch.float32 if self._outputs == 1 else torch.int64)
         return (rows.to(self.device), labels.to(self.device)), lengths.tolist()
 
+    def sizes(self) -> dict[str, int] | None:
+        """A pre-trained network has its sizes from its checkpoint, which lies beside the data."""
+        if self._checkpoint:
+            return None
+        return {"words": self._words, "outputs": self._outputs, "pad": self._marks.pad, "separator": self._marks.separator}
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        self._checkpoint = None
+        self._words, self._outputs = int(outline["words"]), int(outline["outputs"])
+        self._marks = bert.Marks(int(outline["pad"]), int(outline["separator"]))
+
     def network(self) -> tuple[nn.Module, Anatomy]:
-        recipe, marks = self.recipe, bert.Marks(self._tokens.pad, self._tokens.separator)
+        recipe, marks = self.recipe, self._marks
         if self._checkpoint:
             net = bert.pretrained(self._checkpoint, self._outputs, marks, recipe.max_tokens)
         else:
             net = bert.small(
-                vocabulary=len(self._tokens),
+                vocabulary=self._words,
                 layers=recipe.layers,
                 hidden=recipe.hidden,
                 heads=recipe.heads,
@@ -109,10 +122,6 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
     def example(self) -> Tensor:
         """Return the row of the dev part that has the middle length."""
         return self._test[0][self._typical : self._typical + 1, : self._test_lengths[self._typical]]
-
-    def outputs(self, module: nn.Module) -> Sequence[Tensor]:
-        """Run a module on the example: token ids have no precision."""
-        return [module(self.example().to(next(module.parameters()).device))]
 
 
 def _split(values: list[int], size: int) -> list[list[int]]:

@@ -1,9 +1,9 @@
 """Classification of images: bytes, on the device where they fit, augmented there a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,19 @@ class ImageTrainer(SupervisedTrainer[ImageRecipe]):
         sample = self._train[0][torch.arange(0, len(train[1]), max(1, len(train[1]) // 5000))].to(self.device).float() / 255
         self._mean = sample.mean((0, 2, 3))[:, None, None]
         self._deviation = sample.std((0, 2, 3))[:, None, None]
+        if not bool((self._deviation > 0).any()):
+            raise ValueError(f"the training images of {self.recipe.data} are all of one colour: there is nothing to learn")
+        self._deviation = torch.where(self._deviation > 0, self._deviation, 1.0)  # a channel that nobody uses
 
     def _placed(self, pictures: Pictures, labels: Tensor) -> tuple[Pictures, Tensor]:
         """Put what is in memory on the device; files stay where they are."""
         return (pictures if isinstance(pictures, images.Files) else pictures.to(self.device)), labels.to(self.device)
+
+    def sizes(self) -> dict[str, int]:
+        return {"classes": self._classes}
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        self._classes = int(outline["classes"])
 
     def network(self) -> tuple[nn.Module, Anatomy]:
         return classifier(self.recipe.network, self._classes)

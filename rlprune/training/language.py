@@ -1,9 +1,9 @@
 """The next word of a text: chunks of it on the device, each read from a state of zeros."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,12 @@ class LanguageTrainer(SupervisedTrainer[LanguageRecipe]):
             )
         self._train, self._valid, self._test = (part.to(self.device) for part in (train, data.valid, data.test))
         self._words = len(data.words)
+
+    def sizes(self) -> dict[str, int]:
+        return {"words": self._words}
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        self._words = int(outline["words"])
 
     def network(self) -> tuple[nn.Module, Anatomy]:
         module = PSMM(self._words, self.recipe.hidden)

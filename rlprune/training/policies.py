@@ -1,37 +1,68 @@
-"""What pruning needs to know of a Stable-Baselines3 actor-critic policy: its anatomy, its size, its outputs."""
+"""What pruning needs to know of a Stable-Baselines3 actor-critic policy: its anatomy, its size, its outputs, its masks."""
 
-from typing import TYPE_CHECKING
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlprune.groups import Anatomy, chain
+from rlprune.masked import Masked, Masks
 
 if TYPE_CHECKING:
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
-_NETWORKS = {"actor": ("policy_net", "action_net"), "critic": ("value_net", "value_net")}
+Widths: TypeAlias = dict[str, list[int]]
+"""Hidden layers of the actor (``pi``) and of the critic (``vf``), as Stable-Baselines3 names them."""
+
+_NETWORKS = {"actor": ("pi", "policy_net", "action_net"), "critic": ("vf", "value_net", "value_net")}
 
 
-def anatomy(policy: "ActorCriticPolicy") -> Anatomy:
+def anatomy(policy: "ActorCriticPolicy", dense: Widths | None = None) -> Anatomy:
     """Return the anatomy of an MLP policy with separate actor and critic.
 
     Every linear weight may be pruned, first and last layers included; hidden units are the channels, and each
     network's outputs (action logits, value) stay.
+
+    Args:
+        dense: hidden layers of the dense network, whose numbering the groups have; by default the present ones.
     """
-    chains = {}
-    for network, (body, head) in _NETWORKS.items():
-        hidden = [
-            f"mlp_extractor.{body}.{name}"
-            for name, layer in getattr(policy.mlp_extractor, body).named_children()
-            if isinstance(layer, nn.Linear)
-        ]
-        chains[network] = [*hidden, head]
-    return Anatomy(
-        weights={network: [f"{layer}.weight" for layer in layers] for network, layers in chains.items()},
-        groups={network: chain(policy, layers) for network, layers in chains.items()},
-    )
+    dense = dense or widths(policy)
+    weights, groups = {}, {}
+    for network, (key, *_) in _NETWORKS.items():
+        layers = _layers(policy, network)
+        weights[network] = [f"{layer}.weight" for layer in layers]
+        groups[network] = [replace(group, size=size) for group, size in zip(chain(policy, layers), dense[key], strict=True)]
+    return Anatomy(weights, groups)
+
+
+def widths(policy: "ActorCriticPolicy") -> Widths:
+    """Return the present sizes of the hidden layers."""
+    return {
+        key: [int(policy.get_submodule(layer).out_features) for layer in _layers(policy, network)[:-1]]  # type: ignore[arg-type]
+        for network, (key, *_) in _NETWORKS.items()
+    }
+
+
+def shapes(policy: "ActorCriticPolicy", dense: Widths) -> dict[str, tuple[int, int]]:
+    """Return the shape that each weight has in a network with these hidden layers."""
+    found = {}
+    for network, (key, _, head) in _NETWORKS.items():
+        sizes = [policy.features_dim, *dense[key], int(policy.get_submodule(head).out_features)]  # type: ignore[arg-type]
+        for layer, (inputs, outputs) in zip(_layers(policy, network), pairwise(sizes), strict=True):
+            found[f"{layer}.weight"] = (outputs, inputs)
+    return found
+
+
+def _layers(policy: "ActorCriticPolicy", network: str) -> list[str]:
+    _, body, head = _NETWORKS[network]
+    layers = getattr(policy.mlp_extractor, body).named_children()
+    return [*(f"mlp_extractor.{body}.{name}" for name, layer in layers if isinstance(layer, nn.Linear)), head]
 
 
 def outputs(policy: nn.Module) -> list[Tensor]:
@@ -48,18 +79,77 @@ def resize(model: "OnPolicyAlgorithm") -> None:
 
     After it ``model.save`` writes an agent that ``A2C.load`` builds small.
     """
-    policy = model.policy
-    widths = {
-        key: [layer.out_features for layer in getattr(policy.mlp_extractor, body).children() if isinstance(layer, nn.Linear)]
-        for key, body in (("pi", "policy_net"), ("vf", "value_net"))
-    }
-    policy.net_arch = widths
-    policy.mlp_extractor.latent_dim_pi, policy.mlp_extractor.latent_dim_vf = widths["pi"][-1], widths["vf"][-1]
-    model.policy_kwargs = {**model.policy_kwargs, "net_arch": widths}
+    policy, sizes = model.policy, widths(model.policy)
+    policy.net_arch = sizes
+    policy.mlp_extractor.latent_dim_pi, policy.mlp_extractor.latent_dim_vf = (
+        ([policy.features_dim, *sizes[key]])[-1] for key in ("pi", "vf")
+    )
+    model.policy_kwargs = {**model.policy_kwargs, "net_arch": sizes}
+
+
+def taken(space: spaces.Space[Any], actions: Tensor) -> Tensor:
+    """Return actions out of a rollout's buffer as ``evaluate_actions`` wants them, as Stable-Baselines3 casts them."""
+    return actions.long().flatten() if isinstance(space, spaces.Discrete) else actions.float()
+
+
+def played(space: spaces.Space[Any], actions: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Return sampled actions as the environment may be given them: a normal distribution knows no bounds."""
+    return np.clip(actions, space.low, space.high) if isinstance(space, spaces.Box) else actions
+
+
+def described(space: spaces.Space[Any]) -> str:
+    """Return a space in a few words, without the bounds of every number."""
+    if isinstance(space, spaces.Box):
+        return f"a Box of {space.dtype} {space.shape} from {space.low.min()} to {space.high.max()}"
+    words = repr(space)
+    return words if len(words) <= 100 else type(space).__name__
+
+
+def zeros(policy: "ActorCriticPolicy", anatomy: Anatomy) -> Masks:
+    """Return masks of the weights where some are zero for good: a pruned weight is zero, and no other one is."""
+    weights = {name: policy.get_parameter(name).detach() for name in anatomy.all_weights()}
+    return {name: weight != 0 for name, weight in weights.items() if not bool(weight.all())}
+
+
+class Held:
+    """A policy class whose policies keep pruned weights at zero, so that a saved agent stays pruned when it learns on.
+
+    Stable-Baselines3 saves it with the agent, and ``load`` imports it from here. Where rlprune is not installed,
+    ``custom_objects={"policy_class": ActorCriticPolicy}`` loads the same agent without its masks.
+    """
+
+    def __init__(self, kind: "Held | type[BasePolicy]", masks: Masks) -> None:
+        self.kind: type[BasePolicy] = kind.kind if isinstance(kind, Held) else kind
+        self.masks = {name: mask.cpu() for name, mask in masks.items()}
+        self.__name__ = self.kind.__name__  # Stable-Baselines3 asks every policy class for it
+
+    def __call__(self, *args: Any, **options: Any) -> "BasePolicy":
+        policy = self.kind(*args, **options)
+        hold(policy, Masked(policy, policy.optimizer), self.masks)
+        return policy
+
+
+def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> None:
+    """Let nothing that is loaded into a policy, or into its optimizer, bring pruned weights back.
+
+    Args:
+        masks: to put on once weights are there; a policy that is being built changes its device in between.
+    """
+
+    def loaded(*_: object) -> None:
+        if masks and not masked.masks:
+            masked.set(masks)
+        back = sum(int(policy.get_parameter(name)[~mask].count_nonzero()) for name, mask in masked.masks.items())
+        if back:
+            warnings.warn(f"{back} weights that are pruned came with what was loaded; they are zero again", stacklevel=2)
+        masked.zero()
+
+    policy.register_load_state_dict_post_hook(loaded)  # type: ignore[no-untyped-call]
+    policy.optimizer.register_load_state_dict_post_hook(loaded)
 
 
 class Actor(nn.Module):
-    """The actor of an MLP policy alone: observations [batch, features] to action logits (or means) [batch, actions]."""
+    """The actor of an MLP policy alone: observations [batch, features], flat or one-hot, to action logits (or means)."""
 
     def __init__(self, policy: "ActorCriticPolicy") -> None:
         super().__init__()

@@ -1,12 +1,50 @@
 """Recipes: the numbers of each kind of training, apart from the trainers so that reading a suite imports no torch."""
 
-from typing import Any, ClassVar, Literal
+import importlib
+import os
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rlprune.data import glue
+from rlprune.nets import known
 from rlprune.registry import nearest
 from rlprune.task import Recipe
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+ALLOW_IMPORT = "RLPRUNE_ALLOW_IMPORT"
+"""The variable that, set to 1, lets ``environment = "module:Id"`` import a module; workers inherit it."""
+
+_BUILT_IN = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")  # known without an import of Gymnasium, which takes half a second
+_MOST = 10_000_000  # transitions held at once: beyond it a typo asks for more memory than there is
+
+_Size: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+
+
+def specification(environment: str) -> "EnvSpec":
+    """Return what Gymnasium knows of an environment.
+
+    Raises:
+        ValueError: an environment that is not registered, or one that would import a module.
+    """
+    import gymnasium
+
+    module, _, name = environment.rpartition(":")
+    if module:
+        if os.environ.get(ALLOW_IMPORT) != "1":
+            raise ValueError(
+                f"'{environment}' would import {module} and run what is in it, maybe from the current folder: "
+                "name a registered environment, or allow it (--allow-import)"
+            )
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"'{environment}' cannot be imported: {error}") from None
+    if name not in gymnasium.registry:
+        raise ValueError(f"Gymnasium knows no environment '{name}' here{nearest(name, gymnasium.registry)}")
+    return gymnasium.registry[name]
 
 
 class A2CRecipe(Recipe):
@@ -14,10 +52,10 @@ class A2CRecipe(Recipe):
 
     Args:
         budget: environment steps over all parallel environments.
-        environment: a Gymnasium id.
+        environment: a Gymnasium id. ``module:Id`` imports the module first, where that is allowed.
         simulator: what fleets play with; ``envpool``, an extra, plays LunarLander-v3 faster, with other random numbers, for
             suites whose cells all train in fleets. Scoring always plays Gymnasium's own.
-        max_episode_steps: time limit in steps; None keeps the environment's own.
+        max_episode_steps: time limit in steps; None keeps the environment's own, and there must be one.
         environments: parallel environments.
         rollout_steps: steps an environment between updates.
         widths: hidden layers of the actor and of the critic.
@@ -35,12 +73,13 @@ class A2CRecipe(Recipe):
         evaluation_games: games of the final evaluation, with fresh seeds.
     """
 
-    environment: str
+    model_config = ConfigDict(allow_inf_nan=False)
+    environment: str = Field(max_length=200)
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
-    max_episode_steps: int | None = Field(default=None, ge=1)
-    environments: int = Field(default=16, ge=1)
-    rollout_steps: int = Field(default=5, ge=1)
-    widths: tuple[int, ...] = Field(default=(128, 128, 128), min_length=1, strict=False)
+    max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    environments: int = Field(default=16, ge=1, le=10_000)
+    rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
+    widths: tuple[_Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"
@@ -51,8 +90,8 @@ class A2CRecipe(Recipe):
     value_weight: float = Field(default=0.5, ge=0)
     clip: float = Field(default=0.5, gt=0)
     reward_scale: float = Field(default=1.0, gt=0)
-    scoring_steps: int = Field(default=2048, ge=1)
-    evaluation_games: int = Field(default=100, ge=1)
+    scoring_steps: int = Field(default=2048, ge=1, le=_MOST)
+    evaluation_games: int = Field(default=100, ge=1, le=100_000)
 
     @property
     def iterations(self) -> int:
@@ -67,11 +106,34 @@ class A2CRecipe(Recipe):
     def extra(self) -> tuple[str, str] | None:
         return None if self.simulator == "gymnasium" else (self.simulator, self.simulator)
 
+    @field_validator("environment")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in _BUILT_IN:
+            specification(name)
+        return name
+
+    @model_validator(mode="after")
+    def _games_end(self) -> "A2CRecipe":
+        limited = self.max_episode_steps is not None or self.environment in _BUILT_IN
+        if not limited and specification(self.environment).max_episode_steps is None:
+            raise ValueError(f"{self.environment} has no time limit, and its games may never end: set max_episode_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _a_rollout_fits_into_memory(self) -> "A2CRecipe":
+        if (steps := self.environments * self.rollout_steps) > _MOST:
+            raise ValueError(f"environments * rollout_steps must be {_MOST:,} or less, got {steps:,}")
+        return self
+
     @model_validator(mode="after")
     def _the_simulator_knows_the_environment(self) -> "A2CRecipe":
         if self.simulator == "envpool" and self.environment != "LunarLander-v3":
             raise ValueError(f"simulator = 'envpool' plays LunarLander-v3 only, not {self.environment}: leave simulator out")
         return self
+
+
+_Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class SupervisedRecipe(Recipe):
@@ -92,14 +154,15 @@ class SupervisedRecipe(Recipe):
     """
 
     derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
-    batch_size: int = Field(default=256, ge=1)
-    micro_batch: int | None = Field(default=None, ge=1)
-    scoring_micro_batch: int | None = Field(default=None, ge=1)
+    budget: int = Field(ge=2, le=10_000)
+    batch_size: _Size = 256
+    micro_batch: _Size | None = None
+    scoring_micro_batch: _Size | None = None
     learning_rate: float = Field(default=2e-3, gt=0)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = Field(default=5e-5, ge=0)
     clip: float = Field(default=10.0, gt=0)
-    scoring_batches: int = Field(default=5, ge=1)
+    scoring_batches: int = Field(default=5, ge=1, le=10**6)
     score_on_cpu: bool = False
 
     @model_validator(mode="before")
@@ -117,6 +180,10 @@ class SupervisedRecipe(Recipe):
         return self
 
 
+def _missing(name: str, there: tuple[str, ...]) -> str:
+    return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)})"
+
+
 class ImageRecipe(SupervisedRecipe):
     """Classification of images.
 
@@ -130,11 +197,11 @@ class ImageRecipe(SupervisedRecipe):
         rotate: largest random rotation in degrees.
     """
 
-    data: str = "shapes"
+    data: str = Field(default="shapes", min_length=1)
     network: str
-    train_images: int | None = Field(default=None, ge=1)
-    resize: int | None = Field(default=None, ge=8)
-    crop: int = Field(default=0, ge=0)
+    train_images: _Count | None = None
+    resize: int | None = Field(default=None, ge=8, le=4096)
+    crop: int = Field(default=0, ge=0, le=4096)
     flip: bool = False
     rotate: float = Field(default=0.0, ge=0, le=180)
 
@@ -142,9 +209,13 @@ class ImageRecipe(SupervisedRecipe):
     def reads(self) -> str | None:
         return None if self.data == "shapes" else self.data
 
-    @property
-    def extra(self) -> tuple[str, str] | None:
-        return ("torch_pruning", "auto") if self.network.startswith("torchvision/") else None
+    def unknown(self, field: str) -> str:
+        if field != "network":
+            return ""
+        if self.network.startswith(known.PUBLISHED):
+            there = known.published()
+            return "" if self.network in there else f"torchvision has no classifier of this name{nearest(self.network, there)}"
+        return _missing(self.network, (*known.classifiers(), f"{known.PUBLISHED}NAME"))
 
 
 class DepthRecipe(SupervisedRecipe):
@@ -159,12 +230,15 @@ class DepthRecipe(SupervisedRecipe):
         flip: mirror every other image.
     """
 
-    data: str = "rooms"
+    data: str = Field(default="rooms", min_length=1)
     network: str
-    height: int = Field(default=48, ge=8)
-    width: int = Field(default=64, ge=8)
-    train_images: int | None = Field(default=None, ge=1)
+    height: int = Field(default=48, ge=8, le=4096)
+    width: int = Field(default=64, ge=8, le=4096)
+    train_images: _Count | None = None
     flip: bool = True
+
+    def unknown(self, field: str) -> str:
+        return _missing(self.network, known.depth_networks()) if field == "network" else ""
 
     @property
     def reads(self) -> str | None:
@@ -188,13 +262,13 @@ class GlueRecipe(SupervisedRecipe):
 
     data: str = "pairs"
     checkpoint: str = ""
-    layers: int = Field(default=2, ge=1)
-    hidden: int = Field(default=64, ge=1)
-    heads: int = Field(default=4, ge=1)
-    intermediate: int = Field(default=256, ge=1)
-    vocabulary: int = Field(default=2000, ge=100)
-    max_tokens: int = Field(default=64, ge=8)
-    train_texts: int | None = Field(default=None, ge=1)
+    layers: int = Field(default=2, ge=1, le=1000)
+    hidden: _Size = 64
+    heads: _Size = 4
+    intermediate: _Size = 256
+    vocabulary: int = Field(default=2000, ge=100, le=10**7)
+    max_tokens: int = Field(default=64, ge=8, le=65_536)
+    train_texts: _Count | None = None
 
     @field_validator("data")
     @classmethod
@@ -233,12 +307,12 @@ class LanguageRecipe(SupervisedRecipe):
         train_tokens: how many training words to use, the first ones; None is all.
     """
 
-    data: str = "prose"
-    hidden: int = Field(default=300, ge=1)
-    tokens: int = Field(default=80, ge=2)
-    vocabulary: int | None = Field(default=None, ge=3)
-    train_tokens: int | None = Field(default=None, ge=3)
-    batch_size: int = Field(default=128, ge=1)
+    data: str = Field(default="prose", min_length=1)
+    hidden: _Size = 300
+    tokens: int = Field(default=80, ge=2, le=65_536)
+    vocabulary: int | None = Field(default=None, ge=3, le=10**7)
+    train_tokens: int | None = Field(default=None, ge=3, le=10**12)
+    batch_size: _Size = 128
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=0.25, gt=0)

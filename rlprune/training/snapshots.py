@@ -1,7 +1,7 @@
 """The state of Gymnasium environments as JSON, so that a checkpoint holds them without pickles.
 
-Covers environments whose state is plain numbers and arrays (classic control and the standard wrappers). One that
-keeps its world elsewhere, such as Box2D, cannot be saved: ``save`` returns None and the caller starts it afresh.
+Covers environments and wrappers that hold plain numbers, arrays and numpy's generators (classic control, toy text, the
+standard wrappers). What holds anything else cannot be saved: ``save`` returns None, and the caller plays its games again.
 """
 
 import json
@@ -10,15 +10,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-
-_SPACES = ("observation_space", "action_space", "spec", "metadata")
+from gymnasium.envs.registration import EnvSpec
 
 
 def save(env: gym.Env[Any, Any]) -> str | None:
-    """Return the state of an environment and its wrappers, or None when it holds more than plain values."""
-    if type(env.unwrapped).__module__.startswith("gymnasium.envs.box2d"):
+    """Return the state of an environment and its wrappers, or None when there is more than plain values, each in one place."""
+    met: set[int] = set()
+    try:
+        return json.dumps([_known(layer, met) for layer in _layers(env)])
+    except _NotPlain:
         return None
-    return json.dumps([{key: _pack(value) for key, value in vars(layer).items() if _plain(value)} for layer in _layers(env)])
 
 
 def load(env: gym.Env[Any, Any], state: str) -> None:
@@ -28,6 +29,10 @@ def load(env: gym.Env[Any, Any], state: str) -> None:
             setattr(layer, key, _unpack(value))
 
 
+class _NotPlain(Exception):  # noqa: N818 (a reason, not an error)
+    pass
+
+
 def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
     while isinstance(env, gym.Wrapper):
         yield env
@@ -35,39 +40,72 @@ def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
     yield env
 
 
-def _plain(value: object) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic | np.random.Generator)
+def _known(layer: gym.Env[Any, Any], met: set[int]) -> dict[str, Any]:
+    if any(set(getattr(kind, "__slots__", ())) - {"__dict__", "__weakref__"} for kind in type(layer).__mro__):
+        raise _NotPlain
+    inside = layer.env if isinstance(layer, gym.Wrapper) else layer
+    return {key: _pack(value, met) for key, value in vars(layer).items() if value is not inside and not _built(value)}
 
 
-def _pack(value: Any) -> Any:
-    match value:
-        case np.random.Generator():
-            return {"generator": value.bit_generator.state}
-        case np.ndarray():
-            return {"array": value.tolist(), "dtype": str(value.dtype)}
-        case np.generic():
-            return {"array": value.item(), "dtype": str(value.dtype)}
-        case list():
-            return [_pack(item) for item in value]
-        case tuple():
-            return {"tuple": [_pack(item) for item in value]}
-        case _:
-            return value
+def _built(value: object) -> bool:
+    """Return True for what stays as its environment was built: a spec, or a space that nobody draws from."""
+    return isinstance(value, EnvSpec) or (isinstance(value, gym.Space) and value._np_random is None)
+
+
+def _pack(value: Any, met: set[int]) -> Any:
+    """Return what ``json`` can write.
+
+    Args:
+        met: what may change in place and was met already; in two places it would be torn apart.
+
+    Raises:
+        _NotPlain: anything else.
+    """
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind is bytes:
+        return {"bytes": value.hex()}
+    if isinstance(value, np.generic) and value.dtype.kind in "biufSU":
+        return {"scalar": value.tobytes().hex(), "dtype": value.dtype.str}
+    if kind is tuple:
+        return {"tuple": [_pack(item, met) for item in value]}
+    if kind not in (list, dict, np.ndarray, np.random.Generator):
+        raise _NotPlain
+    owner = value.bit_generator if kind is np.random.Generator else value
+    while isinstance(owner, np.ndarray) and isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if id(owner) in met:
+        raise _NotPlain
+    met.add(id(owner))
+    if kind is list:
+        return [_pack(item, met) for item in value]
+    if kind is dict:
+        return {"dict": [[_pack(key, met), _pack(item, met)] for key, item in value.items()]}
+    if kind is np.random.Generator:
+        return {"generator": _pack(value.bit_generator.state, met)}
+    if value.dtype.kind not in "biufSU":
+        raise _NotPlain
+    return {"array": value.tobytes().hex(), "dtype": value.dtype.str, "shape": list(value.shape)}
 
 
 def _unpack(value: Any) -> Any:
     match value:
-        case {"generator": state}:
+        case {"generator": packed}:
+            state = _unpack(packed)
             bits = getattr(np.random, state["bit_generator"])()
             bits.state = state
             return np.random.Generator(bits)
-        case {"array": items, "dtype": dtype}:
-            array = np.array(items, dtype=dtype)
-            return array if array.ndim else array[()]
+        case {"array": data, "dtype": dtype, "shape": shape}:
+            return np.frombuffer(bytearray.fromhex(data), dtype=dtype).reshape(shape)
+        case {"scalar": data, "dtype": dtype}:
+            return np.frombuffer(bytes.fromhex(data), dtype=dtype)[0]
+        case {"bytes": data}:
+            return bytes.fromhex(data)
         case {"tuple": items}:
             return tuple(_unpack(item) for item in items)
+        case {"dict": items}:
+            return {_unpack(key): _unpack(item) for key, item in items}
         case list():
             return [_unpack(item) for item in value]
         case _:

@@ -33,11 +33,20 @@ class SupervisedTrainer(ABC, Generic[R]):
     batches. On a GPU the forward pass runs in bfloat16 and the network in ``channels_last``; scores are always float32.
     """
 
-    def __init__(self, recipe: R, seeds: Seeds, device: str, folder: Path | None = None) -> None:
+    tempered = True
+    """Whether the loss divides logits by a temperature."""
+
+    def __init__(
+        self, recipe: R, seeds: Seeds, device: str, folder: Path | None = None, outline: Mapping[str, Any] | None = None
+    ) -> None:
         self.recipe = recipe
         self.seeds = seeds
         self.device = torch.device(device)
-        self.prepare(folder)
+        self._outline = outline
+        if outline is None:
+            self.prepare(folder)
+        else:  # for its network alone: there are no data
+            self.recall(outline)
         with Generators.seeded(seeds("network")).owned():
             module, self._anatomy = self.network()
         self.module = module
@@ -53,6 +62,14 @@ class SupervisedTrainer(ABC, Generic[R]):
     @abstractmethod
     def prepare(self, folder: Path | None) -> None:
         """Read the data, before the network is made."""
+
+    def sizes(self) -> Mapping[str, int] | None:
+        """Return what the network's shape takes from the data, for ``recall``; None where that needs the data themselves."""
+        return None
+
+    def recall(self, outline: Mapping[str, Any]) -> None:
+        """Take from what ``sizes`` returned once what ``network`` needs, in the place of ``prepare``."""
+        raise NotImplementedError
 
     @abstractmethod
     def network(self) -> tuple[nn.Module, Anatomy]:
@@ -84,9 +101,11 @@ class SupervisedTrainer(ABC, Generic[R]):
         return None
 
     def outputs(self, module: nn.Module) -> Sequence[Tensor]:
-        """Run a module on an input of ones in the module's own precision."""
-        weight = next(module.parameters())
-        return [module(torch.ones_like(self.example(), dtype=weight.dtype, device=weight.device))]
+        """Run a module on an input of ones in the module's own precision; ids, which have none, stay what they are."""
+        weight, example = next(module.parameters()), self.example()
+        if not example.is_floating_point():
+            return [module(example.to(weight.device))]
+        return [module(torch.ones_like(example, dtype=weight.dtype, device=weight.device))]
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
@@ -109,7 +128,7 @@ class SupervisedTrainer(ABC, Generic[R]):
             return [partial(self._scored, piece) for _, batch in taken for piece in pieces(batch, size)]
 
         samples = min(self.recipe.scoring_batches, self.steps) * self.recipe.batch_size
-        return Scoring(collect, samples, self.outputs)
+        return Scoring(collect, samples, self.outputs, tempered=self.tempered)
 
     def _scored(self, batch: Batch, module: nn.Module, temperature: float) -> Tensor:
         place = next(module.parameters()).device
@@ -181,7 +200,16 @@ class SupervisedTrainer(ABC, Generic[R]):
         return step
 
     def deployed(self) -> tuple[nn.Module, Tensor]:
-        return copy.deepcopy(self.module).eval(), self.example()
+        example = self.example() if self._outline is None else _blank(self._outline["example"], self._outline["pieces"])
+        return copy.deepcopy(self.module).eval(), example
+
+    def outline(self) -> dict[str, Any] | None:
+        """Return what makes the network again without the data, as JSON has it; None where nothing but the data does."""
+        if (sizes := self.sizes()) is None:
+            return None
+        example = self.example()
+        pieces = None if example.is_floating_point() else sizes["words"]
+        return {**sizes, "example": list(example.shape), "pieces": pieces}
 
     def save(self, file: Path) -> None:
         raise ValueError("a zip is for Stable-Baselines3 agents; write .safetensors or .onnx")
@@ -208,6 +236,11 @@ class SupervisedTrainer(ABC, Generic[R]):
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(module.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+
+
+def _blank(shape: Sequence[int], words: int | None) -> Tensor:
+    """Return an input of this shape; of so many words, the last one everywhere."""
+    return torch.zeros(*shape) if words is None else torch.full(tuple(shape), words - 1)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, recipe: SupervisedRecipe, remaining: float, *, held: bool) -> None:

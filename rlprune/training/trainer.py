@@ -1,5 +1,6 @@
 """The seam between how a task learns and what is measured and pruned: a trainer knows no pruner."""
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rlprune.plan import TrainEpoch
 from rlprune.pruning import Subject
@@ -75,38 +76,56 @@ class Trainer(Subject, Protocol):
 
 @dataclass
 class Generators:
-    """The global generators of torch and numpy, owned: what runs inside ``owned()`` draws from these alone.
+    """The global generators of torch, numpy and Python, owned: what runs inside ``owned()`` draws from these alone.
 
-    Libraries that sample from global generators then depend on their cell's seed only, and disturb nobody else.
+    Libraries that sample from global generators then depend on their cell's seed only, and disturb nobody else. A GPU's generator
+    is owned from the first time that it is there.
     """
 
-    torch: torch.Tensor
+    torch: Tensor
     numpy: dict[str, Any] = field(repr=False)
+    python: tuple[Any, ...] = field(repr=False)
+    seed: int
+    cuda: Tensor | None = None
 
     @classmethod
     def seeded(cls, seed: np.random.SeedSequence) -> "Generators":
-        first, second = seed.generate_state(2, np.uint32)
-        state = np.random.RandomState(int(second)).get_state(legacy=False)
-        return cls(torch.Generator().manual_seed(int(first)).get_state(), dict(state))
+        first, second, third = (int(word) for word in seed.generate_state(3, np.uint32))
+        state = np.random.RandomState(second).get_state(legacy=False)
+        return cls(torch.Generator().manual_seed(first).get_state(), dict(state), random.Random(third).getstate(), first)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        outside_torch, outside_numpy = torch.get_rng_state(), np.random.get_state(legacy=False)
+        outside_torch, outside_numpy, outside_python = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
         torch.set_rng_state(self.torch)
         np.random.set_state(self.numpy)
+        random.setstate(self.python)
+        on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        if on_gpu:
+            outside_cuda = torch.cuda.get_rng_state()
+            fresh = torch.Generator("cuda").manual_seed(self.seed).get_state()
+            torch.cuda.set_rng_state(fresh if self.cuda is None else self.cuda)
         try:
             yield
         finally:
             self.torch, self.numpy = torch.get_rng_state(), dict(np.random.get_state(legacy=False))
+            self.python = random.getstate()
             torch.set_rng_state(outside_torch)
             np.random.set_state(outside_numpy)
+            random.setstate(outside_python)
+            if on_gpu:
+                self.cuda = torch.cuda.get_rng_state()
+                torch.cuda.set_rng_state(outside_cuda)
 
     def state(self) -> dict[str, Any]:
-        """Return both states as tensors and plain values."""
+        """Return their states as tensors and plain values."""
         keys = torch.from_numpy(self.numpy["state"]["key"].astype(np.int64))
-        return {"torch": self.torch, "numpy": {**self.numpy, "state": {"key": keys, "pos": self.numpy["state"]["pos"]}}}
+        inner = {**self.numpy, "state": {"key": keys, "pos": self.numpy["state"]["pos"]}}
+        return {"torch": self.torch, "numpy": inner, "python": self.python, "seed": self.seed, "cuda": self.cuda}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.torch = state["torch"]
+        self.torch, self.seed, self.cuda = state["torch"], state["seed"], state["cuda"]
+        version, words, gauss = state["python"]
+        self.python = (version, tuple(words), gauss)
         inner = state["numpy"]["state"]
         self.numpy = {**state["numpy"], "state": {"key": inner["key"].numpy().astype(np.uint32), "pos": inner["pos"]}}

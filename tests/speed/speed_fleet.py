@@ -74,8 +74,8 @@ def fleet(recipe, count, device):
     envs.reset(torch.arange(count))
     spaces = gym.spaces.Box(-1, 1, (envs.features,)), gym.spaces.Discrete(envs.actions)
     arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
-    weights = [ActorCriticPolicy(*spaces, lambda _: 0.0, net_arch=arch).state_dict() for _ in range(count)]
-    return Fleet([Agent(seed, each) for seed, each in enumerate(weights)], envs, recipe, device)
+    weights = ActorCriticPolicy(*spaces, lambda _: 0.0, net_arch=arch).state_dict()  # alike at first; their games are not
+    return Fleet([Agent(seed, weights) for seed in range(count)], envs, recipe, device)
 
 
 def together(recipe, count, device):
@@ -115,13 +115,13 @@ def moved(recipe):
     return 4 * (weights / (steps * recipe.environments) + 2 * sum(recipe.widths) * 11)
 
 
-def ceiling(device):
+def ceiling(device, side=1024):
     """Operations a second of float32 matrix products, of one large one and of many of a rollout's size, and bytes a second."""
-    a, b, c = (torch.randn(1024, 1024, device=device) for _ in range(3))
+    a, b, c = (torch.randn(side, side, device=device) for _ in range(3))
     x, w, y = (torch.randn(64, rows, 128, device=device) for rows in (80, 128, 80))
     there, here = (torch.zeros(1 << 25, device=device) for _ in range(2))
     calls = [
-        (2 * 1024**3, lambda: torch.mm(a, b, out=c), device),
+        (2 * side**3, lambda: torch.mm(a, b, out=c), device),
         (2 * 64 * 80 * 128**2, lambda: torch.bmm(x, w, out=y), device),
         (2 * 4 * len(here), lambda: here.copy_(there), device),
     ]

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import gymnasium as gym
-
 from rlprune.training.environments.contract import BatchedEnv, Transition
 from rlprune.training.environments.games import Games
 from rlprune.training.environments.simulated import Acrobot, CartPole, Simulation
 from rlprune.training.environments.stepped import GymnasiumEnv
+from rlprune.training.recipes import specification
 
 __all__ = ["Acrobot", "BatchedEnv", "CartPole", "Games", "GymnasiumEnv", "Transition", "join", "make"]
+
+_SIMULATIONS: dict[object, type[Simulation]] = {  # by what they simulate: others have its name and are something else
+    "gymnasium.envs.classic_control.cartpole:CartPoleEnv": CartPole,
+    "gymnasium.envs.classic_control.acrobot:AcrobotEnv": Acrobot,
+}
 
 
 def make(
@@ -30,9 +34,8 @@ def make(
         from rlprune.training.environments.pooled import EnvPoolEnv
 
         return EnvPoolEnv(environment, environments, limit, device)
-    simulations: dict[str, type[Simulation]] = {"CartPole": CartPole, "Acrobot": Acrobot}
-    spec = gym.spec(environment)
-    if simulation := simulations.get(spec.name):
+    spec = specification(environment)
+    if (simulation := _SIMULATIONS.get(spec.entry_point)) and not spec.kwargs and not spec.additional_wrappers:
         return simulation(environments, limit or spec.max_episode_steps or 500, device)
     return GymnasiumEnv(environment, environments, limit, device)
 

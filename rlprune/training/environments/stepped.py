@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlprune.training import noise
+from rlprune.training import noise, policies
 from rlprune.training.environments.contract import Transition
+from rlprune.training.recipes import specification
+
+_LANDER = "gymnasium.envs.box2d.lunar_lander:LunarLander"
 
 
 class GymnasiumEnv:
@@ -25,10 +28,10 @@ class GymnasiumEnv:
     simulated = False
 
     def __init__(self, environment: str, environments: int, limit: int | None = None, device: str = "cpu") -> None:
-        spec = gym.spec(environment)
+        spec = specification(environment)
         self.limit = limit or spec.max_episode_steps or 1
         self._make: Callable[[], gym.Env[Any, Any]]
-        if spec.id == "LunarLander-v3":
+        if (spec.entry_point, spec.kwargs, spec.additional_wrappers) == (_LANDER, {}, ()):
             from rlprune.training.environments.lander import Lander  # Box2D comes with it
 
             self._make = partial(Lander, self.limit)
@@ -42,9 +45,14 @@ class GymnasiumEnv:
             or not isinstance(observations, gym.spaces.Box)
             or len(observations.shape) != 1
         ):
-            raise ValueError(f"{environment} has {observations} and {actions}; a fleet wants a flat Box and Discrete actions")
+            got = f"{policies.described(observations)} and {policies.described(actions)}"
+            raise ValueError(
+                f"{environment} has {got}; a fleet wants a flat Box and Discrete actions: train alone (engine = 'sb3')"
+            )
+        if not str(spec.entry_point).startswith("gymnasium.envs."):
+            self.limit = 1  # it may cut its games short by a clock of its own
         self.environments, self.features, self.actions = environments, observations.shape[0], int(actions.n)
-        self._first = int(actions.start)
+        self._first, self._name = int(actions.start), environment
         self._device = torch.device(device)
         self._envs: list[list[gym.Env[Any, Any]]] = []
         self._last = np.empty((0, environments, self.features), dtype=np.float32)
@@ -88,6 +96,7 @@ class GymnasiumEnv:
             "key": torch.from_numpy(self._key.copy()),
             "games": torch.from_numpy(self._games.copy()) - 1,
             "played": torch.tensor(played, dtype=torch.int64).reshape(shape),
+            "last": torch.from_numpy(self._last.copy()),
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -102,6 +111,8 @@ class GymnasiumEnv:
             if action >= 0:
                 self._last[agent, index], *_ = self._envs[agent][index].step(action)
                 self._played[agent][index].append(int(action))
+        if (last := state.get("last")) is not None and last.numpy().tobytes() != self._last.tobytes():
+            raise ValueError(f"{self._name} cannot go on from a checkpoint: games of the same seeds and actions are not alike")
 
     def keep(self, agents: Sequence[int]) -> None:
         kept = list(agents)

@@ -1,0 +1,216 @@
+"""Which rows are compared with each other: asked here and nowhere else.
+
+Rows are compared that are of one suite, profile and task, trained by one recipe on one kind of device. Rows that differ in
+these stand apart, each group labelled with what differs; none is pooled with others, and none is left out.
+"""
+
+import json
+import sqlite3
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rlprune.report.sound import sound
+from rlprune.safely import printable, shortened
+from rlprune.store import Row, Store
+
+RESULTS = "results.sqlite"
+
+OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet")
+"""Parts of a configuration in which the cells of one group may differ; all others they share."""
+
+OF_DATA = ("data",)
+"""Labels that say what was learned from, where the configuration does not."""
+
+TOLD = 4
+"""Most differences that a label names."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished cells that may be compared.
+
+    Args:
+        rows: the cells; a pruner that has several settings among them has a name for each.
+        shared: what all of them have in common: the recipe's fields, the device.
+        runs: folders they are from, where there are several runs.
+        label: what tells the group from others of this task and profile; empty where there is no other.
+    """
+
+    rows: tuple[Row, ...]
+    shared: Mapping[str, object]
+    runs: tuple[str, ...]
+    label: str = ""
+
+
+def gathered(folders: Sequence[Path]) -> list[Row]:
+    """Return the rows of runs, each labelled ``run`` with its folder where there are several.
+
+    A cell that several runs of a suite have counts once if it is the same in all; if a single one differs, theirs stay apart.
+
+    Raises:
+        ValueError: a folder has no results, or they cannot be read.
+    """
+    folders = list({folder.resolve(): folder for folder in folders}.values())
+    found: list[Row] = []
+    for folder in folders:
+        rows = sound(_read(folder))
+        if len(folders) > 1:
+            rows = [replace(row, labels={**row.labels, "run": str(folder)}) for row in rows]
+        known, mine = ({_place(row): outcome(row) for row in some if row.status == "done"} for some in (found, rows))
+        if all(known[cell] == mine[cell] for cell in known.keys() & mine.keys()):
+            rows = [row for row in rows if _place(row) not in known]
+        found = [row for row in found if row.status == "done" or _place(row) not in mine] + rows
+    return found
+
+
+def _read(folder: Path) -> list[Row]:
+    if not (folder / RESULTS).is_file():
+        raise ValueError(f"{folder}: has no {RESULTS}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # what is said of a damaged row stops nothing
+            with Store(folder / RESULTS, create=False) as store:
+                return store.rows()
+    except (OSError, ValueError, TypeError, AttributeError, sqlite3.Error) as error:
+        raise ValueError(f"{folder / RESULTS}: {error}") from None
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    return row.id, row.suite.casefold(), row.profile.casefold()
+
+
+def _identity(row: Row) -> object:
+    """Return what two rows have in common that are one cell."""
+    return row.id, row.task, row.pruner, row.sparsity, row.seed, row.labels.get("run"), outcome(row)
+
+
+def outcome(row: Row) -> object:
+    """Return what two rows of one cell have in common if it ended alike."""
+    return row.values.get(row.labels["metric"]), row.values.get("sparsity_weights")
+
+
+def groups(rows: Iterable[Row]) -> list[Group]:
+    """Return the groups of finished cells that may be compared, sorted by suite, profile and task."""
+    done = _spelled([row for row in sound(rows) if row.status == "done"])
+    found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in {_identity(row): row for row in done}.values():
+        found[row.suite, row.profile, row.task, _as_text(_shared(row))].append(row)
+    made = []
+    for key in sorted(found):
+        for rows_of_one in _by_run(found[key]):
+            runs = tuple(sorted({run for row in rows_of_one if (run := row.labels.get("run"))}))
+            made.append(Group(tuple(_named_apart(rows_of_one)), _shared(rows_of_one[0]), runs))
+    return _labelled(made)
+
+
+def flat(table: object, inside: str = "") -> dict[str, object]:
+    """Return nested tables as one, its names dotted."""
+    found: dict[str, object] = {}
+    for name, value in table.items() if isinstance(table, Mapping) else ():
+        found |= flat(value, f"{inside}{name}.") if isinstance(value, Mapping) else {f"{inside}{name}": value}
+    return found
+
+
+def settings(row: Row) -> dict[str, object]:
+    """Return what the pruner of a cell was set to."""
+    return flat(row.config.get("settings"))
+
+
+def _spelled(rows: Sequence[Row]) -> list[Row]:
+    """Give names that differ in case alone one spelling, the most frequent."""
+    spelling: dict[tuple[str, str], str] = {}
+    for part in ("suite", "profile", "task", "pruner"):
+        counts = Counter[str](getattr(row, part) for row in rows)
+        spelling |= {(part, name.casefold()): name for _, name in sorted((count, name) for name, count in counts.items())}
+    return [
+        replace(
+            row,
+            suite=spelling["suite", row.suite.casefold()],
+            profile=spelling["profile", row.profile.casefold()],
+            task=spelling["task", row.task.casefold()],
+            pruner=spelling["pruner", row.pruner.casefold()],
+        )
+        for row in rows
+    ]
+
+
+def _shared(row: Row) -> dict[str, object]:
+    own = {name: value for name, value in row.config.items() if name not in (*OF_A_CELL, "recipe", "task")}
+    return flat(row.config.get("recipe")) | flat(own) | {name: row.labels[name] for name in OF_DATA if name in row.labels}
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _by_run(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows together, or run by run where two runs have the same cell."""
+    runs = sorted({row.labels.get("run", "") for row in rows})
+    cells = {(row.pruner, _as_text(settings(row)), row.sparsity, row.seed) for row in rows}
+    together = len(runs) < 2 or len(cells) == len(rows)
+    return [list(rows)] if together else [[row for row in rows if row.labels.get("run", "") == run] for run in runs]
+
+
+def _named_apart(rows: Sequence[Row]) -> list[Row]:
+    """Give a pruner that has several settings a name for each, and a seed that was trained twice two names, too."""
+    named: list[Row] = []
+    for pruner in sorted({row.pruner for row in rows}):
+        mine = [row for row in rows if row.pruner == pruner]
+        facts = [{"of": row.config.get("pruner"), **settings(row)} for row in mine]
+        named += [
+            replace(row, pruner=shortened(f"{pruner}, {told}")) if told else row
+            for row, told in zip(mine, _differences(facts), strict=True)
+        ]
+    for way in (_company, _id):
+        cells = Counter((row.pruner, row.sparsity, row.seed) for row in named)
+        twice = {pruner for (pruner, _, _), count in cells.items() if count > 1}
+        named = [replace(row, pruner=shortened(f"{row.pruner}, {way(row)}")) if row.pruner in twice else row for row in named]
+    return sorted(named, key=lambda row: (row.pruner, row.sparsity, row.seed))
+
+
+def _company(row: Row) -> str:
+    return "in a fleet" if row.config.get("fleet") else "alone"
+
+
+def _id(row: Row) -> str:
+    return row.id
+
+
+def _differences(facts: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return for each of some facts the values in which they differ, in words; nothing where all agree."""
+    names = list(dict.fromkeys(name for one in facts for name in one))
+    differing = [name for name in names if len({_as_text(one.get(name, ...)) for one in facts}) > 1]
+    more = f" and {len(differing) - TOLD} more" if len(differing) > TOLD else ""
+    return [", ".join(filter(None, (_told(one, name) for name in differing[:TOLD]))) + more for one in facts]
+
+
+def _told(facts: Mapping[str, object], name: str) -> str:
+    if name == "":
+        return str(facts[name])
+    return f"{name} {_plain(facts[name])}" if name in facts else f"{name} unknown"
+
+
+def _plain(value: object) -> str:
+    return printable(value if isinstance(value, str) else _as_text(value))
+
+
+def _labelled(made: Sequence[Group]) -> list[Group]:
+    """Label groups of one task and profile by what differs."""
+    alike: defaultdict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in made:
+        alike[group.rows[0].profile, _title(group)].append(group)
+    labels: dict[int, str] = {}
+    for some in alike.values():
+        facts = [{"": " + ".join(one.runs), "suite": one.rows[0].suite, "task": one.rows[0].task, **one.shared} for one in some]
+        seen = Counter[str]()
+        for one, told in zip(some, _differences(facts), strict=True):
+            seen[told] += 1
+            labels[id(one)] = shortened(told if seen[told] == 1 else f"{told}, {seen[told]}".lstrip(", "), 120)
+    return [replace(group, label=labels[id(group)]) for group in made]
+
+
+def _title(group: Group) -> str:
+    return max(row.labels["task_title"] for row in group.rows).casefold()

@@ -1,0 +1,162 @@
+"""What a reader must know before believing a number, and what came out, in words: for the page and for the terminal."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from rlprune.report import curves, tables
+from rlprune.report.curves import COSTS, Comparison, Curve, count_of, percent
+from rlprune.report.sound import DAMAGED, sound
+from rlprune.stats import Estimate, Interval, estimate
+from rlprune.store import Row
+
+PUBLISHABLE_SEEDS = 10
+REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
+CHANCE = 0.05  # share of that way, or of what chance reaches, within which it has learned nothing
+UNEVEN = 1.25  # ratio of times that networks of equal MACs should not have
+TIMES = ("batch_seconds", "latency_seconds")
+
+
+def opening(rows: Iterable[Row]) -> list[str]:
+    """Return what a page opens with: warnings, then one finding a comparison."""
+    rows = sound(rows)
+    compared = curves.comparisons(rows)
+    return [*warnings(rows, compared), *map(finding, compared)]
+
+
+def heading(comparison: Comparison) -> str:
+    """Return how a comparison is called: its task and profile."""
+    return f"{comparison.title}, {comparison.profile}"
+
+
+# -- warnings ----------------------------------------------------------------------------------------------------
+
+
+def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
+    """Return what a reader must know before believing a number."""
+    found = []
+    for one in compared:
+        name, dense = heading(one), [curve for curve in curves.chart(one).curves if curve.cut == "nothing"]
+        if one.seeds[0] < PUBLISHABLE_SEEDS:
+            found.append(f"{name}: fewer than ten seeds ({count_of(one.seeds)}): do not publish.")
+        if not dense:
+            found.append(f"{name}: no dense network to compare with.")
+        found += [f"{name}: {complaint}" for curve in dense if (complaint := _weak(one, curve))]
+        if starving := _starving(one):
+            found.append(f"{name}: layers were left with at most one weight by {starving}.")
+        found += [f"{name}: {complaint}" for complaint in (_uneven(one), _machines(one)) if complaint]
+    for (title, profile), count in Counter((one.task_title, one.profile) for one in compared).items():
+        if count > 1:
+            found.append(f"{title}, {profile}: {count} recipes or runs differ; they stand apart, and are not averaged.")
+    failed = sum(row.status == "failed" for row in rows)
+    found += [f"{failed} {'cell' if failed == 1 else 'cells'} failed: see the end of the page."] if failed else []
+    damaged = sum(DAMAGED in row.labels for row in rows)
+    rows_are = "row is" if damaged == 1 else "rows are"
+    return found + ([f"{damaged} {rows_are} damaged; what is sound is shown: see the end of the page."] if damaged else [])
+
+
+def _weak(one: Comparison, dense: Curve) -> str:
+    """Return why effects of pruning cannot be read from a dense network: it is at chance, or short of its anchor."""
+    end = dense.points[0].estimate
+    sign = 1 if one.better == "higher" else -1
+    anchor, chance = one.anchors.get("dense"), one.anchors.get("random")
+    ends = f"{dense.pruner} ends at {tables.iqm_text(end)}"
+    if chance is not None and sign * (end.iqm - chance) <= CHANCE * abs(chance if anchor is None else anchor - chance):
+        return f"{ends}, no better than chance ({tables.number(chance)}): nothing was learned that pruning could harm."
+    start = chance or 0.0
+    if anchor is None or anchor == start or (end.iqm - start) / (anchor - start) >= REACHED:
+        return ""
+    short = f"{dense.pruner} ends at {tables.number(end.iqm)}, and its anchor is {tables.number(anchor)}"
+    return f"{short}: the recipe or the budget is too weak to read effects of pruning from."
+
+
+def _starving(one: Comparison) -> str:
+    cells = [row for row in one.rows if row.cut != "nothing" and row.layers]
+    starving = Counter(row.pruner for row in cells if any(map(curves.starved, row.layers.values())))
+    counted = Counter(row.pruner for row in cells)
+    return ", ".join(f"{pruner} ({starving[pruner]} of {counted[pruner]} cells)" for pruner in sorted(starving, key=curves.order))
+
+
+def _uneven(one: Comparison) -> str:
+    """Return which networks of equal size differ most in measured time, if any do by more than noise."""
+    worst: tuple[float, str, str, str] = (UNEVEN, "", "", "")
+    for sparsity in one.sparsities or [0.0]:
+        sizes = {pruner: round(float(np.mean(found))) for pruner, found in one.values(sparsity, "macs").items()}
+        for cost in (cost for cost in COSTS if cost.name in TIMES):
+            times = {pruner: float(np.mean(found)) for pruner, found in one.values(sparsity, cost.name).items()}
+            for slow in times:
+                for fast in times:
+                    if sizes.get(slow) == sizes.get(fast) is not None and times[fast] > 0:
+                        worst = max(worst, (times[slow] / times[fast], cost.title, slow, fast))
+    ratio, title, slow, fast = worst
+    return f"{title} of {slow} is {ratio:.2g} times that of {fast} at equal MACs: times were measured unevenly." if title else ""
+
+
+def _machines(one: Comparison) -> str:
+    timed = [row for row in one.rows if "batch_seconds" in row.values or "wall_seconds" in row.values]
+    machines = sorted({", ".join(filter(None, (row.machine.get("cpu"), row.machine.get("gpu")))) for row in timed})
+    return f"costs were measured on {len(machines)} machines: {'; '.join(machines)}." if len(machines) > 1 else ""
+
+
+# -- findings ----------------------------------------------------------------------------------------------------
+
+
+def finding(one: Comparison) -> str:
+    """Return in words which pruner ends best at the highest sparsity, who cannot be told from it, and where dense ends.
+
+    Where all end alike, or another measure ranks them differently, it says so.
+    """
+    chart = curves.chart(one)
+    dense = [f"{curve.pruner}: {tables.iqm_text(curve.points[0].estimate)}." for curve in chart.curves if curve.cut == "nothing"]
+    sparsity = max(one.sparsities, default=0.0)
+    ends = {curve.pruner: end for curve in chart.curves if curve.cut != "nothing" and (end := curve.at(sparsity))}
+    if not ends:
+        return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
+    where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
+    sign = 1 if one.better == "higher" else -1
+    best = max(ends, key=lambda pruner: sign * ends[pruner].iqm)
+    top, seeds = ends[best], count_of((ends[best].seeds, ends[best].seeds))
+    alike = [pruner for pruner, end in ends.items() if _shown(end) == _shown(top)]
+    spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
+    told = f"{one.measured} {tables.iqm_text(top)}, {spread}."
+    if len(alike) == len(ends) > 1:
+        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *dense])
+    rivals = [pruner for pruner, end in ends.items() if pruner not in alike and _overlap(end.interval, top.interval)]
+    sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
+    if len(rivals) + len(alike) == len(ends) > 1:
+        sentences.append(f"The intervals of all {len(ends)} pruners overlap with it: none can be told from it.")
+    elif 2 * len(rivals) > len(ends) - len(alike) + 1:
+        apart = [pruner for pruner in ends if pruner not in (*alike, *rivals)]
+        sentences.append(f"Its interval overlaps with those of all but {', '.join(apart)}.")
+    elif rivals:
+        sentences.append(f"Its interval overlaps with those of {', '.join(rivals)}.")
+    others = [said for name, (title, better) in one.also.items() if (said := _ranked_otherwise(one, ends, name, title, better))]
+    sentences += [f"Other measures rank them differently: {'; '.join(others)}."] if others else []
+    return " ".join([*sentences, *dense])
+
+
+def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], name: str, title: str, better: str) -> str:
+    """Return how many pairs of pruners another measure ranks the other way round, and which it has best."""
+    sparsity = max(one.sparsities)
+    others = {pruner: estimate([found]) for pruner, found in one.values(sparsity, name).items() if pruner in ends}
+    sign = (1 if one.better == "higher" else -1) * (1 if better == "higher" else -1)
+    pairs = list(combinations(others, 2))
+    swapped = sum(
+        sign * (_shown(ends[first]) - _shown(ends[second])) * (_shown(others[first]) - _shown(others[second])) < 0
+        for first, second in pairs
+    )
+    if not swapped:
+        return ""
+    best = (max if better == "higher" else min)(others, key=lambda pruner: others[pruner].iqm)
+    return f"by {title}, {best} is best ({tables.iqm_text(others[best])}), and {swapped} of {len(pairs)} pairs change places"
+
+
+def _shown(end: Estimate) -> float:
+    """Return an interquartile mean as tables show it."""
+    return float(f"{end.iqm:.3g}")
+
+
+def _overlap(one: Interval | None, other: Interval | None) -> bool:
+    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]

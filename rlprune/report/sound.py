@@ -1,0 +1,151 @@
+"""Rows as reports need them: what a damaged file of results, or a stranger's, holds in their place is left out and told."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rlprune.safely import printable, shortened
+from rlprune.store import Row
+
+DAMAGED = "damaged"
+"""Status of a row that cannot be shown, and the label that says what any row lacks."""
+
+LARGEST = 1e30
+"""Beyond it squares and axes overflow, and nothing that is measured is as large."""
+
+STATUSES, CUTS = ("done", "failed", "skipped", DAMAGED), ("weights", "channels", "nothing")
+
+
+def sound(rows: Iterable[Row]) -> list[Row]:
+    """Return rows whose text is in single printable lines and whose numbers are finite; sound rows come back as they are.
+
+    What was left out of a row is told by its label ``damaged``; a row without a sparsity, a seed or a cut has that status.
+    """
+    return [_sound(row) for row in rows]
+
+
+def _sound(row: Row) -> Row:
+    faults: list[str] = []
+    names = ("id", "suite", "profile", "task", "pruner", "cut", "status", "started", "ended")
+    texts = {name: _text(getattr(row, name), name, faults) for name in names}
+    documents = {name: _texts(getattr(row, name), name, faults) for name in ("labels", "versions", "machine")}
+    texts |= {name: texts[name] or "(unnamed)" for name in ("suite", "profile", "task", "pruner")}
+    labels = _labels(documents["labels"], texts["task"], faults)
+    sparsity = _number(row.sparsity)
+    if texts["cut"] == "nothing":
+        sparsity = 0.0
+    seed = row.seed if type(row.seed) is int else None
+    lacking = {
+        "sparsity": sparsity is None or not 0 <= sparsity < 1,
+        "seed": seed is None,
+        "cut": texts["cut"] not in CUTS,
+        "status": texts["status"] not in STATUSES,
+    }
+    unusable = [f"{name} is {shortened(printable(repr(getattr(row, name))))}" for name, wrong in lacking.items() if wrong]
+    if unusable:
+        texts |= {"status": DAMAGED, "cut": texts["cut"] if texts["cut"] in CUTS else "nothing"}
+    elif texts["status"] == "done" and not labels["metric"]:
+        faults.append("labels do not name the metric")
+    values = _numbers(row.values, "measures", faults)
+    epochs = [_numbers(epoch, "epochs", faults) for epoch in _sequence(row.epochs, "epochs", faults)]
+    layers = _layers(row.layers, faults)
+    config = _config(row.config, faults)
+    if told := "; ".join(dict.fromkeys(unusable + faults)):
+        labels.setdefault(DAMAGED, shortened(told, 200))
+    return replace(
+        row,
+        **texts,
+        sparsity=0.0 if sparsity is None or lacking["sparsity"] or lacking["cut"] else sparsity,
+        seed=seed or 0,
+        config=config,
+        labels=labels,
+        error=None if row.error is None else _lines(row.error),
+        versions=documents["versions"],
+        machine=documents["machine"],
+        values=values,
+        epochs=epochs,
+        layers=layers,
+    )
+
+
+def _text(value: object, what: str, faults: list[str], length: int = 60) -> str:
+    if not isinstance(value, str):
+        faults.append(f"{what} is no text")
+        return ""
+    return shortened(printable(value).strip(), length)
+
+
+def _lines(value: object) -> str:
+    return "\n".join(map(printable, value.splitlines())) if isinstance(value, str) else ""
+
+
+def _texts(value: object, what: str, faults: list[str]) -> dict[str, str]:
+    found = _mapping(value, what, faults).items()
+    return {_text(name, what, faults): _text(str(text), what, faults, 200) for name, text in found}
+
+
+def _labels(labels: dict[str, str], task: str, faults: list[str]) -> dict[str, str]:
+    """Fill in what a page cannot do without, and leave out anchors that are no numbers."""
+    anchors = {name: _anchor(text) for name, text in labels.items() if name.startswith("anchor_")}
+    faults += [f"{name} is no number" for name, value in anchors.items() if value is None]
+    if labels.get("better", "higher") not in ("higher", "lower"):
+        faults.append("labels do not say which values are better")
+    labels = {name: text for name, text in labels.items() if anchors.get(name, 0.0) is not None}
+    labels["task_title"] = shortened(labels.get("task_title") or task)
+    labels["metric"] = labels.get("metric", "")
+    labels["metric_title"] = shortened(labels.get("metric_title") or labels["metric"] or "unknown metric", 80)
+    return labels
+
+
+def _anchor(text: str) -> float | None:
+    try:
+        return _number(float(text))
+    except ValueError:
+        return None
+
+
+def _config(value: object, faults: list[str]) -> dict[str, Any]:
+    config = _mapping(value, "config", faults)
+    for name in {"recipe", "settings"} & config.keys():
+        config[name] = _mapping(config[name], name, faults)
+    return config
+
+
+def _mapping(value: object, what: str, faults: list[str]) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {str(name): inner for name, inner in value.items()}
+    faults.append(f"{what} cannot be read")
+    return {}
+
+
+def _sequence(value: object, what: str, faults: list[str]) -> Sequence[object]:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return value
+    faults.append(f"{what} cannot be read")
+    return ()
+
+
+def _number(value: object) -> float | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return float(value) if usable else None  # type: ignore[arg-type]
+
+
+def _numbers(value: object, what: str, faults: list[str]) -> dict[str, float]:
+    found = _mapping(value, what, faults)
+    if all(type(number) is float and -LARGEST <= number <= LARGEST for number in found.values()):
+        return found
+    kept = {name: number for name, given in found.items() if (number := _number(given)) is not None}
+    faults += [f"{shortened(printable(name))} is no number that can be shown" for name in found if name not in kept]
+    return kept
+
+
+def _layers(value: object, faults: list[str]) -> dict[str, dict[str, float]]:
+    layers = {}
+    for name, counts in _mapping(value, "layers", faults).items():
+        found = _numbers(counts, "layers", faults)
+        label = shortened(printable(name), 80)
+        if found.get("dense", 0) > 0 and found.get("kept", -1) >= 0:
+            layers[label] = found
+        else:
+            faults.append(f"layer {label} has no count of its weights")
+    return layers

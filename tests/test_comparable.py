@@ -1,0 +1,209 @@
+"""Which rows are compared: one recipe at a time, nothing pooled, nothing dropped, everything labelled."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rows import as_task, row, rows
+
+from rlprune.report import curves
+from rlprune.report.comparable import gathered
+from rlprune.report.page import summary_table
+from rlprune.report.sentences import finding, opening
+from rlprune.store import Store
+
+
+def stored(folder, some):
+    with Store(folder / "results.sqlite") as store:
+        for one in some:
+            store.save(one)
+    return folder
+
+
+def under(some, prefix="new", **recipe):
+    """Return the rows as another recipe would have them."""
+    return [
+        replace(one, id=f"{prefix}-{one.id}", config={**one.config, "recipe": {**one.config["recipe"], **recipe}}) for one in some
+    ]
+
+
+SOME = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
+
+
+def test_two_runs_of_two_budgets_stand_apart_with_their_folders_named(tmp_path):
+    first = stored(tmp_path / "a", SOME)
+    second = stored(tmp_path / "b", under(SOME, budget=1000))
+    found = curves.comparisons(gathered([first, second]))
+    assert [one.label for one in found] == [f"{second}, budget 1000", f"{first}, budget 500000"]
+    assert [len(one.rows) for one in found] == [4, 4]
+    assert len({one.stem for one in found}) == 2
+    assert len({line[0] for line in summary_table([one for some in found for one in some.rows])[1]}) == 2
+
+
+def test_a_task_is_never_counted_twice_over_tasks(tmp_path):
+    other = as_task(SOME, "acrobot-v1", "Acrobot-v1", -500, 0.8)
+    assert curves.aggregate(curves.comparisons([*SOME, *other])) is not None
+    assert curves.aggregate(curves.comparisons([*SOME, *under(SOME, budget=1), *other])) is None
+
+
+def test_the_same_cell_in_two_runs_counts_once_and_more_seeds_are_joined(tmp_path):
+    first = stored(tmp_path / "a", SOME)
+    second = stored(tmp_path / "b", rows(4, pruners=("Dense", "SNIP"), sparsities=(0.9,)))
+    (one,) = curves.comparisons(gathered([first, second, first]))
+    assert (one.label, one.seeds) == ("", (4, 4))
+
+
+def test_the_same_cell_with_another_outcome_keeps_two_runs_apart(tmp_path):
+    """Another machine, version or data set under the same id: the later run took the place of the first."""
+    changed = [replace(one, values={**one.values, "return_greedy": 1.0}) if one.seed == 1 else one for one in SOME]
+    first, second = stored(tmp_path / "a", SOME), stored(tmp_path / "b", changed)
+    found = curves.comparisons(gathered([first, second]))
+    assert [(one.label, len(one.rows)) for one in found] == [(str(first), 4), (str(second), 4)]
+
+
+def test_two_suites_that_share_cells_keep_them_both(tmp_path):
+    other = [replace(one, suite="rl") for one in SOME[1:]]
+    first, second = stored(tmp_path / "a", SOME), stored(tmp_path / "b", other)
+    found = curves.comparisons(gathered([first, second]))
+    assert [(one.suite, len(one.rows)) for one in found] == [("cartpole", 4), ("rl", 3)]
+    assert "suite rl" in found[1].label
+
+
+def test_a_cell_that_failed_in_one_run_and_ended_in_another_has_ended(tmp_path):
+    failed = replace(SOME[3], status="failed", error="x", values={})
+    for order in (("a", "b"), ("b", "a")):
+        folders = [tmp_path / "-".join(order) / name for name in order]
+        for folder in folders:
+            stored(folder, [*SOME[:3], failed] if folder.name == "a" else SOME)
+        assert [one.status for one in gathered(folders)] == ["done"] * 4
+
+
+def test_one_pruner_under_two_settings_is_two_names():
+    floored = [replace(one, id=f"f{one.id}", config={**one.config, "settings": {"floor": 8}}) for one in SOME[2:]]
+    (one,) = curves.comparisons([*SOME, *floored])
+    assert one.pruners == ["Dense", "SNIP, floor 1", "SNIP, floor 8"]
+    assert one.seeds == (2, 2)
+
+
+def test_one_seed_alone_and_in_a_fleet_is_not_one_of_them():
+    alone = [replace(one, id=f"a{one.id}", config={**one.config, "fleet": True}) for one in SOME]
+    (one,) = curves.comparisons([*SOME, *alone])
+    assert one.pruners == ["Dense, alone", "Dense, in a fleet", "SNIP, alone", "SNIP, in a fleet"]
+    (mixed,) = curves.comparisons([*SOME[1:], *alone[:1]])
+    assert mixed.pruners == ["Dense", "SNIP"]
+
+
+def test_another_device_or_data_set_stands_apart():
+    on_gpu = [replace(one, id=f"g{one.id}", config={**one.config, "device": "cuda"}) for one in SOME]
+    other = [replace(one, id=f"d{one.id}", labels={**one.labels, "data": "1f2e"}) for one in SOME]
+    assert len(curves.comparisons([*SOME, *on_gpu, *other])) == 3
+
+
+@pytest.mark.parametrize("spelling", ["snip", "SNIP", "Snip"])
+def test_spelling_makes_no_second_pruner(spelling):
+    (one,) = curves.comparisons([*SOME, replace(row("SNIP", 0.9, 2), pruner=spelling, task="CartPole-V1")])
+    assert one.pruners == ["Dense", "SNIP"]
+    assert len(one.cells(spelling, 0.9)) == 3
+    assert curves.style(spelling) == curves.style("SNIP")
+
+
+def test_a_pruner_nobody_knows_has_the_look_of_what_it_cuts():
+    assert curves.style("Mine", "channels").solid
+    assert not curves.style("Mine", "weights").solid
+
+
+# -- sentences ---------------------------------------------------------------------------------------------------
+
+
+def said(returns, **more):
+    cells = [
+        replace(one, values={**one.values, "return_greedy": greedy, "return_sampled": sampled}, **more)
+        for pruner, pairs in returns.items()
+        for seed, (greedy, sampled) in enumerate(pairs)
+        for one in [row(pruner, 0.9, seed)]
+    ]
+    return " ".join(opening(cells))
+
+
+def test_greedy_and_sampled_play_that_disagree_are_told():
+    told = said({"Dense": [(500, 500)] * 3, "SNIP": [(400, 50)] * 3, "GraSP": [(300, 200)] * 3, "CroP-U": [(100, 20)] * 3})
+    assert "SNIP ends best" in told
+    assert "by return (sampled games), GraSP is best (200 [200, 200]), and 1 of 3 pairs change places" in told
+    assert "change places" not in said({"SNIP": [(400, 200)] * 3, "GraSP": [(300, 100)] * 3})
+
+
+def test_a_tie_is_no_win():
+    told = said({"Dense": [(500, 500)] * 3, "SNIP": [(500, 500)] * 3, "GraSP": [(500, 500)] * 3})
+    assert "all 2 pruners end alike" in told
+    assert "ends best" not in told
+    assert "SNIP and GraSP end best" in said({"SNIP": [(500, 1)] * 3, "GraSP": [(500, 1)] * 3, "CroP-U": [(9, 1)] * 3})
+
+
+def test_intervals_that_all_overlap_tell_nobody_apart():
+    told = said({"SNIP": [(1, 1), (9, 9), (5, 5)], "GraSP": [(2, 2), (8, 8), (6, 6)]})
+    assert "none can be told from it" in told
+
+
+@pytest.mark.parametrize(("end", "chance"), [(22.0, True), (9.4, True), (40.0, True), (300.0, False), (500.0, False)])
+def test_a_dense_network_at_chance_is_told(end, chance):
+    assert ("no better than chance (22.0)" in said({"Dense": [(end, end)] * 3, "SNIP": [(9, 9)] * 3})) == chance
+
+
+def test_chance_is_known_without_a_dense_anchor_and_where_lower_is_better():
+    labels = {**row().labels, "better": "lower", "anchor_random": "1.36"}
+    del labels["anchor_dense"]
+    assert "no better than chance" in said({"Dense": [(1.35, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, labels=labels)
+    assert "no better than chance" not in said({"Dense": [(0.9, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, labels=labels)
+
+
+def test_networks_of_one_size_with_two_speeds_are_told():
+    even = rows(3, pruners=("Dense", "SNIP"), sparsities=(0.9,))
+    assert not any("unevenly" in sentence for sentence in opening(even))
+    cold = [replace(one, values={**one.values, "batch_seconds": 0.003}) if one.pruner == "Dense" else one for one in even]
+    assert any("batch time of Dense is 2.6 times that of SNIP at equal MACs" in sentence for sentence in opening(cold))
+
+
+def test_costs_of_two_machines_are_told():
+    two = [replace(one, machine={"cpu": f"cpu {one.seed}"}) for one in SOME]
+    assert any("costs were measured on 2 machines: cpu 0; cpu 1" in sentence for sentence in opening(two))
+
+
+def test_a_finding_of_one_pruner_has_no_rivals():
+    (one,) = curves.comparisons(SOME)
+    assert "told from it" not in finding(one)
+
+
+# -- scripts of the paper ------------------------------------------------------------------------------------------
+
+
+PLOTS = Path(__file__).parent.parent / "plots"
+
+
+@pytest.mark.parametrize(
+    ("script", "more", "lacking"),
+    [
+        ("figure2.py", ["--to", "x"], "no cell was told when to prune"),
+        ("figure6.py", ["--to", "x"], "no cell measured unigram"),
+        ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
+        ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
+        ("table8.py", [], "has no results.sqlite"),
+    ],
+)
+def test_a_script_says_in_a_line_what_results_lack(script, more, lacking, tmp_path):
+    folder = tmp_path if script == "table8.py" else stored(tmp_path / "run", SOME)
+    ended = subprocess.run(
+        [sys.executable, PLOTS / script, folder, *more], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert ended.returncode == 1
+    assert lacking in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
+    folders = [stored(tmp_path / "a", SOME), stored(tmp_path / "b", under(SOME, budget=1))]
+    ended = subprocess.run([sys.executable, PLOTS / "by_sparsity.py", *folders], capture_output=True, text=True, check=True)
+    assert ended.stdout.count("| Dense |") == 2
+    assert "budget 1)" in ended.stdout
+    assert "budget 500000)" in ended.stdout
