@@ -8,6 +8,7 @@ while not pruner.done:
 
 import hashlib
 import inspect
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, get_args
@@ -16,12 +17,14 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rlprune import select, surgery
 from rlprune.groups import Anatomy, Group, everything
 from rlprune.nets import accepted, auto
 from rlprune.nets.channels import Call
+from rlprune.plan import Prune, Train
 from rlprune.probe import Loss, Scoring, evaluating
 from rlprune.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
 from rlprune.pruning import PlanFollower
@@ -43,8 +46,8 @@ class Pruning:
         epochs: epochs of the whole training.
         loss: the network to its mean loss on one fixed batch, a scalar; or several such functions. One that takes
             ``temperature`` is given the number to divide its logits by; for others it is 1.
-        optimizer: its state follows every mask and cut, and its steps leave masked weights at zero. None, said aloud: there is
-            none, or it is made anew after each cut; then masked weights are zero again at each ``epoch_end``.
+        optimizer: its state follows every mask and cut. None, said aloud: there is none, or it is made anew after each cut.
+            May be left out only where weights are pruned before anything is trained. Masked weights stay zero in any case.
         samples: training samples that evaluating ``loss`` costs, to be counted.
         weights: names of the parameters to prune, where that is not all weights.
         groups: channel groups, where they are not to be found.
@@ -86,9 +89,8 @@ class Pruning:
         net = accepted.unwrapped(net)
         pruned = accepted.prunable(net, weights)
         if isinstance(optimizer, EllipsisType):
-            raise ValueError(
-                "say optimizer=: without the one that trains this network pruned weights come back; None if there is none"
-            )
+            _spoken_for(method, chosen)
+            optimizer = None
         losses = list(loss) if isinstance(loss, Sequence) else [loss]
         if settings.get("temperature", 1.0) != 1.0 and not all(map(_is_tempered, losses)):
             raise ValueError(
@@ -105,8 +107,7 @@ class Pruning:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, scope, seeds)
-        if optimizer is not None:
-            optimizer.register_step_post_hook(lambda *_: self._subject.silence(self.follower.masked.masks))
+        self._stay_zero()
         self._epoch = self.follower.next_epoch()
 
     @property
@@ -134,6 +135,19 @@ class Pruning:
         self.follower.masked.zero()
         self.follower.epoch_done()
         self._epoch = self.follower.next_epoch()
+
+    def _stay_zero(self) -> None:
+        """Zero masked weights after every step that moved them although they have no gradient."""
+        if self._subject.optimizer is not None:
+            self._subject.optimizer.register_step_post_hook(lambda *_: self._subject.silence(self.follower.masked.masks))
+            return
+        me = weakref.ref(self)
+
+        def zero(*_: object) -> None:
+            if (pruning := me()) is not None:
+                pruning._subject.silence(pruning.follower.masked.masks)
+
+        weakref.finalize(self, register_optimizer_step_post_hook(zero).remove)  # whichever optimizer it is
 
     def reached(self) -> dict[str, float]:
         """Return the sparsity reached so far, of weights and nodes, and the number of empty layers."""
@@ -164,7 +178,7 @@ class _Network:
         """Nothing else knows this network's sizes."""
 
     def silence(self, masks: Mapping[str, Tensor]) -> None:
-        """Zero masked weights that an optimizer moved although they have no gradient."""
+        """Zero masked weights."""
         for name, mask in masks.items():
             self.module.get_parameter(name).data.mul_(mask)
 
@@ -219,6 +233,20 @@ def _with_temperature(loss: Callable[..., Tensor]) -> Loss:
     return lambda net, temperature: loss(net)
 
 
+def _spoken_for(method: Pruner, settings: CommonSettings) -> None:
+    """Refuse to go without a word about the optimizer where it holds what is pruned.
+
+    Raises:
+        ValueError: a pruner that cuts channels, or trains before it is done with pruning.
+    """
+    kinds = [type(step) for step in method.steps(settings)]
+    trains = kinds.index(Train) if Train in kinds else len(kinds)
+    if method.cut == CHANNELS or Prune in kinds[trains:]:
+        raise ValueError(
+            f"say optimizer=: the state of the one that trains must follow what {method.name} removes; None if none does"
+        )
+
+
 def _settings(method: Pruner, given: Mapping[str, Any]) -> CommonSettings:
     try:
         return method.settings(given)
@@ -261,7 +289,7 @@ def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> l
         with evaluating(net), torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
             hook = net.register_forward_pre_hook(note, with_kwargs=True)
             try:
-                value = loss(net)
+                value = _with_temperature(loss)(net, 1.0)
             finally:
                 hook.remove()
             if not isinstance(value, Tensor) or value.numel() != 1:

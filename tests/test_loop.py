@@ -187,7 +187,7 @@ def test_networks_that_cannot_be_pruned_are_refused_by_name(make, message):
 def test_a_wrapped_network_is_unwrapped():
     net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
     assert list(pruned(nn.DataParallel(net)).follower.layers()) == ["0.weight", "2.weight"]
-    compiled = torch.compile(net, backend="eager")
+    compiled = torch.compile(copy.deepcopy(NET), backend="eager")
     assert list(pruned(compiled, optimizer=torch.optim.SGD(compiled.parameters())).follower.layers()) == ["0.weight", "2.weight"]
 
 
@@ -205,7 +205,9 @@ OTHER = nn.Linear(8, 2)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optimizer": ...}, "say optimizer="),
+        ({"optimizer": ..., "pruner": "EarlyCroP-U"}, "say optimizer=: .* what EarlyCroP-U removes"),
+        ({"optimizer": ..., "pruner": "SNAP"}, "say optimizer="),
+        ({"optimizer": ..., "pruner": "LTR"}, "say optimizer="),
         ({"optimizer": torch.optim.SGD(OTHER.parameters())}, r"does not hold 0\.weight"),
         ({"optimizer": torch.optim.SGD(NET[2].parameters())}, r"does not hold 0\.weight"),
         ({"optimizer": NET.parameters()}, "a torch.optim.Optimizer, or None; got a generator"),
@@ -259,7 +261,8 @@ def test_what_is_given_wrongly_is_told_before_anything_changes(options, message)
         partial(torch.optim.AdamW, lr=0.1),
     ],
 )
-def test_pruned_weights_stay_zero_whatever_the_optimizer(make):
+@pytest.mark.parametrize("given", [True, False])
+def test_pruned_weights_stay_zero_whatever_the_optimizer(make, given):
     net, loss, _ = setting()
     optimizer = make(net.parameters())
 
@@ -270,7 +273,7 @@ def test_pruned_weights_stay_zero_whatever_the_optimizer(make):
         return value
 
     optimizer.step(closure)
-    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=3, loss=loss, optimizer=optimizer)
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=3, loss=loss, **({"optimizer": optimizer} if given else {}))
     zeros = {name: parameter == 0 for name, parameter in net.named_parameters() if name.endswith("weight")}
     while not pruning.done:
         optimizer.step(closure)

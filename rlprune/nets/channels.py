@@ -325,7 +325,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Put numbers side by side, spread out along this dimension alone."""
         parts = [(_lean(self._whole(tensor)), tensor.shape[dim]) for tensor in tensors if tensor.ndim > 1 or len(tensor)]
         at = dim % parts[0][0].ndim
-        common = list(torch.broadcast_shapes(*((*part.shape[:at], 1, *part.shape[at + 1 :]) for part, _ in parts)))  # type: ignore[no-untyped-call]
+        thin = [(*part.shape[:at], 1, *part.shape[at + 1 :]) for part, _ in parts]
+        common = list(torch.broadcast_shapes(*thin))  # type: ignore[no-untyped-call]
         return torch.cat([part.expand([*common[:at], size, *common[at + 1 :]]) for part, size in parts], at)
 
     def _whole(self, tensor: Tensor) -> Tensor:

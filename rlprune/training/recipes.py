@@ -217,10 +217,6 @@ class ImageRecipe(SupervisedRecipe):
             return "" if self.network in there else f"torchvision has no classifier of this name{nearest(self.network, there)}"
         return _missing(self.network, (*known.classifiers(), f"{known.PUBLISHED}NAME"))
 
-    @property
-    def extra(self) -> tuple[str, str] | None:
-        return ("torch_pruning", "auto") if self.network.startswith("torchvision/") else None
-
 
 class DepthRecipe(SupervisedRecipe):
     """Depth from single images.
