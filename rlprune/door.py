@@ -14,8 +14,8 @@ from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 
-from rlprune.names import plain
 from rlprune.reason import line
+from rlprune.safely import plain
 
 STOPPED, CLOSED = 130, 141
 """Exit codes of a command that Ctrl-C ended, and of one whose output nobody reads any more, as shells have them."""

@@ -25,6 +25,11 @@ def written(file: Path, write: Callable[[Path], object]) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def write(file: Path, content: str | bytes) -> None:
+    """Let ``content`` be a file's, all of it or none."""
+    written(file, lambda fresh: fresh.write_bytes(content.encode() if isinstance(content, str) else content))
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Hold a folder, made if it is missing; the system lets go of it when this process ends, however it ends.

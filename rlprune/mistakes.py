@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from rlprune.names import plain
 from rlprune.registry import nearest
+from rlprune.safely import plain
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Where a value is: table, key, and index in a list."""

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from rlprune.names import plain
 from rlprune.reason import reason
+from rlprune.safely import plain
 from rlprune.store import Row
 from rlprune.suite import Cell
 from rlprune.sweep import Epoch, Event, Finished, Said, Started, epochs_of

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from rlprune.names import LONGEST, fault, plain
+from rlprune.safely import LONGEST, fault, plain
 
 Entry = TypeVar("Entry")
 

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rlprune.data import folders
 from rlprune.mistakes import Mistake, SuiteError, shown
-from rlprune.names import plain
 from rlprune.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import nearest
+from rlprune.safely import plain
 from rlprune.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT

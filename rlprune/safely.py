@@ -1,18 +1,43 @@
-"""What leaves the program: text without control characters, names that are safe for files, files that are whole or not there."""
+"""What leaves the program: what may be a name, text that acts on nothing, names that are safe for files."""
 
-import os
 import re
 import unicodedata
 from hashlib import sha256
-from pathlib import Path
+
+FORBIDDEN = '/\\$<>:"|?*{}`'
+LONGEST = 100
+"""Bytes of a name."""
 
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{device}{number}" for device in ("com", "lpt") for number in range(10))}
 _NAME_BYTES = 150  # of the 255 that file systems allow, so that endings fit
 _FORMULA = tuple("=+-@＝＋－＠")
 
 
-def printable(text: str) -> str:
-    """Return text in one line that a terminal and a page show as it is: what would act or hide is written as its code."""
+def fault(name: str) -> str:
+    """Return why nothing may be called ``name``, or an empty string: names become labels, file names and cells of tables."""
+    if not name.strip():
+        return "a name cannot be blank"
+    if len(name.encode(errors="surrogatepass")) > LONGEST:
+        return f"a name has at most {LONGEST} bytes, this one has {len(name.encode(errors='surrogatepass')):,}"
+    if not name.isprintable():
+        return "a name cannot hold control characters"
+    if held := [character for character in FORBIDDEN if character in name]:
+        return f"a name cannot hold {' or '.join(held)}"
+    if not (name[0].isalnum() or name[0] == "_"):
+        return "a name begins with a letter or a digit"
+    if name[-1] in " .":
+        return "a name cannot end in a blank or a dot"
+    return ""
+
+
+def plain(text: str, most: int = 10_000) -> str:
+    """Return text in one line that a terminal and a page show as it is; the middle is left out where it is longer than ``most``.
+
+    What would act or hide is written as its code.
+    """
+    if len(text) > most:
+        half = (most - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
     return "".join(map(_visible, text))
 
 
@@ -34,7 +59,7 @@ def shortened(text: str, length: int = 60) -> str:
 
 def name(text: str) -> str:
     """Return text as the name of a file on any system, without its ending; what had to be changed gets digits of its own."""
-    safe = re.sub(r"[^\w .=,+()-]|\.\.+", "_", unicodedata.normalize("NFC", printable(text))).strip(" .")
+    safe = re.sub(r"[^\w .=,+()-]|\.\.+", "_", unicodedata.normalize("NFC", plain(text))).strip(" .")
     if safe.partition(".")[0].casefold() in _RESERVED:
         safe = f"_{safe}"
     safe = safe.encode()[:_NAME_BYTES].decode(errors="ignore").strip(" .")
@@ -49,7 +74,7 @@ def field(value: object) -> object:
     """Return a value for a CSV file: text that a spreadsheet would compute is quoted by an apostrophe, numbers stay numbers."""
     if not isinstance(value, str):
         return value
-    shown = printable(value)
+    shown = plain(value)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) and not _is_number(shown) else shown
 
 
@@ -59,14 +84,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file aside and put it in its place at once, so that a reader, a crash or a full disk never meets half of it."""
-    fresh = path.with_name(f".{path.name[:100]}.{os.getpid()}.new")
-    try:
-        fresh.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(fresh, path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise

@@ -22,10 +22,10 @@ from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
 from rlprune.energy import known_country
 from rlprune.mistakes import MOST, Keys, Mistake, SuiteError, in_words, line_of, reach, shown
-from rlprune.names import fault
 from rlprune.plan import trained_epochs
 from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
+from rlprune.safely import fault
 from rlprune.task import Recipe, Task, tasks
 
 Table: TypeAlias = dict[str, Any]

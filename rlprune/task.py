@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rlprune.names import plain
 from rlprune.pruner import Scope
 from rlprune.registry import Registry, nearest
+from rlprune.safely import plain
 
 
 class Recipe(BaseModel):

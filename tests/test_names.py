@@ -1,6 +1,6 @@
 import pytest
 
-from rlprune.names import FORBIDDEN, LONGEST, fault, plain
+from rlprune.safely import FORBIDDEN, LONGEST, fault, plain
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_names_that_files_or_figures_cannot_bear_are_faulty(name):
 
 def test_text_is_made_fit_for_one_line_of_a_terminal():
     assert plain("größe 5 µs") == "größe 5 µs"
-    assert plain("a\x1b[31m\r\n\x9b\u202e\udcff") == "a\\x1b[31m\\r\\n\\x9b\\u202e\\udcff"
+    assert plain("a\x1b[31m\r\n\x9b\u202e\udcff") == "a\\x1b[31m  \\x9b\\u202e\\udcff"
     assert plain("x" * 50, 21) == "x" * 10 + "…" + "x" * 10

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from rlprune import safely
+from rlprune import files, safely
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from rlprune import safely
     ],
 )
 def test_text_is_one_line_that_acts_on_nothing(text, shown):
-    assert safely.printable(text) == shown
+    assert safely.plain(text) == shown
 
 
 @pytest.mark.parametrize("text", ["cartpole-quick-cartpole-v1", "vgg-small, 2", "SNIP+x (a=b)", "雪"])
@@ -62,11 +62,11 @@ def test_a_field_is_one_line_of_a_csv_file():
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     file = tmp_path / "report.html"
-    safely.write(file, "old")
+    files.write(file, "old")
     with pytest.raises(UnicodeEncodeError):
-        safely.write(file, "\ud800")
+        files.write(file, "\ud800")
     assert file.read_text() == "old"
-    safely.write(file, b"new")
+    files.write(file, b"new")
     assert file.read_text() == "new"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlprune.report.sound import sound
-from rlprune.safely import printable, shortened
+from rlprune.safely import plain, shortened
 from rlprune.store import Row, Store
 
 RESULTS = "results.sqlite"
@@ -194,7 +194,7 @@ def _told(facts: Mapping[str, object], name: str) -> str:
 
 
 def _plain(value: object) -> str:
-    return printable(value if isinstance(value, str) else _as_text(value))
+    return plain(value if isinstance(value, str) else _as_text(value))
 
 
 def _labelled(made: Sequence[Group]) -> list[Group]:

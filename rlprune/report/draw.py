@@ -13,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rlprune import safely
+from rlprune import files
 from rlprune.report.curves import order, style
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def rendered(figure: "Figure") -> dict[str, bytes]:
 def save(figure: "Figure", folder: Path, stem: str) -> None:
     """Write a figure as ``stem.png``, ``.svg`` and ``.pdf``."""
     for ending, content in rendered(figure).items():
-        safely.write(folder / f"{stem}.{ending}", content)
+        files.write(folder / f"{stem}.{ending}", content)
 
 
 def grid(

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rlprune import safely
+from rlprune import files, safely
 from rlprune.report import comparable, curves, draw, figures, pictures, tables
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.sentences import finding, heading, warnings
@@ -63,7 +63,7 @@ def write_report(
         page.add(_tracebacks(rows))
     page.add(f"<h2>Where the numbers come from</h2>{_provenance(rows)}")
     path = out / "report.html"
-    safely.write(path, _TEMPLATE.format(title=escape(_title(compared)), body="\n".join(page.parts)))
+    files.write(path, _TEMPLATE.format(title=escape(_title(compared)), body="\n".join(page.parts)))
     return path
 
 
@@ -104,7 +104,7 @@ class _Page:
         if formats is None:
             return
         for ending, content in formats.items():
-            safely.write(self.figures / f"{stem}.{ending}", content)
+            files.write(self.figures / f"{stem}.{ending}", content)
         image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{base64.b64encode(formats["svg"]).decode()}">'
         self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
@@ -115,7 +115,7 @@ class _Page:
         if table is None:
             return
         for ending, render in (("md", tables.to_markdown), ("tex", tables.to_latex), ("csv", tables.to_csv)):
-            safely.write(self.tables / f"{stem}.{ending}", render(table))
+            files.write(self.tables / f"{stem}.{ending}", render(table))
         shown = f'<div class="wide">{_html(table, kind)}</div>'
         if folded:
             self.add(
@@ -132,7 +132,7 @@ class _Page:
         except OSError:
             raise
         except Exception as error:
-            line = safely.printable(f"{what} could not be made: {type(error).__name__}: {error}")
+            line = safely.plain(f"{what} could not be made: {type(error).__name__}: {error}")
             self._tell(line)
             self.add(f'<p class="warning">{escape(line)}</p>')
             return None
@@ -162,7 +162,7 @@ def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str |
     cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
     suites = dict.fromkeys(f"{one.suite_title}, profile {one.profile}" for one in compared)
     parts = [f"<h1>{escape(_title(compared))}</h1>"]
-    parts += [f"<pre>{escape(safely.printable(command))}</pre>"] if command else []
+    parts += [f"<pre>{escape(safely.plain(command))}</pre>"] if command else []
     parts += [f"<p>Suite: {escape('; '.join(suites))}.</p>"] if suites else []
     parts += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(rows, compared)]
     parts += [f"<p>{escape(sentence)}</p>" for sentence in (cells, *map(finding, compared))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from rlprune.safely import printable
+from rlprune.safely import plain
 
 
 def ended(script: Callable[[], object]) -> str | None:
@@ -10,5 +10,5 @@ def ended(script: Callable[[], object]) -> str | None:
     try:
         script()
     except (ValueError, OSError) as error:
-        return printable(str(error))
+        return plain(str(error))
     return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlprune.safely import printable, shortened
+from rlprune.safely import plain, shortened
 from rlprune.store import Row
 
 DAMAGED = "damaged"
@@ -17,7 +17,7 @@ STATUSES, CUTS = ("done", "failed", "skipped", DAMAGED), ("weights", "channels",
 
 
 def sound(rows: Iterable[Row]) -> list[Row]:
-    """Return rows whose text is in single printable lines and whose numbers are finite; sound rows come back as they are.
+    """Return rows whose text is in single plain lines and whose numbers are finite; sound rows come back as they are.
 
     What was left out of a row is told by its label ``damaged``; a row without a sparsity, a seed or a cut has that status.
     """
@@ -41,7 +41,7 @@ def _sound(row: Row) -> Row:
         "cut": texts["cut"] not in CUTS,
         "status": texts["status"] not in STATUSES,
     }
-    unusable = [f"{name} is {shortened(printable(repr(getattr(row, name))))}" for name, wrong in lacking.items() if wrong]
+    unusable = [f"{name} is {shortened(plain(repr(getattr(row, name))))}" for name, wrong in lacking.items() if wrong]
     if unusable:
         texts |= {"status": DAMAGED, "cut": texts["cut"] if texts["cut"] in CUTS else "nothing"}
     elif texts["status"] == "done" and not labels["metric"]:
@@ -72,11 +72,11 @@ def _text(value: object, what: str, faults: list[str], length: int = 60) -> str:
     if not isinstance(value, str):
         faults.append(f"{what} is no text")
         return ""
-    return shortened(printable(value).strip(), length)
+    return shortened(plain(value).strip(), length)
 
 
 def _lines(value: object) -> str:
-    return "\n".join(map(printable, value.splitlines())) if isinstance(value, str) else ""
+    return "\n".join(map(plain, value.splitlines())) if isinstance(value, str) else ""
 
 
 def _texts(value: object, what: str, faults: list[str]) -> dict[str, str]:
@@ -135,7 +135,7 @@ def _numbers(value: object, what: str, faults: list[str]) -> dict[str, float]:
     if all(type(number) is float and -LARGEST <= number <= LARGEST for number in found.values()):
         return found
     kept = {name: number for name, given in found.items() if (number := _number(given)) is not None}
-    faults += [f"{shortened(printable(name))} is no number that can be shown" for name in found if name not in kept]
+    faults += [f"{shortened(plain(name))} is no number that can be shown" for name in found if name not in kept]
     return kept
 
 
@@ -143,7 +143,7 @@ def _layers(value: object, faults: list[str]) -> dict[str, dict[str, float]]:
     layers = {}
     for name, counts in _mapping(value, "layers", faults).items():
         found = _numbers(counts, "layers", faults)
-        label = shortened(printable(name), 80)
+        label = shortened(plain(name), 80)
         if found.get("dense", 0) > 0 and found.get("kept", -1) >= 0:
             layers[label] = found
         else:

@@ -141,7 +141,7 @@ def recipe_table(comparison: Comparison) -> Table:
     for pruner in comparison.pruners:
         found = {_plain(comparable.settings(row)) for row in comparison.rows if row.pruner == pruner}
         facts.append((pruner, "; ".join(sorted(found))))
-    told = [(safely.printable(name), _plain(value)) for name, value in facts if value not in ("", None)]
+    told = [(safely.plain(name), _plain(value)) for name, value in facts if value not in ("", None)]
     lines = tuple((Cell(name), Cell(value)) for name, value in told)
     records: tuple[Record, ...] = tuple({"what": name, "value": value} for name, value in told)
     return Table(f"{comparison.title}: recipe and settings", "", ("what", "value"), (("", lines),), records)
@@ -151,7 +151,7 @@ def _plain(value: object) -> str:
     """Return a value as a suite file writes it, a table as ``name = value``."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} = {_plain(inner)}" for name, inner in value.items() if inner is not None)
-    return safely.shortened(safely.printable(value if isinstance(value, str) else json.dumps(value, default=str)), 200)
+    return safely.shortened(safely.plain(value if isinstance(value, str) else json.dumps(value, default=str)), 200)
 
 
 def _named(comparison: Comparison, pruner: str, sparsity: float) -> dict[str, str | float]:
@@ -355,7 +355,7 @@ _MARKDOWN = {letter: f"\\{letter}" for letter in "\\|*_<`~$&"}
 
 
 def _markdown(text: str) -> str:
-    return "".join(_MARKDOWN.get(letter, letter) for letter in safely.printable(text)).replace("](", "]\\(")
+    return "".join(_MARKDOWN.get(letter, letter) for letter in safely.plain(text)).replace("](", "]\\(")
 
 
 _LATEX = {letter: f"\\{letter}" for letter in "%&#_{}$"} | {
@@ -374,5 +374,5 @@ _LATEX = {letter: f"\\{letter}" for letter in "%&#_{}$"} | {
 
 
 def _latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in safely.printable(text))
+    escaped = "".join(_LATEX.get(letter, letter) for letter in safely.plain(text))
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped  # after a row's end they would be its argument
