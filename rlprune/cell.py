@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from rlprune import checkpoint, cost, reason
 from rlprune.files import written
 from rlprune.plan import TrainEpoch, trained_epochs
 from rlprune.pruner import NotApplicable, pruners
-from rlprune.pruning import PlanFollower, lacking
+from rlprune.pruning import Missed, PlanFollower, lacking
 from rlprune.suite import Cell, seed_sequence
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
@@ -87,7 +88,7 @@ class _Company:
     def go_on(self) -> None:
         """Train all members for an epoch; measure those that are trained and let them go."""
         runs = self.runs
-        due = self.each(runs, lambda member: runs[member].pruning.next_epoch())
+        due = self.each(runs, self._next_epoch)
         trained = [member for member, epoch in due.items() if epoch is None]
         qualities = self.together(trained, lambda some: _evaluated([runs[member] for member in some]), keep=True)
         measured = self.each(qualities, lambda member: runs[member].measure(qualities[member]), keep=True)
@@ -101,6 +102,18 @@ class _Company:
         rows = self.each(measures, lambda member: runs[member].note(measures[member], seconds))
         for member, row in rows.items():
             self._tell({**row, "of": float(runs[member].total), "member": float(member)})
+
+    def _next_epoch(self, member: int) -> TrainEpoch | None:
+        """Do what a member's plan has due; a sparsity that it cannot reach is said."""
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            epoch = self.runs[member].pruning.next_epoch()
+        for warning in heard:
+            if issubclass(warning.category, Missed):
+                self._tell({"said": str(warning.message), "member": float(member)})
+            else:
+                warnings.warn(warning.message, stacklevel=2)
+        return epoch
 
     def each(self, members: Iterable[int], act: Callable[[int], Yield], *, keep: bool = False) -> dict[int, Yield]:
         """Do something with each member by itself; return what came of it for those that did not fail.

@@ -50,7 +50,7 @@ class Lines(AbstractContextManager["Lines"]):
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Said):
-            print(f"{named(event.cell)}: {event.text}", flush=True)  # noqa: T201 (the command line)
+            print(plain(f"{named(event.cell)}: {event.text}"), flush=True)  # noqa: T201 (the command line)
         if isinstance(event, Finished):
             self._done += 1
             line = f"[{self._done}/{self._of}] {named(event.cell)}: {ending(event.row)}"

@@ -38,6 +38,10 @@ _ZEROS = 0.01
 _UNDERIVABLE = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(_backward)?'? is not implemented|double backward", re.I)
 
 
+class Missed(UserWarning):
+    """A sparsity that was asked for cannot be reached; the message says what was, and why."""
+
+
 class Subject(Protocol):
     """What gets pruned: a network in training."""
 
@@ -394,7 +398,7 @@ class PlanFollower:
         else:
             return
         reached = f"{1 - kept / dense:.4g} of the weights are removed, not {self.sparsity:g}"
-        warnings.warn(f"{self._pruner.name}: {reached}: {why}", stacklevel=4)
+        warnings.warn(f"{self._pruner.name}: {reached}: {why}", Missed, stacklevel=4)
 
     def _widest(self) -> int:
         """Return how many weights go with the widest channel that is left."""

@@ -42,6 +42,15 @@ def test_a_cell_measures_quality_sparsity_and_cost(name, tmp_path):
     assert sum(int((network[layer] != 0).sum()) for layer in measured.layers) == kept
 
 
+def test_a_sparsity_out_of_reach_is_said():
+    tiny = load_suite("cartpole", "smoke", [*SMALL, "recipe.widths=[2, 2]"], {"pruners": "SNIP", "sparsities": ".99"})
+    told = []
+    run_cell(cells(tiny, "cpu")[0], tell=told.append)
+    said = [row["said"] for row in told if "said" in row]
+    assert len(said) == 1
+    assert "of the weights are removed, not 0.99" in said[0]
+
+
 def test_smaller_networks_cost_less(tmp_path):
     dense, cut = (run_cell(CELLS[name]).values for name in ("Dense", "CroP-S"))
     for measure in ("macs", "training_macs", "parameters", "disk_dense_mb", "disk_csr_mb", "memory_static_bytes"):
