@@ -159,7 +159,8 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         with writing(request.out):
             if args.fresh:
                 remove_results(request.out)
-            return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
+            command = shlex.join(word for word in words if word != "--fresh")
+            return _run(request, planned, command.encode(errors="backslashreplace").decode())  # a name that is not UTF-8
     except SuiteError as error:
         print(error, file=sys.stderr)
         return 2
