@@ -14,7 +14,7 @@ from rlprune.mistakes import Mistake, SuiteError
 from rlprune.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, hush, open_store, run
+from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, add_arguments, columns, hush, open_store, run, show_anything
 from rlprune.store import StoreError
 from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(given)
+    show_anything()
     try:
         match args.command:
             case "run":

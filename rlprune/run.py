@@ -7,6 +7,7 @@ import this module again, start fast.
 # ruff: noqa: T201 (this is the command line)
 
 import argparse
+import io
 import os
 import re
 import shlex
@@ -151,6 +152,7 @@ def _torch_sees_gpu() -> bool:
 
 def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Do what ``add_arguments`` declares; ``words`` are the command that was typed."""
+    show_anything()
     try:
         request = checked(args)
         planned = cells(request.suite, request.device)
@@ -219,6 +221,13 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         print(f"\nStopped; {go_on}", flush=True)
         return 130
     return 1 if outcome.failed else 0
+
+
+def show_anything() -> None:
+    """Print what no encoding has, say a folder's name that is not UTF-8, as its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hush() -> None:
