@@ -216,6 +216,7 @@ def _torch_sees_gpu() -> bool:
 
 def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Do what ``add_arguments`` declares; ``words`` are the command that was typed."""
+    show_anything()
     try:
         request = checked(args)
         planned = cells(request.suite, request.device)
@@ -224,7 +225,8 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         with writing(request.out):
             if args.fresh:
                 remove_results(request.out)
-            return _run(request, planned, shlex.join(word for word in words if word != "--fresh"))
+            command = shlex.join(word for word in words if word != "--fresh")
+            return _run(request, planned, command.encode(errors="backslashreplace").decode())  # a name that is not UTF-8
     except SuiteError as error:
         door.say(str(error))
         return 2

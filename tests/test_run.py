@@ -11,6 +11,7 @@ import pytest
 import rlprune
 from rlprune.__main__ import main
 from rlprune.data import folders
+from rlprune.files import claimed
 from rlprune.run import WRITTEN, columns, comparable, download, remove_results
 from rlprune.run import main as run_main
 from rlprune.store import Store
@@ -299,6 +300,55 @@ def test_starting_over_removes_what_a_run_wrote_and_nothing_else(tmp_path):
     (tmp_path / "figures").mkdir()
     remove_results(tmp_path)
     assert (tmp_path / "figures").exists(), "no run has been here"
+
+
+def test_starting_over_without_results_forgets_the_states_of_cells_and_nothing_else(tmp_path):
+    names = ["0123456789abcdef.pt", "0123456789abcdef.safetensors", "mine.pt"]
+    for name in names:
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / name).touch()
+    remove_results(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == names[1:]
+
+
+def test_a_second_run_on_a_folder_is_refused_and_told_whose_it_is(capsys, tmp_path):
+    with claimed(tmp_path):
+        assert main([*ONE, "--fresh", "--out", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(
+        rf"--out: {tmp_path}: another run is writing there: process {os.getpid()} on .*; wait for it, or name another --out\n",
+        captured.err,
+    )
+
+
+def test_a_run_whose_names_are_not_utf8_is_reported(capsys, tmp_path):
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    assert main([*ONE, "--out", out]) == 0
+    assert Path(out, "report.html").is_file()
+
+
+@pytest.mark.parametrize("command", [["run", "cartpole", "--out"], ["report"]])
+def test_a_name_that_is_too_long_is_told_in_one_line(command, capsys):
+    assert main([*command, "x" * 300]) in (1, 2)
+    err = capsys.readouterr().err
+    assert "File name too long" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["list pruners", "run cartpole --profile smoke --pruners Dense --jobs 1 --out"])
+def test_a_closed_pipe_ends_it_in_plain_words(command, tmp_path):
+    words = [*command.split(), *([str(tmp_path / "out")] if command.endswith("--out") else [])]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-m", "rlprune", *words], stdout=write, stderr=subprocess.PIPE, text=True, env=path, check=False
+    )
+    os.close(write)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert ("Go on with:\n  rlprune run cartpole" in ended.stderr) == command.startswith("run")
 
 
 def test_columns_are_aligned():
