@@ -216,7 +216,6 @@ def _torch_sees_gpu() -> bool:
 
 def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Do what ``add_arguments`` declares; ``words`` are the command that was typed."""
-    show_anything()
     try:
         request = checked(args)
         planned = cells(request.suite, request.device)
