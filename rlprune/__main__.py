@@ -141,9 +141,14 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
 
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
     try:
-        return write_report(gathered(folders), where, runs=folders, tell=door.say)
+        rows = gathered(folders)
+        if not rows:
+            raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
+        return write_report(rows, where, runs=folders, tell=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
+    except OSError as error:
+        raise SuiteError([Mistake(str(where), "", f"the report cannot be written: {line(error)}")]) from None
     except Exception as error:  # rows may come from anybody
         raise SuiteError([Mistake(str(where), "", f"no report could be written: {line(error)}")]) from error
 

@@ -360,7 +360,7 @@ def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
         alike = row.task in suite.tasks and row.pruner.casefold() in known
         if row.id in planned or (alike and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id):
             name = planned.get(row.id, row.pruner)  # another suite may have another name for it
-            labels = {**row.labels, "suite_title": suite.title}
+            labels = {**row.labels, "suite_title": f"{suite.title} ({suite.name})"}
             mine.append(replace(row, suite=suite.name, profile=suite.profile, pruner=name, labels=labels))
     return mine
 

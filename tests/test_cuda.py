@@ -202,6 +202,8 @@ def test_an_optimizer_step_stays_on_its_device(moved):
 
 @pytest.mark.parametrize("name", [name for name in pruners().names() if pruners().load(name).score is not None])
 def test_a_formula_stays_on_the_device_of_the_network(name, moved):
+    if name == "SynFlow":
+        pytest.skip("looks at its flow, whether it is finite and linear: see the next test")
     (trainer, batch), pruner = moved, pruners().load(name)
     if missing := lacking(pruner, trainer.module):
         pytest.skip(f"needs {', '.join(missing)}")
@@ -210,3 +212,15 @@ def test_a_formula_stays_on_the_device_of_the_network(name, moved):
     probe = Probe(trainer.module.eval(), trainer.anatomy, scoring, lots, {}, trainer.anatomy.all_groups())
     scores = pruner.formula(pruner.settings())(probe)
     assert {score.device.type for score in scores.values()} == {"meta"}
+
+
+@pytest.mark.cuda
+@has_gpu
+def test_the_flow_on_the_gpu_is_that_of_the_cpu():
+    pruner, found = pruners().load("SynFlow"), {}
+    for device in ("cpu", "cuda"):
+        trainer = TRAINERS["images"](seeds, device)
+        probe = Probe(trainer.module, trainer.anatomy, trainer.scoring(0), torch.Generator(), {}, [])
+        found[device] = {name: score.cpu() for name, score in pruner.formula(pruner.settings())(probe).items()}
+    for name, score in found["cpu"].items():
+        torch.testing.assert_close(found["cuda"][name], score, rtol=1e-6, atol=0)

@@ -47,6 +47,7 @@ def test_cartpole_is_gymnasiums_over_a_thousand_steps(policy):
         for index, env in enumerate(theirs):
             seen, reward, terminated, truncated, _ = env.step(int(actions[0, index]))
             worst = max(worst, np.abs(moved.final[0, index].numpy() - seen).max())
+            env.unwrapped.state = moved.final[0, index].numpy()  # a pole doubles what rounding leaves every few steps
             assert (reward, terminated, truncated) == (
                 moved.rewards[0, index],
                 moved.terminated[0, index],
@@ -56,7 +57,7 @@ def test_cartpole_is_gymnasiums_over_a_thousand_steps(policy):
                 ends += 1
                 env.reset()
                 env.unwrapped.state = ours.state()["physics"][0, index].numpy()
-    assert worst <= 1e-5
+    assert worst <= 1e-6
     assert ends >= 8
 
 
@@ -186,9 +187,9 @@ def test_a_wrapped_environment_is_gymnasiums_own():
 
 
 def test_only_what_is_simulated_is_played_as_tensors():
-    for name, kwargs in (("mine/CartPole-v3", {}), ("CartPole-v9", {"sutton_barto_reward": True})):
+    for name, kwargs in (("mine/CartPole-v3", {}), ("rewarded/CartPole-v1", {"sutton_barto_reward": True})):
         if name not in gym.registry:
-            entry = worlds.World if "mine" in name else gym.spec("CartPole-v1").entry_point
+            entry = worlds.World if name.startswith("mine") else gym.spec("CartPole-v1").entry_point
             gym.register(name, entry, kwargs=kwargs, max_episode_steps=9)
         assert not environments.make(name, environments=2).simulated
     assert environments.make("CartPole-v1", environments=2).simulated

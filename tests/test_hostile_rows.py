@@ -184,7 +184,9 @@ def test_a_damaged_database_is_one_line_or_a_page(tmp_path, capsys):
     base.close()
     capsys.readouterr()
     assert main(["report", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    *damaged, why = capsys.readouterr().err.splitlines()
+    assert len(damaged) == 2, "a line for each row"
+    assert "no cell is there that can be read" in why
 
 
 # -- the user's surroundings -------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ class ImageRecipe(SupervisedRecipe):
 
     Args:
         data: name of the data set; ``shapes`` is made by the program, others are read from ``--data``.
-        network: name of the network; ``torchvision/NAME`` is one of torchvision's (extra ``auto``).
+        network: name of the network; ``torchvision/NAME`` is one of torchvision's.
         train_images: how many training images to use, the classes as equal as they come; None is all.
         resize: side in pixels that images are brought to, after augmentation; None leaves them.
         crop: pixels of padding from which a random crop of the old size is taken.
