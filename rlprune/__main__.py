@@ -147,8 +147,6 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
         return write_report(rows, where, runs=folders, tell=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
-    except OSError as error:
-        raise SuiteError([Mistake(str(where), "", f"the report cannot be written: {line(error)}")]) from None
     except Exception as error:  # rows may come from anybody
         raise SuiteError([Mistake(str(where), "", f"no report could be written: {line(error)}")]) from error
 

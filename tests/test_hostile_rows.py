@@ -166,7 +166,7 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "figures").write_text("in the way")
     assert main(["report", str(tmp_path)]) == 2
     told = capsys.readouterr().err
-    assert "cannot be written" in told
+    assert "no report could be written" in told
     assert told.count("\n") == 1
 
 

@@ -322,10 +322,13 @@ def test_a_second_run_on_a_folder_is_refused_and_told_whose_it_is(capsys, tmp_pa
     )
 
 
-def test_a_run_whose_names_are_not_utf8_is_reported(capsys, tmp_path):
+def test_a_name_that_is_not_utf8_is_told_before_anything_is_trained(capsys, tmp_path):
     out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
-    assert main([*ONE, "--out", out]) == 0
-    assert Path(out, "report.html").is_file()
+    assert main([*ONE, "--out", out]) == 2
+    told = capsys.readouterr().err
+    assert "is not UTF-8" in told
+    assert told.count("\n") == 1
+    assert not Path(out).exists()
 
 
 @pytest.mark.parametrize("command", [["run", "cartpole", "--out"], ["report"]])
@@ -346,7 +349,7 @@ def test_a_closed_pipe_ends_it_in_plain_words(command, tmp_path):
         [sys.executable, "-m", "rlprune", *words], stdout=write, stderr=subprocess.PIPE, text=True, env=path, check=False
     )
     os.close(write)
-    assert ended.returncode == 1
+    assert ended.returncode == 141
     assert "Traceback" not in ended.stderr
     assert ("Go on with:\n  rlprune run cartpole" in ended.stderr) == command.startswith("run")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rlprune.report.sound import sound
 from rlprune.safely import plain, shortened
-from rlprune.store import Row, Store
+from rlprune.store import Row, Store, StoreError
 
 RESULTS = "results.sqlite"
 
@@ -74,6 +74,8 @@ def _read(folder: Path) -> list[Row]:
             warnings.simplefilter("default")  # what is said of a damaged row stops nothing
             with Store(folder / RESULTS, create=False) as store:
                 return store.rows()
+    except StoreError:
+        raise
     except (OSError, ValueError, TypeError, AttributeError, sqlite3.Error) as error:
         raise ValueError(f"{folder / RESULTS}: {error}") from None
 
