@@ -1,7 +1,7 @@
 """What a network costs: multiply-accumulates, seconds, bytes in memory and on disk."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from statistics import median
 from typing import Any, TypeAlias
@@ -9,36 +9,113 @@ from typing import Any, TypeAlias
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 Run: TypeAlias = Callable[[], object]
 """One forward pass, or one training step, as somebody who uses the network would do it."""
 
 
 def macs(run: Run, module: nn.Module) -> int:
-    """Return the multiply-accumulates that layers with weights do while ``run`` runs; weights that are zero count too.
+    """Return the multiply-accumulates that weights take part in while ``run`` runs; weights that are zero count too.
 
-    Additions of a bias, activations and products of two activations (attention scores) are not counted.
+    Additions of a bias, activations and products of two activations (attention scores) are not counted. Layers that torch has
+    are counted by what goes in and comes out; weights that are used in any other way, say by functions, by the products that
+    they go into.
 
     Raises:
-        TypeError: a layer holds a weight matrix and there is no rule for it.
+        TypeError: such a weight goes into a step that is no plain product.
     """
-    counted = [0]
+    counted, called, within = [0], set[nn.Module](), [0]
     layers = [layer for layer in module.modules() if any(own.ndim > 1 for own in layer.parameters(recurse=False))]
-    unknown = sorted({type(layer).__name__ for layer in layers if not isinstance(layer, tuple(_RULES))})
-    if unknown:
-        raise TypeError(f"no rule counts the multiplications of {', '.join(unknown)}")
+    ruled = [layer for layer in layers if isinstance(layer, tuple(_RULES))]
 
     def count(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        within[0] -= 1
         rule = next(rule for kind, rule in _RULES.items() if isinstance(layer, kind))
         counted[0] += int(rule(layer, inputs[0], output))
+        called.add(layer)
 
-    hooks = [layer.register_forward_hook(count) for layer in layers]
+    def enter(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        within[0] += 1
+
+    hooks = [hook for layer in ruled for hook in (layer.register_forward_pre_hook(enter), layer.register_forward_hook(count))]
     try:
         run()
+        by_rule = counted[0]
+        return by_rule if len(called) == len(layers) else by_rule + _products(run, module, within)
     finally:
         for hook in hooks:
             hook.remove()
-    return counted[0]
+
+
+def _products(run: Run, module: nn.Module, within: Sequence[int]) -> int:
+    """Return the multiply-accumulates of weights while ``within`` is 0: outside of layers that are counted already."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one step for a whole layer, which nothing looks into
+    try:
+        with _Watch(module, within) as watch:
+            run()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return int(watch.macs)
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the products that parameters, and what is made of parameters alone, go into."""
+
+    def __init__(self, module: nn.Module, within: Sequence[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
+        self._within = within
+        # held, so that their places stay theirs
+        self._weights: dict[int, Tensor] = {
+            own.untyped_storage().data_ptr(): own for own in module.parameters()
+        }  # held, so that places stay theirs
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        weights = [self._is_weight(tensor) for tensor in given]
+        name = func.overloadpacket.__name__
+        if given and all(weights):
+            made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+            self._weights |= {tensor.untyped_storage().data_ptr(): tensor for tensor in made}
+        elif any(weights) and not self._within[0]:
+            if name in _PRODUCTS:
+                self.macs += int(_PRODUCTS[name](*args))
+            elif any(word in name for word in ("lstm", "gru", "rnn", "attention", "transformer", "trilinear")):
+                raise TypeError(f"no rule counts the multiplications of {name}")
+        return output
+
+    def _is_weight(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage().data_ptr() in self._weights
+
+
+def _matrices(a: Tensor, b: Tensor, *_: Any) -> int:
+    return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
+
+
+def _filters(
+    given: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *_: Any
+) -> int:
+    if transposed:
+        return given.numel() * prod(weight.shape[1:])
+    pairs = zip(given.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    places = prod((size + 2 * around - apart * (kernel - 1) - 1) // step + 1 for size, kernel, step, around, apart in pairs)
+    return int(given.shape[0] * places * weight.numel())
+
+
+_PRODUCTS: Mapping[str, Callable[..., int]] = {
+    "mm": _matrices,
+    "bmm": _matrices,
+    "mv": _matrices,
+    "dot": lambda a, b: a.numel(),
+    "addmm": lambda _, a, b, *rest: _matrices(a, b),
+    "addmv": lambda _, a, b, *rest: _matrices(a, b),
+    "baddbmm": lambda _, a, b, *rest: _matrices(a, b),
+    "convolution": _filters,
+}
 
 
 def _recurrent(layer: Any, given: Any, _: Any) -> Any:

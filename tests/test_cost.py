@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.sparse import csr_array
 from torch import nn
+from torch.nn import functional
 
 from rlprune import cost
 
@@ -57,6 +58,38 @@ def test_macs_of_a_convolution_are_those_of_a_loop(stride, padding, groups):
     assert counted(layer, x[None]) == count
 
 
+class Functional(nn.Module):
+    """Layers whose weights are used without calling the layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.filters = nn.Linear(6, 8), nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2)
+        self.table = nn.Parameter(torch.randn(8, 8))
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = functional.linear(x, self.first.weight, self.first.bias) + self.table[0]
+        seen = functional.conv2d(x.view(-1, 2, 2, 2), self.filters.weight, None, 2, 1, 1, 2)
+        return self.last(seen.flatten(1).repeat(1, 2) @ (2 * self.table))
+
+
+def test_weights_are_counted_however_they_are_used():
+    """Swin's attention calls no layer: its weights were left out, and its table of positions was refused."""
+    filters = 5 * 4 * 1 * (1 * 3 * 3)
+    assert counted(Functional(), torch.randn(5, 6)) == 5 * (6 * 8 + 8 * 8 + 8 * 3) + filters
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_attention_is_counted_but_for_its_scores(training):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0).train(training)
+    assert counted(layer, torch.randn(3, 5, 8)) == 3 * 5 * (4 * 8 * 8 + 2 * 8 * 16)
+
+
+def test_a_parametrized_layer_is_counted_once():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    assert counted(layer, torch.randn(2, 4)) == 2 * 4 * 3
+
+
 def test_a_transposed_convolution_costs_what_its_backward_convolution_costs():
     forward, backward = nn.Conv2d(4, 6, 3, 2, 1, groups=2), nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1, groups=2)
     small = forward(torch.randn(1, 4, 8, 8))
@@ -86,9 +119,18 @@ def test_layers_used_twice_count_twice_and_no_hook_stays():
     assert not layer._forward_hooks
 
 
-def test_a_layer_without_a_rule_is_named_rather_than_taken_for_free():
-    with pytest.raises(TypeError, match="MultiheadAttention"):
-        counted(nn.MultiheadAttention(4, 2), *[torch.randn(1, 4)] * 3)
+class Trilinear(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(3, 4, 4))
+
+    def forward(self, x):
+        return functional.bilinear(x, x, self.table)
+
+
+def test_a_step_without_a_rule_is_named_rather_than_taken_for_free():
+    with pytest.raises(TypeError, match="no rule counts the multiplications of _trilinear"):
+        counted(Trilinear(), torch.randn(2, 4))
 
 
 def resnet18():
