@@ -150,8 +150,24 @@ class Store:
         self._left_open.close()
 
     def finished(self) -> set[str]:
-        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken."""
-        return {row["id"] for row in self._cells(_COLUMNS + _DOCUMENTS) if row["status"] != "failed"}
+        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken.
+
+        One that is done has measures, and the one it is judged by, if there, is a number. That one alone may be absent, as
+        after a training that diverged: it would diverge again.
+        """
+        with self._plainly():
+            ask = self._connection.execute
+            measured = {cell for (cell,) in ask("SELECT DISTINCT cell FROM measures")}
+            odd = ask(
+                "SELECT cell, name FROM measures WHERE typeof(value) NOT IN ('real', 'integer') OR abs(value) > ?", [LARGEST]
+            )
+            spoilt = set(odd.fetchall())
+        return {
+            row["id"]
+            for row in self._cells(_COLUMNS + _DOCUMENTS)
+            if row["status"] == "skipped"
+            or (row["status"] == "done" and row["id"] in measured and (row["id"], row["labels"]["metric"]) not in spoilt)
+        }
 
     def save(self, row: Row) -> None:
         """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
