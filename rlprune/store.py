@@ -114,6 +114,10 @@ class Gone(StoreError):  # noqa: N818 (it reads as it is)
     """The file is not where it was when it was opened: what was stored is where it went."""
 
 
+class Damaged(StoreError):  # noqa: N818
+    """The file holds something else than was written to it: the same again meets the same."""
+
+
 class Store:
     """The file of results. Use as a context manager; one process writes, others may read meanwhile.
 
@@ -322,7 +326,7 @@ class Store:
                 self.check()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             words = _TROUBLE.get(code, "cannot be read or written")
-            raise StoreError(f"{self._path} {words} ({error})") from error
+            raise (Damaged if code in _DAMAGE else StoreError)(f"{self._path} {words} ({error})") from error
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
@@ -346,6 +350,7 @@ _TROUBLE = {
     sqlite3.SQLITE_CORRUPT: "is damaged: put a copy in its place, or start over with --fresh",
     sqlite3.SQLITE_NOTADB: "is not a file of results, or is damaged",
 }
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _closing(path: Path | str) -> "closing[sqlite3.Connection]":
