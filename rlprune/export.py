@@ -11,15 +11,19 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from rlprune import surgery
 from rlprune.cell import make_trainer
 from rlprune.mistakes import in_words
+from rlprune.safely import plain
 from rlprune.store import Row
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
 
 FORMATS = (".safetensors", ".onnx", ".zip")
+_FEWEST = 0.9
+"""Least share of the weights counted as left that must not be zero: a few are zero by chance, or are padding."""
 
 
 def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> None:
@@ -32,7 +36,8 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> No
         data: folder of its data now; None is where it was. Most networks are made without.
 
     Raises:
-        ValueError: another suffix, a format that the cell's task does not have, or a network that cannot be made again.
+        ValueError: another suffix, a format that the cell's task does not have, a file that is damaged or another cell's, or
+            a network that cannot be made again.
         FileNotFoundError: the network is not there any more.
         RuntimeError: the ONNX network disagrees with the PyTorch one.
     """
@@ -45,6 +50,7 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> No
         raise FileNotFoundError(
             f"the network of {row.pruner}, seed {row.seed} is not at {source}; run its cell again with --fresh"
         )
+    tensors, about = opened(row, source)
     if to.suffix == ".safetensors":
         to.write_bytes(source.read_bytes())
         return
@@ -55,7 +61,7 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> No
         told = [f"{'.'.join(map(str, keys))}: {message}" for keys, message in in_words(error, type(task.recipe))]
         raise ValueError(f"its recipe is not one of {row.task}: {'; '.join(told)}") from None
     try:
-        trainer = rebuild(row, source, data)
+        trainer = rebuild(row, tensors, about, data)
     except ValueError as error:
         raise ValueError(f"{error}{'; --data DIR says where its data are' if reads and data is None else ''}") from None
     try:
@@ -67,18 +73,33 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> No
         trainer.close()
 
 
-def rebuild(row: Row, source: Path, data: str | None = None) -> Trainer:
-    """Return a trainer of the cell's task that holds the saved network, cut to its sizes.
+def opened(row: Row, source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a saved network and what is written beside them.
 
     Raises:
-        ValueError: the file is damaged, or holds another network.
+        ValueError: the file is damaged, or holds another network than the cell's.
     """
     try:
-        with safe_open(source, "pt") as opened:
-            about = opened.metadata() or {}
+        with safe_open(source, "pt") as file:
+            about = file.metadata() or {}
         tensors = load_file(source)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{source} cannot be read: {error}") from None
+    if (cell := about.get("cell")) != row.id:
+        raise ValueError(f"{source} holds the network of {f'cell {plain(cell, 50)}' if cell else 'no cell'}, not of {row.id}")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{source} is damaged: {plain(name, 100)} holds infinities or values that are not numbers")
+    for name, layer in row.layers.items():
+        left = int(tensors[name].count_nonzero()) if name in tensors else 0
+        if not _FEWEST * layer["kept"] <= left <= layer["kept"]:
+            counts = f"{plain(name, 100)} has {left:,} weights that are not zero, the cell was stored with {layer['kept']:,.0f}"
+            raise ValueError(f"{source} is damaged, or not the network that was measured: {counts}")
+    return tensors, about
+
+
+def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], data: str | None = None) -> Trainer:
+    """Return a trainer of the cell's task that holds the saved network, cut to its sizes."""
     outline = json.loads(about["outline"]) if "outline" in about else None
     folder = row.labels.get("folder", "") if data is None else data
     trainer = make_trainer(

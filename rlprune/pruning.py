@@ -35,6 +35,9 @@ _MARK = "_rlprune_dense"
 _ZEROS = 0.01
 """A network with a larger share of zeros than this has been pruned already."""
 
+_COPIED = 1 << 24
+"""The most parameters of a network that is copied while a formula looks at it."""
+
 _UNDERIVABLE = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(_backward)?'? is not implemented|double backward", re.I)
 
 
@@ -338,6 +341,7 @@ class PlanFollower:
         """Return what the formula makes of a probe, once it is what a formula has to return."""
         assert self._formula is not None
         name = self._pruner.name
+        before, copies = self._sums(), self._copies()
         try:
             scores = self._formula(probe)
         except NotApplicable as error:
@@ -347,6 +351,8 @@ class PlanFollower:
                 raise
             what, order = found[1] or "a part of it", "second " if found[2] or not found[1] else ""
             raise NotApplicable(f"{name} cannot score this network: {what} has no {order}derivative") from None
+        finally:
+            self._only_read(before, copies)
         if self._pruner.cut == WEIGHTS:
             expected = {key: tuple(weight.shape) for key, weight in probe.weights.items()}
         else:
@@ -369,6 +375,33 @@ class PlanFollower:
             if score.device != self._device:
                 raise ValueError(f"{name}: the score of {key} lies on {score.device}, the network on {self._device}")
         return scores
+
+    def _readable(self) -> dict[str, Tensor]:
+        """Return every parameter that a formula may read and has to leave as it is."""
+        named = self._subject.module.named_parameters()
+        return {name: parameter.detach() for name, parameter in named if parameter.is_floating_point()}
+
+    def _sums(self) -> Tensor:
+        """Return sum and norm of every parameter, by which a formula is found to have changed one; nothing is copied."""
+        return torch.stack([torch.stack([weight.sum(), weight.norm()]).double() for weight in self._readable().values()])
+
+    def _copies(self) -> dict[str, Tensor]:
+        """Return copies of all parameters, none of a network so large that they would be felt."""
+        weights = self._readable()
+        small = sum(weight.numel() for weight in weights.values()) <= _COPIED
+        return {name: weight.clone() for name, weight in weights.items()} if small else {}
+
+    def _only_read(self, before: Tensor, copies: Mapping[str, Tensor]) -> None:
+        """Refuse a formula that changed a weight, and put the network back where there are copies."""
+        weights = self._readable()
+        changed = (before.nan_to_num() != self._sums().nan_to_num()).any(1).tolist()
+        if not any(changed):
+            return
+        for name, weight in copies.items():
+            weights[name].copy_(weight)
+        key = next(name for name, other in zip(weights, changed, strict=True) if other)
+        lost = "" if copies else "; this network is too large to be copied before, and stays changed"
+        raise ValueError(f"{self._pruner.name}: its score changed the weight {key}: a score only reads{lost}")
 
     def _go_on(self) -> None:
         """Take what is pruned already for pruned, and say so; not what this follower knows of."""

@@ -255,11 +255,11 @@ def writing(out: Path) -> Iterator[None]:
 
 
 def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
-    from rlprune.store import Gone, StoreError
+    from rlprune.store import Damaged, Gone, StoreError
     from rlprune.sweep import ending_like_ctrl_c
 
     suite, out = request.suite, request.out
-    kept = f"what is finished is kept. Go on with:\n  {plain(command)}"
+    kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
             print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
@@ -282,8 +282,10 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         except Exception as error:  # whatever it is: the results are stored
             why, code = str(error) if isinstance(error, StoreError) else line(error), 1
             if isinstance(error, Gone):
-                kept = f"begin there anew with:\n  {plain(command)}"
-    told = f"\nStopped{': ' * bool(why)}{why}; {kept}"
+                kept = f"; begin there anew with:\n  {plain(command)}"
+            elif isinstance(error, Damaged):  # it says what to do, and the same command would stop there again
+                kept = ""
+    told = f"\nStopped{': ' * bool(why)}{why}{kept}"
     try:
         if not why:
             print(told, flush=True)

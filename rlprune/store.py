@@ -114,6 +114,10 @@ class Gone(StoreError):  # noqa: N818 (it reads as it is)
     """The file is not where it was when it was opened: what was stored is where it went."""
 
 
+class Damaged(StoreError):  # noqa: N818
+    """The file holds something else than was written to it: the same again meets the same."""
+
+
 class Store:
     """The file of results. Use as a context manager; one process writes, others may read meanwhile.
 
@@ -150,8 +154,24 @@ class Store:
         self._left_open.close()
 
     def finished(self) -> set[str]:
-        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken."""
-        return {row["id"] for row in self._cells(_COLUMNS + _DOCUMENTS) if row["status"] != "failed"}
+        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken.
+
+        One that is done has measures, and the one it is judged by, if there, is a number. That one alone may be absent, as
+        after a training that diverged: it would diverge again.
+        """
+        with self._plainly():
+            ask = self._connection.execute
+            measured = {cell for (cell,) in ask("SELECT DISTINCT cell FROM measures")}
+            odd = ask(
+                "SELECT cell, name FROM measures WHERE typeof(value) NOT IN ('real', 'integer') OR abs(value) > ?", [LARGEST]
+            )
+            spoilt = set(odd.fetchall())
+        return {
+            row["id"]
+            for row in self._cells(_COLUMNS + _DOCUMENTS)
+            if row["status"] == "skipped"
+            or (row["status"] == "done" and row["id"] in measured and (row["id"], row["labels"]["metric"]) not in spoilt)
+        }
 
     def save(self, row: Row) -> None:
         """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
@@ -306,7 +326,7 @@ class Store:
                 self.check()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             words = _TROUBLE.get(code, "cannot be read or written")
-            raise StoreError(f"{self._path} {words} ({error})") from error
+            raise (Damaged if code in _DAMAGE else StoreError)(f"{self._path} {words} ({error})") from error
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
@@ -330,6 +350,7 @@ _TROUBLE = {
     sqlite3.SQLITE_CORRUPT: "is damaged: put a copy in its place, or start over with --fresh",
     sqlite3.SQLITE_NOTADB: "is not a file of results, or is damaged",
 }
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _closing(path: Path | str) -> "closing[sqlite3.Connection]":

@@ -339,10 +339,14 @@ def load_profiles(name: str) -> list[Suite]:
 
 
 def _read(name: str) -> tuple[Path, str, Table]:
+    if not name.strip():
+        raise SuiteError([Mistake("SUITE", "", "is empty: name a suite or a file (see: rlprune list suites)")])
     try:
         file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), Path(name))
         with suppress(OSError, ValueError):  # not in it, or it is gone
             file = file.relative_to(Path.cwd())
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise SuiteError([Mistake(name, "", "is not a file")])
         with file.open("rb") as opened:
             text = _decoded(opened.read(LARGEST + 1))
     except FileNotFoundError:

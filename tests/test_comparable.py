@@ -63,6 +63,16 @@ def test_the_same_cell_with_another_outcome_keeps_two_runs_apart(tmp_path):
     assert [(one.label, len(one.rows)) for one in found] == [(str(first), 4), (str(second), 4)]
 
 
+def test_the_same_cell_with_other_values_is_told(tmp_path):
+    """It ended alike, so it counts once; whose time or memory is shown has to be said."""
+    changed = [replace(one, values={**one.values, "macs": 1.0}) if one.seed == 1 else one for one in SOME]
+    first, second, third = (stored(tmp_path / name, some) for name, some in (("a", SOME), ("b", changed), ("c", SOME)))
+    told = []
+    (one,) = curves.comparisons(gathered([first, second, third], told.append))
+    assert len(one.rows) == 4
+    assert told == [f"2 cells are in {first} and in {second} with different values; those of {first} are shown"]
+
+
 def test_two_suites_that_share_cells_keep_them_both(tmp_path):
     other = [replace(one, suite="rl") for one in SOME[1:]]
     first, second = stored(tmp_path / "a", SOME), stored(tmp_path / "b", other)

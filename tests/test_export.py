@@ -168,6 +168,51 @@ def test_a_damaged_network_is_told_in_a_line(run, tmp_path, capsys):
     assert "safetensors cannot be read" in told
 
 
+def truncated(file, other):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def overwritten(file, other):
+    data = file.read_bytes()
+    file.write_bytes(data[:-600] + np.random.default_rng(0).bytes(500) + data[-100:])
+
+
+def exchanged(file, other):
+    shutil.copyfile(other, file)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "onnx", "zip"])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(truncated, "cannot be read"), (overwritten, "is damaged"), (exchanged, "holds the network of cell")],
+)
+def test_no_format_takes_a_network_that_is_not_the_cells(run, tmp_path, capsys, damage, words, suffix):
+    shutil.copytree(run, tmp_path / "run")
+    with Store(run / "results.sqlite") as store:
+        mine, other = (
+            tmp_path / "run" / "checkpoints" / f"{row.id}.safetensors"
+            for row in sorted(store.rows(), key=lambda row: row.seed)
+            if row.pruner == "SNIP"
+        )
+    damage(mine, other)
+    to = tmp_path / f"policy.{suffix}"
+    assert main(["export", str(tmp_path / "run"), "SNIP", ".9", "--seed", "0", "--to", str(to)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{mine} {words}" in told
+    assert not to.exists()
+
+
+def test_a_network_with_other_weights_than_were_counted_is_refused(run, tmp_path):
+    with Store(run / "results.sqlite") as store:
+        row = next(row for row in store.rows() if row.pruner == "SNIP")
+    (name, layer), *_ = row.layers.items()
+    for kept in (layer["kept"] - 1, 2 * layer["kept"]):
+        changed = replace(row, layers={**row.layers, name: {**layer, "kept": kept}})
+        with pytest.raises(ValueError, match=f"{name} has {layer['kept']:.0f} weights that are not zero"):
+            export(changed, run / "checkpoints", tmp_path / "policy.safetensors")
+
+
 def test_a_format_that_is_not_known_is_told(run, tmp_path, capsys):
     assert main(["export", str(run), "CroP-S", ".9", "--to", str(tmp_path / "policy.pickle")]) == 2
     assert ".safetensors, .onnx, .zip" in capsys.readouterr().err

@@ -195,6 +195,24 @@ def test_scores_that_are_none_are_told_in_plain_words(score, message, plan):
         finish(follow(subject, of(score, plan=plan)), subject)
 
 
+@pytest.mark.parametrize("plan", [NOW, LATER])
+@pytest.mark.parametrize("change", [torch.Tensor.zero_, torch.Tensor.abs_, torch.Tensor.neg_, torch.Tensor.exp_])
+@pytest.mark.parametrize("most", [0, 10**6])
+def test_a_score_that_changes_a_weight_is_refused(change, plan, most, monkeypatch):
+    """``.data`` gets past autograd; a network too large to be copied is told of, but not put back."""
+    monkeypatch.setattr("rlprune.pruning._COPIED", most)
+
+    def score(probe):
+        change(probe.weights["actor.2.weight"].data)
+        return constant(1.0)(probe)
+
+    subject = Tiny()
+    before = {name: tensor.clone() for name, tensor in subject.module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"Mine: its score changed the weight actor\.2\.weight: a score only reads"):
+        finish(follow(subject, of(score, plan=plan)), subject)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in subject.module.state_dict().items()) == bool(most)
+
+
 def test_channel_scores_are_looked_at_alike():
     subject = Tiny()
     with pytest.raises(ValueError, match=r"'actor\.1', which is no group to prune; did you mean 'actor"):

@@ -267,6 +267,7 @@ def test_damaged_results_are_told_in_a_line(capsys, done, tmp_path):
         told = capsys.readouterr().err
         assert "malformed" in told
         assert "Traceback" not in told
+        assert "Go on with" not in told, "the same command would stop there again"
 
 
 def test_ctrl_c_and_a_closed_pipe_say_how_to_go_on(capfd, done, monkeypatch):

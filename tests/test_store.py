@@ -57,6 +57,33 @@ def test_a_failed_cell_is_not_finished_and_a_skipped_one_is(file):
         assert store.finished() == {row("Dense").id, SKIPPED.id}
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM measures WHERE cell LIKE 'SNIP%'",
+        *(
+            f"UPDATE measures SET value = {value} WHERE name = 'return_greedy' AND cell LIKE 'SNIP%'"
+            for value in ("'abc'", "X'00'", "9e999", "-9e999")
+        ),
+    ],
+)
+def test_a_cell_that_lost_what_it_is_judged_by_runs_again(damage, file):
+    with Store(file) as store:
+        for one in (row("Dense"), row("SNIP"), SKIPPED):
+            store.save(one)
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(damage)
+        assert store.finished() == {row("Dense").id, SKIPPED.id}
+        store.save(row("SNIP"))
+        assert store.finished() == {row("Dense").id, row("SNIP").id, SKIPPED.id}
+
+
+def test_a_cell_whose_metric_diverged_does_not_run_again(file):
+    with Store(file) as store:
+        store.save(row(values={**row().values, "return_greedy": float("nan")}))
+        assert store.finished() == {row().id}
+
+
 def test_what_is_no_number_is_absent(file):
     with Store(file) as store:
         store.save(

@@ -1,3 +1,4 @@
+import os
 import re
 import time
 from dataclasses import replace
@@ -327,7 +328,11 @@ def test_an_unknown_profile_suggests_the_nearest(write):
 def test_files_that_cannot_be_read(tmp_path, write):
     write()
     assert told("cartpol") == ["cartpol: no suite and no file has this name; did you mean 'cartpole'? (see: rlprune list suites)"]
-    assert told(".") == [".: cannot be read: [Errno 21] Is a directory: '.'"]
+    assert told(".") == [".: is not a file"]
+    os.mkfifo("pipe.toml")
+    assert told("pipe.toml") == ["pipe.toml: is not a file"]
+    for empty in ("", " "):
+        assert told(empty) == ["SUITE: is empty: name a suite or a file (see: rlprune list suites)"]
     (tmp_path / "latin.toml").write_bytes(b'title = "\xe9"')
     assert told("latin.toml")[0].startswith("latin.toml: cannot be read: 'utf-8' codec")
 

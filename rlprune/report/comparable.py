@@ -8,7 +8,7 @@ import json
 import sqlite3
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,10 +45,14 @@ class Group:
     label: str = ""
 
 
-def gathered(folders: Sequence[Path]) -> list[Row]:
+def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.warn) -> list[Row]:
     """Return the rows of runs, each labelled ``run`` with its folder where there are several.
 
-    A cell that several runs of a suite have counts once if it is the same in all; if a single one differs, theirs stay apart.
+    A cell that several runs of a suite have counts once if it ended alike in all; if a single one did not, theirs stay apart.
+
+    Args:
+        folders: of the runs.
+        tell: called with a line where a cell counts once and its other values, say its times, are not the same in all.
 
     Raises:
         ValueError: a folder has no results, or they cannot be read.
@@ -59,9 +63,14 @@ def gathered(folders: Sequence[Path]) -> list[Row]:
         rows = sound(_read(folder))
         if len(folders) > 1:
             rows = [replace(row, labels={**row.labels, "run": str(folder)}) for row in rows]
-        known, mine = ({_place(row): outcome(row) for row in some if row.status == "done"} for some in (found, rows))
-        if all(known[cell] == mine[cell] for cell in known.keys() & mine.keys()):
+        known, mine = ({_place(row): row for row in some if row.status == "done"} for some in (found, rows))
+        both = known.keys() & mine.keys()
+        if all(outcome(known[cell]) == outcome(mine[cell]) for cell in both):
             rows = [row for row in rows if _place(row) not in known]
+            if other := [known[cell].labels["run"] for cell in both if known[cell].values != mine[cell].values]:
+                shown = " and ".join(sorted(set(other)))
+                cells = f"{len(other)} cells are" if other[1:] else "1 cell is"
+                tell(plain(f"{cells} in {shown} and in {folder} with different values; those of {shown} are shown"))
         found = [row for row in found if row.status == "done" or _place(row) not in mine] + rows
     return found
 
