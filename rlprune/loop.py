@@ -97,7 +97,7 @@ class Pruning:
                 "temperature divides logits, which your loss does by itself: let it take one, loss(net, temperature)"
             )
         calls = _observed(net, losses, pruned)
-        cut, stays = _groups(net, groups, calls) if method.cut == CHANNELS else ([], {})
+        cut, stays = _groups(net, groups, calls, losses) if method.cut == CHANNELS else ([], {})
         if method.cut == CHANNELS:
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
         self._subject = _Network(net, optimizer, Anatomy({"network": pruned}, {"network": cut}, stays), losses, samples, calls)
@@ -324,18 +324,23 @@ def _few(net: nn.Module, call: Call) -> Call:
 # -- channels --------------------------------------------------------------------------------------------------------
 
 
-def _groups(net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:
+def _groups(
+    net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call], losses: Sequence[Callable[..., Tensor]]
+) -> tuple[list[Group], dict[str, str]]:
     """Return the groups to cut, tried out on a copy, and what keeps other layers whole.
 
     Raises:
         ValueError: groups of unknown tensors, or whose cut does not compute what masking them does.
     """
+    plain = [_with_temperature(loss) for loss in losses]
     if given is None:
         if not calls:
             raise ValueError(
                 f"loss does not call the {type(net).__name__} itself, so say which channels belong together: groups=[Group(...)]"
             )
-        return auto.cuttable(net, calls)
+        found, stays = auto.cuttable(net, calls)
+        good, bad = auto.agreed(net, found, plain)
+        return good, bad | stays
     tensors = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
     names = [group.name for group in given]
     for group in given:
@@ -350,10 +355,9 @@ def _groups(net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call]
                 shape = tuple(tensors[member.tensor].shape)
                 raise ValueError(f"group '{group.name}': {member.tensor} of {shape} has no dimension {member.dim}")
     surgery.keeps(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
-    if calls:
-        _, bad = auto.tried(net, given, calls)
-        if bad:
-            raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
+    bad = (auto.tried(net, given, calls)[1] if calls else {}) or auto.agreed(net, given, plain)[1]
+    if bad:
+        raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
     return list(given), {}
 
 

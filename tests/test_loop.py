@@ -312,6 +312,63 @@ def test_a_layer_used_twice_is_cut_in_both_places():
         assert torch.allclose(net(inputs), dense(inputs), rtol=1e-12)
 
 
+class Critic(nn.Module):
+    """An actor and its critic: only the actor is what is called, and what it computed last is kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.i, self.h, self.p, self.q = nn.Linear(8, 16), nn.Linear(16, 12), nn.Linear(12, 3), nn.Linear(16, 1)
+        self.last = None
+
+    def forward(self, x):
+        self.last = self.i(x).relu()
+        return self.p(self.h(self.last).relu() if len(x) == 2 or x.sum() > 1e9 else self.h(self.last).relu() * self.last.mean())
+
+    def value(self, x):
+        return self.q(self.i(x).relu())
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        lambda net: net.value(X).square().mean(),
+        lambda net: net.last.square().mean(),
+        lambda net: torch.zeros(()),  # the branch of two samples is not that of six
+        lambda net: net.q(torch.ones(1, net.i.out_features)).mean(),
+    ],
+)
+def test_channels_that_only_the_loss_reads_stay_whole(unseen):
+    torch.manual_seed(0)
+    net = Critic()
+    before, lots = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+
+    def loss(net):
+        return net(X).square().mean() + unseen(net)
+
+    with pytest.raises(ValueError, match="'i' stays whole because of what reads them and the network's own forward"):
+        pruned(net, "Random-S", sparsity=0.9, loss=loss)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), lots)
+    pruned(net, "Random-S", sparsity=0.15, loss=loss)
+    assert (net.i.out_features, net.q.in_features) == (16, 16)
+    assert net.h.out_features < 12
+    assert loss(net).isfinite()
+
+
+def test_given_groups_are_tried_with_the_loss():
+    net = Critic()
+    group = Group("i", 16, (Member("i.weight", 0, produces=True), Member("i.bias", 0, produces=True), Member("h.weight", 1)))
+
+    def loss(net):
+        return net.p(net.h(net.i(X))).square().mean() + net.value(X).mean()
+
+    with pytest.raises(ValueError, match="group 'i' cannot be cut because of what reads them"):
+        pruned(net, "Random-S", sparsity=0.3, loss=loss, groups=[group])
+    whole = Group("i", 16, (*group.members, Member("q.weight", 1)))
+    pruned(net, "Random-S", sparsity=0.3, loss=loss, groups=[whole])
+    assert net.q.in_features == net.i.out_features < 16
+
+
 def test_only_pruning_is_offered():
     with pytest.raises(AttributeError, match="no attribute 'Prune'"):
         _ = rlprune.Prune
