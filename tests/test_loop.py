@@ -369,6 +369,52 @@ def test_given_groups_are_tried_with_the_loss():
     assert net.q.in_features == net.i.out_features < 16
 
 
+@pytest.mark.parametrize("pruner", ["SNIP", "CroP-U", "GraSP"])
+def test_weights_that_no_loss_reaches_are_refused_by_name(pruner):
+    net = copy.deepcopy(NET)
+    net.aux = nn.Linear(8, 3)
+
+    def loss(net):
+        return net[2](net[1](net[0](X))).square().mean()
+
+    with pytest.raises(ValueError, match=r"loss does not reach aux\.weight.* weights=\['0\.weight', '2\.weight'\]"):
+        pruned(net, pruner, loss=loss)
+    both = [loss, lambda net: loss(net) + net.aux(X).square().mean()]  # one of them reaches it
+    for name, options in ((pruner, {"loss": both}), (pruner, {"weights": ["0.weight", "2.weight"]}), ("Magnitude-Before", {})):
+        pruned(copy.deepcopy(net), name, **{"loss": loss, **options})
+
+
+def test_channels_of_a_network_whose_weights_are_masked_are_not_cut():
+    net, loss, optimizer = setting()
+    rlprune.Pruning(net, "SNIP", 0.5, epochs=2, loss=loss, optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"Random-S cuts channels; 0\.weight is masked already"):
+        rlprune.Pruning(net, "Random-S", 0.8, epochs=2, loss=loss, optimizer=optimizer)
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    net[0].weight = nn.Parameter(torch.ones(7, 5))  # cut by hand
+    optimizer.step()
+    assert net[0].weight.shape == (7, 5)
+
+
+@pytest.mark.parametrize("pruner", ["CroP-S", "EarlyRandom-S"])
+def test_state_of_other_shapes_is_refused_only_where_channels_are_yet_to_go(pruner):
+    net, loss, _ = setting()
+    optimizer = torch.optim.Adafactor(net.parameters())
+
+    def step():
+        loss(net).backward()
+        optimizer.step()
+
+    pruning = rlprune.Pruning(net, pruner, 0.5, epochs=4, loss=loss, optimizer=optimizer)
+    step()
+    if pruner == "CroP-S":  # cut at once, before there was any state
+        pruning.epoch_end()
+        return
+    with pytest.raises(ValueError, match=r"Adafactor keeps state in other shapes"):
+        pruning.epoch_end()
+    with pytest.raises(ValueError, match=r"Adafactor keeps state in other shapes than its parameters \(row_var of 0\.weight\)"):
+        rlprune.Pruning(net, pruner, 0.5, epochs=2, loss=loss, optimizer=optimizer)
+
+
 def test_only_pruning_is_offered():
     with pytest.raises(AttributeError, match="no attribute 'Prune'"):
         _ = rlprune.Prune
