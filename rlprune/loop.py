@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from types import EllipsisType
 from typing import Any, get_args
 
@@ -108,6 +109,7 @@ class Pruning:
             )
         cut, stays = _groups(net, groups, calls, losses) if method.cut == CHANNELS else ([], {})
         if method.cut == CHANNELS:
+            cut = _made_of(cut, pruned, given=groups is not None)
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
         self._subject = _Network(net, optimizer, Anatomy({"network": pruned}, {"network": cut}, stays), losses, samples, calls)
         self._subject.check(cuts=method.cut == CHANNELS)
@@ -397,11 +399,47 @@ def _groups(
             if not 0 <= member.dim < tensors[member.tensor].ndim:
                 shape = tuple(tensors[member.tensor].shape)
                 raise ValueError(f"group '{group.name}': {member.tensor} of {shape} has no dimension {member.dim}")
+    _apart(given)
     surgery.keeps(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
     bad = (auto.tried(net, given, calls)[1] if calls else {}) or auto.agreed(net, given, plain)[1]
     if bad:
         raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
     return list(given), {}
+
+
+def _made_of(groups: Sequence[Group], pruned: Sequence[str], *, given: bool) -> list[Group]:
+    """Return the groups whose channels a weight to prune makes.
+
+    Raises:
+        ValueError: none, or one that was given and is not.
+    """
+    made = [group for group in groups if any(member.produces and member.tensor in pruned for member in group.members)]
+    lost = [group.name for group in groups if group not in made]
+    if lost and (given or not made):
+        raise ValueError(
+            f"the channels of {', '.join(map(repr, lost[:3]))} are made by none of the weights to prune "
+            f"({', '.join(pruned[:3])}{', ...' if pruned[3:] else ''}): name the weights that make them, weights=[...], "
+            "and mark those in groups, Member(..., produces=True)"
+        )
+    return made
+
+
+def _apart(groups: Sequence[Group]) -> None:
+    """Refuse groups that hold the same positions of one tensor.
+
+    Raises:
+        ValueError: the first two.
+    """
+    spans = sorted(
+        (member.tensor, member.dim, member.offset, member.offset + member.span(group.size), group.name)
+        for group in groups
+        for member in group.members
+    )
+    for (*place, _, stop, one), (*other, start, _, two) in pairwise(spans):
+        if place == other and start < stop and one != two:
+            raise ValueError(
+                f"groups '{one}' and '{two}' both hold positions of dimension {place[1]} of {place[0]}: make them one"
+            )
 
 
 def _reachable(

@@ -202,6 +202,11 @@ NET = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
 OTHER = nn.Linear(8, 2)
 
 
+def hidden(name, produces=True):
+    made = (Member(tensor, 0, produces=produces) for tensor in ("0.weight", "0.bias"))
+    return Group(name, 6, (*made, Member("2.weight", 1)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -239,6 +244,15 @@ OTHER = nn.Linear(8, 2)
         ),
         ({"pruner": "CroP-S", "groups": [Group("0", 6, (Member("0.weight", 0, produces=True),))]}, "group '0' cannot be cut"),
         ({"pruner": "CroP-S", "groups": 2 * [Group("0", 6, ())]}, "two groups are named '0'"),
+        (
+            {"pruner": "CroP-S", "groups": [hidden("a"), hidden("b")]},
+            "groups 'a' and 'b' both hold positions of dimension 0 of 0.bias",
+        ),
+        ({"pruner": "CroP-S", "groups": [hidden("a", False)]}, r"channels of 'a' are made by none .*produces=True"),
+        (
+            {"pruner": "Random-S", "weights": ["2.weight"]},
+            r"channels of '0' are made by none of the weights to prune \(2\.weight\)",
+        ),
         ({"pruner": "CroP-S", "sparsity": 0.99}, "CroP-S reaches a sparsity of 0.833 here at most, not 0.99"),
         ({"pruner": "CroP-S", "loss": lambda net: net[2](net[0](X)).sum()}, "loss does not call the Sequential itself"),
     ],
