@@ -109,7 +109,7 @@ class Pruning:
             )
         cut, stays = _groups(net, groups, calls, losses) if method.cut == CHANNELS else ([], {})
         if method.cut == CHANNELS:
-            cut = _made_of(cut, pruned, given=groups is not None)
+            cut = _made_of(cut, pruned)
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
         self._subject = _Network(net, optimizer, Anatomy({"network": pruned}, {"network": cut}, stays), losses, samples, calls)
         self._subject.check(cuts=method.cut == CHANNELS)
@@ -407,15 +407,15 @@ def _groups(
     return list(given), {}
 
 
-def _made_of(groups: Sequence[Group], pruned: Sequence[str], *, given: bool) -> list[Group]:
+def _made_of(groups: Sequence[Group], pruned: Sequence[str]) -> list[Group]:
     """Return the groups whose channels a weight to prune makes.
 
     Raises:
-        ValueError: none, or one that was given and is not.
+        ValueError: there is none, or one whose channels nothing makes.
     """
     made = [group for group in groups if any(member.produces and member.tensor in pruned for member in group.members)]
-    lost = [group.name for group in groups if group not in made]
-    if lost and (given or not made):
+    lost = [group.name for group in groups if not (made and any(member.produces for member in group.members))]
+    if lost:
         raise ValueError(
             f"the channels of {', '.join(map(repr, lost[:3]))} are made by none of the weights to prune "
             f"({', '.join(pruned[:3])}{', ...' if pruned[3:] else ''}): name the weights that make them, weights=[...], "
