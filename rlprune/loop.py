@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from types import EllipsisType
 from typing import Any, get_args
 
@@ -26,7 +27,8 @@ from rlprune.nets import accepted, auto
 from rlprune.nets.channels import Call
 from rlprune.plan import Prune, Train
 from rlprune.probe import Loss, Scoring, evaluating
-from rlprune.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
+from rlprune.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
+from rlprune.pruners import magnitude, random
 from rlprune.pruning import PlanFollower
 from rlprune.registry import nearest
 
@@ -96,18 +98,28 @@ class Pruning:
             raise ValueError(
                 "temperature divides logits, which your loss does by itself: let it take one, loss(net, temperature)"
             )
-        calls = _observed(net, losses, pruned)
-        cut, stays = _groups(net, groups, calls) if method.cut == CHANNELS else ([], {})
+        _unmasked(method, net)
+        calls, unreached = _observed(net, losses, pruned)
+        if unreached and method.cut == WEIGHTS and method.score not in (magnitude.score, random.weights):
+            others = [name for name in pruned if name not in unreached]
+            named = f"{', '.join(map(repr, others[:3]))}{', ...' if others[3:] else ''}"
+            raise ValueError(
+                f"loss does not reach {', '.join(unreached[:3])}{', ...' if unreached[3:] else ''}, which {method.name} would "
+                f"remove first: name what is to be pruned: weights=[{named}]"
+            )
+        cut, stays = _groups(net, groups, calls, losses) if method.cut == CHANNELS else ([], {})
         if method.cut == CHANNELS:
+            cut = _made_of(cut, pruned)
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
         self._subject = _Network(net, optimizer, Anatomy({"network": pruned}, {"network": cut}, stays), losses, samples, calls)
-        self._subject.check()
+        self._subject.check(cuts=method.cut == CHANNELS)
 
         def seeds(use: str) -> np.random.SeedSequence:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, scope, seeds)
         self._stay_zero()
+        _PRUNINGS.add(self)
         self._epoch = self.follower.next_epoch()
 
     @property
@@ -131,7 +143,7 @@ class Pruning:
         """
         if self.done:
             raise RuntimeError(f"the plan ended after {self.follower.progress.trained} epochs: stop when pruning.done")
-        self._subject.check()
+        self._subject.check(cuts=any(isinstance(step, Prune) for step in self.follower.plan[self.follower.progress.step :]))
         self.follower.masked.zero()
         self.follower.epoch_done()
         self._epoch = self.follower.next_epoch()
@@ -152,6 +164,9 @@ class Pruning:
     def reached(self) -> dict[str, float]:
         """Return the sparsity reached so far, of weights and nodes, and the number of empty layers."""
         return self.follower.reached()
+
+
+_PRUNINGS: weakref.WeakSet[Pruning] = weakref.WeakSet()
 
 
 class _Network:
@@ -180,10 +195,12 @@ class _Network:
     def silence(self, masks: Mapping[str, Tensor]) -> None:
         """Zero masked weights."""
         for name, mask in masks.items():
-            self.module.get_parameter(name).data.mul_(mask)
+            weight = self.module.get_parameter(name)
+            if weight.shape == mask.shape:  # somebody else may have cut it since
+                weight.data.mul_(mask)
 
-    def check(self) -> None:
-        """Refuse an optimizer that does not train what is pruned.
+    def check(self, *, cuts: bool) -> None:
+        """Refuse an optimizer that does not train what is pruned, or whose state could not follow where channels are yet to go.
 
         Raises:
             ValueError: what it lacks.
@@ -207,6 +224,15 @@ class _Network:
                     f"{type(self.optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
                     "take another optimizer, or a pruner of weights (-U)"
                 )
+
+        for name in dict.fromkeys(members) if cuts else ():
+            state = self.optimizer.state.get(parameters[name], {}) if name in parameters else {}
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.numel() > 1 and value.shape != parameters[name].shape:
+                    raise ValueError(
+                        f"{type(self.optimizer).__name__} keeps state in other shapes than its parameters ({key} of {name}), "
+                        "which a cut cannot follow: take another optimizer, or a pruner of weights (-U)"
+                    )
 
     def _outputs(self, net: nn.Module) -> list[Tensor]:
         weight = next(net.parameters())
@@ -247,6 +273,23 @@ def _spoken_for(method: Pruner, settings: CommonSettings) -> None:
         )
 
 
+def _unmasked(method: Pruner, net: nn.Module) -> None:
+    """Refuse to cut channels where an earlier pruning still masks weights.
+
+    Raises:
+        ValueError: the first weight that is masked.
+    """
+    own = {id(parameter): name for name, parameter in net.named_parameters()}
+    for pruning in list(_PRUNINGS):
+        masks = pruning.follower.masked.masks
+        for name, theirs in pruning._subject.module.named_parameters():
+            if method.cut == CHANNELS and id(theirs) in own and name in masks and not bool(masks[name].all()):
+                raise ValueError(
+                    f"{method.name} cuts channels; {own[id(theirs)]} is masked already by an earlier pruning: "
+                    "take one that ends in -U"
+                )
+
+
 def _settings(method: Pruner, given: Mapping[str, Any]) -> CommonSettings:
     try:
         return method.settings(given)
@@ -265,8 +308,8 @@ def _settings(method: Pruner, given: Mapping[str, Any]) -> CommonSettings:
 # -- the loss --------------------------------------------------------------------------------------------------------
 
 
-def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> list[Call]:
-    """Evaluate the losses once and return with what they called the network, a few samples of each kind.
+def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> tuple[list[Call], list[str]]:
+    """Evaluate the losses once; return with what they called the network, a few samples of each kind, and what none reaches.
 
     Raises:
         ValueError: a loss that is no finite scalar with a gradient by the network.
@@ -281,6 +324,7 @@ def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> l
             calls.setdefault(kind, tree_map_only(Tensor, lambda tensor: tensor.detach(), (args, kwargs)))
 
     parameters = [net.get_parameter(name) for name in pruned]
+    reached: set[str] = set()
     for number, loss in enumerate(losses):
         which = f"loss {number}" if len(losses) > 1 else "loss"
         if not callable(loss):
@@ -304,7 +348,8 @@ def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> l
             slopes = torch.autograd.grad(value, parameters, allow_unused=True)
         if all(slope is None for slope in slopes):
             raise ValueError(f"{which} does not depend on the network's weights: compute it from the network that it is given")
-    return [_few(net, call) for call in calls.values()]
+        reached |= {name for name, slope in zip(pruned, slopes, strict=True) if slope is not None}
+    return [_few(net, call) for call in calls.values()], [name for name in pruned if name not in reached]
 
 
 def _few(net: nn.Module, call: Call) -> Call:
@@ -324,18 +369,23 @@ def _few(net: nn.Module, call: Call) -> Call:
 # -- channels --------------------------------------------------------------------------------------------------------
 
 
-def _groups(net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:
+def _groups(
+    net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call], losses: Sequence[Callable[..., Tensor]]
+) -> tuple[list[Group], dict[str, str]]:
     """Return the groups to cut, tried out on a copy, and what keeps other layers whole.
 
     Raises:
         ValueError: groups of unknown tensors, or whose cut does not compute what masking them does.
     """
+    plain = [_with_temperature(loss) for loss in losses]
     if given is None:
         if not calls:
             raise ValueError(
                 f"loss does not call the {type(net).__name__} itself, so say which channels belong together: groups=[Group(...)]"
             )
-        return auto.cuttable(net, calls)
+        found, stays = auto.cuttable(net, calls)
+        good, bad = auto.agreed(net, found, plain)
+        return good, bad | stays
     tensors = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
     names = [group.name for group in given]
     for group in given:
@@ -349,12 +399,47 @@ def _groups(net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call]
             if not 0 <= member.dim < tensors[member.tensor].ndim:
                 shape = tuple(tensors[member.tensor].shape)
                 raise ValueError(f"group '{group.name}': {member.tensor} of {shape} has no dimension {member.dim}")
+    _apart(given)
     surgery.keeps(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
-    if calls:
-        _, bad = auto.tried(net, given, calls)
-        if bad:
-            raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
+    bad = (auto.tried(net, given, calls)[1] if calls else {}) or auto.agreed(net, given, plain)[1]
+    if bad:
+        raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
     return list(given), {}
+
+
+def _made_of(groups: Sequence[Group], pruned: Sequence[str]) -> list[Group]:
+    """Return the groups whose channels a weight to prune makes.
+
+    Raises:
+        ValueError: there is none, or one whose channels nothing makes.
+    """
+    made = [group for group in groups if any(member.produces and member.tensor in pruned for member in group.members)]
+    lost = [group.name for group in groups if not (made and any(member.produces for member in group.members))]
+    if lost:
+        raise ValueError(
+            f"the channels of {', '.join(map(repr, lost[:3]))} are made by none of the weights to prune "
+            f"({', '.join(pruned[:3])}{', ...' if pruned[3:] else ''}): name the weights that make them, weights=[...], "
+            "and mark those in groups, Member(..., produces=True)"
+        )
+    return made
+
+
+def _apart(groups: Sequence[Group]) -> None:
+    """Refuse groups that hold the same positions of one tensor.
+
+    Raises:
+        ValueError: the first two.
+    """
+    spans = sorted(
+        (member.tensor, member.dim, member.offset, member.offset + member.span(group.size), group.name)
+        for group in groups
+        for member in group.members
+    )
+    for (*place, _, stop, one), (*other, start, _, two) in pairwise(spans):
+        if place == other and start < stop and one != two:
+            raise ValueError(
+                f"groups '{one}' and '{two}' both hold positions of dimension {place[1]} of {place[0]}: make them one"
+            )
 
 
 def _reachable(

@@ -202,6 +202,11 @@ NET = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
 OTHER = nn.Linear(8, 2)
 
 
+def hidden(name, produces=True):
+    made = (Member(tensor, 0, produces=produces) for tensor in ("0.weight", "0.bias"))
+    return Group(name, 6, (*made, Member("2.weight", 1)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -239,6 +244,15 @@ OTHER = nn.Linear(8, 2)
         ),
         ({"pruner": "CroP-S", "groups": [Group("0", 6, (Member("0.weight", 0, produces=True),))]}, "group '0' cannot be cut"),
         ({"pruner": "CroP-S", "groups": 2 * [Group("0", 6, ())]}, "two groups are named '0'"),
+        (
+            {"pruner": "CroP-S", "groups": [hidden("a"), hidden("b")]},
+            "groups 'a' and 'b' both hold positions of dimension 0 of 0.bias",
+        ),
+        ({"pruner": "CroP-S", "groups": [hidden("a", False)]}, r"channels of 'a' are made by none .*produces=True"),
+        (
+            {"pruner": "Random-S", "weights": ["2.weight"]},
+            r"channels of '0' are made by none of the weights to prune \(2\.weight\)",
+        ),
         ({"pruner": "CroP-S", "sparsity": 0.99}, "CroP-S reaches a sparsity of 0.833 here at most, not 0.99"),
         ({"pruner": "CroP-S", "loss": lambda net: net[2](net[0](X)).sum()}, "loss does not call the Sequential itself"),
     ],
@@ -310,6 +324,109 @@ def test_a_layer_used_twice_is_cut_in_both_places():
         assert 0 < int(kept.sum()) < 6
         assert net[2] is net[3]
         assert torch.allclose(net(inputs), dense(inputs), rtol=1e-12)
+
+
+class Critic(nn.Module):
+    """An actor and its critic: only the actor is what is called, and what it computed last is kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.i, self.h, self.p, self.q = nn.Linear(8, 16), nn.Linear(16, 12), nn.Linear(12, 3), nn.Linear(16, 1)
+        self.last = None
+
+    def forward(self, x):
+        self.last = self.i(x).relu()
+        return self.p(self.h(self.last).relu() if len(x) == 2 or x.sum() > 1e9 else self.h(self.last).relu() * self.last.mean())
+
+    def value(self, x):
+        return self.q(self.i(x).relu())
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        lambda net: net.value(X).square().mean(),
+        lambda net: net.last.square().mean(),
+        lambda net: torch.zeros(()),  # the branch of two samples is not that of six
+        lambda net: net.q(torch.ones(1, net.i.out_features)).mean(),
+    ],
+)
+def test_channels_that_only_the_loss_reads_stay_whole(unseen):
+    torch.manual_seed(0)
+    net = Critic()
+    before, lots = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+
+    def loss(net):
+        return net(X).square().mean() + unseen(net)
+
+    with pytest.raises(ValueError, match="'i' stays whole because of what reads them and the network's own forward"):
+        pruned(net, "Random-S", sparsity=0.9, loss=loss)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), lots)
+    pruned(net, "Random-S", sparsity=0.15, loss=loss)
+    assert (net.i.out_features, net.q.in_features) == (16, 16)
+    assert net.h.out_features < 12
+    assert loss(net).isfinite()
+
+
+def test_given_groups_are_tried_with_the_loss():
+    net = Critic()
+    group = Group("i", 16, (Member("i.weight", 0, produces=True), Member("i.bias", 0, produces=True), Member("h.weight", 1)))
+
+    def loss(net):
+        return net.p(net.h(net.i(X))).square().mean() + net.value(X).mean()
+
+    with pytest.raises(ValueError, match="group 'i' cannot be cut because of what reads them"):
+        pruned(net, "Random-S", sparsity=0.3, loss=loss, groups=[group])
+    whole = Group("i", 16, (*group.members, Member("q.weight", 1)))
+    pruned(net, "Random-S", sparsity=0.3, loss=loss, groups=[whole])
+    assert net.q.in_features == net.i.out_features < 16
+
+
+@pytest.mark.parametrize("pruner", ["SNIP", "CroP-U", "GraSP"])
+def test_weights_that_no_loss_reaches_are_refused_by_name(pruner):
+    net = copy.deepcopy(NET)
+    net.aux = nn.Linear(8, 3)
+
+    def loss(net):
+        return net[2](net[1](net[0](X))).square().mean()
+
+    with pytest.raises(ValueError, match=r"loss does not reach aux\.weight.* weights=\['0\.weight', '2\.weight'\]"):
+        pruned(net, pruner, loss=loss)
+    both = [loss, lambda net: loss(net) + net.aux(X).square().mean()]  # one of them reaches it
+    for name, options in ((pruner, {"loss": both}), (pruner, {"weights": ["0.weight", "2.weight"]}), ("Magnitude-Before", {})):
+        pruned(copy.deepcopy(net), name, **{"loss": loss, **options})
+
+
+def test_channels_of_a_network_whose_weights_are_masked_are_not_cut():
+    net, loss, optimizer = setting()
+    rlprune.Pruning(net, "SNIP", 0.5, epochs=2, loss=loss, optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"Random-S cuts channels; 0\.weight is masked already"):
+        rlprune.Pruning(net, "Random-S", 0.8, epochs=2, loss=loss, optimizer=optimizer)
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    net[0].weight = nn.Parameter(torch.ones(7, 5))  # cut by hand
+    optimizer.step()
+    assert net[0].weight.shape == (7, 5)
+
+
+@pytest.mark.parametrize("pruner", ["CroP-S", "EarlyRandom-S"])
+def test_state_of_other_shapes_is_refused_only_where_channels_are_yet_to_go(pruner):
+    net, loss, _ = setting()
+    optimizer = torch.optim.Adafactor(net.parameters())
+
+    def step():
+        loss(net).backward()
+        optimizer.step()
+
+    pruning = rlprune.Pruning(net, pruner, 0.5, epochs=4, loss=loss, optimizer=optimizer)
+    step()
+    if pruner == "CroP-S":  # cut at once, before there was any state
+        pruning.epoch_end()
+        return
+    with pytest.raises(ValueError, match=r"Adafactor keeps state in other shapes"):
+        pruning.epoch_end()
+    with pytest.raises(ValueError, match=r"Adafactor keeps state in other shapes than its parameters \(row_var of 0\.weight\)"):
+        rlprune.Pruning(net, pruner, 0.5, epochs=2, loss=loss, optimizer=optimizer)
 
 
 def test_only_pruning_is_offered():

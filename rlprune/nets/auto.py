@@ -1,7 +1,8 @@
 """What may be pruned in somebody's own network: its weights, and groups of channels that were tried out on a copy."""
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import isclose, isfinite
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rlprune import surgery
 from rlprune.groups import Anatomy, Group, weights
-from rlprune.nets.channels import RETURNED, Call, follow
+from rlprune.nets.channels import RETURNED, Call, copied, follow
+from rlprune.probe import Loss
 
 _CHEAP = 1_000_000
 """Parameters up to which a network is tried out in double precision."""
@@ -67,20 +69,33 @@ def tried(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> tup
     Raises:
         ValueError: the network does not run on an input.
     """
-    wrong = _wrong(net, groups, calls) if groups else None
-    if wrong is None:
+    return _sifted(groups, partial(_wrong, net, calls))
+
+
+def agreed(net: nn.Module, groups: Sequence[Group], losses: Sequence[Loss]) -> tuple[list[Group], dict[str, str]]:
+    """Return the groups with which every loss is the same whether half of their channels are cut or masked, and what of others.
+
+    A loss may read what the network's own forward does not show: another method, an attribute, a branch not taken before.
+    """
+    return _sifted(groups, partial(_differ, net, losses))
+
+
+def _sifted(groups: Sequence[Group], wrong: Callable[[Sequence[Group]], str | None]) -> tuple[list[Group], dict[str, str]]:
+    """Return the groups with which nothing is wrong, alone and together, and what is wrong with each other one."""
+    why = wrong(groups) if groups else None
+    if why is None:
         return list(groups), {}
     if len(groups) == 1:
-        return [], {groups[0].name: wrong}
+        return [], {groups[0].name: why}
     half = len(groups) // 2
-    first, second = tried(net, groups[:half], calls), tried(net, groups[half:], calls)
+    first, second = _sifted(groups[:half], wrong), _sifted(groups[half:], wrong)
     good, bad = [*first[0], *second[0]], first[1] | second[1]
-    if good and (wrong := _wrong(net, good, calls)) is not None:
-        return [], bad | {group.name: wrong for group in good}
+    if good and (why := wrong(good)) is not None:
+        return [], bad | {group.name: why for group in good}
     return good, bad
 
 
-def _wrong(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> str | None:
+def _wrong(net: nn.Module, calls: Sequence[Call], groups: Sequence[Group]) -> str | None:
     """Return what is wrong with a cut of these groups, or None."""
     precise = sum(p.numel() for p in net.parameters()) <= _CHEAP
     try:
@@ -109,8 +124,40 @@ def _wrong(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> st
     return None if gap <= bound else f"what computes something else when they are cut (relative error {gap:.1g})"
 
 
+def _differ(net: nn.Module, losses: Sequence[Loss], groups: Sequence[Group]) -> str | None:
+    """Return how a loss differs between masking these groups and cutting them, or None: with present weights, then others."""
+    kept = _half(groups)
+    for trial in (copied(net).eval(), _redrawn(net, None).requires_grad_(True)):
+        with torch.no_grad():
+            _silence(trial, groups, kept)
+        try:
+            masked = [_value(trial, loss) for loss in losses]
+        except Exception:  # weights that the loss cannot bear tell nothing about the cut
+            continue
+        try:
+            surgery.cut(trial, surgery.keeps(trial, groups, kept))
+            small = [_value(trial, loss) for loss in losses]
+        except Exception as error:
+            return f"{_UNSEEN} (cut, {line(error)})"
+        eps = torch.finfo(next(net.parameters()).dtype).eps
+        for one, other in zip(masked, small, strict=True):
+            if isfinite(one) and not isclose(one, other, rel_tol=3 * eps**0.5, abs_tol=8 * eps):
+                return f"{_UNSEEN} (the loss is {one:.6g} when they are masked, {other:.6g} when cut)"
+    return None
+
+
+_UNSEEN = "what reads them and the network's own forward does not show"
+
+
+def _value(net: nn.Module, loss: Loss) -> float:
+    place = next(net.parameters()).device
+    with torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
+        torch.manual_seed(0)
+        return float(loss(net, 1.0))
+
+
 def _redrawn(net: nn.Module, dtype: torch.dtype | None) -> nn.Module:
-    trial = copy.deepcopy(net).eval().requires_grad_(False)
+    trial = copied(net).eval().requires_grad_(False)
     trial = trial if dtype is None else trial.to(dtype)
     lots = torch.Generator().manual_seed(0)
     for parameter in trial.parameters():

@@ -70,6 +70,16 @@ def follow(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[str
         return _found(net, calls, None)
 
 
+def copied(net: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
+    """Return a deep copy, also of a network that keeps what it computed last as an attribute."""
+    known = dict(memo or {})
+    for layer in net.modules():
+        for leaf in tree_leaves(vars(layer)):
+            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
+                known.setdefault(id(leaf), leaf.detach().clone())
+    return copy.deepcopy(net, known)
+
+
 def _found(net: nn.Module, calls: Sequence[Call], device: torch.device | None) -> tuple[list[Group], dict[str, str]]:
     memo: dict[int, Any] = {}
     if device is not None:
@@ -77,7 +87,7 @@ def _found(net: nn.Module, calls: Sequence[Call], device: torch.device | None) -
             bare = torch.empty_like(tensor, device=device)
             memo[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
         calls = tree_map_only(Tensor, lambda tensor: tensor.to(device), list(calls))
-    trace = _Trace(copy.deepcopy(net, memo))
+    trace = _Trace(copied(net, memo))
     for training in (False, True):
         for args, kwargs in calls:
             trace.run(args, kwargs, training=training)
