@@ -94,6 +94,10 @@ class A2CRecipe(Recipe):
     evaluation_games: int = Field(default=100, ge=1, le=100_000)
 
     @property
+    def about(self) -> str:
+        return self.environment + (f" ({self.max_episode_steps} steps)" if self.max_episode_steps else "")
+
+    @property
     def iterations(self) -> int:
         """Rollouts, each followed by an update, in an epoch."""
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
@@ -206,6 +210,10 @@ class ImageRecipe(SupervisedRecipe):
     rotate: float = Field(default=0.0, ge=0, le=180)
 
     @property
+    def about(self) -> str:
+        return f"{self.network}, {self.data}"
+
+    @property
     def reads(self) -> str | None:
         return None if self.data == "shapes" else self.data
 
@@ -239,6 +247,10 @@ class DepthRecipe(SupervisedRecipe):
 
     def unknown(self, field: str) -> str:
         return _missing(self.network, known.depth_networks()) if field == "network" else ""
+
+    @property
+    def about(self) -> str:
+        return f"{self.network}, {self.data}"
 
     @property
     def reads(self) -> str | None:
@@ -284,6 +296,10 @@ class GlueRecipe(SupervisedRecipe):
         return self
 
     @property
+    def about(self) -> str:
+        return f"BERT, {self.data}"
+
+    @property
     def reads(self) -> str | None:
         return None if self.data == "pairs" else self.data
 
@@ -316,6 +332,10 @@ class LanguageRecipe(SupervisedRecipe):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=0.25, gt=0)
+
+    @property
+    def about(self) -> str:
+        return f"PSMM, {self.data}"
 
     @property
     def reads(self) -> str | None:
