@@ -47,6 +47,10 @@ class Recipe(BaseModel):
         """Why a cell of this recipe cannot train alone; empty where it can."""
         return ""
 
+    def misfit(self, *, fleet: bool) -> str:
+        """Return why no network can learn this, in a fleet or alone, or an empty string; asked before anything runs."""
+        return ""
+
     def unknown(self, field: str) -> str:
         """Return why there is nothing of the name that this field has, or an empty string; asked when a suite sets it."""
         return ""

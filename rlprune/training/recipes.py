@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from rlprune import reason
 from rlprune.data import glue
 from rlprune.nets import known
 from rlprune.registry import nearest
@@ -105,6 +108,22 @@ class A2CRecipe(Recipe):
     @property
     def fleets_only(self) -> str:
         return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
+
+    def misfit(self, *, fleet: bool) -> str:
+        if self.environment in _BUILT_IN:
+            return ""
+        try:  # what trains it knows; it imports torch, which nothing else here does
+            with warnings.catch_warnings(action="ignore"):
+                a2c, environments = (importlib.import_module(f"rlprune.training.{name}") for name in ("a2c", "environments"))
+                with closing(a2c.environment(self)) as env:
+                    a2c.check_spaces(self.environment, env.observation_space, env.action_space)
+                if fleet:
+                    environments.make(self.environment, 1, self.max_episode_steps)
+        except ValueError as error:
+            return str(error)
+        except Exception as error:  # somebody else's environment may fail in any way
+            return f"{self.environment} cannot be made: {reason.line(error)}"
+        return ""
 
     @property
     def extra(self) -> tuple[str, str] | None:
