@@ -11,13 +11,15 @@ import copy
 import hashlib
 import warnings
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EventCallback
@@ -28,10 +30,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlprune.groups import Anatomy
+from rlprune.mistakes import in_words
 from rlprune.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
 from rlprune.probe import Loss, Scoring
-from rlprune.pruner import CHANNELS, Pruner, Scope, pruners
+from rlprune.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
 from rlprune.pruning import PlanFollower
+from rlprune.registry import nearest
 from rlprune.training import policies, rehearsal
 from rlprune.training.trainer import Generators, Seeds
 
@@ -63,7 +67,7 @@ class PruneCallback(BaseCallback):
 
     Raises:
         KeyError: no pruner of this name.
-        ValueError: a number out of range, a plan that rewinds; in ``learn`` an agent, or environments, that cannot be pruned
+        ValueError: an argument out of range, a plan that rewinds; in ``learn`` an agent, or environments, that cannot be pruned
             yet, or too few rollouts for the plan.
     """
 
@@ -80,13 +84,15 @@ class PruneCallback(BaseCallback):
         **settings: Any,
     ) -> None:
         super().__init__(verbose)
-        if not 0 < sparsity < 1:
-            raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity}")
-        for name, value in (("epochs", epochs), ("scoring_steps", scoring_steps)):
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more; got {value}")
         self._pruner = pruners().load(pruner)
-        self._settings = self._pruner.settings(settings)
+        if not isinstance(sparsity, float | np.floating) or not 0 < sparsity < 1:
+            raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}")
+        for name, value, least in (("epochs", epochs, 1), ("scoring_steps", scoring_steps, 1), ("seed", seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
+        if scope not in get_args(Scope):
+            raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
+        self._settings = _settings(self._pruner, settings)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
         self._sparsity, self._asked, self._scope, self._seed = sparsity, epochs, scope, seed
@@ -178,6 +184,14 @@ class PruneCallback(BaseCallback):
     def _seeds(self, use: str) -> np.random.SeedSequence:
         digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
         return np.random.SeedSequence(int.from_bytes(digest[:16], "big"))
+
+
+def _settings(pruner: Pruner, given: Mapping[str, Any]) -> CommonSettings:
+    try:
+        return pruner.settings(given)
+    except ValidationError as error:
+        told = in_words(error, type(pruner.settings()))
+        raise ValueError("; ".join(f"{pruner.name}, setting '{keys[0]}': {message}" for keys, message in told)) from None
 
 
 def supported(model: BaseAlgorithm, pruner: Pruner) -> OnPolicyAlgorithm:

@@ -588,8 +588,11 @@ def with_fingerprints(suite: Suite) -> Suite:
 
 
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
-    """Yield which optional packages the suite's tasks need and are not installed, and which cells would play something else."""
+    """Yield which packages tasks need and are not installed, and which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
+        fleet = bool(task.fleet) and suite.engine == "fleet" and suite.seeds > suite.solo
+        if why := suite.recipe_for(task).misfit(fleet=fleet):
+            yield Mistake(task.name, "", why)
         if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or suite.solo):
             yield Mistake(task.name, "", f"{reason}: set engine=fleet and solo=0")
     wanted = {needed: task for task in map(tasks().load, suite.tasks) if (needed := suite.recipe_for(task).extra)}

@@ -204,9 +204,11 @@ def _epochs(name: str, settings: str, epochs: int, sparsity: float) -> int:
 def identity(cell: Cell, suite: Suite) -> Identity:
     """Return what is known of a cell before it runs."""
     task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
+    about = task.settings(cell.recipe).about
+    own = about == task.recipe.about  # or it is another task under this one's name
     labels = {
         "suite_title": f"{suite.title} ({suite.name})",
-        "task_title": task.title,
+        "task_title": task.title if own else about,
         "metric": task.metric.name,
         "metric_title": task.metric.title,
         "better": task.metric.better,
@@ -231,7 +233,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         sparsity=cell.sparsity,
         seed=cell.seed,
         config=cell.config,
-        labels=labels | {f"anchor_{name}": str(value) for name, value in task.anchors.items()},
+        labels=labels | {f"anchor_{name}": str(value) for name, value in task.anchors.items() if own},
     )
 
 

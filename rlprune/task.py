@@ -28,6 +28,11 @@ class Recipe(BaseModel):
     epochs: int = Field(default=30, ge=2, le=10_000)
 
     @property
+    def about(self) -> str:
+        """What is played, or which network learns which data: a task's title and anchors hold for its own recipe's."""
+        return ""
+
+    @property
     def reads(self) -> str | None:
         """Name of the data set that must be in the folder given by ``--data``; None where nothing is read."""
         return None
@@ -40,6 +45,10 @@ class Recipe(BaseModel):
     @property
     def fleets_only(self) -> str:
         """Why a cell of this recipe cannot train alone; empty where it can."""
+        return ""
+
+    def misfit(self, *, fleet: bool) -> str:
+        """Return why no network can learn this, in a fleet or alone, or an empty string; asked before anything runs."""
         return ""
 
     def unknown(self, field: str) -> str:

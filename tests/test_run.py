@@ -6,7 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
+import worlds
 
 import rlprune
 from rlprune.__main__ import main
@@ -140,6 +142,38 @@ def test_a_module_may_be_imported_with_permission(capsys, tmp_path, monkeypatch)
     assert main(["run", "cartpole", *words]) == 2
     assert main(["run", "cartpole", "--allow-import", *words]) == 0
     assert main(["check", "cartpole", "--allow-import"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "told"),
+    [
+        ("Pendulum-v1", ["--seeds", "2"], "Pendulum-v1 has .*; a fleet wants a flat Box and Discrete actions: train alone"),
+        ("FrozenLake-v1", ["--seeds", "2"], r"FrozenLake-v1 has Discrete\(16\) and .*: train alone"),
+        (
+            "Image-v0",
+            ["--engine", "sb3"],
+            "Image-v0 shows a Box of uint8 .*; an MLP policy takes a Box of numbers that is no image",
+        ),
+        ("Act-tuple-v0", ["--engine", "sb3"], r"Act-tuple-v0 wants Tuple.*; A2C acts by"),
+        ("Broken-v0", ["--engine", "sb3"], "Broken-v0 cannot be made: RuntimeError: no display"),
+        ("Pendulum-v1", ["--engine", "sb3", "--seeds", "2"], None),
+        ("Pendulum-v1", ["--seeds", "1"], None),
+        ("See-vector-v0", ["--seeds", "2"], None),
+    ],
+)
+def test_an_environment_that_cannot_be_learned_is_refused_before_anything_runs(environment, words, told, capsys, tmp_path):
+    worlds.register()
+    if "Broken-v0" not in gym.registry:
+        gym.register("Broken-v0", broken, max_episode_steps=50)
+    chosen = ["--set", f"recipe.environment={environment}", "--dry-run", "--out", str(tmp_path / "out"), *words]
+    assert main(["run", "cartpole", *chosen]) == (2 if told else 0)
+    if told:
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.search(f"cartpole-v1: {told}", line)
+
+
+def broken():
+    raise RuntimeError("no display")
 
 
 def test_words_that_no_command_has_reach_the_terminal_without_control_characters(capsys):

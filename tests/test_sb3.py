@@ -1,3 +1,5 @@
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecChec
 from torch import nn
 
 from rlprune.pruner import CHANNELS, WEIGHTS, pruners
+from rlprune.pruning import Missed
 from rlprune.sb3 import PruneCallback
 from rlprune.training import rehearsal, snapshots
 
@@ -334,7 +337,34 @@ def test_mistakes_are_told_where_they_are_made():
         PruneCallback("CroP-S", 1.9)
     with pytest.raises(ValueError, match="LTR trains and rewinds"):
         PruneCallback("LTR", 0.5)
-    with pytest.raises(ValueError, match="rounds"):
-        PruneCallback("CroP-S", 0.5, rounds=3)
-    with pytest.raises(ValueError, match="epochs must be 1 or more; got 0"):
-        PruneCallback("CroP-S", 0.5, epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sparsity": "0.5"}, "sparsity is the share of weights to remove, between 0 and 1; got '0.5'"),
+        ({"sparsity": None}, "sparsity is the share of weights to remove, between 0 and 1; got None"),
+        ({"epochs": 0}, "epochs is a whole number, at least 1; got 0"),
+        ({"epochs": "3"}, "epochs is a whole number, at least 1; got '3'"),
+        ({"epochs": 2.5}, "epochs is a whole number, at least 1; got 2.5"),
+        ({"scoring_steps": True}, "scoring_steps is a whole number, at least 1; got True"),
+        ({"seed": -1}, "seed is a whole number, at least 0; got -1"),
+        ({"scope": "networks"}, "scope is one of global, network, layer; got 'networks'; did you mean 'network'?"),
+        ({"bogus": 1}, "SNIP, setting 'bogus': no such key (allowed: scope, floor, moments)"),
+        ({"floor": "x"}, "SNIP, setting 'floor': got \"x\"; must be a whole number"),
+        ({"moments": "kep"}, "SNIP, setting 'moments': got \"kep\"; must be 'keep' or 'reset'; did you mean 'keep'?"),
+    ],
+)
+def test_arguments_of_no_use_are_refused_in_plain_words(given, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        PruneCallback("SNIP", **{"sparsity": 0.5, **given})
+
+
+def test_numbers_may_be_numpys():
+    PruneCallback("SNIP", np.float32(0.5), epochs=np.int64(3), seed=np.int32(1))
+
+
+@pytest.mark.parametrize(("name", "reached"), [("SNIP", "0.9913"), ("CroP-S", "0.9811"), ("EarlyCroP-S", "0.9811")])
+def test_a_sparsity_out_of_reach_is_said(name, reached):
+    with pytest.warns(Missed, match=f"{name}: {reached} of the weights are removed, not 0.999: 1 stay in every"):
+        agent().learn(8 * 40, callback=PruneCallback(name, 0.999))

@@ -13,8 +13,9 @@ import pytest
 
 from rlprune.executors import Begun, Failed, Returned, Told, local, worker
 from rlprune.store import Gone, Store
-from rlprune.suite import Cell, Suite, make_cell
-from rlprune.sweep import Epoch, Finished, Said, Started, estimate, sweep
+from rlprune.suite import Cell, Suite, load_suite, make_cell
+from rlprune.sweep import Epoch, Finished, Said, Started, estimate, identity, sweep
+from rlprune.task import tasks
 
 execute = partial(local.execute, preload=("rlprune.executors.worker",))
 
@@ -244,6 +245,34 @@ def test_a_sweep_stores_a_row_a_cell_and_tells_its_events(run):
     heard = [event for event in run.heard if event.cell.seed == 1]
     told = {"trained": 1.0, "of": 2.0, "return_train": 10.0}
     assert heard == [Started(cell(1)), Epoch(cell(1), 1, 2, told), Finished(cell(1), row)]
+
+
+@pytest.mark.parametrize(
+    ("task", "override", "title"),
+    [
+        ("cartpole-v1", "environment=Pendulum-v1", "Pendulum-v1"),
+        ("cartpole-v0", "environment=Pendulum-v1", "Pendulum-v1 (200 steps)"),
+        ("cartpole-v1", "max_episode_steps=50", "CartPole-v1 (50 steps)"),
+        ("resnet-small-shapes", "data=cifar100", "resnet-small, cifar100"),
+        ("rooms-fcrn-small", "data=nyu", "fcrn-small, nyu"),
+        ("prose-psmm-small", "data=ptb", "PSMM, ptb"),
+        ("pairs-bert-small", "data=rte", "BERT, rte"),
+    ],
+)
+def test_a_recipe_that_plays_or_reads_something_else_has_not_its_tasks_title_and_anchors(task, override, title):
+    suite = load_suite("cartpole", overrides=[f'tasks=["{task}"]', f"recipe.{override}", "recipe.budget=2"])
+    labels = identity(make_cell(suite, task, "SNIP", 0.9, 0, "cpu"), suite).labels
+    assert labels["task_title"] == title
+    assert not [name for name in labels if name.startswith("anchor_")]
+
+
+@pytest.mark.parametrize("task", tasks().names())
+def test_other_numbers_of_its_recipe_leave_a_task_what_it_is(task):
+    suite = load_suite("cartpole", overrides=[f'tasks=["{task}"]', "recipe.budget=2"])
+    labels = identity(make_cell(suite, task, "SNIP", 0.9, 0, "cpu"), suite).labels
+    assert labels["task_title"] == tasks().load(task).title
+    anchors = {name: float(text) for name, text in labels.items() if name.startswith("anchor_")}
+    assert anchors == {f"anchor_{name}": value for name, value in tasks().load(task).anchors.items()}
 
 
 def test_money_is_the_price_an_hour_times_wall_hours(run):

@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from rlprune import reason
 from rlprune.data import glue
 from rlprune.nets import known
 from rlprune.registry import nearest
@@ -94,6 +97,10 @@ class A2CRecipe(Recipe):
     evaluation_games: int = Field(default=100, ge=1, le=100_000)
 
     @property
+    def about(self) -> str:
+        return self.environment + (f" ({self.max_episode_steps} steps)" if self.max_episode_steps else "")
+
+    @property
     def iterations(self) -> int:
         """Rollouts, each followed by an update, in an epoch."""
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
@@ -101,6 +108,22 @@ class A2CRecipe(Recipe):
     @property
     def fleets_only(self) -> str:
         return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
+
+    def misfit(self, *, fleet: bool) -> str:
+        if self.environment in _BUILT_IN:
+            return ""
+        try:  # what trains it knows; it imports torch, which nothing else here does
+            with warnings.catch_warnings(action="ignore"):
+                a2c, environments = (importlib.import_module(f"rlprune.training.{name}") for name in ("a2c", "environments"))
+                with closing(a2c.environment(self)) as env:
+                    a2c.check_spaces(self.environment, env.observation_space, env.action_space)
+                if fleet:
+                    environments.make(self.environment, 1, self.max_episode_steps)
+        except ValueError as error:
+            return str(error)
+        except Exception as error:  # somebody else's environment may fail in any way
+            return f"{self.environment} cannot be made: {reason.line(error)}"
+        return ""
 
     @property
     def extra(self) -> tuple[str, str] | None:
@@ -206,6 +229,10 @@ class ImageRecipe(SupervisedRecipe):
     rotate: float = Field(default=0.0, ge=0, le=180)
 
     @property
+    def about(self) -> str:
+        return f"{self.network}, {self.data}"
+
+    @property
     def reads(self) -> str | None:
         return None if self.data == "shapes" else self.data
 
@@ -239,6 +266,10 @@ class DepthRecipe(SupervisedRecipe):
 
     def unknown(self, field: str) -> str:
         return _missing(self.network, known.depth_networks()) if field == "network" else ""
+
+    @property
+    def about(self) -> str:
+        return f"{self.network}, {self.data}"
 
     @property
     def reads(self) -> str | None:
@@ -284,6 +315,10 @@ class GlueRecipe(SupervisedRecipe):
         return self
 
     @property
+    def about(self) -> str:
+        return f"BERT, {self.data}"
+
+    @property
     def reads(self) -> str | None:
         return None if self.data == "pairs" else self.data
 
@@ -316,6 +351,10 @@ class LanguageRecipe(SupervisedRecipe):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=0.25, gt=0)
+
+    @property
+    def about(self) -> str:
+        return f"PSMM, {self.data}"
 
     @property
     def reads(self) -> str | None:
