@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from rlprune.pruner import NotApplicable
 
@@ -51,11 +52,11 @@ def gradient(module: nn.Module, names: Sequence[str], outputs: Outputs) -> dict[
 def check(module: nn.Module, names: Sequence[str], outputs: Outputs) -> None:
     """Try whether the flow reaches every row of every named weight and is linear in each weight.
 
-    That is ``R(s θ_l) = R + (s − 1) ⟨θ_l, ∂R/∂θ_l⟩``. Random positive weights stand in for the network's own, and every maximum
-    pool keeps to the places that it chose first.
+    That is ``R(s θ_l) = R + (s − 1) ⟨θ_l, ∂R/∂θ_l⟩``, and ``R = 0`` where nothing flows in. Random positive weights stand in for
+    the network's own, and every maximum pool keeps to the places that it chose first.
 
     Raises:
-        NotApplicable: which weights it does not reach, or in which it is not linear.
+        NotApplicable: which weights it does not reach, or in which it is not linear, or that a constant is added to it.
     """
     lots = torch.Generator().manual_seed(0)
 
@@ -88,6 +89,27 @@ def check(module: nn.Module, names: Sequence[str], outputs: Outputs) -> None:
             f"the flow of ones is not linear in {told}: something other than torch's own activations and normalisations bends it,"
             " or a weight is used twice"
         )
+    if abs(_unfed(straight, outputs, mode)) > 1e-9 * abs(flow):
+        raise NotApplicable(
+            "the flow of ones is not linear: without any input it is not 0, for forward adds a constant somewhere"
+        )
+
+
+def _unfed(straight: nn.Module, outputs: Outputs, mode: "_Straight") -> float:
+    """Return the flow with zeros for ones, or 0 where the network is not fed numbers by a call of its own."""
+    fed: list[Tensor] = []
+
+    def starve(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        fed.extend(leaf for leaf in tree_leaves((given, named)) if isinstance(leaf, Tensor) and leaf.is_floating_point())
+        return tree_map(lambda leaf: leaf * 0 if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf, (given, named))
+
+    hook = straight.register_forward_pre_hook(starve, with_kwargs=True)
+    try:
+        with torch.no_grad(), mode.again():
+            flow = float(_total(outputs(straight)))
+    finally:
+        hook.remove()
+    return flow if fed else 0.0
 
 
 class _Straight(TorchFunctionMode):

@@ -167,6 +167,26 @@ def test_what_multiplies_stays_and_what_is_added_goes():
     assert torch.allclose(scores(net, ones(1, 3))[1], expected)
 
 
+class Placed(nn.Module):
+    """Adds a position to what it sees, as many networks do: by a buffer that no one learns."""
+
+    def __init__(self, place):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.register_buffer("place", torch.full((8,), place))
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x) + self.place))
+
+
+def test_a_constant_that_forward_adds_is_refused():
+    """It moved SynFlow's choice without a word: R is affine in it, in every layer."""
+    names = ["first.weight", "last.weight"]
+    flow.check(Placed(0.0), names, lambda net: [net(torch.ones(1, 6, dtype=torch.float64))])
+    with pytest.raises(NotApplicable, match="without any input it is not 0"):
+        flow.check(Placed(10.0), names, lambda net: [net(torch.ones(1, 6, dtype=torch.float64))])
+
+
 def test_attention_is_refused_although_ones_all_attend_alike():
     net = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     names = [name for name, parameter in net.named_parameters() if parameter.dim() > 1]
