@@ -69,9 +69,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs = 0
         self._within = within
         # held, so that their places stay theirs
-        self._weights: dict[int, Tensor] = {
-            own.untyped_storage().data_ptr(): own for own in module.parameters()
-        }  # held, so that places stay theirs
+        self._weights: dict[int, Tensor] = {own.untyped_storage().data_ptr(): own for own in module.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
