@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlprune.mistakes import Mistake, SuiteError, shown
-from rlprune.pruner import pruners
+from rlprune.bench.mistakes import Mistake, SuiteError
+from rlprune.bench.suite import cells, load_profiles, suites
+from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable
 from rlprune.safely import plain
 from rlprune.store import StoreError
-from rlprune.suite import cells, load_profiles, suites
 from rlprune.task import tasks
+from rlprune.words import shown
 
 if TYPE_CHECKING:
     from rlprune.store import Row

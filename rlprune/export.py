@@ -13,13 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rlprune import surgery
-from rlprune.cell import make_trainer
-from rlprune.mistakes import in_words
+from rlprune.bench.cell import make_trainer
+from rlprune.pruning import surgery
 from rlprune.safely import plain
 from rlprune.store import Row
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
+from rlprune.words import in_words
 
 FORMATS = (".safetensors", ".onnx", ".zip")
 _FEWEST = 0.9

@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from rlprune import select, surgery
-from rlprune.groups import Anatomy, Group, everything
 from rlprune.nets import accepted, auto
 from rlprune.nets.channels import Call
-from rlprune.plan import Prune, Train
-from rlprune.probe import Loss, Scoring, evaluating
-from rlprune.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
 from rlprune.pruners import magnitude, random
-from rlprune.pruning import PlanFollower
+from rlprune.pruning import select, surgery
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.groups import Anatomy, Group, everything
+from rlprune.pruning.plan import Prune, Train
+from rlprune.pruning.probe import Loss, Scoring, evaluating
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import nearest
 
 

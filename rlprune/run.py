@@ -25,19 +25,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from rlprune.bench.mistakes import Mistake, SuiteError
+from rlprune.bench.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
-from rlprune.mistakes import Mistake, SuiteError, shown
-from rlprune.pruner import pruners
+from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
-from rlprune.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
+from rlprune.words import shown
 
 if TYPE_CHECKING:
+    from rlprune.bench.sweep import Outcome
     from rlprune.store import Row, Store
-    from rlprune.sweep import Outcome
 
 Taken = TypeVar("Taken")
 
@@ -255,8 +256,8 @@ def writing(out: Path) -> Iterator[None]:
 
 
 def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
+    from rlprune.bench.sweep import ending_like_ctrl_c
     from rlprune.store import Damaged, Gone, StoreError
-    from rlprune.sweep import ending_like_ctrl_c
 
     suite, out = request.suite, request.out
     kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
@@ -329,8 +330,8 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
 
 
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
-    from rlprune.progress import Bars, Lines
-    from rlprune.sweep import sweep
+    from rlprune.bench.progress import Bars, Lines
+    from rlprune.bench.sweep import sweep
 
     finished = store.finished()
     left = [cell for cell in planned if cell.id not in finished]
@@ -409,7 +410,7 @@ def _data_changed(suite: Suite) -> bool:
 
 def _show(request: Request, store: "Store", outcome: "Outcome", command: str) -> bool:
     """Print what came out and write the report; return whether all of it could be done: what was trained is stored already."""
-    from rlprune.progress import ending, named
+    from rlprune.bench.progress import ending, named
     from rlprune.report.page import summary_table, write_report
     from rlprune.report.sentences import opening
     from rlprune.report.sound import sound
@@ -450,11 +451,11 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
 
 def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
     """Print the cells with what they cost, what is done and the time left; write nothing."""
-    from rlprune.sweep import epochs_of
+    from rlprune.bench.sweep import epochs_of
 
     suite, finished, seconds = request.suite, set[str](), None
     if (request.out / RESULTS).is_file() and not fresh:
-        from rlprune.sweep import estimate
+        from rlprune.bench.sweep import estimate
 
         def known(store: "Store") -> tuple[set[str], float | None]:
             _tell_of_other_data(planned, store, request)

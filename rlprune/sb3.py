@@ -29,15 +29,15 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlprune.groups import Anatomy
-from rlprune.mistakes import in_words
-from rlprune.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
-from rlprune.probe import Loss, Scoring
-from rlprune.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
+from rlprune.pruning.probe import Loss, Scoring
+from rlprune.pruning.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import nearest
 from rlprune.training import policies, rehearsal
 from rlprune.training.trainer import Generators, Seeds
+from rlprune.words import in_words
 
 
 class PruneCallback(BaseCallback):

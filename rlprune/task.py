@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rlprune.pruner import Scope
+from rlprune.pruning.pruner import Scope
 from rlprune.registry import Registry, nearest
 from rlprune.safely import plain
 

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from rlprune.bench.worker import Job, Record, _peak_resident
 from rlprune.executors import Tell
-from rlprune.executors.worker import Job, Record, _peak_resident
 
 
 def square(number: int, tell: Tell) -> int:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rlprune.groups import Anatomy, Member, chain
-from rlprune.probe import Scoring, evaluating
+from rlprune.pruning.groups import Anatomy, Member, chain
+from rlprune.pruning.probe import Scoring, evaluating
 
 
 def seeds(use, number=0):

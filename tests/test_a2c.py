@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from stable_baselines3 import A2C
 from subjects import bits, seeds
 
-from rlprune.plan import TrainEpoch
-from rlprune.pruner import CHANNELS, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.pruner import CHANNELS, pruners
 from rlprune.task import tasks
 from rlprune.training import a2c, snapshots
 from rlprune.training.recipes import ALLOW_IMPORT, A2CRecipe

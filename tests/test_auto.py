@@ -7,10 +7,10 @@ import torchvision
 from test_nets import SMALL, silenced, small, some
 from torch import nn
 
-from rlprune import surgery
-from rlprune.groups import present
 from rlprune.nets.auto import anatomy, tried
 from rlprune.nets.classifiers import classifier
+from rlprune.pruning import surgery
+from rlprune.pruning.groups import present
 
 
 def by_tensor(groups):

@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlprune.masked import Masked
+from rlprune.pruning.masked import Masked
 from rlprune.training import batched, environments, noise
 from rlprune.training.batched import Agent, Fleet
 from rlprune.training.recipes import A2CRecipe

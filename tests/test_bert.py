@@ -9,12 +9,12 @@ from subjects import seeds
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
-from rlprune import select, surgery
-from rlprune.groups import present
 from rlprune.nets.bert import BertClassifier, Marks, pretrained, small
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import CHANNELS, NOTHING, pruners
-from rlprune.pruning import PlanFollower, lacking
+from rlprune.pruning import select, surgery
+from rlprune.pruning.follower import PlanFollower, lacking
+from rlprune.pruning.groups import present
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import CHANNELS, NOTHING, pruners
 
 MARKS = Marks(pad=0, separator=3)
 TOKENS = torch.tensor([[2, 7, 8, 9, 3, 5, 6, 3], [2, 5, 3, 9, 7, 3, 0, 0], [2, 11, 4, 3, 10, 3, 0, 0], [2, 6, 6, 3, 6, 3, 0, 0]])

@@ -3,11 +3,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from rlprune.cell import run_cell
-from rlprune.plan import Train
-from rlprune.pruner import NOTHING, Pruner
-from rlprune.pruning import lacking
-from rlprune.suite import cells, load_suite
+from rlprune.bench.cell import run_cell
+from rlprune.bench.suite import cells, load_suite
+from rlprune.pruning.follower import lacking
+from rlprune.pruning.plan import Train
+from rlprune.pruning.pruner import NOTHING, Pruner
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
 SMOKE = load_suite("cartpole", profile="smoke", overrides=SMALL)

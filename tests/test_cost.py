@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import nn
 from torch.nn import functional
 
-from rlprune import cost
+from rlprune.costs import cost
 
 CPU = torch.device("cpu")
 

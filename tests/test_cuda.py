@@ -14,11 +14,11 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from subjects import seeds
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from rlprune.cell import lacking, make_trainer, run_cell
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import pruners
-from rlprune.pruning import PlanFollower
-from rlprune.suite import cells, load_suite
+from rlprune.bench.cell import lacking, make_trainer, run_cell
+from rlprune.bench.suite import cells, load_suite
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import pruners
 from rlprune.training import environments
 from rlprune.training.batched import Agent, Fleet
 from rlprune.training.depth import DepthTrainer

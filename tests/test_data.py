@@ -15,14 +15,14 @@ from subjects import seeds
 from torchvision.datasets import CIFAR10
 
 from rlprune.__main__ import main
+from rlprune.bench.suite import cells, load_suite, with_fingerprints
+from rlprune.bench.sweep import identity
+from rlprune.bench.worker import Record
 from rlprune.data import folders, images, pixels, shapes
 from rlprune.data.fingerprint import fingerprint
-from rlprune.executors.worker import Record
-from rlprune.plan import TrainEpoch
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.run import RESULTS, _data_changed, comparable
 from rlprune.store import Row, Store
-from rlprune.suite import cells, load_suite, with_fingerprints
-from rlprune.sweep import identity
 from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
 

@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from rlprune.plan import TrainEpoch
-from rlprune.suite import seed_sequence
+from rlprune.bench.suite import seed_sequence
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import tasks
 from rlprune.training.fleet import FleetAgent
 

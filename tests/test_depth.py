@@ -10,10 +10,10 @@ from PIL import Image
 from scipy.io import savemat
 from subjects import bits, seeds
 
-from rlprune.cell import run_cell
+from rlprune.bench.cell import run_cell
+from rlprune.bench.suite import Cell
 from rlprune.data import depth, folders
-from rlprune.plan import TrainEpoch
-from rlprune.suite import Cell
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import tasks
 from rlprune.training.depth import DepthTrainer
 from rlprune.training.recipes import DepthRecipe

@@ -5,7 +5,7 @@ from codecarbon import OfflineEmissionsTracker
 from codecarbon.core.units import Energy as Amount
 from codecarbon.external.geography import GeoMetadata
 
-from rlprune.energy import JOULES_PER_KWH, Energy, known_country
+from rlprune.costs.energy import JOULES_PER_KWH, Energy, known_country
 
 
 def busy(cpu_seconds):

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import ks_2samp, mannwhitneyu
 from subjects import seeds
 
-from rlprune.plan import TrainEpoch
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import tasks
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent

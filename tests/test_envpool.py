@@ -10,8 +10,8 @@ import torch
 from gymnasium.envs.box2d.lunar_lander import heuristic
 from subjects import bits, seeds
 
-from rlprune.plan import TrainEpoch
-from rlprune.suite import extra_mistakes, load_suite
+from rlprune.bench.suite import extra_mistakes, load_suite
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments, noise
 from rlprune.training.fleet import FleetAgent
 from rlprune.training.recipes import A2CRecipe

@@ -5,8 +5,8 @@ import math
 import pytest
 from subjects import seeds
 
-from rlprune.pruner import NOTHING, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
 

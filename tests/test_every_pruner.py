@@ -9,9 +9,9 @@ import pytest
 import torch
 from subjects import Tiny, bits, seeds
 
-from rlprune.plan import trained_epochs
-from rlprune.pruner import CHANNELS, NOTHING, WEIGHTS, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import trained_epochs
+from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, pruners
 
 NAMES = pruners().names()
 EPOCHS = 4
@@ -148,7 +148,7 @@ def test_the_cut_network_equals_the_masked_one(name):
             dense = copy.deepcopy(self._subject.module)
             numbered = {n: keep.clone() for n, keep in self._kept.items()}
             super()._cut(kept)
-            from rlprune.groups import present
+            from rlprune.pruning.groups import present
 
             with torch.no_grad():
                 for group in present(self._subject.anatomy.all_groups(), numbered):

@@ -9,11 +9,11 @@ from test_nets import best, silenced, some
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from rlprune import select, surgery
 from rlprune.nets.fcrn import FCRN, NAMES, depth_network, unpooled
-from rlprune.plan import TrainEpoch
-from rlprune.pruner import NOTHING, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning import select, surgery
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.training.depth import DepthTrainer, berhu
 from rlprune.training.recipes import DepthRecipe
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from subjects import bits, seeds
 
-from rlprune import checkpoint
-from rlprune.cell import run_cell, run_cells
-from rlprune.plan import TrainEpoch
-from rlprune.pruner import pruners
-from rlprune.pruning import PlanFollower
-from rlprune.suite import cells, load_suite
-from rlprune.sweep import fleets
+from rlprune.bench import checkpoint
+from rlprune.bench.cell import run_cell, run_cells
+from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.sweep import fleets
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.pruner import pruners
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
 from rlprune.training.recipes import A2CRecipe

@@ -7,8 +7,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from rlprune import flow
-from rlprune.pruner import NotApplicable
+from rlprune.pruning import flow
+from rlprune.pruning.pruner import NotApplicable
 
 # softmax and its kin mix their inputs, a gated unit multiplies them: they are no function of one number
 MIXING = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"}

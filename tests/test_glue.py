@@ -10,14 +10,14 @@ from scipy import stats
 from subjects import bits, seeds
 from transformers import BertConfig, BertModel
 
-from rlprune.cell import NotApplicable, run_cell
+from rlprune.bench.cell import NotApplicable, run_cell
+from rlprune.bench.mistakes import SuiteError
+from rlprune.bench.suite import Cell, cells, data_mistakes, load_suite
 from rlprune.data import folders, glue
 from rlprune.data.tokens import Tokens
 from rlprune.export import _write_onnx
-from rlprune.mistakes import SuiteError
 from rlprune.nets.bert import Marks, pretrained
-from rlprune.plan import TrainEpoch
-from rlprune.suite import Cell, cells, data_mistakes, load_suite
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import tasks
 from rlprune.training import measures
 from rlprune.training.glue import GlueTrainer

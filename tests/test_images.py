@@ -7,9 +7,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from subjects import bits, seeds
 
-from rlprune.cell import run_cell
-from rlprune.plan import TrainEpoch
-from rlprune.suite import Cell
+from rlprune.bench.cell import run_cell
+from rlprune.bench.suite import Cell
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import tasks
 from rlprune.training.images import ImageTrainer, balanced, cropped, rotated
 from rlprune.training.recipes import ImageRecipe

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 import rlprune
-from rlprune.groups import Group, Member
-from rlprune.pruner import CHANNELS, pruners
+from rlprune.pruning.groups import Group, Member
+from rlprune.pruning.pruner import CHANNELS, pruners
 
 
 def setting(seed=0):

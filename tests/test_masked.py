@@ -2,7 +2,7 @@ import pytest
 import torch
 from subjects import Tiny, bits
 
-from rlprune.masked import Masked
+from rlprune.pruning.masked import Masked
 
 OPTIMIZERS = [torch.optim.RMSprop, torch.optim.Adam, torch.optim.SGD, lambda p, lr: torch.optim.AdamW(p, lr=lr, weight_decay=0.1)]
 

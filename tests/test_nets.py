@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from rlprune import cost, select, surgery
-from rlprune.groups import present
+from rlprune.costs import cost
 from rlprune.nets.classifiers import NAMES, classifier
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import pruners
+from rlprune.pruning import select, surgery
+from rlprune.pruning.groups import present
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import pruners
 
 SMALL = ["resnet-small", "vgg-small", "resnext-small"]
 

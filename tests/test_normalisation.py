@@ -7,11 +7,11 @@ import torch
 from subjects import Tiny, seeds
 from torch import nn
 
-from rlprune.groups import Anatomy, Group, Member
-from rlprune.plan import LazyRegime, MaskDistance, Prune, Train
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import CHANNELS, NotApplicable, Pruner, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.groups import Anatomy, Group, Member
+from rlprune.pruning.plan import LazyRegime, MaskDistance, Prune, Train
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import CHANNELS, NotApplicable, Pruner, pruners
 
 
 def probe_of(tiny):

@@ -3,7 +3,7 @@ import json
 import oracles
 import pytest
 
-from rlprune.plan import (
+from rlprune.pruning.plan import (
     Exponential,
     Halving,
     LazyRegime,
@@ -20,7 +20,7 @@ from rlprune.plan import (
     next_action,
     trained_epochs,
 )
-from rlprune.pruner import pruners
+from rlprune.pruning.pruner import pruners
 
 LTR = [Train(epochs=1), Save(), *[s for i in (1, 2) for s in (Train(), Prune(Level(Exponential(2), i)), Rewind())], Train()]
 

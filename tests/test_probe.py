@@ -5,9 +5,9 @@ import torch
 from subjects import Tiny, bits, outputs, seeds
 from torch import nn
 
-from rlprune.groups import Group, Member
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import pruners
+from rlprune.pruning.groups import Group, Member
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import pruners
 
 SIZES = (3, 5, 4, 2)
 

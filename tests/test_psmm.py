@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from rlprune import cost, select, surgery
-from rlprune.groups import present
+from rlprune.costs import cost
 from rlprune.nets.psmm import PSMM
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import pruners
+from rlprune.pruning import select, surgery
+from rlprune.pruning.groups import present
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import pruners
 
 WORDS, HIDDEN, LENGTH = 11, 6, 9
 

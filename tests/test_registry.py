@@ -5,7 +5,7 @@ from textwrap import dedent
 import pytest
 
 from rlprune import registry
-from rlprune.pruner import Pruner, pruners
+from rlprune.pruning.pruner import Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.task import Task, tasks
 
@@ -21,14 +21,16 @@ def shop(tmp_path, monkeypatch):
         (tmp_path / "shop" / "goods" / name).write_text(dedent(text))
         return Registry("shop.goods", Pruner)
 
-    put("half.py", 'from rlprune.pruner import Pruner\nHALF = Pruner("Half-U", None, cut="nothing", plan=[])\n')
+    put("half.py", 'from rlprune.pruning.pruner import Pruner\nHALF = Pruner("Half-U", None, cut="nothing", plan=[])\n')
     yield put
     for module in [name for name in sys.modules if name.split(".")[0] in ("shop", "elsewhere")]:
         del sys.modules[module]
 
 
 def test_a_file_in_the_folder_is_an_entry(shop):
-    goods = shop("more.py", 'from rlprune.pruner import Pruner\nA = Pruner("a", None, cut="nothing", plan=[])\nB = dict("b")\n')
+    goods = shop(
+        "more.py", 'from rlprune.pruning.pruner import Pruner\nA = Pruner("a", None, cut="nothing", plan=[])\nB = dict("b")\n'
+    )
     assert goods.names() == ["a", "Half-U"]
     assert goods.load("Half-U").name == "Half-U"
 
@@ -77,7 +79,7 @@ def entry_point(folder, line):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[shop.goods]\n{line}\n")
     (folder / "elsewhere.py").write_text(
-        'from rlprune.pruner import Pruner\nTHIRDS = Pruner("Thirds-S", None, cut="nothing", plan=[])\nNUMBER = 3\n'
+        'from rlprune.pruning.pruner import Pruner\nTHIRDS = Pruner("Thirds-S", None, cut="nothing", plan=[])\nNUMBER = 3\n'
     )
 
 
@@ -113,7 +115,7 @@ def test_two_packages_of_one_name_are_told(shop, tmp_path):
 
 
 def test_two_files_of_one_name_are_told(shop):
-    goods = shop("more.py", 'from rlprune.pruner import Pruner\nA = Pruner("Half-U", None, cut="nothing", plan=[])\n')
+    goods = shop("more.py", 'from rlprune.pruning.pruner import Pruner\nA = Pruner("Half-U", None, cut="nothing", plan=[])\n')
     with pytest.raises(ValueError, match=r"'Half-U' is registered by .*half:HALF and by .*more:A: rename one"):
         goods.load("Half-U")
 

@@ -19,7 +19,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from rows import FAILED, LAYERS, PRUNERS, SKIPPED, as_task, row, rows
 
-from rlprune.pruner import pruners
+from rlprune.pruning.pruner import pruners
 from rlprune.report import curves, draw, figures, tables
 from rlprune.report.curves import Comparison
 from rlprune.report.page import finding, summary_table, write_report

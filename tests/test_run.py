@@ -12,13 +12,13 @@ import worlds
 
 import rlprune
 from rlprune.__main__ import main
+from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
 from rlprune.files import claimed
 from rlprune.run import WRITTEN, columns, comparable, download, remove_results
 from rlprune.run import main as run_main
 from rlprune.store import Store
-from rlprune.suite import cells, load_suite
-from rlprune.sweep import epochs_of
 
 TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "recipe.evaluation_games=1", "--jobs", "1"]
 ONE = ["run", "cartpole", "--profile", "smoke", "--pruners", "Dense", *TINY]

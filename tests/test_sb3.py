@@ -14,8 +14,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecFrameStack, VecMonitor, VecNormalize
 from torch import nn
 
-from rlprune.pruner import CHANNELS, WEIGHTS, pruners
-from rlprune.pruning import Missed
+from rlprune.pruning.follower import Missed
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, pruners
 from rlprune.sb3 import PruneCallback
 from rlprune.training import rehearsal, snapshots
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rlprune import select
-from rlprune.groups import chain
+from rlprune.pruning import select
+from rlprune.pruning.groups import chain
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=6), st.floats(0, 0.999))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlprune import suite as suite_module
-from rlprune.mistakes import SuiteError, line_of
-from rlprune.pruner import pruners
-from rlprune.suite import Cell, cells, load_profiles, load_suite, make_cell, seed_sequence, suites
+from rlprune.bench import suite as suite_module
+from rlprune.bench.mistakes import SuiteError, line_of
+from rlprune.bench.suite import Cell, cells, load_profiles, load_suite, make_cell, seed_sequence, suites
+from rlprune.pruning.pruner import pruners
 
 SUITE = """\
 title = "A suite"
@@ -100,7 +100,7 @@ def test_suites_are_found_by_name_in_any_case_and_in_the_wheel(tmp_path, monkeyp
     packaged.mkdir(parents=True)
     (packaged / "mine.toml").write_text(SUITE)
     (tmp_path / "site-packages" / "suites").mkdir()  # somebody else's
-    monkeypatch.setattr(suite_module, "__file__", str(packaged.parent / "suite.py"))
+    monkeypatch.setattr(suite_module, "__file__", str(packaged.parent / "bench" / "suite.py"))
     assert suites() == {"mine": packaged / "mine.toml"}
     assert load_suite("mine").title == "A suite"
 

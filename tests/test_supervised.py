@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from subjects import bits, seeds
 from torch import nn
 
-from rlprune.groups import Anatomy, chain
-from rlprune.plan import TrainEpoch
+from rlprune.pruning.groups import Anatomy, chain
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.training.recipes import ImageRecipe, SupervisedRecipe
 from rlprune.training.supervised import SupervisedTrainer, one_cycle
 

@@ -5,8 +5,8 @@ import torch
 from subjects import Tiny, bits
 from torch import nn
 
-from rlprune import surgery
-from rlprune.groups import Group, Member, everything, present, stream
+from rlprune.pruning import surgery
+from rlprune.pruning.groups import Group, Member, everything, present, stream
 
 
 def some(groups, seed=0, share=0.5):

@@ -11,13 +11,14 @@ from pathlib import Path
 import jobs
 import pytest
 
-from rlprune.executors import Begun, Failed, Returned, Told, local, worker
+from rlprune.bench import worker
+from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
+from rlprune.bench.sweep import Epoch, Finished, Said, Started, estimate, identity, sweep
+from rlprune.executors import Begun, Failed, Returned, Told, local
 from rlprune.store import Gone, Store
-from rlprune.suite import Cell, Suite, load_suite, make_cell
-from rlprune.sweep import Epoch, Finished, Said, Started, estimate, identity, sweep
 from rlprune.task import tasks
 
-execute = partial(local.execute, preload=("rlprune.executors.worker",))
+execute = partial(local.execute, preload=("rlprune.bench.worker",))
 
 
 def ends(events):
@@ -152,7 +153,8 @@ def test_workers_die_with_the_process_that_started_them(tmp_path):
 def test_a_signal_ends_a_run_as_ctrl_c_does_and_leaves_nothing_in_a_long_tmpdir(number, tmp_path):
     long = tmp_path / ("x" * 60) / ("y" * 60)
     long.mkdir(parents=True)
-    script = "import jobs, sys; from pathlib import Path; from rlprune.executors import local; from rlprune.sweep import *\n"
+    script = "import jobs, sys; from pathlib import Path; from rlprune.executors import local\n"
+    script += "from rlprune.bench.sweep import *\n"
     script += "with ending_like_ctrl_c():\n  try: list(local.execute(jobs.endless, [Path(sys.argv[1])], 1, preload=()))\n"
     script += "  except KeyboardInterrupt: sys.exit(130)"
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
@@ -373,6 +375,6 @@ def test_time_left_is_the_mean_of_the_pruners_cells_or_of_all_alike(run):
 
 
 def test_starting_a_sweep_imports_no_torch():
-    script = "import sys, rlprune.sweep; sys.exit('torch' in sys.modules)"
+    script = "import sys, rlprune.bench.sweep; sys.exit('torch' in sys.modules)"
     path = os.pathsep.join(sys.path)
     assert subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, check=False).returncode == 0

@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib import import_module
 from tempfile import gettempdir
 
-from rlprune import energy, provenance
+from rlprune.costs import energy, provenance
 
 # Ctrl-C reaches every process of the terminal; the one that started the workers ends them.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -21,7 +21,7 @@ os.environ.setdefault(_cache, gettempdir())
 
 with suppress(Exception):  # a worker meets it again, and can report it
     # torch imports its compiler when the first optimizer is made: three seconds, in every worker
-    for _module in ("rlprune.executors.worker", "rlprune.cell", "rlprune.training.a2c", "torch._dynamo"):
+    for _module in ("rlprune.bench.worker", "rlprune.bench.cell", "rlprune.training.a2c", "torch._dynamo"):
         import_module(_module)
     energy.prepare()
     provenance.versions()  # remembered, so that a commit made during a run is not taken for the one that runs

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from rlprune.groups import weights
+from rlprune.pruning.groups import weights
 from rlprune.registry import nearest
 
 _DETACH = "take that off before pruning (torch.nn.utils.parametrize.remove_parametrizations, or remove of torch.nn.utils)"

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from rlprune import surgery
-from rlprune.groups import Anatomy, Group, weights
 from rlprune.nets.channels import RETURNED, Call, copied, follow
-from rlprune.probe import Loss
+from rlprune.pruning import surgery
+from rlprune.pruning.groups import Anatomy, Group, weights
+from rlprune.pruning.probe import Loss
 
 _CHEAP = 1_000_000
 """Parameters up to which a network is tried out in double precision."""

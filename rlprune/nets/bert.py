@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rlprune.groups import Anatomy, Group, Member, chain
+from rlprune.pruning.groups import Anatomy, Group, Member, chain
 
 _READ = ("config.json", "model.safetensors or pytorch_model.bin")
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchvision import models  # type: ignore[import-untyped]
 
-from rlprune.groups import Anatomy
 from rlprune.nets import auto, resnet, resnext, vgg
 from rlprune.nets.known import PUBLISHED
+from rlprune.pruning.groups import Anatomy
 from rlprune.registry import nearest
 
 _Make = Callable[[int], resnet.ResNet | vgg.VGG | resnext.ResNeXt]

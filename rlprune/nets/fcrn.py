@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck  # type: ignore[import-untyped]
 
-from rlprune.groups import Anatomy, stream
 from rlprune.nets.resnet import matrices, residual
+from rlprune.pruning.groups import Anatomy, stream
 from rlprune.registry import nearest
 
 

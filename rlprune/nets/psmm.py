@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlprune.groups import Anatomy, Group, Member
+from rlprune.pruning.groups import Anatomy, Group, Member
 
 NEVER = -1e30
 """The logit of what cannot be. Its probability and slopes of any order are zero; of infinity they would be no numbers."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from rlprune.groups import Anatomy, Group, stream
+from rlprune.pruning.groups import Anatomy, Group, stream
 
 SLOPE = 0.05  # of LeakyReLU; Rachwan et al., 2022
 

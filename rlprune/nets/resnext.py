@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torchvision.models.resnet import Bottleneck, ResNet  # type: ignore[import-untyped]
 
-from rlprune.groups import Anatomy
 from rlprune.nets.resnet import matrices, residual
+from rlprune.pruning.groups import Anatomy
 
 
 class ResNeXt(ResNet):  # type: ignore[misc]

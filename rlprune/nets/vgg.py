@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from rlprune.groups import Anatomy, stream
 from rlprune.nets.resnet import SLOPE, matrices, orthogonal
+from rlprune.pruning.groups import Anatomy, stream
 
 
 class VGG(nn.Module):

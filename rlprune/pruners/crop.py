@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from rlprune.plan import Halving, LazyRegime, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, WEIGHTS, Count, Pruner
+from rlprune.pruning.plan import Halving, LazyRegime, Plan, Prune, Train
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Count, Pruner
 
 if TYPE_CHECKING:
-    from rlprune.probe import Probe
-    from rlprune.pruner import Scores
+    from rlprune.pruning.probe import Probe
+    from rlprune.pruning.pruner import Scores
 
 
 def weights(probe: "Probe") -> "Scores":

@@ -1,6 +1,6 @@
 """Dense: the network as it is, the line to compare with."""
 
-from rlprune.plan import Train
-from rlprune.pruner import NOTHING, Pruner
+from rlprune.pruning.plan import Train
+from rlprune.pruning.pruner import NOTHING, Pruner
 
 DENSE = Pruner("Dense", None, cut=NOTHING, plan=[Train()])

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rlprune.plan import MaskDistance, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, Pruner
+from rlprune.pruning.plan import MaskDistance, Plan, Prune, Train
+from rlprune.pruning.pruner import CHANNELS, Pruner
 
 if TYPE_CHECKING:
-    from rlprune.probe import Probe
-    from rlprune.pruner import Scores
+    from rlprune.pruning.probe import Probe
+    from rlprune.pruning.pruner import Scores
 
 
 def score(probe: "Probe") -> "Scores":

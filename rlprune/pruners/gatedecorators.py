@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rlprune.plan import Exponential, Level, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, Count, Pruner, Share
+from rlprune.pruning.plan import Exponential, Level, Plan, Prune, Train
+from rlprune.pruning.pruner import CHANNELS, Count, Pruner, Share
 
 if TYPE_CHECKING:
-    from rlprune.probe import Probe
-    from rlprune.pruner import Scores
+    from rlprune.pruning.probe import Probe
+    from rlprune.pruning.pruner import Scores
 
 
 def score(probe: "Probe") -> "Scores":

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from rlprune.plan import Prune, Train
-from rlprune.pruner import WEIGHTS, Pruner
+from rlprune.pruning.plan import Prune, Train
+from rlprune.pruning.pruner import WEIGHTS, Pruner
 
 if TYPE_CHECKING:
-    from rlprune.probe import Probe
-    from rlprune.pruner import Scores
+    from rlprune.pruning.probe import Probe
+    from rlprune.pruning.pruner import Scores
 
 
 def score(

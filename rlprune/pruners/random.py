@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from rlprune.plan import LazyRegime, Plan, Prune, Train
-from rlprune.pruner import CHANNELS, WEIGHTS, Pruner
+from rlprune.pruning.plan import LazyRegime, Plan, Prune, Train
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Pruner
 
 if TYPE_CHECKING:
-    from rlprune.probe import Probe
-    from rlprune.pruner import Scores
+    from rlprune.pruning.probe import Probe
+    from rlprune.pruning.pruner import Scores
 
 
 def weights(probe: "Probe") -> "Scores":

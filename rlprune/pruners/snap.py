@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from rlprune.plan import Prune, Train
-from rlprune.pruner import CHANNELS, Pruner
+from rlprune.pruning.plan import Prune, Train
+from rlprune.pruning.pruner import CHANNELS, Pruner
 
 if TYPE_CHECKING:
-    from rlprune.probe import Probe
-    from rlprune.pruner import Scores
+    from rlprune.pruning.probe import Probe
+    from rlprune.pruning.pruner import Scores
 
 
 def score(probe: "Probe") -> "Scores":

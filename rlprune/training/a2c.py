@@ -25,10 +25,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlprune import cost
-from rlprune.groups import Anatomy
-from rlprune.plan import TrainEpoch
-from rlprune.probe import Loss, Scoring
+from rlprune.costs import cost
+from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.probe import Loss, Scoring
 from rlprune.training import policies, snapshots
 from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import Generators, Seeds

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rlprune.masked import Masks
+from rlprune.pruning.masked import Masks
 from rlprune.training import noise
 from rlprune.training.environments import BatchedEnv, Games
 from rlprune.training.recipes import A2CRecipe

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.data import depth
-from rlprune.groups import Anatomy
 from rlprune.nets.fcrn import depth_network
-from rlprune.probe import evaluating
+from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.probe import evaluating
 from rlprune.training.recipes import DepthRecipe
 from rlprune.training.supervised import Batch, SupervisedTrainer
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlprune.plan import TrainEpoch
+from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments, policies
 from rlprune.training.a2c import A2CTrainer, statistics
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes

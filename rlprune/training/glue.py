@@ -12,8 +12,8 @@ from torch.nn import functional
 from rlprune.data import folders, glue
 from rlprune.data.glue import Texts
 from rlprune.data.tokens import Tokens
-from rlprune.groups import Anatomy
 from rlprune.nets import bert
+from rlprune.pruning.groups import Anatomy
 from rlprune.training import measures
 from rlprune.training.recipes import GlueRecipe
 from rlprune.training.supervised import Batch, SupervisedTrainer

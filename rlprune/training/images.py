@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlprune.data import images
-from rlprune.groups import Anatomy
 from rlprune.nets.classifiers import classifier
+from rlprune.pruning.groups import Anatomy
 from rlprune.training.recipes import ImageRecipe
 from rlprune.training.supervised import Batch, SupervisedTrainer
 

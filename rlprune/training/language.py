@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.data import ngrams, text
-from rlprune.groups import Anatomy
 from rlprune.nets.psmm import PSMM
+from rlprune.pruning.groups import Anatomy
 from rlprune.training.recipes import LanguageRecipe
 from rlprune.training.supervised import Batch, SupervisedTrainer
 

@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from rlprune.groups import Anatomy, chain
-from rlprune.masked import Masked, Masks
+from rlprune.pruning.groups import Anatomy, chain
+from rlprune.pruning.masked import Masked, Masks
 
 if TYPE_CHECKING:
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm

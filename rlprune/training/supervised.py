@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlprune import cost
-from rlprune.groups import Anatomy
-from rlprune.plan import TrainEpoch
-from rlprune.probe import Loss, Scoring, evaluating
+from rlprune.costs import cost
+from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.training.recipes import SupervisedRecipe
 from rlprune.training.trainer import Generators, Seeds
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlprune.plan import TrainEpoch
-from rlprune.pruning import Subject
+from rlprune.pruning.follower import Subject
+from rlprune.pruning.plan import TrainEpoch
 
 Seeds: TypeAlias = Callable[[str], np.random.SeedSequence]
 """A use's name ("network", "environments", ...) to its seed."""

@@ -54,7 +54,7 @@ def machine(where: Where) -> Iterator[Row]:
     import torch
     from speed_fleet import ceiling
 
-    from rlprune import provenance
+    from rlprune.costs import provenance
 
     side = 8192 if where.whole else 1024
     large, small, memory = ceiling(where.device, side)
@@ -158,7 +158,7 @@ def scores(where: Where) -> Iterator[Row]:
     """What a score takes over the plain gradients of the same batches, float32 without TF32."""
     from speed_vision import follower, seconds, trainer
 
-    from rlprune.pruner import pruners
+    from rlprune.pruning.pruner import pruners
 
     for network in ("resnet18", "vgg16") if where.whole else ("resnet-small",):
         probe = follower(trainer(network, where.device), "CroP-S")._probe(0)

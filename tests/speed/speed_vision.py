@@ -11,9 +11,9 @@ import time
 import numpy as np
 import torch
 
-from rlprune.plan import TrainEpoch
-from rlprune.pruner import pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.pruner import pruners
 from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
 

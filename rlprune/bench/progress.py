@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from rlprune.bench.suite import Cell
+from rlprune.bench.sweep import Epoch, Event, Finished, Said, Started, epochs_of
 from rlprune.reason import reason
 from rlprune.safely import plain
 from rlprune.store import Row
-from rlprune.suite import Cell
-from rlprune.sweep import Epoch, Event, Finished, Said, Started, epochs_of
 
 BOOKKEEPING = {"trained", "epoch", "samples", "sparsity", "distance", "trigger", "of"}
 """Values of an epoch that do not say how well training goes."""

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlprune import plan as plans
-from rlprune import select, surgery
-from rlprune.groups import Anatomy, Group, Member, everything, present
-from rlprune.masked import Masked, Masks
-from rlprune.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
-from rlprune.probe import Probe, Scoring
-from rlprune.pruner import CHANNELS, WEIGHTS, CommonSettings, NotApplicable, Pruner, Scope, Scores
+from rlprune.pruning import plan as plans
+from rlprune.pruning import select, surgery
+from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
+from rlprune.pruning.masked import Masked, Masks
+from rlprune.pruning.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
+from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, NotApplicable, Pruner, Scope, Scores
 from rlprune.registry import nearest
 
 _MARK = "_rlprune_dense"

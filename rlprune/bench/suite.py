@@ -18,15 +18,16 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from rlprune.bench.mistakes import Mistake, SuiteError, line_of, reach
+from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
-from rlprune.energy import known_country
-from rlprune.mistakes import MOST, Keys, Mistake, SuiteError, in_words, line_of, reach, shown
-from rlprune.plan import trained_epochs
-from rlprune.pruner import NOTHING, CommonSettings, Pruner, pruners
+from rlprune.pruning.plan import trained_epochs
+from rlprune.pruning.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.safely import fault
 from rlprune.task import Recipe, Task, tasks
+from rlprune.words import MOST, Keys, in_words, shown
 
 Table: TypeAlias = dict[str, Any]
 
@@ -263,7 +264,7 @@ class _Layer:
 
 def suites() -> dict[str, Path]:
     """Return the suites that have names: the checkout's own, or those of the wheel."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     checkout = (package.parent / "pyproject.toml").is_file()  # an editable install leaves a stale copy in the package
     folder = package.parent / "suites" if checkout else package / "_suites"
     return {file.stem: file for file in sorted(folder.glob("*.toml"))}

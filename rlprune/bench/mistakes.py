@@ -1,35 +1,13 @@
 """What is wrong with a request, in plain words, with the line of the file it is on."""
 
-import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
-from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ValidationError
-
-from rlprune.registry import nearest
 from rlprune.safely import plain
-
-Keys: TypeAlias = tuple[str | int, ...]
-"""Where a value is: table, key, and index in a list."""
-
-MOST = 100
-"""Mistakes that are told one by one; of a file with more, the others are counted."""
-
-KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "string": "text",
-    "bool": "true or false",
-    "tuple": "a list",
-    "dict": "a table",
-    "model": "a table",
-    "dataclass": "a table",
-}
+from rlprune.words import MOST, Keys
 
 
 @dataclass(frozen=True)
@@ -61,64 +39,6 @@ class SuiteError(Exception):
         more = [Mistake("", "", f"and {len(order) - MOST:,} mistakes more")] if len(order) > MOST else []
         self.mistakes = order[:MOST] + more
         super().__init__("\n".join(map(str, self.mistakes)))
-
-
-def shown(value: object) -> str:
-    """Return a value as a suite file writes it, shortened where it is long."""
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    if isinstance(value, int) and abs(value) >= 10**30:
-        return "a number of more than 30 digits"
-    try:
-        return plain(json.dumps(value, default=str, ensure_ascii=False), 120)
-    except (ValueError, RecursionError):  # digits or depth beyond what Python writes
-        return f"a {type(value).__name__} that is too large to show"
-
-
-def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Keys, str]]:
-    """Yield where and what for each of pydantic's errors about ``model``, without its jargon."""
-    for count, item in enumerate(error.errors()):
-        kind, keys, limits = item["type"], item["loc"], item.get("ctx", {})
-        got = f"got {shown(item['input'])}"
-        match kind:
-            case "extra_forbidden" | "unexpected_keyword_argument":
-                allowed = _allowed(model, keys) if count < MOST else []  # to look for the nearest of each takes time
-                message = f"no such key{nearest(str(keys[-1]), allowed)} (allowed: {', '.join(allowed)})"
-            case "missing":
-                message = "is missing"
-            case "too_short" if len(item["input"]) >= limits["min_length"]:
-                continue  # it counts the items that are right; those that are wrong have been told
-            case "too_short":
-                message = f"{got}; needs at least {limits['min_length']}"
-            case "string_too_short":
-                message = f"{got}; must not be empty"
-            case "too_long":
-                message = f"has {limits['actual_length']:,} items; must be at most {limits['max_length']:,}"
-            case "literal_error":
-                allowed = re.findall("'([^']*)'", limits["expected"])
-                message = f"{got}; must be {limits['expected']}{nearest(str(item['input']), allowed)}"
-            case "value_error" if isinstance(item["input"], Mapping):
-                message = str(limits["error"])  # about how its keys go together: to show all of them would help nobody
-            case "value_error":
-                message = f"{got}; {limits['error']}"
-            case _ if kind.endswith(("_type", "_parsing", "_from_float")) and kind.split("_")[0] in KINDS:
-                message = f"{got}; must be {KINDS[kind.split('_')[0]]}"
-            case _:
-                message = f"{got}; {_plain(item['msg'])}"
-        yield keys, message
-
-
-def _plain(message: str) -> str:
-    message = message.replace("Input should be", "must be")
-    return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
-
-
-def _allowed(model: Any, keys: Keys) -> list[str]:
-    """Return the keys of the table that the last of ``keys`` is in; none where its type has no such list."""
-    for key in keys[:-1]:
-        field = getattr(model, "model_fields", {}).get(key)
-        model = field and field.annotation
-    return [field.name for field in fields(model)] if is_dataclass(model) else list(getattr(model, "model_fields", {}))
 
 
 def reach(data: object, keys: Keys) -> int:

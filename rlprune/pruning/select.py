@@ -8,7 +8,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor
 
-from rlprune.groups import Group
+from rlprune.pruning.groups import Group
 
 
 def quotas(

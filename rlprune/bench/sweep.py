@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
 
-from rlprune import provenance
-from rlprune.executors import Begun, Executor, Failed, Returned, Tell, Told, local, worker
-from rlprune.executors.worker import Job, Record
-from rlprune.plan import trained_epochs
-from rlprune.pruner import pruners
+from rlprune.bench import worker
+from rlprune.bench.suite import Cell, Suite
+from rlprune.bench.worker import Job, Record
+from rlprune.costs import provenance
+from rlprune.executors import Begun, Executor, Failed, Returned, Tell, Told, local
+from rlprune.pruning.plan import trained_epochs
+from rlprune.pruning.pruner import pruners
 from rlprune.store import Identity, Row, Store
-from rlprune.suite import Cell, Suite
 from rlprune.task import tasks
 
 

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlprune import checkpoint, cost, reason
+from rlprune import reason
+from rlprune.bench import checkpoint
+from rlprune.bench.suite import Cell, seed_sequence
+from rlprune.costs import cost
 from rlprune.files import written
-from rlprune.plan import TrainEpoch, trained_epochs
-from rlprune.pruner import NotApplicable, pruners
-from rlprune.pruning import Missed, PlanFollower, lacking
-from rlprune.suite import Cell, seed_sequence
+from rlprune.pruning.follower import Missed, PlanFollower, lacking
+from rlprune.pruning.plan import TrainEpoch, trained_epochs
+from rlprune.pruning.pruner import NotApplicable, pruners
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from rlprune.groups import Group
+from rlprune.pruning.groups import Group
 
 Keeps: TypeAlias = dict[str, dict[int, Tensor]]
 """Tensor name to dimension to a boolean vector, True where a position stays.

@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
             found[library] = version(library)
         except PackageNotFoundError:
             continue
-    commit = _commit(Path(__file__).parents[1])
+    commit = _commit(Path(__file__).parents[2])
     return found | ({"commit": commit} if commit else {})
 
 

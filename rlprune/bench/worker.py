@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rlprune import provenance
-from rlprune.energy import Energy
+from rlprune.bench.suite import Cell
+from rlprune.costs import provenance
+from rlprune.costs.energy import Energy
 from rlprune.executors import Tell
 from rlprune.reason import told
-from rlprune.suite import Cell
 
 _MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
@@ -66,7 +66,7 @@ def run(job: Job, tell: Tell) -> list[Record]:
     """
     import torch
 
-    from rlprune.cell import run_cells
+    from rlprune.bench.cell import run_cells
 
     torch.set_num_threads(1)
     _give_back_large_blocks()
@@ -98,7 +98,7 @@ def run(job: Job, tell: Tell) -> list[Record]:
 
 def _stopped(error: Exception) -> tuple[str, str]:
     """Return the status of a cell that ended by an exception, and why."""
-    from rlprune.pruner import NotApplicable
+    from rlprune.pruning.pruner import NotApplicable
 
     if isinstance(error, NotApplicable):
         return "skipped", str(error)

@@ -10,11 +10,11 @@ from subjects import Tiny, bits, outputs, seeds
 from torch import nn
 from torch.nn import functional
 
-from rlprune.groups import Anatomy, chain
-from rlprune.plan import Prune, Train
-from rlprune.probe import Scoring
-from rlprune.pruner import CHANNELS, WEIGHTS, NotApplicable, Pruner, pruners
-from rlprune.pruning import PlanFollower
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.groups import Anatomy, chain
+from rlprune.pruning.plan import Prune, Train
+from rlprune.pruning.probe import Scoring
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, NotApplicable, Pruner, pruners
 
 NOW = (Prune(), Train())
 LATER = (Train(epochs=1), Prune(), Train())

@@ -1,0 +1,1 @@
+"""What a cell costs: time, memory, disk, energy; on which machine and by which commit."""

@@ -1,0 +1,390 @@
+"""Plans: what a pruner does over time, as data, and the state machine that walks through them.
+
+A plan is a tuple of steps. It is advanced at epoch ends and never runs anything itself, so the same plan drives
+a benchmark cell, a fleet in lockstep, somebody's callback, and a run resumed after a crash:
+
+    progress = begin(plan, sparsity, epochs)
+    while (action := next_action(plan, sparsity, epochs, progress)) is not None:
+        ...do it...
+        progress = after(plan, sparsity, epochs, progress, action, reading)
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from pydantic import Field
+
+Cap: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+# -- when to stop waiting ----------------------------------------------------------------------------------------
+
+
+class Watch(Protocol):
+    """What a trigger may look at when an epoch ends."""
+
+    def distance(self, reference: Literal["start", "epoch1"]) -> float:
+        """Return ``‖θ_t − θ_ref‖₂`` over the trainable parameters."""
+
+    def norm(self) -> float:
+        """Return ``‖θ_0‖₂``, the norm of the initial trainable parameters."""
+
+    def mask_distance(self, window: int) -> float:
+        """Return how far the channels that the pruner would keep now are from those of the last epochs.
+
+        The largest share of channels that differ from any of the ``window − 1`` epochs before; 1 while there are fewer.
+        """
+
+
+class Trigger(Protocol):
+    """Decides at an epoch's end whether to stop waiting. ``cap`` is the latest moment, as a share of all epochs."""
+
+    @property
+    def cap(self) -> float: ...
+
+    def measure(self, watch: Watch) -> float:
+        """Return the number to remember for this epoch."""
+
+    def value(self, readings: Sequence[float]) -> float | None:
+        """Return the statistic that is compared and logged, or None while there are too few readings."""
+
+    def fires(self, readings: Sequence[float], sparsity: float) -> bool:
+        """Return True when training has gone far enough, given one reading an epoch."""
+
+
+@dataclass(frozen=True)
+class LazyRegime:
+    """Fire when weights stop travelling: ``|D_t − D_{t−1}| / D_1 < margin · (1 − ρ)``, t >= 2.
+
+    ``D_t = ‖θ_t − θ_ref‖`` at the end of epoch t. The paper's equations 10 to 12, its Algorithm 1, its slides and
+    its code differ, so every part is a setting; the defaults are the ruling of this benchmark.
+
+    Args:
+        margin: factor on the threshold ``1 − ρ``.
+        cap: share of all epochs after which it fires regardless.
+        reference: distances from the initial weights or from the weights after epoch 1.
+        normaliser: divide by ``D_1`` (``first``; with reference ``epoch1``, the first one that is not zero), by
+            ``‖θ_0‖`` (``start``) or by ``D_t`` (``current``).
+        squared: use squared distances.
+        epoch: fire at the end of this epoch instead, whatever the value; 0 is before training. Needs a ``cap`` that lets it.
+
+    Source: Rachwan et al., 2022, section 4.2.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # a suite's misspelt key is a mistake, not nothing
+
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    cap: Cap = 0.5
+    reference: Literal["start", "epoch1"] = "start"
+    normaliser: Literal["first", "start", "current"] = "first"
+    squared: bool = False
+    epoch: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+    def measure(self, watch: Watch) -> float:
+        distance = watch.distance(self.reference)
+        if self.normaliser == "start":
+            distance /= watch.norm()
+        return distance**2 if self.squared else distance
+
+    def value(self, readings: Sequence[float]) -> float | None:
+        if len(readings) < 2:
+            return None
+        change = abs(readings[-1] - readings[-2])
+        match self.normaliser:
+            case "start":
+                return change
+            case "first":
+                scale = next((reading for reading in readings if reading > 0), 0.0)
+            case "current":
+                scale = readings[-1]
+        return change / scale if scale > 0 else 0.0
+
+    def fires(self, readings: Sequence[float], sparsity: float) -> bool:
+        if self.epoch is not None:
+            return len(readings) >= self.epoch
+        value = self.value(readings)
+        return value is not None and value < self.margin * (1 - sparsity)
+
+
+@dataclass(frozen=True)
+class MaskDistance:
+    """Fire when the channels that would be kept no longer change: all distances within ``window`` epochs below ``threshold``.
+
+    Args:
+        window: epochs whose masks are compared.
+        threshold: normalised Hamming distance.
+        cap: share of all epochs after which it fires regardless.
+
+    Source: You et al., 2020, section 3.2 (window 5, threshold 0.1).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    window: Annotated[int, Field(ge=2, le=1000)] = 5
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.1
+    cap: Cap = 0.5
+
+    def measure(self, watch: Watch) -> float:
+        return watch.mask_distance(self.window)
+
+    def value(self, readings: Sequence[float]) -> float | None:
+        return readings[-1] if readings else None
+
+    def fires(self, readings: Sequence[float], sparsity: float) -> bool:
+        return bool(readings) and readings[-1] < self.threshold
+
+
+# -- how far to prune --------------------------------------------------------------------------------------------
+
+
+class Schedule(Protocol):
+    """The sparsities of the rounds of one pruning step, the last one its target."""
+
+    def sparsities(self, target: float) -> list[float]: ...
+
+
+@dataclass(frozen=True)
+class Halving:
+    """``ρ_i = ρ − (ρ − ρ_s)/2^i`` for i = 0, 1, ..., then ρ, with ``ρ_s = min(1/2, ρ/2)``; one round is plain one-shot.
+
+    Source: Rachwan et al., 2022, appendix (7 rounds).
+    """
+
+    rounds: int = 7
+
+    def sparsities(self, target: float) -> list[float]:
+        start = min(0.5, target / 2)
+        return [target - (target - start) / 2**i for i in range(self.rounds - 1)] + [target]
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """``1 − ρ_i = (1 − ρ)^(i/n)`` for i = 1..n: each round removes the same share of what is left.
+
+    Source: Tanaka et al., 2020 (SynFlow, n = 100); Frankle & Carbin, 2019 (iterative magnitude pruning).
+    """
+
+    rounds: int
+
+    def sparsities(self, target: float) -> list[float]:
+        return [1 - (1 - target) ** (i / self.rounds) for i in range(1, self.rounds)] + [target]
+
+
+@dataclass(frozen=True)
+class Level:
+    """The one round number ``index`` (from 1) of another schedule, for plans that train between rounds."""
+
+    of: Schedule
+    index: int
+
+    def sparsities(self, target: float) -> list[float]:
+        return [self.of.sparsities(target)[self.index - 1]]
+
+
+# -- steps -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train ``epochs`` epochs, or up to ``share`` of the budget, or until a trigger fires; by default to the budget's end.
+
+    While a trigger is awaited the learning rate is held: a decaying rate would imitate the lazy regime.
+
+    Args:
+        penalty: L1 on the scales of batch normalisation, its gradient added at every optimizer step.
+        only: ``gates`` freezes all but batch normalisation and the layers that make the outputs.
+    """
+
+    epochs: int | None = None
+    share: float | None = None
+    until: Trigger | None = None
+    penalty: float = 0.0
+    only: Literal["everything", "gates"] = "everything"
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Score and prune, once for every round of ``schedule``, with no training in between."""
+
+    schedule: Schedule = Halving(rounds=1)
+
+
+@dataclass(frozen=True)
+class Save:
+    """Remember weights, statistics, optimizer and schedule position."""
+
+
+@dataclass(frozen=True)
+class Rewind:
+    """Go back to what ``Save`` remembered; masks stay."""
+
+
+Step: TypeAlias = Train | Prune | Save | Rewind
+Plan: TypeAlias = Sequence[Step]
+
+
+# -- the state machine -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainEpoch:
+    """Train one epoch while the schedule's remaining share goes from ``start`` to ``end`` (1 at first, 0 at the end)."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class PruneTo:
+    """Score once and prune to this sparsity of the dense network. ``round`` counts all rounds of the plan."""
+
+    sparsity: float
+    round: int
+
+
+Action: TypeAlias = TrainEpoch | PruneTo | Save | Rewind
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a plan stands: plain numbers, saved with checkpoints.
+
+    Args:
+        step: index of the current step.
+        inside: epochs or rounds done inside that step.
+        epoch: position in the budget; rewinding turns it back.
+        trained: epochs really trained, rewound ones included.
+        rounds: pruning rounds done.
+        anneal: epoch from which the schedule runs down to the budget's end.
+        saved: (epoch, anneal) at ``Save``.
+        readings: the trigger's measurements, one an epoch since the step began.
+    """
+
+    step: int = 0
+    inside: int = 0
+    epoch: int = 0
+    trained: int = 0
+    rounds: int = 0
+    anneal: int = 0
+    saved: tuple[int, int] | None = None
+    readings: tuple[float, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> "Progress":
+        saved = state["saved"]
+        return cls(**{**state, "saved": saved and (saved[0], saved[1]), "readings": tuple(state["readings"])})
+
+
+def begin(plan: Plan, sparsity: float, epochs: int) -> Progress:
+    """Return where a plan stands before anything was done."""
+    return _settle(plan, sparsity, epochs, Progress())
+
+
+def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Action | None:
+    """Return what a plan does next, or None when it is finished.
+
+    Args:
+        plan: the steps.
+        sparsity: the target ρ, share of weights removed, in [0, 1).
+        epochs: the budget.
+        progress: where the plan stands, from ``begin`` or ``after``.
+    """
+    if progress.step == len(plan):
+        return None
+    match plan[progress.step]:
+        case Train(until=None):
+            return TrainEpoch(
+                start=_remaining(progress.epoch, progress.anneal, epochs),
+                end=_remaining(progress.epoch + 1, progress.anneal, epochs),
+            )
+        case Train():
+            return TrainEpoch(start=1.0, end=1.0)
+        case Prune(schedule):
+            return PruneTo(schedule.sparsities(sparsity)[progress.inside], progress.rounds)
+        case step:
+            return step
+
+
+def after(plan: Plan, sparsity: float, epochs: int, progress: Progress, action: Action, reading: float | None = None) -> Progress:
+    """Return where the plan stands once ``action`` was done.
+
+    Args:
+        reading: after a ``TrainEpoch`` that waits for a trigger, what ``waiting_for(...).measure`` returned.
+    """
+    match action:
+        case TrainEpoch():
+            readings = progress.readings if reading is None else (*progress.readings, reading)
+            moved = replace(
+                progress, inside=progress.inside + 1, epoch=progress.epoch + 1, trained=progress.trained + 1, readings=readings
+            )
+        case PruneTo():
+            moved = replace(progress, inside=progress.inside + 1, rounds=progress.rounds + 1)
+        case Save():
+            moved = replace(progress, step=progress.step + 1, inside=0, saved=(progress.epoch, progress.anneal))
+        case Rewind():
+            if progress.saved is None:
+                raise ValueError("the plan rewinds before it saves: put Save() in front of Rewind()")
+            epoch, anneal = progress.saved
+            moved = replace(progress, step=progress.step + 1, inside=0, epoch=epoch, anneal=anneal)
+    return _settle(plan, sparsity, epochs, moved)
+
+
+def waiting_for(plan: Plan, progress: Progress) -> Trigger | None:
+    """Return the trigger that the current step waits for, if any."""
+    step = plan[progress.step] if progress.step < len(plan) else None
+    return step.until if isinstance(step, Train) else None
+
+
+def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
+    """Return how many epochs a plan trains at most, found by walking through it with triggers that fire at their cap."""
+    progress = begin(plan, sparsity, epochs)
+    while (action := next_action(plan, sparsity, epochs, progress)) is not None:
+        if isinstance(step := plan[progress.step], Train):  # all its epochs but the last in one stride
+            inside, epoch, trained = progress.inside, progress.epoch, progress.trained
+            stride = _left(step, epochs, progress) - 1
+            progress = replace(progress, inside=inside + stride, epoch=epoch + stride, trained=trained + stride)
+        progress = after(plan, sparsity, epochs, progress, action)
+    return progress.trained
+
+
+def _settle(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Progress:
+    """Pass over the steps that are finished."""
+    while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, progress):
+        waited = waiting_for(plan, progress) is not None
+        progress = replace(
+            progress,
+            step=progress.step + 1,
+            inside=0,
+            readings=(),
+            anneal=progress.epoch if waited else progress.anneal,
+        )
+    return progress
+
+
+def _left(step: Train, epochs: int, progress: Progress) -> int:
+    """Return how many epochs a step trains from here on if its trigger does not fire."""
+    left = epochs - progress.epoch
+    if step.epochs is not None:
+        return min(left, step.epochs - progress.inside)
+    if (share := step.until.cap if step.share is None and step.until is not None else step.share) is not None:
+        return min(left, round(share * epochs) - progress.epoch)
+    return left
+
+
+def _finished(step: Step, sparsity: float, epochs: int, progress: Progress) -> bool:
+    match step:
+        case Train():
+            waits = step.epochs is None and step.share is None
+            fires = waits and step.until is not None and step.until.fires(progress.readings, sparsity)
+            return fires or _left(step, epochs, progress) <= 0
+        case Prune(schedule):
+            return progress.inside >= len(schedule.sparsities(sparsity))
+        case _:
+            return False
+
+
+def _remaining(epoch: int, anneal: int, epochs: int) -> float:
+    return (epochs - epoch) / (epochs - anneal)

@@ -1,0 +1,145 @@
+"""The pruner interface: what to score, what to cut, and when.
+
+A pruner is the paper's formula and its plan:
+
+    def score(probe: Probe) -> Scores:
+        '''``|w · g|`` ...'''
+        gradient = probe.gradient()
+        return {name: (w * gradient[name]).abs() for name, w in probe.weights.items()}
+
+    SNIP = Pruner("SNIP", score, cut=WEIGHTS, plan=[Prune(), Train()])
+
+A plan that has settings is a function with keyword parameters; so is a score. Their defaults are the paper's
+values, and a suite may set exactly these (``[pruner.LTR] levels = 3``).
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from rlprune.pruning.plan import Plan
+from rlprune.registry import Registry, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlprune.pruning.probe import Probe
+
+Scores: TypeAlias = "dict[str, Tensor]"
+"""High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
+
+Score: TypeAlias = "Callable[[Probe], Scores]"
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
+"""A setting that counts rounds or levels."""
+
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+"""A setting that is a share of the budget."""
+
+Cut: TypeAlias = Literal["weights", "channels", "nothing"]
+Scope: TypeAlias = Literal["global", "network", "layer"]
+
+
+class NotApplicable(ValueError):  # noqa: N818 (a reason to skip, not an error)
+    """A pruner cannot work on this network; the message says why."""
+
+
+WEIGHTS: Cut = "weights"
+CHANNELS: Cut = "channels"
+NOTHING: Cut = "nothing"
+
+
+class CommonSettings(BaseModel):
+    """What a suite may set on every pruner.
+
+    Args:
+        scope: what is ranked against what: everything (``global``), each network for itself (``network``, say actor
+            and critic), or each layer for itself (``layer``). Left out, the task decides.
+        floor: weights that stay in every tensor, or channels in every group, whatever their score.
+        moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    scope: Scope | None = None
+    floor: int = Field(default=1, ge=1, le=1_000_000)
+    moments: Literal["keep", "reset"] = "keep"
+
+
+@dataclass(frozen=True, eq=False)
+class Pruner:
+    """A method, named as in its paper.
+
+    Args:
+        name: ends in ``-U`` (weights, unstructured) or ``-S`` (channels, structured) where both exist.
+        score: the formula; extra keyword parameters are settings. None for a pruner that removes nothing.
+        cut: WEIGHTS, CHANNELS or NOTHING.
+        plan: the steps, or a function of settings that returns them.
+        scope: what the method itself ranks against what; None leaves it to the task. A suite may set another.
+        needs: what a network must have, say ``"batchnorm"``; a cell without it is skipped with that reason.
+    """
+
+    name: str
+    score: "Callable[..., Scores] | None"
+    cut: Cut
+    plan: Plan | Callable[..., Plan]
+    needs: frozenset[str] = frozenset()
+    scope: Scope | None = None
+
+    def __post_init__(self) -> None:
+        for key, got, allowed in (("cut", self.cut, get_args(Cut)), ("scope", self.scope, (None, *get_args(Scope)))):
+            if got not in allowed:
+                names = [name for name in allowed if name is not None]
+                hint = nearest(str(got), names)
+                raise ValueError(f"{key} of pruner {self.name}: got {got!r}; must be {' or '.join(names)}{hint}")
+
+    def settings(self, given: Mapping[str, Any] | None = None) -> CommonSettings:
+        """Validate settings and fill in the defaults.
+
+        Raises:
+            pydantic.ValidationError: an unknown setting or a value out of range.
+        """
+        return _settings_model(self).model_validate(dict(given or {}))
+
+    def steps(self, settings: CommonSettings) -> Plan:
+        """Return the plan under these settings."""
+        return tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
+
+    def formula(self, settings: CommonSettings) -> "Score":
+        """Return the score under these settings, a function of the probe alone.
+
+        Raises:
+            TypeError: this pruner removes nothing and has no formula.
+        """
+        if self.score is None:
+            raise TypeError(f"{self.name} removes nothing and has no score")
+        return partial(self.score, **_chosen(self.score, settings))
+
+
+def pruners() -> Registry[Pruner]:
+    """Return the registry of pruners: the files of ``rlprune/pruners`` and the entry points ``rlprune.pruners``."""
+    return _PRUNERS
+
+
+_PRUNERS = Registry("rlprune.pruners", Pruner)
+
+
+@cache
+def _settings_model(pruner: Pruner) -> type[CommonSettings]:
+    fields: dict[str, Any] = {}
+    for function in (pruner.score, pruner.plan):
+        if callable(function):
+            for name, parameter in _keywords(function).items():
+                fields[name] = (parameter.annotation, parameter.default)
+    return create_model(pruner.name, __base__=CommonSettings, **fields)
+
+
+def _chosen(function: Callable[..., Any], settings: CommonSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in _keywords(function)}
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
+    return {name: parameter for name, parameter in parameters.items() if parameter.default is not parameter.empty}
