@@ -13,12 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rlprune.bench.cell import make_trainer
 from rlprune.pruning import surgery
 from rlprune.safely import plain
 from rlprune.store import Row
 from rlprune.task import tasks
-from rlprune.training.trainer import Trainer
+from rlprune.training.trainer import Trainer, make
 from rlprune.words import in_words
 
 FORMATS = (".safetensors", ".onnx", ".zip")
@@ -102,9 +101,7 @@ def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], d
     """Return a trainer of the cell's task that holds the saved network, cut to its sizes."""
     outline = json.loads(about["outline"]) if "outline" in about else None
     folder = row.labels.get("folder", "") if data is None else data
-    trainer = make_trainer(
-        row.task, cast(Mapping[str, Any], row.config["recipe"]), row.seed, "cpu", folder=folder, outline=outline
-    )
+    trainer = make(row.task, cast(Mapping[str, Any], row.config["recipe"]), row.seed, "cpu", folder=folder, outline=outline)
     groups = trainer.anatomy.all_groups()
     kept = {}
     for group in groups:

@@ -156,7 +156,7 @@ def checked(args: argparse.Namespace) -> Request:
         raise SuiteError(mistakes)
     suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
-    wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).gpu for name in suite.tasks))
+    wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks))
     on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
     return Request(suite, "cuda" if on_gpu else "cpu", int(args.jobs or 1) if on_gpu else int(jobs), out)
 
@@ -478,7 +478,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
                 str(len(group)),
                 str(sum(cell.id in finished for cell in group)),
                 str(max(map(epochs_of, group))),
-                f"{budgets * group[0].recipe['budget']:,.0f} {tasks().load(task).unit}",
+                f"{budgets * group[0].recipe['budget']:,.0f} {tasks().load(task).recipe.unit}",
                 ", ".join(f"{key} = {shown(value)}" for key, value in changed.items()),
             ]
         )

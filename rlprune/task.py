@@ -1,31 +1,48 @@
 """The task interface: what is learned, as a declaration."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import isfinite
-from typing import Any, ClassVar, Literal, TypedDict, get_args
+from typing import Any, ClassVar, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from rlprune.costs.measures import Measure
 from rlprune.pruning.pruner import Scope
 from rlprune.registry import Registry, nearest
 from rlprune.safely import plain
 
 
 class Recipe(BaseModel):
-    """The numbers of one kind of training; a trainer subclasses it. Every field may be set by a suite.
+    """The numbers of one kind of training, and who trains by them. Every field may be set by a suite.
 
     Args:
-        budget: how long to train, dense phase included, in the task's unit.
+        budget: how long to train, dense phase included, in ``unit``.
         epochs: how many epochs the budget has; plans advance at their ends.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     derived: ClassVar[frozenset[str]] = frozenset()
     """Fields that follow from others."""
+    trainer: ClassVar[str]
+    """``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch."""
+    fleet: ClassVar[str] = ""
+    """The same for a trainer that trains many as one batch; empty where there is none."""
+    unit: ClassVar[str] = "epochs"
+    """Of the budget: ``steps`` or ``epochs``."""
+    gpu: ClassVar[bool] = False
+    """Whether it trains faster on a GPU where there is one."""
 
     budget: int = Field(ge=1, le=10**12)
     epochs: int = Field(default=30, ge=2, le=10_000)
+
+    @property
+    def curve(self) -> Measure:
+        """What learning curves show, measured every epoch."""
+        return Measure("loss_train", "training loss", better="lower")
 
     @property
     def about(self) -> str:
@@ -62,35 +79,15 @@ class Recipe(BaseModel):
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What a task is judged by.
-
-    Args:
-        name: key of the measured value, say ``return_greedy``.
-        title: axis label, with its unit.
-        better: whether higher or lower values are better.
-    """
-
-    name: str
-    title: str
-    better: Literal["higher", "lower"] = "higher"
-
-
-@dataclass(frozen=True)
 class Task:
     """Environment or data, network, recipe, metric, budget.
 
     Args:
         name: how suites name it.
         title: how figures name it.
-        trainer: ``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch.
-        also: what else its networks are measured by, for a table of its own.
-        curve: what learning curves show, measured every epoch.
-        fleet: the same for a trainer that trains many as one batch; empty where there is none.
-        recipe: the numbers, with the paper's or measured values.
+        recipe: the numbers, with the paper's or measured values; its class says who trains.
         metric: what it is judged by at the end of training.
-        unit: unit of the budget: ``steps`` or ``epochs``.
-        gpu: whether it trains faster on a GPU where there is one.
+        also: what else its networks are measured by, for a table of its own.
         scope: what pruners rank against what unless a suite says otherwise.
         anchors: metric of a random policy or constant predictor (``random``) and of the dense network (``dense``),
             used to normalise aggregates over tasks.
@@ -98,19 +95,14 @@ class Task:
 
     name: str
     title: str
-    trainer: str
     recipe: Recipe
-    metric: Metric
-    curve: Metric = Metric("return_train", "return (training games)")
-    fleet: str = ""
-    also: tuple[Metric, ...] = ()
-    unit: str = "steps"
-    gpu: bool = False
+    metric: Measure
+    also: tuple[Measure, ...] = ()
     scope: Scope = "global"
     anchors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key, text in (("title", self.title), ("metric", self.metric.title), ("curve", self.curve.title)):
+        for key, text in (("title", self.title), ("metric", self.metric.heading), ("curve", self.recipe.curve.heading)):
             if not text.strip() or not text.isprintable() or len(text) > 200:
                 raise ValueError(f"{key} of task {plain(self.name, 100)} must be 1 to 200 characters on one line")
         for key, got, allowed in (("scope", self.scope, get_args(Scope)), ("better", self.metric.better, ("higher", "lower"))):
@@ -130,20 +122,9 @@ class Task:
         return type(self.recipe).model_validate({**self.recipe.model_dump(exclude=set(self.recipe.derived)), **(given or {})})
 
 
-class Kind(TypedDict):
-    """What tasks of one kind have in common: arguments of ``Task``, for ``Task("name", ..., **KIND)``."""
-
-    trainer: str
-    curve: Metric
-    unit: str
-    gpu: bool
-
-
-class JudgedAlike(Kind):
-    """The same for tasks that are measured alike, too."""
-
-    metric: Metric
-    also: tuple[Metric, ...]
+def seed_sequence(task: str, seed: int, use: str) -> np.random.SeedSequence:
+    """Return the seed of one use of randomness; the pruner has no part in it: all meet the same network and episodes."""
+    return np.random.SeedSequence(int.from_bytes(sha256(json.dumps([task, seed, use]).encode()).digest()))
 
 
 def tasks() -> Registry[Task]:

@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from subjects import seeds
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from rlprune.bench.cell import lacking, make_trainer, run_cell
+from rlprune.bench.cell import lacking, run_cell
 from rlprune.bench.suite import cells, load_suite
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.probe import Probe, Scoring
@@ -26,6 +26,7 @@ from rlprune.training.glue import GlueTrainer
 from rlprune.training.images import ImageTrainer
 from rlprune.training.language import LanguageTrainer
 from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe
+from rlprune.training.trainer import make
 
 has_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SIMULATED = ("CartPole-v1", "Acrobot-v1")
@@ -163,7 +164,7 @@ def test_lots_are_the_same_on_every_device(kind):
     """Random-U keeps the same weights wherever it runs."""
     networks = {}
     for device in ("cpu", "cuda"):
-        trainer = make_trainer(*[getattr(one_cell(kind, device), name) for name in ("task", "recipe", "seed", "device")])
+        trainer = make(*[getattr(one_cell(kind, device), name) for name in ("task", "recipe", "seed", "device")])
         pruner = pruners().load("Random-U")
         follower = PlanFollower(trainer, pruner, pruner.settings(), 0.9, 4, "network", seeds)
         follower.next_epoch()

@@ -4,9 +4,8 @@ from functools import partial
 
 import pytest
 
-from rlprune.bench.suite import seed_sequence
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.task import tasks
+from rlprune.task import seed_sequence, tasks
 from rlprune.training.fleet import FleetAgent
 
 

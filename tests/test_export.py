@@ -12,12 +12,13 @@ from PIL import Image
 from stable_baselines3 import A2C
 
 from rlprune.__main__ import main
-from rlprune.bench.suite import cells, load_suite, seed_sequence
+from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import sweep
 from rlprune.bench.worker import run as work
 from rlprune.executors import Begun, Returned
 from rlprune.export import export
 from rlprune.store import Store
+from rlprune.task import seed_sequence
 from rlprune.training.depth import DepthTrainer
 from rlprune.training.glue import GlueTrainer
 from rlprune.training.language import LanguageTrainer

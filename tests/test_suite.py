@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from rlprune.bench import suite as suite_module
 from rlprune.bench.mistakes import SuiteError, line_of
-from rlprune.bench.suite import Cell, cells, load_profiles, load_suite, make_cell, seed_sequence, suites
+from rlprune.bench.suite import Cell, cells, load_profiles, load_suite, make_cell, suites
 from rlprune.pruning.pruner import pruners
+from rlprune.task import seed_sequence
 
 SUITE = """\
 title = "A suite"

@@ -1,7 +1,6 @@
 """One cell, or a fleet of them: follow the plans, measure, return what was measured. Asks for nobody's name."""
 
 import copy
-import importlib
 import io
 import json
 import time
@@ -19,14 +18,14 @@ from torch import Tensor
 
 from rlprune import reason
 from rlprune.bench import checkpoint
-from rlprune.bench.suite import Cell, seed_sequence
+from rlprune.bench.suite import Cell
 from rlprune.costs import cost
 from rlprune.files import written
 from rlprune.pruning.follower import Missed, PlanFollower, lacking
 from rlprune.pruning.plan import TrainEpoch, trained_epochs
 from rlprune.pruning.pruner import NotApplicable, pruners
-from rlprune.task import tasks
-from rlprune.training.trainer import Trainer
+from rlprune.task import seed_sequence, tasks
+from rlprune.training.trainer import Trainer, make
 
 Yield = TypeVar("Yield")
 Tell: TypeAlias = Callable[[Mapping[str, float | str]], None]
@@ -197,7 +196,7 @@ class Run:
     def __init__(self, cell: Cell, file: Path | None) -> None:
         task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
         epochs, seeds = task.settings(cell.recipe).epochs, partial(seed_sequence, cell.task, cell.seed)
-        self.trainer = make_trainer(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet, folder=cell.folder)
+        self.trainer = make(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet, folder=cell.folder)
         if missing := lacking(pruner, self.trainer.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which the network of {cell.task} does not have")
         settings = pruner.settings(cell.settings)
@@ -260,30 +259,6 @@ class Run:
 
 SOLO = {"training_seconds", "scoring_seconds"}
 """Measures that mean nothing for a cell that shared its worker."""
-
-
-def make_trainer(
-    task: str,
-    recipe: Mapping[str, Any],
-    seed: int,
-    device: str,
-    *,
-    fleet: bool = False,
-    folder: str = "",
-    outline: Mapping[str, Any] | None = None,
-) -> Trainer:
-    """Return the trainer of a task, its network and environments or data as the seed has them.
-
-    With an ``outline`` it has the network alone, and needs no data.
-    """
-    declared = tasks().load(task)
-    module, _, name = (declared.fleet if fleet else declared.trainer).partition(":")
-    settings = declared.settings(recipe)
-    where: dict[str, Any] = {"outline": outline} if outline else {"folder": Path(folder)} if settings.reads else {}
-    trainer: Trainer = getattr(importlib.import_module(module), name)(
-        settings, partial(seed_sequence, task, seed), device, **where
-    )
-    return trainer
 
 
 @dataclass

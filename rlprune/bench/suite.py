@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rlprune.bench.mistakes import Mistake, SuiteError, line_of, reach
@@ -221,7 +220,7 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
     def make(task_name: str, method: str, sparsity: float, seed: int) -> Cell:
         task, (pruner, _) = found(task_name), method_of(method)
         share = 0.0 if pruner.cut == NOTHING else sparsity
-        fleet = bool(task.fleet) and suite.engine == "fleet" and seed >= suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and seed >= suite.solo
         variant = method if method in suite.variant else ""
         mine, data = settings(task_name, method), suite.fingerprints.get(task.name, "")
         return Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
@@ -243,11 +242,6 @@ def cells(suite: Suite, device: str) -> list[Cell]:
         for task in suite.tasks
         if turn < len(shares[task])
     ]
-
-
-def seed_sequence(task: str, seed: int, use: str) -> np.random.SeedSequence:
-    """Return the seed of one use of randomness; the pruner has no part in it: all meet the same network and episodes."""
-    return np.random.SeedSequence(int.from_bytes(sha256(json.dumps([task, seed, use]).encode()).digest()))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -591,7 +585,7 @@ def with_fingerprints(suite: Suite) -> Suite:
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
     """Yield which packages tasks need and are not installed, and which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
-        fleet = bool(task.fleet) and suite.engine == "fleet" and suite.seeds > suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and suite.seeds > suite.solo
         if why := suite.recipe_for(task).misfit(fleet=fleet):
             yield Mistake(task.name, "", why)
         if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or suite.solo):

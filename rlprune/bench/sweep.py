@@ -211,19 +211,19 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         "suite_title": f"{suite.title} ({suite.name})",
         "task_title": task.title if own else about,
         "metric": task.metric.name,
-        "metric_title": task.metric.title,
-        "better": task.metric.better,
-        "curve": task.curve.name,
-        "curve_title": task.curve.title,
-        "unit": task.unit,
+        "metric_title": task.metric.heading,
+        "better": task.metric.better or "",
+        "curve": task.recipe.curve.name,
+        "curve_title": task.recipe.curve.heading,
+        "unit": task.recipe.unit,
         "device": cell.device,
     }
     if cell.folder:
         labels["folder"] = cell.folder
     if cell.data:
         labels["data"] = cell.data
-    labels |= {f"also_{other.name}": other.title for other in task.also}
-    labels |= {f"better_{other.name}": other.better for other in task.also}
+    labels |= {f"also_{other.name}": other.heading for other in task.also}
+    labels |= {f"better_{other.name}": other.better or "" for other in task.also}
     return Identity(
         id=cell.id,
         suite=suite.name,

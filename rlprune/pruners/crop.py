@@ -1,22 +1,15 @@
 """CroP and EarlyCroP: remove what least affects the gradient flow (Rachwan et al., 2022, eq. 4; Lubana & Dick, 2021)."""
 
-from typing import TYPE_CHECKING
-
-from rlprune.pruning.plan import Halving, LazyRegime, Plan, Prune, Train
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Count, Pruner
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import CHANNELS, WEIGHTS, Count, Halving, LazyRegime, Plan, Probe, Prune, Pruner, Scores, Train
 
 
-def weights(probe: "Probe") -> "Scores":
+def weights(probe: Probe) -> Scores:
     """``|θ ⊙ H(m ⊙ g)|``: how much the squared gradient norm moves, to first order, when the weight goes to zero."""
     hg, _ = probe.hessian_gradient()
     return {name: (w * hg[name]).abs() for name, w in probe.weights.items()}
 
 
-def channels(probe: "Probe") -> "Scores":
+def channels(probe: Probe) -> Scores:
     """``|∂⟨stop(g), g⟩/∂c| = |θ_f · (Hg)_f + ‖g_f‖² + b_f (Hg)_b|`` a channel, c its gate."""
     gates = probe.channel_hessian_gradient(lambda name, w, hg, g: w * hg + g**2 if name in probe.weights else w * hg)
     return {name: c.abs() for name, c in gates.items()}

@@ -1,18 +1,13 @@
 """EarlyBird: train until the channels with the largest scales no longer change, then prune (You et al., 2020)."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from rlprune.pruning.plan import MaskDistance, Plan, Prune, Train
-from rlprune.pruning.pruner import CHANNELS, Pruner
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import CHANNELS, MaskDistance, Plan, Probe, Prune, Pruner, Scores, Train
 
 
-def score(probe: "Probe") -> "Scores":
+def score(probe: Probe) -> Scores:
     """``|γ|`` of the batch normalisation behind a channel."""
     return probe.scales()
 

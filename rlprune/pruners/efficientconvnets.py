@@ -1,16 +1,9 @@
 """EfficientConvNets: remove the filters with the smallest weights, the same share of every layer (Li et al., 2017)."""
 
-from typing import TYPE_CHECKING
-
-from rlprune.pruning.plan import Plan, Prune, Train
-from rlprune.pruning.pruner import CHANNELS, Pruner, Share
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import CHANNELS, Plan, Probe, Prune, Pruner, Scores, Share, Train
 
 
-def score(probe: "Probe") -> "Scores":
+def score(probe: Probe) -> Scores:
     """``Σ|θ_f|`` a filter."""
     return probe.by_channel({name: w.abs() for name, w in probe.weights.items()})
 

@@ -1,18 +1,13 @@
 """GateDecorators: gates behind batch normalisation, pruned by their Taylor score between ticks and tocks (You et al., 2019)."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from rlprune.pruning.plan import Exponential, Level, Plan, Prune, Train
-from rlprune.pruning.pruner import CHANNELS, Count, Pruner, Share
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import CHANNELS, Count, Exponential, Level, Plan, Probe, Prune, Pruner, Scores, Share, Train
 
 
-def score(probe: "Probe") -> "Scores":
+def score(probe: Probe) -> Scores:
     """``Σ_b |c · ∂L_b/∂c|``, c the gate. The scale of the batch normalisation is the gate: its own scale would be fixed to 1."""
     return probe.gate_slopes()
 

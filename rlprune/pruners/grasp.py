@@ -1,20 +1,15 @@
 """GraSP: remove the weights whose removal raises the gradient flow most (Wang et al., 2020, eq. 8)."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rlprune.pruning.plan import Prune, Train
-from rlprune.pruning.pruner import WEIGHTS, Pruner
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import WEIGHTS, Probe, Prune, Pruner, Scores, Train
 
 
 def score(
-    probe: "Probe", temperature: Annotated[float, Field(gt=0)] = 200.0, sign: Literal["grasp", "earlycrop"] = "grasp"
-) -> "Scores":
+    probe: Probe, temperature: Annotated[float, Field(gt=0)] = 200.0, sign: Literal["grasp", "earlycrop"] = "grasp"
+) -> Scores:
     """``θ ⊙ Hg``: the largest ``−θ ⊙ Hg`` go. EarlyCroP's text and code keep exactly those (``sign="earlycrop"``)."""
     hg, _ = probe.hessian_gradient(temperature)
     direction = 1 if sign == "grasp" else -1

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from rlprune.api import WEIGHTS, Count, Exponential, Level, Plan, Prune, Pruner, Rewind, Save, Share, Train
 from rlprune.pruners import magnitude
-from rlprune.pruning.plan import Exponential, Level, Plan, Prune, Rewind, Save, Train
-from rlprune.pruning.pruner import WEIGHTS, Count, Pruner, Share
 
 
 def late_rewinding(levels: Count = 10, epoch: Annotated[int, Field(ge=0, le=10_000)] = 1, share: Share | None = None) -> Plan:

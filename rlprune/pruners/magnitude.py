@@ -1,16 +1,9 @@
 """Magnitude: remove the smallest weights (Han et al., 2015)."""
 
-from typing import TYPE_CHECKING
-
-from rlprune.pruning.plan import Plan, Prune, Train
-from rlprune.pruning.pruner import WEIGHTS, Pruner, Share
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import WEIGHTS, Plan, Probe, Prune, Pruner, Scores, Share, Train
 
 
-def score(probe: "Probe") -> "Scores":
+def score(probe: Probe) -> Scores:
     """``|θ|``."""
     return {name: w.abs() for name, w in probe.weights.items()}
 

@@ -1,21 +1,14 @@
 """Random pruning: the sanity check every method has to pass (Frankle et al., 2021; Liu et al., 2022)."""
 
-from typing import TYPE_CHECKING
-
-from rlprune.pruning.plan import LazyRegime, Plan, Prune, Train
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Pruner
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import CHANNELS, WEIGHTS, LazyRegime, Plan, Probe, Prune, Pruner, Scores, Train
 
 
-def weights(probe: "Probe") -> "Scores":
+def weights(probe: Probe) -> Scores:
     """Uniform noise a weight."""
     return probe.noise()
 
 
-def channels(probe: "Probe") -> "Scores":
+def channels(probe: Probe) -> Scores:
     """Uniform noise a channel."""
     return probe.channel_noise()
 

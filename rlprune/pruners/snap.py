@@ -1,16 +1,9 @@
 """SNAP: remove the channels whose loss moves least when they go (Verdenius et al., 2020)."""
 
-from typing import TYPE_CHECKING
-
-from rlprune.pruning.plan import Prune, Train
-from rlprune.pruning.pruner import CHANNELS, Pruner
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import CHANNELS, Probe, Prune, Pruner, Scores, Train
 
 
-def score(probe: "Probe") -> "Scores":
+def score(probe: Probe) -> Scores:
     """``|∂L/∂c| = |Σ θ_f g_f + b_f g_b|`` a channel."""
     g = probe.gradient()
     change = probe.by_channel({name: w * g[name] for name, w in probe.parameters.items()})

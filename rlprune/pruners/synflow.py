@@ -1,16 +1,9 @@
 """SynFlow: remove the weights that carry least of the network's own flow, without data (Tanaka et al., 2020)."""
 
-from typing import TYPE_CHECKING
-
-from rlprune.pruning.plan import Exponential, Plan, Prune, Train
-from rlprune.pruning.pruner import WEIGHTS, Count, Pruner
-
-if TYPE_CHECKING:
-    from rlprune.pruning.probe import Probe
-    from rlprune.pruning.pruner import Scores
+from rlprune.api import WEIGHTS, Count, Exponential, Plan, Probe, Prune, Pruner, Scores, Train
 
 
-def score(probe: "Probe") -> "Scores":
+def score(probe: Probe) -> Scores:
     """``|θ ⊙ ∂R/∂θ|``, ``R = 1ᵀ (Π|θ|) 1``."""
     slope = probe.flow_gradient()
     return {name: (w.double() * slope[name]).abs() for name, w in probe.weights.items()}

@@ -1,17 +1,14 @@
 """CartPole: balance a pole on a cart; one point a step."""
 
-from rlprune.task import Metric, Task
-from rlprune.training.recipes import A2CRecipe
+from rlprune.api import A2CRecipe, Measure, Task
 
-RETURN = Metric("return_greedy", "return (greedy games)")
-SAMPLED = Metric("return_sampled", "return (sampled games)")
-TRAINING = Metric("return_train", "return (last 100 training games)")
+RETURN = Measure("return_greedy", "return (greedy games)")
+SAMPLED = Measure("return_sampled", "return (sampled games)")
+TRAINING = Measure("return_train", "return (last 100 training games)")
 
 CARTPOLE_V1 = Task(
     "cartpole-v1",
     title="CartPole-v1",
-    trainer="rlprune.training.a2c:A2CTrainer",
-    fleet="rlprune.training.fleet:FleetAgent",
     recipe=A2CRecipe(environment="CartPole-v1", budget=500_000, reward_scale=0.1),
     metric=RETURN,
     also=(SAMPLED, TRAINING),
@@ -23,8 +20,6 @@ CARTPOLE_V1 = Task(
 CARTPOLE_V0 = Task(
     "cartpole-v0",
     title="CartPole-v0 (200 steps)",
-    trainer="rlprune.training.a2c:A2CTrainer",
-    fleet="rlprune.training.fleet:FleetAgent",
     recipe=A2CRecipe(environment="CartPole-v1", max_episode_steps=200, budget=500_000, reward_scale=0.1),
     metric=RETURN,
     also=(SAMPLED, TRAINING),

@@ -1,30 +1,27 @@
 """Depth: the paper's FCRN on NYU Depth v2, and a small one for machines without a GPU."""
 
-from rlprune.task import JudgedAlike, Metric, Task
-from rlprune.training.recipes import DepthRecipe
+from rlprune.api import DepthRecipe, Measure, Task
 
-RMSE = Metric("rmse", "RMSE (m)", better="lower")
-REL = Metric("rel", "relative error", better="lower")
-DELTA = Metric("delta1", "share of pixels within a factor of 1.25")
-CONSTANT = Metric("rmse_constant", "RMSE of a constant (m)", better="lower")
-LOSS = Metric("loss_train", "training loss (reverse Huber)", better="lower")
-DEPTH = JudgedAlike(
-    trainer="rlprune.training.depth:DepthTrainer", metric=RMSE, also=(REL, DELTA, CONSTANT), curve=LOSS, unit="epochs", gpu=True
-)
+RMSE = Measure("rmse", "RMSE", "m", better="lower")
+REL = Measure("rel", "relative error", better="lower")
+DELTA = Measure("delta1", "share of pixels within a factor of 1.25")
+CONSTANT = Measure("rmse_constant", "RMSE of a constant", "m", better="lower")
 
 ROOMS_FCRN_SMALL = Task(
     "rooms-fcrn-small",
     title="small FCRN, rendered rooms",
     recipe=DepthRecipe(budget=15, batch_size=16, network="fcrn-small"),
     anchors={"random": 1.32},  # the best constant
-    **DEPTH,
+    metric=RMSE,
+    also=(REL, DELTA, CONSTANT),
 )
 NYU_FCRN_SMALL = Task(
     "nyu-fcrn-small",
     title="small FCRN, NYU Depth v2",
     recipe=DepthRecipe(budget=15, batch_size=16, network="fcrn-small", data="nyu", height=72, width=96),
     anchors={"random": 1.36},
-    **DEPTH,
+    metric=RMSE,
+    also=(REL, DELTA, CONSTANT),
 )
 # Section 5 of the paper; it begins at random weights here, for nothing is downloaded.
 NYU_FCRN = Task(
@@ -42,5 +39,6 @@ NYU_FCRN = Task(
         width=304,
     ),
     anchors={"random": 1.36},
-    **DEPTH,
+    metric=RMSE,
+    also=(REL, DELTA, CONSTANT),
 )

@@ -1,24 +1,18 @@
 """GLUE with BERT: table 8's tasks, and one that the program makes, for machines without data or a GPU."""
 
-from rlprune.task import Kind, Metric, Task
-from rlprune.training.recipes import GlueRecipe
+from rlprune.api import GlueRecipe, Measure, Task
 
-ACCURACY = Metric("accuracy", "accuracy on dev (%)")
-F1 = Metric("f1", "F1 on dev (%)")
-MATTHEWS = Metric("matthews", "Matthews correlation on dev (× 100)")
-PEARSON = Metric("pearson", "Pearson correlation on dev (× 100)")
-LOSS = Metric("loss_train", "training loss (cross-entropy)", better="lower")
-SQUARES = Metric("loss_train", "training loss (squared error)", better="lower")
-BERT = Kind(trainer="rlprune.training.glue:GlueTrainer", curve=LOSS, unit="epochs", gpu=True)
-REGRESSION = Kind(trainer="rlprune.training.glue:GlueTrainer", curve=SQUARES, unit="epochs", gpu=True)
+ACCURACY = Measure("accuracy", "accuracy on dev", "%")
+F1 = Measure("f1", "F1 on dev", "%")
+MATTHEWS = Measure("matthews", "Matthews correlation on dev", "× 100")
+PEARSON = Measure("pearson", "Pearson correlation on dev", "× 100")
 
 PAIRS_BERT_SMALL = Task(
     "pairs-bert-small",
     title="small BERT, order of pieces",
     recipe=GlueRecipe(budget=12, batch_size=64, learning_rate=1e-3, weight_decay=0.0, clip=1.0, heads=8),
-    metric=Metric("accuracy", "accuracy (%)"),
+    metric=Measure("accuracy", "accuracy", "%"),
     anchors={"random": 50.0},
-    **BERT,
 )
 
 
@@ -44,7 +38,6 @@ GLUE_COLA = Task(
     metric=MATTHEWS,
     also=(ACCURACY,),
     anchors={"random": 0.0},
-    **BERT,
 )
 GLUE_SST2 = Task(
     "glue-sst2",
@@ -52,7 +45,6 @@ GLUE_SST2 = Task(
     recipe=_recipe("sst2", max_tokens=64),
     metric=ACCURACY,
     anchors={"random": 50.9},
-    **BERT,
 )
 GLUE_MRPC = Task(
     "glue-mrpc",
@@ -61,7 +53,6 @@ GLUE_MRPC = Task(
     metric=F1,
     also=(ACCURACY,),
     anchors={"random": 81.2},
-    **BERT,
 )
 GLUE_QQP = Task(
     "glue-qqp",
@@ -69,7 +60,6 @@ GLUE_QQP = Task(
     recipe=_recipe("qqp"),
     metric=ACCURACY,
     anchors={"random": 63.2},
-    **BERT,
 )
 GLUE_STSB = Task(
     "glue-stsb",
@@ -77,7 +67,6 @@ GLUE_STSB = Task(
     recipe=_recipe("stsb"),
     metric=PEARSON,
     anchors={"random": 0.0},
-    **REGRESSION,
 )
 GLUE_MNLI = Task(
     "glue-mnli",
@@ -85,7 +74,6 @@ GLUE_MNLI = Task(
     recipe=_recipe("mnli"),
     metric=ACCURACY,
     anchors={"random": 35.4},
-    **BERT,
 )
 GLUE_QNLI = Task(
     "glue-qnli",
@@ -93,7 +81,6 @@ GLUE_QNLI = Task(
     recipe=_recipe("qnli"),
     metric=ACCURACY,
     anchors={"random": 50.5},
-    **BERT,
 )
 GLUE_RTE = Task(
     "glue-rte",
@@ -101,7 +88,6 @@ GLUE_RTE = Task(
     recipe=_recipe("rte"),
     metric=ACCURACY,
     anchors={"random": 52.7},
-    **BERT,
 )
 GLUE_WNLI = Task(
     "glue-wnli",
@@ -109,5 +95,4 @@ GLUE_WNLI = Task(
     recipe=_recipe("wnli"),
     metric=ACCURACY,
     anchors={"random": 56.3},
-    **BERT,
 )

@@ -1,20 +1,10 @@
 """Language: the paper's pointer sentinel mixture model on Penn Treebank, and small ones for machines without a GPU."""
 
-from rlprune.task import JudgedAlike, Metric, Task
-from rlprune.training.recipes import LanguageRecipe
+from rlprune.api import LanguageRecipe, Measure, Task
 
-METRIC = Metric("log_perplexity", "log perplexity (nats per word)", better="lower")
-LOSS = Metric("loss_train", "training loss (nats per word)", better="lower")
-UNIGRAM = Metric("unigram", "unigram model (nats per word)", better="lower")
-FIVEGRAM = Metric("fivegram", "5-gram model (nats per word)", better="lower")
-LANGUAGE = JudgedAlike(
-    trainer="rlprune.training.language:LanguageTrainer",
-    metric=METRIC,
-    also=(UNIGRAM, FIVEGRAM),
-    curve=LOSS,
-    unit="epochs",
-    gpu=True,
-)
+METRIC = Measure("log_perplexity", "log perplexity", "nats per word", better="lower")
+UNIGRAM = Measure("unigram", "unigram model", "nats per word", better="lower")
+FIVEGRAM = Measure("fivegram", "5-gram model", "nats per word", better="lower")
 
 # Anchors: ``random`` is what word frequencies of the same training part reach on the test part (measure ``unigram``).
 PROSE_SMALL = Task(
@@ -22,7 +12,8 @@ PROSE_SMALL = Task(
     title="small PSMM, Python's own prose",
     recipe=LanguageRecipe(budget=10, batch_size=16, learning_rate=1e-2, hidden=64, tokens=40, vocabulary=2000),
     anchors={"random": 5.35},
-    **LANGUAGE,
+    metric=METRIC,
+    also=(UNIGRAM, FIVEGRAM),
 )
 PTB_SMALL = Task(
     "ptb-psmm-small",
@@ -31,7 +22,8 @@ PTB_SMALL = Task(
         budget=4, batch_size=32, learning_rate=8e-3, data="ptb", hidden=100, tokens=40, vocabulary=2000, train_tokens=300_000
     ),
     anchors={"random": 5.29},
-    **LANGUAGE,
+    metric=METRIC,
+    also=(UNIGRAM, FIVEGRAM),
 )
 
 # The paper's, section 5: the small network of Merity et al., 2017; 6.82 million parameters.
@@ -40,5 +32,6 @@ PTB = Task(
     title="PSMM, Penn Treebank",
     recipe=LanguageRecipe(budget=30, micro_batch=32, data="ptb"),
     anchors={"random": 6.46},
-    **LANGUAGE,
+    metric=METRIC,
+    also=(UNIGRAM, FIVEGRAM),
 )

@@ -1,16 +1,13 @@
 """LunarLander: land between two flags; about 250 points for a soft landing, minus 100 for a crash."""
 
-from rlprune.task import Task
+from rlprune.api import A2CRecipe, Task
 from rlprune.tasks.cartpole import RETURN, SAMPLED, TRAINING
-from rlprune.training.recipes import A2CRecipe
 
 # The paper's v2 is gone from Gymnasium. Widths: table 4. The rest is the best of the recipes searched (docs/results.md):
 # long rollouts and a discount near 1 see the landing, small rewards keep the critic from drowning the policy's gradient.
 LUNARLANDER_V3 = Task(
     "lunarlander-v3",
     title="LunarLander-v3",
-    trainer="rlprune.training.a2c:A2CTrainer",
-    fleet="rlprune.training.fleet:FleetAgent",
     recipe=A2CRecipe(
         environment="LunarLander-v3",
         budget=2_000_000,

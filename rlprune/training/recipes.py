@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rlprune import reason
+from rlprune.costs.measures import Measure
 from rlprune.data import glue
 from rlprune.nets import known
 from rlprune.registry import nearest
@@ -77,6 +78,9 @@ class A2CRecipe(Recipe):
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
+    trainer: ClassVar[str] = "rlprune.training.a2c:A2CTrainer"
+    fleet: ClassVar[str] = "rlprune.training.fleet:FleetAgent"
+    unit: ClassVar[str] = "steps"
     environment: str = Field(max_length=200)
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
@@ -95,6 +99,10 @@ class A2CRecipe(Recipe):
     reward_scale: float = Field(default=1.0, gt=0)
     scoring_steps: int = Field(default=2048, ge=1, le=_MOST)
     evaluation_games: int = Field(default=100, ge=1, le=100_000)
+
+    @property
+    def curve(self) -> Measure:
+        return Measure("return_train", "return (training games)")
 
     @property
     def about(self) -> str:
@@ -177,6 +185,7 @@ class SupervisedRecipe(Recipe):
     """
 
     derived: ClassVar[frozenset[str]] = frozenset({"epochs"})
+    gpu: ClassVar[bool] = True
     budget: int = Field(ge=2, le=10_000)
     batch_size: _Size = 256
     micro_batch: _Size | None = None
@@ -220,6 +229,7 @@ class ImageRecipe(SupervisedRecipe):
         rotate: largest random rotation in degrees.
     """
 
+    trainer: ClassVar[str] = "rlprune.training.images:ImageTrainer"
     data: str = Field(default="shapes", min_length=1)
     network: str
     train_images: _Count | None = None
@@ -227,6 +237,10 @@ class ImageRecipe(SupervisedRecipe):
     crop: int = Field(default=0, ge=0, le=4096)
     flip: bool = False
     rotate: float = Field(default=0.0, ge=0, le=180)
+
+    @property
+    def curve(self) -> Measure:
+        return Measure("loss_train", "training loss (cross-entropy)", better="lower")
 
     @property
     def about(self) -> str:
@@ -257,6 +271,7 @@ class DepthRecipe(SupervisedRecipe):
         flip: mirror every other image.
     """
 
+    trainer: ClassVar[str] = "rlprune.training.depth:DepthTrainer"
     data: str = Field(default="rooms", min_length=1)
     network: str
     height: int = Field(default=48, ge=8, le=4096)
@@ -266,6 +281,10 @@ class DepthRecipe(SupervisedRecipe):
 
     def unknown(self, field: str) -> str:
         return _missing(self.network, known.depth_networks()) if field == "network" else ""
+
+    @property
+    def curve(self) -> Measure:
+        return Measure("loss_train", "training loss (reverse Huber)", better="lower")
 
     @property
     def about(self) -> str:
@@ -291,6 +310,7 @@ class GlueRecipe(SupervisedRecipe):
         train_texts: how many training rows to use, the first ones; None is all.
     """
 
+    trainer: ClassVar[str] = "rlprune.training.glue:GlueTrainer"
     data: str = "pairs"
     checkpoint: str = ""
     layers: int = Field(default=2, ge=1, le=1000)
@@ -313,6 +333,11 @@ class GlueRecipe(SupervisedRecipe):
         if self.hidden % self.heads:
             raise ValueError(f"heads must divide hidden, {self.hidden}")
         return self
+
+    @property
+    def curve(self) -> Measure:
+        of = "squared error" if self.data == "stsb" else "cross-entropy"
+        return Measure("loss_train", f"training loss ({of})", better="lower")
 
     @property
     def about(self) -> str:
@@ -342,6 +367,7 @@ class LanguageRecipe(SupervisedRecipe):
         train_tokens: how many training words to use, the first ones; None is all.
     """
 
+    trainer: ClassVar[str] = "rlprune.training.language:LanguageTrainer"
     data: str = Field(default="prose", min_length=1)
     hidden: _Size = 300
     tokens: int = Field(default=80, ge=2, le=65_536)
@@ -351,6 +377,10 @@ class LanguageRecipe(SupervisedRecipe):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=0.25, gt=0)
+
+    @property
+    def curve(self) -> Measure:
+        return Measure("loss_train", "training loss", "nats per word", better="lower")
 
     @property
     def about(self) -> str:

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from rlprune.pruning.follower import Subject
 from rlprune.pruning.plan import TrainEpoch
+from rlprune.task import seed_sequence, tasks
 
 Seeds: TypeAlias = Callable[[str], np.random.SeedSequence]
 """A use's name ("network", "environments", ...) to its seed."""
@@ -72,6 +75,27 @@ class Trainer(Subject, Protocol):
 
     def close(self) -> None:
         """Let go of environments and workers."""
+
+
+def make(
+    task: str,
+    recipe: Mapping[str, Any],
+    seed: int,
+    device: str,
+    *,
+    fleet: bool = False,
+    folder: str = "",
+    outline: Mapping[str, Any] | None = None,
+) -> Trainer:
+    """Return the trainer of a task, its network and environments or data as the seed has them.
+
+    With an ``outline`` it has the network alone, and needs no data.
+    """
+    settings = tasks().load(task).settings(recipe)
+    module, _, name = (settings.fleet if fleet else settings.trainer).partition(":")
+    where: dict[str, Any] = {"outline": outline} if outline else {"folder": Path(folder)} if settings.reads else {}
+    trainer: Trainer = getattr(import_module(module), name)(settings, partial(seed_sequence, task, seed), device, **where)
+    return trainer
 
 
 @dataclass

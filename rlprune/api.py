@@ -1,0 +1,55 @@
+"""What authors of pruners, tasks and recipes import; importing it takes no torch.
+
+from rlprune.api import WEIGHTS, Probe, Prune, Pruner, Scores, Train
+
+def score(probe: Probe) -> Scores:
+gradient = probe.gradient()
+return {name: (w * gradient[name]).abs() for name, w in probe.weights.items()}
+
+SNIP = Pruner("SNIP", score, cut=WEIGHTS, plan=[Prune(), Train()])
+"""
+
+from typing import TYPE_CHECKING
+
+from rlprune.costs.measures import Measure
+from rlprune.pruning.plan import Exponential, Halving, LazyRegime, Level, MaskDistance, Plan, Prune, Rewind, Save, Train
+from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, NotApplicable, Pruner, Scores, Share
+from rlprune.task import Recipe, Task
+from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe, SupervisedRecipe
+
+if TYPE_CHECKING:
+    from rlprune.pruning.probe import Probe
+else:
+    Probe = "rlprune.pruning.probe.Probe"
+    """A name for annotations: the class itself needs torch, and listing pruners must answer at once."""
+
+__all__ = [
+    "CHANNELS",
+    "NOTHING",
+    "WEIGHTS",
+    "A2CRecipe",
+    "Count",
+    "DepthRecipe",
+    "Exponential",
+    "GlueRecipe",
+    "Halving",
+    "ImageRecipe",
+    "LanguageRecipe",
+    "LazyRegime",
+    "Level",
+    "MaskDistance",
+    "Measure",
+    "NotApplicable",
+    "Plan",
+    "Probe",
+    "Prune",
+    "Pruner",
+    "Recipe",
+    "Rewind",
+    "Save",
+    "Scores",
+    "Share",
+    "SupervisedRecipe",
+    "Task",
+    "Train",
+]
