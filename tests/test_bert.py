@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from subjects import seeds
+from subjects import seeds, silenced
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
@@ -89,16 +89,6 @@ def test_only_the_encoders_linear_layers_are_weights_to_prune():
 
 
 # -- cuts --------------------------------------------------------------------------------------------------------
-
-
-def silenced(net, groups, kept):
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.produces:
-                    masked.get_parameter(member.tensor)[~member.positions(kept[group.name])] = 0
-    return masked
 
 
 KEPT = {

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from subjects import Tiny, bits
+from subjects import Tiny, bits, silenced
 from torch import nn
 
 from rlprune.pruning import surgery
@@ -19,24 +19,11 @@ def some(groups, seed=0, share=0.5):
     return kept
 
 
-def silence(module, groups, kept):
-    """Zero what makes the removed channels in a dense copy: the masked network."""
-    masked = copy.deepcopy(module)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.produces:
-                    tensor = masked.get_parameter(member.tensor)
-                    gone = ~member.positions(kept[group.name])
-                    tensor.index_fill_(member.dim, gone.nonzero().flatten() + member.offset, 0.0)
-    return masked
-
-
 def test_a_cut_network_computes_what_the_masked_one_computes():
     subject = Tiny()
     groups = subject.anatomy.all_groups()
     kept = some(groups)
-    masked = silence(subject.module, groups, kept)
+    masked = silenced(subject.module, groups, kept)
     expected = torch.cat([masked[name](subject.inputs) for name in masked], dim=1)
     surgery.cut(subject.module, surgery.keeps(subject.module, groups, kept), subject.optimizer)
     assert torch.allclose(subject.predict(), expected, rtol=1e-12)
@@ -127,11 +114,7 @@ def test_convolutions_statistics_flattened_maps_and_concatenations_are_cut_toget
     net.eval()
     image, side = torch.randn(3, 2, 4, 4), torch.randn(3, 4)
     kept = some(CONVOLUTIONAL)
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        masked.head.weight[:, :24][:, ~CONVOLUTIONAL[0].members[-1].positions(kept["conv"])] = 0
-        masked.head.weight[:, 24:][:, ~kept["side"]] = 0
-        expected = masked(image, side)
+    expected = silenced(net, CONVOLUTIONAL, kept)(image, side)
     surgery.cut(net, surgery.keeps(net, CONVOLUTIONAL, kept))
     assert torch.allclose(net(image, side), expected, rtol=1e-5)
     assert net.norm.num_features == net.conv.out_channels == int(kept["conv"].sum())
@@ -247,11 +230,7 @@ def test_every_block_of_a_grouped_convolution_keeps_its_own_columns():
         "narrow": torch.tensor([0, 1, 1, 0, 1, 0]).bool(),
     }
     with torch.no_grad():
-        masked = copy.deepcopy(net)
-        for tensor, gone in ((masked.widen, ~kept["wide"]), (masked.grouped, ~kept["narrow"]), (masked.deep, ~kept["narrow"])):
-            tensor.weight[gone] = 0
-            tensor.bias[gone] = 0
-        expected = masked(images)
+        expected = silenced(net, net.groups(), kept)(images)
         surgery.cut(net, surgery.keeps(net, net.groups(), kept))
         assert torch.allclose(net(images), expected, rtol=1e-12)
     rows, columns = [1, 2, 4], [[1, 2], [0, 3], [0, 1]]
