@@ -64,15 +64,6 @@ def test_an_epoch_is_stable_baselines3_learning():
     assert bits(ours.module) == bits(theirs.module)
 
 
-def test_the_same_seed_gives_the_same_agent_and_leaves_global_generators_alone():
-    before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
-    first, second = finish(*make("EarlyCroP-S")), finish(*make("EarlyCroP-S"))
-    assert bits(first.module, first.optimizer) == bits(second.module, second.optimizer)
-    assert first.evaluate() == second.evaluate()
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], before[1])
-
-
 def test_neighbouring_seeds_share_no_environment_stream():
     words = [set(make(number=number)[0].model.get_env()._seeds) for number in range(4)]
     assert len(set.union(*words)) == 16
@@ -278,17 +269,15 @@ def test_a_module_is_imported_where_that_is_allowed(monkeypatch):
         recipe("worldz:See-vector-v0")
 
 
-@pytest.mark.parametrize("name", ["Dense", "SNIP", "EarlyCroP-S", "LTR"])
-def test_a_checkpoint_goes_on_bit_identically(name, tmp_path):
-    settings = {"levels": 1} if name == "LTR" else {}
-    whole = finish(*make(name, **settings))
-    trainer, pruning = make(name, **settings)
+def test_an_agent_that_rewinds_goes_on_from_a_checkpoint_bit_identically(tmp_path):
+    whole = finish(*make("LTR", levels=1))
+    trainer, pruning = make("LTR", levels=1)
     for _ in range(2):
         trainer.train_epoch(pruning.next_epoch())
         pruning.epoch_done()
     torch.save([pruning.state(), trainer.state()], tmp_path / "checkpoint")
     saved = torch.load(tmp_path / "checkpoint", weights_only=True)
-    resumed, pruning = make(name, **settings)
+    resumed, pruning = make("LTR", levels=1)
     pruning.load_state(saved[0])
     resumed.load_state(saved[1])
     finish(resumed, pruning)
