@@ -72,10 +72,9 @@ def test_a_crop_moves_the_image_and_fills_with_the_mean():
 
 def test_a_turn_of_a_right_angle_turns_pixels():
     picture = torch.arange(16.0).view(1, 1, 4, 4)
-    turned = rotated(picture, torch.tensor([90.0]))
-    assert torch.allclose(turned, torch.rot90(picture, 1, (2, 3)), atol=1e-4) or torch.allclose(
-        turned, torch.rot90(picture, -1, (2, 3)), atol=1e-4
-    )
+    pair = rotated(picture.expand(2, 1, 4, 4), torch.tensor([90.0, -90.0]))
+    for turned, quarters in zip(pair, (1, -1), strict=True):
+        assert torch.allclose(turned[None], torch.rot90(picture, quarters, (2, 3)), atol=1e-4)
 
 
 def test_more_images_than_there_are_is_a_mistake():
