@@ -76,8 +76,9 @@ class Probe:
 
     @cached_property
     def parameters(self) -> dict[str, Tensor]:
-        """All trainable parameters by name, detached."""
-        return {name: parameter.detach() for name, parameter in self.module.named_parameters() if parameter.requires_grad}
+        """All trainable parameters by name, detached; copies are none."""
+        own = (pair for pair in self.module.named_parameters() if pair[0] not in self.anatomy.copies)
+        return {name: parameter.detach() for name, parameter in own if parameter.requires_grad}
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
