@@ -41,7 +41,7 @@ def test_the_probe_that_annotations_name_is_there():
     ("before", "names"),
     [
         ("plan", ["Train", "Prune", "Save", "Rewind", "Halving", "Exponential", "Level", "LazyRegime", "MaskDistance", "Plan"]),
-        ("pruner", ["Pruner", "WEIGHTS", "CHANNELS", "NOTHING", "Scores", "Count", "Share", "NotApplicable", "pruners"]),
+        ("pruner", ["Pruner", "WEIGHTS", "CHANNELS", "NOTHING", "Scores", "Count", "Share", "pruners"]),
         ("probe", ["Probe", "Scoring", "Loss"]),
         ("groups", ["Anatomy", "Group", "Member", "chain", "stream"]),
         ("pruning", ["PlanFollower", "Subject", "Missed", "lacking"]),

@@ -10,7 +10,7 @@ from scipy import stats
 from subjects import bits, seeds
 from transformers import BertConfig, BertModel
 
-from rlprune.bench.cell import NotApplicable, run_cell
+from rlprune.bench.cell import run_cell
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, data_mistakes, load_suite
 from rlprune.data import folders, glue
@@ -18,6 +18,7 @@ from rlprune.data.tokens import Tokens
 from rlprune.export import _write_onnx
 from rlprune.nets.bert import Marks, pretrained
 from rlprune.pruning.plan import TrainEpoch
+from rlprune.reason import NotApplicable
 from rlprune.task import tasks
 from rlprune.training import glue as training
 from rlprune.training.glue import GlueTrainer

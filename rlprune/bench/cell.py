@@ -23,7 +23,8 @@ from rlprune.costs import cost
 from rlprune.files import written
 from rlprune.pruning.follower import Missed, PlanFollower, lacking
 from rlprune.pruning.plan import TrainEpoch, trained_epochs
-from rlprune.pruning.pruner import NotApplicable, pruners
+from rlprune.pruning.pruner import pruners
+from rlprune.reason import NotApplicable
 from rlprune.task import seed_sequence, tasks
 from rlprune.training.trainer import Trainer, make
 
