@@ -21,8 +21,12 @@ SOME = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
 ONE = row("SNIP", 0.9, 7)
 
 
-def labelled(**labels):
-    return {"labels": {**ONE.labels, **labels}}
+def judged(**changes):
+    return {"judged": replace(ONE.judged, **changes)}
+
+
+def metric(**changes):
+    return judged(metric=replace(ONE.judged.metric, **changes))
 
 
 def valued(**values):
@@ -32,10 +36,28 @@ def valued(**values):
 DAMAGE = {
     "no labels": {"labels": {}},
     "labels of another kind": {"labels": ["x"]},
-    "labels without a metric": labelled(metric=""),
-    "another direction": labelled(better="sideways"),
-    "anchor no number": labelled(anchor_dense="many"),
-    "anchor too large": labelled(anchor_random="1e308"),
+    "judged by nothing": {"judged": None},
+    "judged by another kind": {"judged": ["x"]},
+    "judged by an empty document": {"judged": {}},
+    "judged by no metric": metric(name=""),
+    "a metric of another kind": judged(metric=["return_greedy"]),
+    "a metric's name of another kind": metric(name=5),
+    "a metric's title of another kind": metric(title=["return"]),
+    "a metric's unit of another kind": metric(unit=b"m"),
+    "another direction": metric(better="sideways"),
+    "a list for a direction": metric(better=["higher"]),
+    "no direction": metric(better=None),
+    "a curve of another kind": judged(curve=3),
+    "a unit of another kind": judged(unit=["steps"]),
+    "anchor no number": judged(anchors={"dense": "many"}),
+    "anchor too large": judged(anchors={"random": 1e308, "dense": 500.0}),
+    "anchor not finite": judged(anchors={"random": float("nan"), "dense": 500.0}),
+    "a list for an anchor": judged(anchors={"dense": [500.0]}),
+    "a list for anchors": judged(anchors=[22.0, 500.0]),
+    "an anchor of another name": judged(anchors={5: 1.0}),
+    "further measures of another kind": judged(also="return_sampled"),
+    "further measures without names": judged(also=(5, None)),
+    "a hundred thousand further measures": judged(also=ONE.judged.also * 100_000),
     "no config": {"config": None},
     "config of another kind": {"config": {"recipe": 5, "settings": "x"}},
     "text for a number": valued(return_greedy="abc"),
@@ -102,7 +124,7 @@ NAMES = [
 def test_every_name_is_drawn_as_it_is_and_every_table_has_its_lines(tmp_path):
     some = [replace(one, pruner=name, id=f"{one.id}{name}") for name in NAMES for one in SOME[2:]]
     some = [
-        replace(one, labels={**one.labels, "task_title": r"Cart $\bad{Pole}$", "metric_title": "return $_$"})
+        replace(one, labels={**one.labels, "task_title": r"Cart $\bad{Pole}$"}, **metric(title="return $_$"))
         for one in SOME[:2] + some
     ]
     told = []
@@ -225,5 +247,5 @@ def test_drawing_leaves_the_users_settings_alone(tmp_path):
     (one,) = curves.comparisons(SOME)
     with mpl.rc_context({"font.size": 33, "text.parse_math": True}):
         before = dict(mpl.rcParams)
-        draw.save(figures.sparsity_figure([curves.chart(one)]), tmp_path, "x")
+        draw.save(figures.sparsity_figure([one.chart]), tmp_path, "x")
         assert dict(mpl.rcParams) == before

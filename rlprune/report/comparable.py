@@ -100,7 +100,7 @@ def _identity(row: Row) -> object:
 
 def outcome(row: Row) -> object:
     """Return what two rows of one cell have in common if it ended alike."""
-    return row.values.get(row.labels["metric"]), row.values.get("sparsity_weights")
+    return row.values.get(row.judged.metric.name), row.values.get("sparsity_weights")
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
