@@ -46,13 +46,15 @@ class Measure:
 
 CATALOGUE = (
     # how much is left
-    Measure("sparsity_weights", "weights removed", "%", None, 100, column=True, about="share of the dense network's weights"),
+    Measure(
+        "sparsity_weights", "weights removed", "%", None, 100, column=True, about="share of the dense network's prunable weights"
+    ),
     Measure("sparsity_nodes", "nodes removed", "%", None, 100, column=True, about="share of its hidden units"),
     Measure("empty_layers", "layers emptied", "", None, column=True, about="with at most one weight left (one always stays)"),
     Measure("pruning_epoch", "epoch of pruning", "", None, about="epochs trained before the first cut"),
     # what finding and training it took
     Measure(
-        "wall_seconds", "training time", "s", "lower", solo=True, column=True, drawn=True, about="from the cell's start to end"
+        "wall_seconds", "training time", "s", "lower", solo=True, column=True, drawn=True, about="from start to end of the cell"
     ),
     Measure("cpu_seconds", "CPU time", "s", "lower", solo=True, about="of the same, by all threads of the process"),
     Measure("worker_seconds", "worker time", "s", "lower", about="the worker's wall time, shared among the cells it had at once"),
