@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from rows import row, rows
 
 from rlprune.__main__ import main
+from rlprune.costs.judged import document
 from rlprune.report import curves, tables
+from rlprune.report.comparable import gathered
 from rlprune.report.page import summary_table, write_report
 from rlprune.report.sentences import opening
 from rlprune.report.sound import DAMAGED, sound
@@ -209,6 +212,43 @@ def test_a_damaged_database_is_one_line_or_a_page(tmp_path, capsys):
     *damaged, why = capsys.readouterr().err.splitlines()
     assert len(damaged) == 2, "a line for each row"
     assert "no cell is there that can be read" in why
+
+
+DOCUMENTS = {
+    "no object": [1, 2],
+    "a text": "return_greedy",
+    "no metric": {**document(ONE.judged), "metric": None},
+    "a list for a name": {**document(ONE.judged), "metric": {"name": ["return_greedy"]}},
+    "an unknown direction": {**document(ONE.judged), "metric": {"name": "return_greedy", "better": "sideways"}},
+    "no direction": {**document(ONE.judged), "metric": {"name": "return_greedy", "title": "return"}},
+    "no curve": {**document(ONE.judged), "curve": 5},
+    "lists for numbers": {**document(ONE.judged), "anchors": {"random": [22.0], "dense": [500.0]}},
+    "a large anchor": {**document(ONE.judged), "anchors": {"random": 1e308, "dense": 500.0}},
+    "an anchor out of reach": {**document(ONE.judged), "anchors": {"random": 10**400}},
+    "a hundred thousand further measures": {**document(ONE.judged), "also": [{"name": f"m{n}"} for n in range(100_000)]},
+    "further measures of every kind": {**document(ONE.judged), "also": [None, 1, "x", [], {}, {"name": 3}, {"name": "macs"}]},
+}
+
+
+@pytest.mark.parametrize("judged", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_damaged_document_in_the_file_is_told_and_spoils_no_other(judged, tmp_path, recwarn):
+    file = tmp_path / "results.sqlite"
+    with Store(file) as store:
+        for one in (*SOME, ONE):
+            store.save(one)
+    with closing(sqlite3.connect(file)) as base, base:
+        base.execute("UPDATE cells SET judged = ? WHERE id = ?", [json.dumps(judged), ONE.id])
+    read = gathered([tmp_path])
+    told = [str(warning.message) for warning in recwarn if ONE.id in str(warning.message)]
+    assert len(told) + sum(DAMAGED in one.labels for one in read) > 0
+    assert {one.id for one in SOME} <= {one.id for one in read}
+    (compared,) = curves.comparisons(read)
+    assert (compared.metric.name, compared.metric.better) == ("return_greedy", "higher")
+    assert opening(read)
+    for sparsity in compared.sparsities:
+        table = tables.measures_table(compared, sparsity)
+        assert len(table.header) < 200
+        assert tables.to_csv(table)
 
 
 # -- the user's surroundings -------------------------------------------------------------------------------------
