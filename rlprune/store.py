@@ -130,12 +130,13 @@ class Store:
 
     Args:
         path: the file.
-        create: make a missing file; without it the file is only read, also from a disk that cannot be written to.
+        create: make a missing file, and bring one of schema 1 to schema 2; without it the file is only read, whatever its
+            schema, also from a disk that cannot be written to.
         warn: called with a line about each row that is broken, wholly or in part, and left out so far.
 
     Raises:
         FileNotFoundError: a missing file, and ``create`` is false.
-        StoreError: not a file of results, or one of another schema; from every method, one that is damaged, locked, gone
+        StoreError: not a file of results, or one of a newer schema; from every method, one that is damaged, locked, gone
             or on a full disk.
     """
 

@@ -46,14 +46,14 @@ def _plain(part: object) -> object:
     return dict(part) if isinstance(part, Mapping) else part
 
 
-def read(document: object, tell: Callable[[str], object]) -> Judged:
+def read(parsed: object, tell: Callable[[str], object]) -> Judged:
     """Return what a document says, whoever wrote it; what it lacks is empty, and a measure that it lacks has no name.
 
     Args:
-        document: as JSON holds it.
+        parsed: the document, as JSON holds it.
         tell: called with a few words for each part that is of another kind or too large, and left out.
     """
-    own = _part({"judged": document}, "judged", dict, tell)
+    own = _part({"judged": parsed}, "judged", dict, tell)
     also, anchors = _part(own, "also", list, tell), _part(own, "anchors", dict, tell)
     if len(also) > MOST:
         tell(f"{len(also) - MOST:,} measures are too many")
