@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rlprune.pruning import surgery
+from rlprune.pruning.pruner import WEIGHTS
 from rlprune.safely import plain
 from rlprune.store import Row
 from rlprune.task import tasks
@@ -108,8 +109,10 @@ def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], d
         maker = next(member for member in group.members if member.produces)
         size = tensors[maker.tensor].shape[maker.dim] // (maker.outer * maker.inner)
         kept[group.name] = torch.arange(group.size) % (group.size // group.blocks) < size // group.blocks
-    surgery.cut(trainer.module, surgery.keeps(trainer.module, groups, kept), trainer.optimizer)
+    surgery.cut(trainer.module, surgery.keeps(trainer.module, groups, kept), trainer.optimizers)
     trainer.module.load_state_dict(tensors)
+    if row.cut == WEIGHTS:  # the file of a finished network has zeros where weights are pruned
+        trainer.masked.set({name: tensors[name] != 0 for name in trainer.anatomy.all_weights() if not bool(tensors[name].all())})
     trainer.resized()
     return trainer
 

@@ -27,6 +27,7 @@ from rlprune.pruners import magnitude, random
 from rlprune.pruning import select, surgery
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Prune, Train
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
@@ -144,20 +145,20 @@ class Pruning:
         if self.done:
             raise RuntimeError(f"the plan ended after {self.follower.progress.trained} epochs: stop when pruning.done")
         self._subject.check(cuts=any(isinstance(step, Prune) for step in self.follower.plan[self.follower.progress.step :]))
-        self.follower.masked.zero()
+        self._subject.masked.zero()
         self.follower.epoch_done()
         self._epoch = self.follower.next_epoch()
 
     def _stay_zero(self) -> None:
         """Zero masked weights after every step that moved them although they have no gradient."""
         if self._subject.optimizer is not None:
-            self._subject.optimizer.register_step_post_hook(lambda *_: self._subject.silence(self.follower.masked.masks))
+            self._subject.optimizer.register_step_post_hook(lambda *_: self._subject.silence())
             return
         me = weakref.ref(self)
 
         def zero(*_: object) -> None:
             if (pruning := me()) is not None:
-                pruning._subject.silence(pruning.follower.masked.masks)
+                pruning._subject.silence()
 
         weakref.finalize(self, register_optimizer_step_post_hook(zero).remove)  # whichever optimizer it is
 
@@ -182,6 +183,8 @@ class _Network:
         calls: Sequence[Call],
     ) -> None:
         self.module, self.optimizer, self.anatomy = net, optimizer, anatomy
+        self.optimizers = () if optimizer is None else (optimizer,)
+        self.masked = Masked(net, self.optimizers)
         self._losses, self._samples, self._calls = losses, samples, calls
 
     def scoring(self, round: int) -> Scoring:
@@ -192,9 +195,9 @@ class _Network:
     def resized(self) -> None:
         """Nothing else knows this network's sizes."""
 
-    def silence(self, masks: Mapping[str, Tensor]) -> None:
+    def silence(self) -> None:
         """Zero masked weights."""
-        for name, mask in masks.items():
+        for name, mask in self.masked.masks.items():
             weight = self.module.get_parameter(name)
             if weight.shape == mask.shape:  # somebody else may have cut it since
                 weight.data.mul_(mask)
@@ -281,7 +284,7 @@ def _unmasked(method: Pruner, net: nn.Module) -> None:
     """
     own = {id(parameter): name for name, parameter in net.named_parameters()}
     for pruning in list(_PRUNINGS):
-        masks = pruning.follower.masked.masks
+        masks = pruning._subject.masked.masks
         for name, theirs in pruning._subject.module.named_parameters():
             if method.cut == CHANNELS and id(theirs) in own and name in masks and not bool(masks[name].all()):
                 raise ValueError(

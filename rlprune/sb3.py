@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
 from rlprune.pruning.probe import Loss, Scoring
 from rlprune.pruning.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
@@ -135,7 +136,7 @@ class PruneCallback(BaseCallback):
         agent = _Agent(model, self._scoring_steps, self._pruner, self._seeds)
         follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, self._scope, self._seeds)
         agent.go_on_from_earlier(follower)
-        policies.hold(agent.policy, follower.masked)
+        policies.hold(agent.policy, agent.masked)
         self._agent, self._follower = agent, follower
         self._epochs, self._length, self._all, self._rollouts = epochs, length, rollouts, 0
         try:
@@ -174,7 +175,7 @@ class PruneCallback(BaseCallback):
         rounds = self.pruning.progress.rounds
         self.pruning.next_epoch()
         if self.pruning.progress.rounds > rounds:
-            self._agent.record(self.pruning)
+            self._agent.record()
             if self.verbose:
                 reached = self.pruning.reached()["sparsity_weights"]
                 self.logger.log(
@@ -283,6 +284,8 @@ class _Agent:
         self._model, self._pruner, self._seeds = model, pruner, seeds
         self._dense: policies.Widths = getattr(model, _DENSE, None) or policies.widths(self.policy)
         self._anatomy = policies.anatomy(self.policy, self._dense)
+        self.optimizers = (self.policy.optimizer,)
+        self.masked = Masked(self.policy, self.optimizers)
         self._rollouts: deque[dict[str, Tensor]] = deque(maxlen=max(1, -(-scoring_steps // (model.n_steps * model.n_envs))))
 
     def go_on_from_earlier(self, follower: PlanFollower) -> None:
@@ -308,19 +311,15 @@ class _Agent:
         else:
             warnings.warn(f"{told}, and sparsity={wanted} counts from that network", stacklevel=2)
 
-    def record(self, follower: PlanFollower) -> None:
+    def record(self) -> None:
         """Leave in the agent what it has to remember of its pruning when it is saved."""
         setattr(self._model, _DENSE, self._dense)
-        if masks := follower.masked.masks:
+        if masks := self.masked.masks:
             self._model.policy_class = policies.Held(self._model.policy_class, masks)  # type: ignore[assignment]
 
     @property
     def module(self) -> nn.Module:
         return self._model.policy
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._model.policy.optimizer
 
     @property
     def anatomy(self) -> Anatomy:

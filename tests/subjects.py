@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rlprune.pruning.groups import Anatomy, Member, chain
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.probe import Scoring, evaluating
 
 
@@ -32,6 +33,8 @@ class Tiny:
         self.inputs = torch.randn(20, 3, generator=generator, dtype=torch.float64)
         self.targets = {name: torch.randn(20, size[-1], generator=generator, dtype=torch.float64) for name, size in sizes.items()}
         self.optimizer = optimizer(self.module.parameters(), lr=1e-2)
+        self.optimizers = [self.optimizer]
+        self.masked = Masked(self.module, self.optimizers)
         chains = {name: [f"{name}.{index}" for index in (0, 2, 4)] for name in sizes}
         self.anatomy = Anatomy(
             weights={name: [f"{layer}.weight" for layer in layers] for name, layers in chains.items()},

@@ -12,6 +12,7 @@ from rlprune.nets.bert import BertClassifier, Marks, pretrained, small
 from rlprune.pruning import select, surgery
 from rlprune.pruning.follower import PlanFollower, lacking
 from rlprune.pruning.groups import present
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import CHANNELS, NOTHING, pruners
 
@@ -138,6 +139,8 @@ class Subject:
         self.module = tiny()
         self.anatomy = self.module.anatomy()
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-2)
+        self.optimizers = [self.optimizer]
+        self.masked = Masked(self.module, self.optimizers)
 
     def scoring(self, round):
         return scoring()

@@ -82,6 +82,16 @@ def test_pruned_weights_and_their_averages_stay_zero(name):
         assert bool((parameter[mask] != 0).all())
 
 
+@pytest.mark.parametrize("kind", [A2CTrainer, FleetAgent])
+def test_a_weight_that_happens_to_be_zero_learns_on(kind):
+    agent = kind(TINY, seeds, "cpu")
+    weight = agent.module.mlp_extractor.policy_net[0].weight
+    with torch.no_grad():
+        weight.view(-1)[:25] = 0
+    agent.train_epoch(TrainEpoch(1, 1))
+    assert int(weight.view(-1)[:25].count_nonzero()) == 25
+
+
 def test_a_cut_agent_stays_small_and_learns():
     agent, pruning = make(0, "CroP-S")
     pruning.next_epoch()

@@ -12,9 +12,11 @@ from torch.nn import functional
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, chain
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Prune, Train
 from rlprune.pruning.probe import Scoring
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, NotApplicable, Pruner, pruners
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Pruner, pruners
+from rlprune.reason import NotApplicable
 
 NOW = (Prune(), Train())
 LATER = (Train(epochs=1), Prune(), Train())
@@ -200,7 +202,7 @@ def test_scores_that_are_none_are_told_in_plain_words(score, message, plan):
 @pytest.mark.parametrize("most", [0, 10**6])
 def test_a_score_that_changes_a_weight_is_refused(change, plan, most, monkeypatch):
     """``.data`` gets past autograd; a network too large to be copied is told of, but not put back."""
-    monkeypatch.setattr("rlprune.pruning._COPIED", most)
+    monkeypatch.setattr("rlprune.pruning.follower._COPIED", most)
 
     def score(probe):
         change(probe.weights["actor.2.weight"].data)
@@ -287,6 +289,7 @@ def test_what_is_pruned_already_counts_from_the_dense_network(first, second):
     subject = Tiny()
     dense = weights_left(subject)
     finish(follow(subject, first, sparsity=0.5), subject)
+    subject.masked = Masked(subject.module, subject.optimizers)  # somebody who does not know of the first
     if first == "SNAP":
         subject.anatomy = again(subject)
     with pytest.warns(UserWarning, match="was cut before" if first == "SNAP" else "prunable weights are zero already"):
@@ -302,9 +305,17 @@ def again(subject):
     return Anatomy(subject.anatomy.weights, {name: chain(subject.module, layers) for name, layers in chains.items()})
 
 
+def test_channels_are_not_cut_where_weights_are_masked():
+    subject = Tiny()
+    finish(follow(subject, "SNIP"), subject)
+    with pytest.raises(NotApplicable, match=r"SNAP cuts channels, and weights of this network are masked: actor\.0\.weight"):
+        follow(subject, "SNAP")
+
+
 def test_a_sparsity_below_what_was_pruned_before_is_told():
     subject = Tiny()
     finish(follow(subject, "Random-U", sparsity=0.8), subject)
+    subject.masked = Masked(subject.module, subject.optimizers)
     with pytest.warns(UserWarning, match="zero already|more was pruned before") as told:
         follow(subject, "SNIP", sparsity=0.5).next_epoch()
     assert "80.0% of this network's prunable weights are zero already: they stay zero" in str(told[0].message)

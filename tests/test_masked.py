@@ -18,7 +18,7 @@ def half(subject, seed=1):
 def test_pruned_weights_and_their_moments_stay_zero(optimizer):
     subject = Tiny(optimizer=optimizer)
     subject.train_epoch()
-    masked = Masked(subject.module, subject.optimizer)
+    masked = Masked(subject.module, subject.optimizers)
     masks = half(subject)
     masked.set(masks)
     subject.train_epoch()
@@ -34,7 +34,7 @@ def test_pruned_weights_and_their_moments_stay_zero(optimizer):
 
 def test_pruned_weights_take_no_part_in_clipping():
     subject = Tiny()
-    masked = Masked(subject.module, subject.optimizer)
+    masked = Masked(subject.module, subject.optimizers)
     masked.set(half(subject))
     subject.loss(subject.module).backward()
     norm = torch.nn.utils.clip_grad_norm_(subject.module.parameters(), 1e9)
@@ -45,7 +45,7 @@ def test_pruned_weights_take_no_part_in_clipping():
 def test_masks_of_ones_change_no_bit_of_training():
     plain, masked = Tiny(), Tiny()
     ones = {n: torch.ones_like(masked.module.get_parameter(n), dtype=torch.bool) for n in masked.anatomy.all_weights()}
-    Masked(masked.module, masked.optimizer).set(ones)
+    Masked(masked.module, masked.optimizers).set(ones)
     plain.train_epoch()
     masked.train_epoch()
     assert bits(plain.module, plain.optimizer) == bits(masked.module, masked.optimizer)
@@ -53,7 +53,7 @@ def test_masks_of_ones_change_no_bit_of_training():
 
 def test_a_mask_only_shrinks():
     subject = Tiny()
-    masked = Masked(subject.module, subject.optimizer)
+    masked = Masked(subject.module, subject.optimizers)
     masked.set(half(subject))
     with pytest.raises(ValueError, match="only shrink"):
         masked.set(half(subject, seed=2))
@@ -62,4 +62,4 @@ def test_a_mask_only_shrinks():
 def test_a_mask_of_another_shape_is_refused():
     subject = Tiny()
     with pytest.raises(ValueError, match=r"actor\.0\.weight wants a boolean mask of \(16, 3\)"):
-        Masked(subject.module, subject.optimizer).set({"actor.0.weight": torch.ones(3, dtype=torch.bool)})
+        Masked(subject.module, subject.optimizers).set({"actor.0.weight": torch.ones(3, dtype=torch.bool)})

@@ -96,7 +96,7 @@ def test_gradients_and_moments_of_what_stays_follow_the_cut(name):
     for parameter, state in optimizer.state.items():
         for tensor in (parameter.grad, state["exp_avg"], state["exp_avg_sq"]):
             tensor.copy_(parameter.detach())
-    surgery.cut(net, surgery.keeps(net, groups, some(groups)), optimizer)
+    surgery.cut(net, surgery.keeps(net, groups, some(groups)), [optimizer])
     frozen = [key for key, parameter in net.named_parameters() if not parameter.requires_grad]
     assert frozen == [anatomy.all_weights()[1]]
     assert set(optimizer.state) == {p for p in net.parameters() if p.requires_grad}

@@ -174,9 +174,9 @@ def test_two_cuts_are_one_and_adams_moments_follow():
     both = {name: keep.clone() for name, keep in first.items()}
     for name, keep in both.items():
         keep[first[name]] = second[name]
-    surgery.cut(once, surgery.keeps(once, groups, both), optimizers[0])
-    surgery.cut(twice, surgery.keeps(twice, groups, first), optimizers[1])
-    surgery.cut(twice, surgery.keeps(twice, present(groups, first), second), optimizers[1])
+    surgery.cut(once, surgery.keeps(once, groups, both), [optimizers[0]])
+    surgery.cut(twice, surgery.keeps(twice, groups, first), [optimizers[1]])
+    surgery.cut(twice, surgery.keeps(twice, present(groups, first), second), [optimizers[1]])
     for net, optimizer in zip((once, twice), optimizers, strict=True):
         optimizer.zero_grad()
         (-net.logp(ids, targets).mean()).backward()

@@ -27,7 +27,7 @@ def test_a_cut_network_computes_what_the_masked_one_computes():
     kept = some(groups)
     masked = silenced(subject.module, groups, kept)
     expected = torch.cat([masked[name](subject.inputs) for name in masked], dim=1)
-    surgery.cut(subject.module, surgery.keeps(subject.module, groups, kept), subject.optimizer)
+    surgery.cut(subject.module, surgery.keeps(subject.module, groups, kept), subject.optimizers)
     assert torch.allclose(subject.predict(), expected, rtol=1e-12)
     assert subject.module["actor"][0].out_features == int(kept["actor.0"].sum())
     assert subject.module["actor"][2].in_features == int(kept["actor.0"].sum())
@@ -72,7 +72,7 @@ def test_the_optimizer_goes_on_with_the_state_of_what_stayed(optimizer):
     kept = some(groups)
     before = {name: copy.deepcopy(subject.optimizer.state[p]) for name, p in subject.module.named_parameters()}
     gradients = {name: p.grad.clone() for name, p in subject.module.named_parameters()}
-    surgery.cut(subject.module, surgery.keeps(subject.module, groups, kept), subject.optimizer)
+    surgery.cut(subject.module, surgery.keeps(subject.module, groups, kept), subject.optimizers)
     assert len(subject.optimizer.state) == len(before)
     for name, parameter in subject.module.named_parameters():
         keeps = stays(kept)[name]
@@ -217,7 +217,7 @@ def test_a_cut_that_fails_leaves_network_and_optimizer_whole(change, message):
     before = bits(net, optimizer)
     sizes = [(layer.in_features, layer.out_features) for layer in (net.first, net.make, net.read)]
     with pytest.raises(ValueError, match=message):
-        surgery.cut(net, surgery.keeps(net, groups, {group.name: torch.arange(group.size) < 3 for group in groups}), optimizer)
+        surgery.cut(net, surgery.keeps(net, groups, {group.name: torch.arange(group.size) < 3 for group in groups}), [optimizer])
     assert bits(net, optimizer) == before
     assert sizes == [(layer.in_features, layer.out_features) for layer in (net.first, net.make, net.read)]
     assert [p for group in optimizer.param_groups for p in group["params"]] == list(net.parameters())

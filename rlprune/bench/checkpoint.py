@@ -14,7 +14,7 @@ from torch import Tensor
 from rlprune import __version__
 from rlprune.files import written
 
-FORMAT = 1
+FORMAT = 2
 _SIZE = 32
 
 

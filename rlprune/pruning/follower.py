@@ -26,7 +26,8 @@ from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
 from rlprune.pruning.probe import Probe, Scoring
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, NotApplicable, Pruner, Scope, Scores
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, Scores
+from rlprune.reason import NotApplicable
 from rlprune.registry import nearest
 
 _MARK = "_rlprune_dense"
@@ -53,8 +54,12 @@ class Subject(Protocol):
         """The module that holds every network."""
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer | None:
-        """Its optimizer, whose state follows every mask and cut."""
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Its optimizers, whose state follows every mask and cut; none where nobody trains it."""
+
+    @property
+    def masked(self) -> Masked:
+        """Its masks: they are put on and read here, by whoever trains or prunes it."""
 
     @property
     def anatomy(self) -> Anatomy:
@@ -99,10 +104,13 @@ class PlanFollower:
         if pruner.cut == CHANNELS and not subject.anatomy.all_groups():
             why = "; ".join(f"'{layer}' stays whole because of {what}" for layer, what in list(subject.anatomy.stays.items())[:3])
             raise NotApplicable(f"{pruner.name} cuts channels, and none of this network can go{f': {why}' if why else ''}")
+        if pruner.cut == CHANNELS and (masked := [name for name, mask in subject.masked.masks.items() if not bool(mask.all())]):
+            raise NotApplicable(f"{pruner.name} cuts channels, and weights of this network are masked: {masked[0]}")
         if not 0 <= sparsity < 1:
             raise ValueError(f"sparsity is the share of weights to remove, at least 0 and less than 1; got {sparsity}")
         if epochs < 1 or epochs != int(epochs):
             raise ValueError(f"epochs is how many the whole training has, a whole number from 1; got {epochs}")
+        _faithful(subject)
         self._scope = settings.scope or pruner.scope or scope
         if self._scope not in (known := get_args(Scope)):
             raise ValueError(f"no scope is named '{self._scope}'{nearest(str(self._scope), known)} (scopes: {', '.join(known)})")
@@ -110,7 +118,7 @@ class PlanFollower:
         self.sparsity = sparsity
         self.epochs = epochs
         self.progress = plans.begin(self.plan, sparsity, epochs)
-        self.masked = Masked(subject.module, subject.optimizer)
+        self.masked = subject.masked
         self.trigger_value: float | None = None
         self.travelled: float | None = None
         self.pruning_epoch: int | None = None
@@ -190,7 +198,7 @@ class PlanFollower:
         self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, epoch, reading)
 
     def distance(self, reference: Literal["start", "epoch1"]) -> float:
-        """Return ``‖θ − θ_ref‖₂`` over all trainable parameters."""
+        """Return ``‖θ − θ_ref‖₂`` over all trainable parameters but copies."""
         now = self._subject.module
         gaps = [(now.get_parameter(name).detach() - then).square().sum() for name, then in self._references[reference].items()]
         return float(torch.stack(gaps).sum().sqrt())
@@ -277,8 +285,8 @@ class PlanFollower:
             self._mask(scores, sparsity)
         else:
             self._cut(self._chosen(scores, sparsity))
-        if self._moments == "reset" and self._subject.optimizer is not None:
-            self._subject.optimizer.state.clear()
+        for optimizer in self._subject.optimizers if self._moments == "reset" else ():
+            optimizer.state.clear()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.pruning_epoch = self.progress.trained
@@ -478,7 +486,9 @@ class PlanFollower:
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
         groups = present(self._subject.anatomy.all_groups(), self._kept)
-        surgery.cut(self._subject.module, surgery.keeps(self._subject.module, groups, kept), self._subject.optimizer)
+        cuts = surgery.keeps(self._subject.module, groups, kept)
+        cuts |= {copy: cuts[name] for copy, name in self._subject.anatomy.copies.items() if name in cuts}
+        surgery.cut(self._subject.module, cuts, self._subject.optimizers)
         setattr(self._subject.module, _MARK, self._dense)
         for name, keep in kept.items():
             self._kept[name][self._kept[name].clone()] = keep.cpu()
@@ -519,9 +529,9 @@ class PlanFollower:
         """Do to the subject what this step asks of its epochs; ``_undo`` takes it back."""
         if not isinstance(step, plans.Train):
             return
-        module, optimizer = self._subject.module, self._subject.optimizer
+        module = self._subject.module
         layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
-        if step.penalty and optimizer is not None:
+        if step.penalty:
             scales = [layer.weight for layer in layers.values() if layer.weight is not None]
 
             def pull(*_: object) -> None:
@@ -529,7 +539,8 @@ class PlanFollower:
                     if scale.grad is not None:
                         scale.grad.add_(scale.detach().sign(), alpha=step.penalty)
 
-            self._undo.append(optimizer.register_step_pre_hook(pull).remove)
+            hooks = [optimizer.register_step_pre_hook(pull) for optimizer in self._subject.optimizers]
+            self._undo += [hook.remove for hook in hooks]
         if step.only == "gates":
             made = {member.tensor for group in self._subject.anatomy.all_groups() for member in group.members if member.produces}
             heads = {name.rpartition(".")[0] for name in self._dense if name not in made}
@@ -542,26 +553,44 @@ class PlanFollower:
     # -- rewinding -----------------------------------------------------------------------------------------------
 
     def _training_state(self) -> dict[str, Any]:
-        optimizer = self._subject.optimizer
         return {
             "module": {name: tensor.detach().clone() for name, tensor in self._subject.module.state_dict().items()},
-            "optimizer": copy.deepcopy(optimizer.state_dict()) if optimizer is not None else None,
+            "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self._subject.optimizers],
         }
 
     def _rewind(self) -> None:
         if self._saved is None:
             raise ValueError("the plan rewinds before it saves: put Save() in front of Rewind()")
         self._subject.module.load_state_dict(self._saved["module"])
-        if self._subject.optimizer is not None:
-            self._subject.optimizer.load_state_dict(copy.deepcopy(self._saved["optimizer"]))
+        for optimizer, saved in zip(self._subject.optimizers, self._saved["optimizers"], strict=True):
+            optimizer.load_state_dict(copy.deepcopy(saved))
         self.masked.zero()
 
     def _snapshot(self) -> dict[str, Tensor]:
-        return {name: p.detach().clone() for name, p in self._subject.module.named_parameters() if p.requires_grad}
+        own = (pair for pair in self._subject.module.named_parameters() if pair[0] not in self._subject.anatomy.copies)
+        return {name: parameter.detach().clone() for name, parameter in own if parameter.requires_grad}
 
     @property
     def _device(self) -> torch.device:
         return next(self._subject.module.parameters()).device
+
+
+def _faithful(subject: Subject) -> None:
+    """Refuse copies that could not follow what they are copies of.
+
+    Raises:
+        ValueError: one that is no tensor of the module, is to be pruned itself, or has another shape than the other.
+    """
+    module, anatomy = subject.module, subject.anatomy
+    tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    for copied, name in anatomy.copies.items():
+        if missing := [each for each in (copied, name) if each not in tensors]:
+            raise ValueError(f"{copied} is to follow {name}, and the module has no {missing[0]}")
+        if copied in anatomy.all_weights() or name in anatomy.copies:
+            raise ValueError(f"{copied} is to follow {name}, and cannot be pruned or followed itself")
+        if tensors[copied].shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[copied].shape)} and {tuple(tensors[name].shape)}"
+            raise ValueError(f"{copied} is to follow {name}, and they have shapes {shapes}")
 
 
 def lacking(pruner: Pruner, module: nn.Module) -> list[str]:

@@ -81,12 +81,14 @@ class Anatomy:
 
     Networks are what the scope ``network`` ranks apart, say ``actor`` and ``critic``. Names refer to the module
     that holds them all. Groups keep the numbering of the dense module for good. ``stays`` says of layers whose channels
-    are in no group what they meet.
+    are in no group what they meet. ``copies`` are tensors, a target network's say, each with the name of the one it is a copy
+    of: they follow its masks and cuts, and count neither as weights to prune nor in the distance that training has gone.
     """
 
     weights: Mapping[str, Sequence[str]]
     groups: Mapping[str, Sequence[Group]]
     stays: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     def all_weights(self) -> list[str]:
         """Return the names of all prunable weights, network by network."""

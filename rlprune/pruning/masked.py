@@ -1,6 +1,6 @@
 """Masks on a network in training: pruned weights are zero, stay zero, and take no part in clipping or moments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -12,16 +12,24 @@ Masks: TypeAlias = dict[str, Tensor]
 
 
 class Masked:
-    """Keeps the masks of a module that an optimizer trains.
+    """Keeps the masks of a module that optimizers train; the network in training owns it, and whoever asks for masks asks it.
+
+    Args:
+        module: the module that holds every network.
+        optimizers: whose state is masked with the weights.
+        copies: a tensor's name to the name of the one that it is a copy of, and whose mask it follows.
 
     A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are
     zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero.
     """
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+    def __init__(
+        self, module: nn.Module, optimizers: Sequence[torch.optim.Optimizer] = (), copies: Mapping[str, str] | None = None
+    ) -> None:
         self.masks: Masks = {}
         self._module = module
-        self._optimizer = optimizer
+        self._optimizers = optimizers
+        self._copies = copies or {}
         self._hooks: dict[str, RemovableHandle] = {}
 
     def set(self, masks: Mapping[str, Tensor]) -> None:
@@ -46,12 +54,13 @@ class Masked:
 
     def zero(self) -> None:
         """Zero weights, gradients and optimizer state where masks say so, after something else wrote to them."""
-        for name, mask in self.masks.items():
+        copied = {copy: self.masks[name] for copy, name in self._copies.items() if name in self.masks}
+        for name, mask in {**self.masks, **copied}.items():
             weight = self._module.get_parameter(name)
             weight.data.mul_(mask)
             if weight.grad is not None:
                 weight.grad.mul_(mask)
-            state = self._optimizer.state.get(weight, {}) if self._optimizer else {}
-            for value in state.values():
-                if isinstance(value, Tensor) and value.shape == mask.shape:
-                    value.mul_(mask)
+            for optimizer in self._optimizers:
+                for value in optimizer.state.get(weight, {}).values():
+                    if isinstance(value, Tensor) and value.shape == mask.shape:
+                        value.mul_(mask)

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlprune.pruning import flow
 from rlprune.pruning.groups import Anatomy, Group, Member
-from rlprune.pruning.pruner import NotApplicable
+from rlprune.reason import NotApplicable
 
 Loss: TypeAlias = Callable[[nn.Module, float], Tensor]
 """A module and a temperature that divides its logits, to the mean loss of one batch (a scalar with a graph)."""
@@ -76,8 +76,9 @@ class Probe:
 
     @cached_property
     def parameters(self) -> dict[str, Tensor]:
-        """All trainable parameters by name, detached."""
-        return {name: parameter.detach() for name, parameter in self.module.named_parameters() if parameter.requires_grad}
+        """All trainable parameters by name, detached; copies are none."""
+        own = (pair for pair in self.module.named_parameters() if pair[0] not in self.anatomy.copies)
+        return {name: parameter.detach() for name, parameter in own if parameter.requires_grad}
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:

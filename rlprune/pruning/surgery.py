@@ -1,7 +1,7 @@
-"""Cut channels out of a live module: parameters, gradients, buffers and the optimizer's state, all by the same cut.
+"""Cut channels out of a live module: parameters, gradients, buffers and the optimizers' state, all by the same cut.
 
 Nothing else in rlprune changes a tensor's shape. Every tensor is cut once, on all its dimensions, by boolean
-keep-masks; the optimizer goes on with the state that belonged to what stayed.
+keep-masks; optimizers go on with the state that belonged to what stayed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
     return cuts
 
 
-def cut(module: nn.Module, cuts: Keeps, optimizer: torch.optim.Optimizer | None = None) -> None:
+def cut(module: nn.Module, cuts: Keeps, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
     """Replace every named tensor of ``module`` by its kept part, in place of the module but in new parameters.
 
     Tied parameters stay tied, frozen ones frozen. Layers' own size attributes follow. All is made and checked before the first
@@ -86,19 +86,22 @@ def cut(module: nn.Module, cuts: Keeps, optimizer: torch.optim.Optimizer | None 
     names = {layer: name for name, layer in module.named_modules()}
     sizes = {layer: _sizes(layer, names[layer], changed) for layer, changed in changes.items()}
     replaced = [(places[name][0], parts[key], cuts[name]) for key, name in cut_as.items()]
-    states = {id(old): _state(optimizer, old, dims) for old, _, dims in replaced if optimizer and old in optimizer.state}
+    states = [
+        {id(old): _state(optimizer, old, dims) for old, _, dims in replaced if old in optimizer.state} for optimizer in optimizers
+    ]
 
     for layer, changed in changes.items():
         for attribute, tensor in changed.items():
             setattr(layer, attribute, tensor)
         for attribute, size in sizes[layer].items():
             setattr(layer, attribute, size)
-    for old, new, _ in replaced if optimizer else ():
-        for group in optimizer.param_groups:  # type: ignore[union-attr]
-            group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-        if id(old) in states:
-            del optimizer.state[old]  # type: ignore[union-attr]
-            optimizer.state[new] = states[id(old)]  # type: ignore[union-attr]
+    for optimizer, kept in zip(optimizers, states, strict=True):
+        for old, new, _ in replaced:
+            for group in optimizer.param_groups:
+                group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
+            if id(old) in kept:
+                del optimizer.state[old]
+                optimizer.state[new] = kept[id(old)]
 
 
 def narrow(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:

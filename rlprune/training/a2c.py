@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from rlprune.costs import cost
 from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
 from rlprune.training import policies, snapshots
@@ -136,6 +137,7 @@ class A2CTrainer:
             )
         self.model.set_logger(Logger(None, []))  # its own would leave a folder in /tmp behind
         self._anatomy = policies.anatomy(self.module)
+        self.masked = Masked(self.module, self.optimizers)
         self._generators = Generators.seeded(seeds("actions"))
         self._callback: BaseCallback | None = None
 
@@ -148,6 +150,10 @@ class A2CTrainer:
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.model.policy.optimizer
+
+    @property
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        return (self.optimizer,)
 
     @property
     def anatomy(self) -> Anatomy:
@@ -232,8 +238,8 @@ class A2CTrainer:
         return policies.Actor(self.module), torch.zeros(1, self.module.features_dim, device=self.model.device)
 
     def save(self, file: Path) -> None:
-        """Write the zip that ``A2C.load`` reads; pruned weights, which are zero as no other one is, stay pruned there."""
-        masks = policies.zeros(self.module, self.anatomy)
+        """Write the zip that ``A2C.load`` reads; pruned weights stay pruned there."""
+        masks = self.masked.masks
         self.model.policy_class = policies.Held(ActorCriticPolicy, masks) if masks else ActorCriticPolicy  # type: ignore[assignment]
         self.model.save(file)
 

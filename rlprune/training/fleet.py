@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.training import environments, policies
+from rlprune.training import environments
 from rlprune.training.a2c import A2CTrainer, statistics
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
 from rlprune.training.recipes import A2CRecipe
@@ -98,7 +98,7 @@ class FleetAgent(A2CTrainer):
         return Agent(
             self._seed,
             weights,
-            policies.zeros(self.module, self.anatomy),
+            dict(self.masked.masks),
             moments={key: {name: state[key] for name, state in states.items()} for key in averages},
             updates=max((int(state["step"]) for state in states.values() if state), default=0),
             rollouts=self._rollouts,

@@ -105,12 +105,6 @@ def described(space: spaces.Space[Any]) -> str:
     return words if len(words) <= 100 else type(space).__name__
 
 
-def zeros(policy: "ActorCriticPolicy", anatomy: Anatomy) -> Masks:
-    """Return masks of the weights where some are zero for good: a pruned weight is zero, and no other one is."""
-    weights = {name: policy.get_parameter(name).detach() for name in anatomy.all_weights()}
-    return {name: weight != 0 for name, weight in weights.items() if not bool(weight.all())}
-
-
 class Held:
     """A policy class whose policies keep pruned weights at zero, so that a saved agent stays pruned when it learns on.
 
@@ -125,7 +119,7 @@ class Held:
 
     def __call__(self, *args: Any, **options: Any) -> "BasePolicy":
         policy = self.kind(*args, **options)
-        hold(policy, Masked(policy, policy.optimizer), self.masks)
+        hold(policy, Masked(policy, [policy.optimizer]), self.masks)
         return policy
 
 

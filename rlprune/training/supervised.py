@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rlprune.costs import cost
 from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.training.recipes import SupervisedRecipe
@@ -53,6 +54,8 @@ class SupervisedTrainer(ABC, Generic[R]):
         if not recipe.score_on_cpu:
             self.resized()
         self.optimizer: torch.optim.Optimizer = self._adam(self.module)
+        self.optimizers = (self.optimizer,)
+        self.masked = Masked(self.module, self.optimizers)
         self._generators = Generators.seeded(seeds("dropout"))
         self._passes = 0
         self._samples = 0
