@@ -51,6 +51,7 @@ def ways(name):
 
 CASES = [pytest.param(name, fleet, id=f"{name}-fleet" if fleet else name) for name in NAMES for fleet in ways(name)]
 FLEETS = [name for name in NAMES if True in ways(name)]
+each = pytest.mark.parametrize(("name", "fleet"), CASES, scope="module")  # all laws of a task in turn, where its cells ran
 
 
 class Killed(BaseException):
@@ -166,7 +167,7 @@ def test_a_network_of_torchvision_and_the_pieces_of_a_batch_outlive_the_shrinkin
     assert (small.batch_size, small.micro_batch, small.scoring_micro_batch) == (8, 4, None)
 
 
-@pytest.mark.parametrize(("name", "fleet"), CASES)
+@each
 def test_its_measures_are_there_and_finite(name, fleet, whole):
     measured, (recipe, metric, also, _) = whole(name, fleet)[0], shrunk(name)
     for measure in (metric, *also):
@@ -175,7 +176,7 @@ def test_its_measures_are_there_and_finite(name, fleet, whole):
     assert measured.values["sparsity_weights"] == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize(("name", "fleet"), CASES)
+@each
 def test_a_cell_leaves_global_generators_alone_and_lets_go_of_its_workers(name, fleet, whole):
     _, _, before, after = whole(name, fleet)
     assert after == before
@@ -209,7 +210,7 @@ def resumed(cell, tmp_path_factory):
     return lambda name, fleet: run(first_alike(name), fleet)
 
 
-@pytest.mark.parametrize(("name", "fleet"), CASES)
+@each
 def test_the_same_seed_gives_the_same_rows_killed_after_an_epoch_or_not(name, fleet, whole, resumed):
     measured, network, told = resumed(name, fleet)
     assert [row["trained"] for row in told] == [2, 3], "an epoch was lost, or trained twice"
@@ -218,7 +219,7 @@ def test_the_same_seed_gives_the_same_rows_killed_after_an_epoch_or_not(name, fl
     assert network == whole(name, fleet)[1]
 
 
-@pytest.mark.parametrize(("name", "fleet"), CASES)
+@each
 def test_another_seed_gives_other_rows(name, fleet, whole):
     assert rows(whole(name, fleet, 1)[0]) != rows(whole(name, fleet)[0])
 
