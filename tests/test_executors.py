@@ -72,12 +72,13 @@ def test_it_gives_the_same_rows_as_workers_of_this_machine(tmp_path):
 
 
 def test_names_are_found_in_any_case_and_one_that_is_broken_hides_nobody(capsys):
-    assert executors().names() == ["broken", "hall", "here", "local", "lost"]
+    known = executors().names()
+    assert {"broken", "hall", "here", "local", "lost"} <= set(known)
     assert executors().load("HERE").name == "here"
     assert main(["list", "executors"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["broken", "hall", "here", "local", "lost"]
-    assert "cannot be used: 'broken' cannot be imported: ModuleNotFoundError" in lines[0]
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert list(lines) == known
+    assert "cannot be used: 'broken' cannot be imported: ModuleNotFoundError" in lines["broken"]
     assert main([*RUN, "--dry-run", "--executor", "here"]) == 0
 
 
