@@ -195,9 +195,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
 
 def preload(cells: Iterable[Cell]) -> list[str]:
     """Return the modules that workers need for these cells: what all cells need, and who trains them."""
-    recipes = [(tasks().load(cell.task).recipe, cell.fleet) for cell in cells]
-    trainers = {(recipe.fleet if fleet else recipe.trainer).partition(":")[0] for recipe, fleet in recipes}
-    return ["rlprune.bench.ready", *sorted(trainers)]
+    return ["rlprune.bench.ready", *worker.trainers(cells)]
 
 
 def epochs_of(cell: Cell) -> int:

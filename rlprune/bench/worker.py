@@ -4,9 +4,10 @@ import ctypes
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 
 from rlprune.bench.suite import Cell
@@ -14,6 +15,7 @@ from rlprune.costs import provenance
 from rlprune.costs.energy import Energy
 from rlprune.executors import Tell
 from rlprune.reason import told
+from rlprune.task import tasks
 
 _MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
@@ -48,6 +50,12 @@ class Record:
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
+def trainers(cells: Iterable[Cell]) -> list[str]:
+    """Return the modules of who trains these cells, alone or in fleets."""
+    recipes = [(tasks().load(cell.task).recipe, cell.fleet) for cell in cells]
+    return sorted({(recipe.fleet if fleet else recipe.trainer).partition(":")[0] for recipe, fleet in recipes})
+
+
 def _give_back_large_blocks() -> None:
     """Let glibc return what is freed in blocks of 16 MB and more to the system, not keep it among smaller ones.
 
@@ -68,6 +76,9 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
 
     from rlprune.bench.cell import run_cells
 
+    for module in trainers(assigned.cells):  # where nobody imported it beforehand
+        with suppress(Exception):  # its cells meet it again, and can report it
+            import_module(module)
     torch.set_num_threads(1)
     _give_back_large_blocks()
     _touch_torch()
