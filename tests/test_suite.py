@@ -266,10 +266,12 @@ def test_profiles_of_the_one_it_is_like_go_over_its_file_and_under_its_own_profi
 
 
 def test_title_and_description_are_a_suites_own(like):
-    base = 'description = "Of the other."\n' + SUITE.replace("[profiles.smoke]", '[profiles.smoke]\ndescription = "Short."')
+    short = '[profiles.smoke]\ntitle = "Short"\ndescription = "Short."'
+    base = 'description = "Of the other."\n' + SUITE.replace("[profiles.smoke]", short)
     name = like(base=base)
     assert load_suite("mine.toml").description == "Of the other."
     assert [suite.description for suite in load_profiles(name)] == ["Short.", "", ""]
+    assert {suite.title for suite in load_profiles(name)} == {"A child"}
     assert told(like(CHILD, ('title = "A child"\n', ""))) == ["child.toml:1: title: is missing"]
 
 

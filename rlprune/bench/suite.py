@@ -393,7 +393,11 @@ def _layers(files: Sequence[_File], profile: str) -> list[_Layer]:
     for file in files:
         others = {"profiles"} if file is files[-1] else {"profiles", *OWN}
         layers.append(_Layer({key: value for key, value in file.table.items() if key not in others}, file))
-    return layers + [_Layer(_table(_table(file.profiles).get(profile)), file, ("profiles", profile)) for file in files]
+    for file in files:
+        chosen = _table(_table(file.profiles).get(profile))
+        untitled = {key: value for key, value in chosen.items() if key != "title"}
+        layers.append(_Layer(chosen if file is files[-1] else untitled, file, ("profiles", profile)))
+    return layers
 
 
 def _read(name: str, folder: Path) -> _File:
