@@ -45,6 +45,7 @@ def done(tmp_path_factory):
         ("list suites", 0),
         ("list tasks", 0),
         ("list pruners", 0),
+        ("list executors", 0),
         ("check cartpole", 0),
         ("check cartpol", 2),
         ("run cartpole --dry-run", 0),
@@ -80,6 +81,8 @@ def test_list_says_what_everything_is(capsys):
     assert re.search("^cartpole +A2C on CartPole-v1", capsys.readouterr().out, re.MULTILINE)
     assert main(["list", "tasks"]) == 0
     assert re.search("^cartpole-v1 +CartPole-v1$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["list", "executors"]) == 0
+    assert re.search("^local +Workers on this machine: one process a job", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
@@ -105,7 +108,7 @@ def test_everything_wrong_with_a_request_is_told_at_once_and_nothing_written(cap
     options = ["--profile", "--pruners", "--sparsities", "--seeds", "--set recipe.bugdet=1"]
     options += ["--device", "--executor", "--jobs", "--out"]
     assert sorted(told) == sorted(options)
-    assert "--executor: got 'locl'; must be local; did you mean 'local'?" in err
+    assert "--executor: no executor is named 'locl'; did you mean 'local'?" in err
     assert out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
