@@ -15,7 +15,15 @@ from rlprune.costs.measures import Measure
 from rlprune.pruning.plan import Exponential, Halving, LazyRegime, Level, MaskDistance, Plan, Prune, Rewind, Save, Train
 from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, NotApplicable, Pruner, Scores, Share
 from rlprune.task import Recipe, Task
-from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe, SupervisedRecipe
+from rlprune.training.recipes import (
+    A2CRecipe,
+    DepthRecipe,
+    GlueRecipe,
+    ImageRecipe,
+    LanguageRecipe,
+    OnPolicyRecipe,
+    SupervisedRecipe,
+)
 
 if TYPE_CHECKING:
     from rlprune.pruning.probe import Probe
@@ -40,6 +48,7 @@ __all__ = [
     "MaskDistance",
     "Measure",
     "NotApplicable",
+    "OnPolicyRecipe",
     "Plan",
     "Probe",
     "Prune",
