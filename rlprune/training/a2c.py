@@ -1,8 +1,5 @@
 """Advantage actor-critic by Stable-Baselines3, one agent."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from stable_baselines3 import A2C
 
 from rlprune.training.onpolicy import OnPolicyTrainer
@@ -13,6 +10,3 @@ class A2CTrainer(OnPolicyTrainer[A2CRecipe]):
     """Stable-Baselines3's A2C: every rollout is learned from once, as one batch."""
 
     algorithm = A2C
-
-    def options(self) -> Mapping[str, Any]:
-        return {"use_rms_prop": False}  # it would override the optimizer that the recipe names

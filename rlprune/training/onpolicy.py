@@ -118,8 +118,8 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     """One agent that plays Gymnasium and learns by an on-policy algorithm of Stable-Baselines3, an epoch at a time.
 
     Actions, initial weights, environments, scoring and evaluation each draw from a stream of their own, so what is
-    done to the network in one place changes no random number in another. An algorithm names its class, the arguments
-    that only it has, and, where they are others, its loss, how often a sample is learned from, and its batch.
+    done to the network in one place changes no random number in another. An algorithm's trainer names its class, and
+    has a ``loss`` of its own where scores need another; its numbers are the recipe's.
     """
 
     algorithm: ClassVar[type[OnPolicyAlgorithm]]
@@ -155,28 +155,12 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
                     "optimizer_kwargs": dict(optimizer.options),
                 },
                 device=device,
-                **self.options(),
+                **recipe.arguments,
             )
         model.set_logger(Logger(None, []))  # its own would leave a folder in /tmp behind
         super().__init__(model)
         self._generators = Generators.seeded(seeds("actions"))
         self._callback: BaseCallback | None = None
-
-    # -- what an algorithm says ----------------------------------------------------------------------------------
-
-    def options(self) -> Mapping[str, Any]:
-        """Return the arguments of the algorithm's class that others do not have."""
-        return {}
-
-    @property
-    def passes(self) -> int:
-        """How often a sample is learned from."""
-        return 1
-
-    @property
-    def batch_size(self) -> int:
-        """Samples of one optimizer step; by default a whole rollout."""
-        return self._recipe.rollout_steps * self._recipe.environments
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
@@ -222,7 +206,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     def sample_macs(self) -> float:
         """One pass of both networks to act, and one forward and two backward each time that a sample is learned from."""
-        return (1.0 + 3.0 * self.passes) * cost.macs(lambda: policies.outputs(self.module), self.module)
+        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module)
 
     def forward(self) -> object:
         observation = torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)
@@ -231,7 +215,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     def training_step(self) -> Callable[[], object]:
         recipe, seed = self._recipe, self.seeds("timing")
-        batch = {name: rows[: self.batch_size] for name, rows in self._played(1, seed, seed).items()}
+        batch = {name: rows[: recipe.batch] for name, rows in self._played(1, seed, seed).items()}
         policy = copy.deepcopy(self.module)
         kind, options, _ = OPTIMIZERS[recipe.optimizer]
         optimizer = kind(policy.parameters(), lr=recipe.learning_rate, **options)

@@ -116,6 +116,21 @@ class OnPolicyRecipe(Recipe):
         """Rollouts, each followed by an update, in an epoch."""
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
 
+    @property
+    def passes(self) -> int:
+        """How often a sample is learned from."""
+        return 1
+
+    @property
+    def batch(self) -> int:
+        """Samples of an optimizer step."""
+        return self.rollout_steps * self.environments
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of Stable-Baselines3's class that only this algorithm has."""
+        return {}
+
     def misfit(self, *, fleet: bool) -> str:
         if self.environment in simulators.KNOWN:
             return ""
@@ -164,6 +179,10 @@ class A2CRecipe(OnPolicyRecipe):
     trainer: ClassVar[str] = "rlprune.training.a2c:A2CTrainer"
     fleet: ClassVar[str] = "rlprune.training.fleet:FleetAgent"
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"use_rms_prop": False}  # it would override the optimizer that is named here
 
     @property
     def fleets_only(self) -> str:
