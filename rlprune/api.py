@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from rlprune.costs.measures import Measure
 from rlprune.pruning.plan import Exponential, Halving, LazyRegime, Level, MaskDistance, Plan, Prune, Rewind, Save, Train
-from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, NotApplicable, Pruner, Scores, Share
+from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, Pruner, Scores, Share
+from rlprune.reason import NotApplicable
 from rlprune.task import Recipe, Task
 from rlprune.training.recipes import (
     A2CRecipe,

@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from types import FrameType
 
 from rlprune.reason import line
@@ -19,12 +18,6 @@ from rlprune.safely import plain
 
 STOPPED, CLOSED = 130, 141
 """Exit codes of a command that Ctrl-C ended, and of one whose output nobody reads any more, as shells have them."""
-
-
-def main() -> int:
-    """Be the command ``rlprune``; return its exit code."""
-    leave_at_once()
-    return int(import_module("rlprune.__main__").main())
 
 
 def leave_at_once() -> None:

@@ -8,6 +8,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAMES = re.compile(r"^Traceback \(most recent call last\):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
 
 
+class NotApplicable(ValueError):  # noqa: N818 (a reason to skip, not an error)
+    """A pruner cannot work on this network; the message says why."""
+
+
 def line(error: BaseException) -> str:
     """Return an exception as one line: its kind, and the first line of its message, or where it was raised if it has none."""
     try:

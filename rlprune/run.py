@@ -12,23 +12,21 @@ if __name__ == "__main__":
     door.leave_at_once()
 
 import argparse
-import json
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
+from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
-from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
@@ -38,7 +36,7 @@ from rlprune.words import shown
 
 if TYPE_CHECKING:
     from rlprune.bench.sweep import Outcome
-    from rlprune.store import Row, Store
+    from rlprune.store import Store
 
 Taken = TypeVar("Taken")
 
@@ -354,51 +352,17 @@ def remove_results(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
-    """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
-    make, known = cell_maker(suite, device), _usable(suite)
-    planned = {cell.id: cell.method for cell in cells(suite, device)}
-    mine = []
-    for row in rows:
-        alike = row.task in suite.tasks and row.pruner.casefold() in known
-        if row.id in planned or (alike and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id):
-            name = planned.get(row.id, row.pruner)  # another suite may have another name for it
-            labels = {**row.labels, "suite_title": f"{suite.title} ({suite.name})"}
-            mine.append(replace(row, suite=suite.name, profile=suite.profile, pruner=name, labels=labels))
-    return mine
-
-
-def _usable(suite: Suite) -> set[str]:
-    """Return the names of variants and pruners that load: somebody else's, not asked for here, may be broken."""
-    known = set()
-    for name in (*pruners().names(), *suite.variant):
-        with suppress(ValueError, ImportError, TypeError):
-            suite.method(name)
-            known.add(name.casefold())
-    return known
-
-
 def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Request) -> None:
     """Say how many finished cells are those planned but for their data: nobody should take one for the other."""
-    ids = {cell.id for cell in planned}
-    planned_but_for_data = {_but_for_data(cell.config) for cell in planned if cell.data}
-    if not planned_but_for_data:
-        return
-    others = [
-        row
-        for row in store.rows()
-        if row.status != "failed" and row.id not in ids and _but_for_data(row.config) in planned_but_for_data
-    ]
+    from rlprune.report.comparable import of_other_data
+
+    others = of_other_data(store.rows(), planned) if any(cell.data for cell in planned) else []
     if others:
         print(
             f"{request.out} has {len(others)} of these cells finished on other data than {request.suite.folder} holds now, or on "
             "data of which no fingerprint was taken: left out here, and run anew",
             flush=True,
         )
-
-
-def _but_for_data(config: Mapping[str, object]) -> str:
-    return json.dumps({**config, "data": ""}, sort_keys=True)
 
 
 def _data_changed(suite: Suite) -> bool:
@@ -411,13 +375,14 @@ def _data_changed(suite: Suite) -> bool:
 def _show(request: Request, store: "Store", outcome: "Outcome", command: str) -> bool:
     """Print what came out and write the report; return whether all of it could be done: what was trained is stored already."""
     from rlprune.bench.progress import ending, named
+    from rlprune.report.comparable import of_suite
     from rlprune.report.page import summary_table, write_report
     from rlprune.report.sentences import opening
     from rlprune.report.sound import sound
 
     suite, out = request.suite, request.out
     everything = sound(store.rows())
-    rows = comparable(everything, suite, request.device)
+    rows = of_suite(everything, suite, request.device)
     failures: list[str] = []
 
     def attempt(what: str, do: Callable[[], object]) -> None:

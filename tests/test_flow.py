@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from rlprune.pruning import flow
-from rlprune.pruning.pruner import NotApplicable
+from rlprune.reason import NotApplicable
 
 # softmax and its kin mix their inputs, a gated unit multiplies them: they are no function of one number
 MIXING = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "LogSoftmax", "Softmin"}

@@ -15,7 +15,8 @@ from rlprune.pruning.groups import Anatomy, chain
 from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Prune, Train
 from rlprune.pruning.probe import Scoring
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, NotApplicable, Pruner, pruners
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Pruner, pruners
+from rlprune.reason import NotApplicable
 
 NOW = (Prune(), Train())
 LATER = (Train(epochs=1), Prune(), Train())

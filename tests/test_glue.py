@@ -10,7 +10,7 @@ from scipy import stats
 from subjects import bits, seeds
 from transformers import BertConfig, BertModel
 
-from rlprune.bench.cell import NotApplicable, run_cell
+from rlprune.bench.cell import run_cell
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, data_mistakes, load_suite
 from rlprune.data import folders, glue
@@ -18,8 +18,9 @@ from rlprune.data.tokens import Tokens
 from rlprune.export import _write_onnx
 from rlprune.nets.bert import Marks, pretrained
 from rlprune.pruning.plan import TrainEpoch
+from rlprune.reason import NotApplicable
 from rlprune.task import tasks
-from rlprune.training import measures
+from rlprune.training import glue as training
 from rlprune.training.glue import GlueTrainer
 from rlprune.training.recipes import GlueRecipe
 
@@ -174,18 +175,18 @@ def test_without_tokenizers_the_extra_is_named(monkeypatch):
 
 def test_measures_are_those_counted_by_hand_and_by_scipy():
     truth, found = np.array([1, 1, 1, 0, 0, 0, 0, 1]), np.array([1, 0, 1, 0, 1, 0, 0, 1])
-    assert measures.accuracy(found, truth) == 75
-    assert measures.f1(found, truth) == pytest.approx(100 * 2 * 3 / (2 * 3 + 1 + 1))
-    assert measures.matthews(found, truth) == pytest.approx(100 * (3 * 3 - 1 * 1) / (4 * 4 * 4 * 4) ** 0.5)
+    assert training.accuracy(found, truth) == 75
+    assert training.f1(found, truth) == pytest.approx(100 * 2 * 3 / (2 * 3 + 1 + 1))
+    assert training.matthews(found, truth) == pytest.approx(100 * (3 * 3 - 1 * 1) / (4 * 4 * 4 * 4) ** 0.5)
     lots = np.random.default_rng(0)
     values, scores = lots.normal(size=30), np.round(lots.uniform(0, 5, 30))
-    assert measures.pearson(values, scores) == pytest.approx(100 * stats.pearsonr(values, scores)[0])
-    assert measures.spearman(values, scores) == pytest.approx(100 * stats.spearmanr(values, scores)[0])
+    assert training.pearson(values, scores) == pytest.approx(100 * stats.pearsonr(values, scores)[0])
+    assert training.spearman(values, scores) == pytest.approx(100 * stats.spearmanr(values, scores)[0])
 
 
 def test_predictions_that_are_all_alike_earn_nothing():
     truth, same = np.array([0, 1, 1]), np.zeros(3)
-    assert measures.f1(same, truth) == measures.matthews(same, truth) == measures.spearman(same, truth) == 0
+    assert training.f1(same, truth) == training.matthews(same, truth) == training.spearman(same, truth) == 0
 
 
 # -- training ----------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import torch
 from safetensors.torch import load_file
 from subjects import bits, seeds
 
-from rlprune.bench.cell import NotApplicable, run_cell
+from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import Cell
 from rlprune.export import _write_onnx
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import CHANNELS, NOTHING, pruners
+from rlprune.reason import NotApplicable
 from rlprune.task import tasks
 from rlprune.training.language import LanguageTrainer
 from rlprune.training.recipes import LanguageRecipe

@@ -11,7 +11,8 @@ from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, Member
 from rlprune.pruning.plan import LazyRegime, MaskDistance, Prune, Train
 from rlprune.pruning.probe import Probe, Scoring
-from rlprune.pruning.pruner import CHANNELS, NotApplicable, Pruner, pruners
+from rlprune.pruning.pruner import CHANNELS, Pruner, pruners
+from rlprune.reason import NotApplicable
 
 
 def probe_of(tiny):

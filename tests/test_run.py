@@ -16,7 +16,8 @@ from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
 from rlprune.files import claimed
-from rlprune.run import WRITTEN, columns, comparable, download, remove_results
+from rlprune.report.comparable import of_suite
+from rlprune.run import WRITTEN, columns, download, remove_results
 from rlprune.run import main as run_main
 from rlprune.store import Store
 
@@ -253,17 +254,17 @@ def test_only_rows_of_the_same_recipe_are_compared(done):
     changes = TINY[1:6:2]
     with Store(done / "results.sqlite", create=False) as store:
         rows = store.rows()
-    assert [row.id for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == [rows[0].id]
-    assert [row.profile for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == ["smoke"]
-    assert comparable(rows, load_suite("cartpole", "smoke", [*changes, "recipe.entropy=1"]), "cpu") == []
-    assert comparable(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
+    assert [row.id for row in of_suite(rows, load_suite("cartpole", "smoke", changes), "cpu")] == [rows[0].id]
+    assert [row.profile for row in of_suite(rows, load_suite("cartpole", "smoke", changes), "cpu")] == ["smoke"]
+    assert of_suite(rows, load_suite("cartpole", "smoke", [*changes, "recipe.entropy=1"]), "cpu") == []
+    assert of_suite(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
 
 
 def test_a_cell_that_another_suite_calls_otherwise_is_shown_under_this_suites_name(done):
     with Store(done / "results.sqlite", create=False) as store:
         (row,) = store.rows()
     suite = load_suite("cartpole", "smoke", TINY[1:6:2], {"pruners": "Dense"})
-    assert [one.pruner for one in comparable([replace(row, pruner="as it was")], suite, "cpu")] == ["Dense"]
+    assert [one.pruner for one in of_suite([replace(row, pruner="as it was")], suite, "cpu")] == ["Dense"]
 
 
 def test_a_report_over_several_runs_counts_a_cell_once(capsys, done, tmp_path):

@@ -243,7 +243,7 @@ def test_a_sweep_stores_a_row_a_cell_and_tells_its_events(run):
     )
     assert row.config["recipe"] == {"budget": 100, "widths": [8], "epochs": 2}
     assert row.labels["task_title"] == "CartPole-v1"
-    assert row.labels["metric"] == "return_greedy"
+    assert row.judged.metric.name == "return_greedy"
     heard = [event for event in run.heard if event.cell.seed == 1]
     told = {"trained": 1.0, "of": 2.0, "return_train": 10.0}
     assert heard == [Started(cell(1)), Epoch(cell(1), 1, 2, told), Finished(cell(1), row)]
@@ -263,18 +263,17 @@ def test_a_sweep_stores_a_row_a_cell_and_tells_its_events(run):
 )
 def test_a_recipe_that_plays_or_reads_something_else_has_not_its_tasks_title_and_anchors(task, override, title):
     suite = load_suite("cartpole", overrides=[f'tasks=["{task}"]', f"recipe.{override}", "recipe.budget=2"])
-    labels = identity(make_cell(suite, task, "SNIP", 0.9, 0, "cpu"), suite).labels
-    assert labels["task_title"] == title
-    assert not [name for name in labels if name.startswith("anchor_")]
+    known = identity(make_cell(suite, task, "SNIP", 0.9, 0, "cpu"), suite)
+    assert known.labels["task_title"] == title
+    assert known.judged.anchors == {}
 
 
 @pytest.mark.parametrize("task", tasks().names())
 def test_other_numbers_of_its_recipe_leave_a_task_what_it_is(task):
     suite = load_suite("cartpole", overrides=[f'tasks=["{task}"]', "recipe.budget=2"])
-    labels = identity(make_cell(suite, task, "SNIP", 0.9, 0, "cpu"), suite).labels
-    assert labels["task_title"] == tasks().load(task).title
-    anchors = {name: float(text) for name, text in labels.items() if name.startswith("anchor_")}
-    assert anchors == {f"anchor_{name}": value for name, value in tasks().load(task).anchors.items()}
+    known = identity(make_cell(suite, task, "SNIP", 0.9, 0, "cpu"), suite)
+    assert known.labels["task_title"] == tasks().load(task).title
+    assert known.judged.anchors == tasks().load(task).anchors
 
 
 def test_money_is_the_price_an_hour_times_wall_hours(run):

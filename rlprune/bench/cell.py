@@ -20,10 +20,12 @@ from rlprune import reason
 from rlprune.bench import checkpoint
 from rlprune.bench.suite import Cell
 from rlprune.costs import cost
+from rlprune.costs.measures import SOLO
 from rlprune.files import written
 from rlprune.pruning.follower import Missed, PlanFollower, lacking
 from rlprune.pruning.plan import TrainEpoch, trained_epochs
-from rlprune.pruning.pruner import NotApplicable, pruners
+from rlprune.pruning.pruner import pruners
+from rlprune.reason import NotApplicable
 from rlprune.task import seed_sequence, tasks
 from rlprune.training.trainer import Trainer, make
 
@@ -255,10 +257,6 @@ class Run:
         else:
             values |= _timings(self.trainer)
         return Measured(values, self._rows, self.pruning.layers())
-
-
-SOLO = {"training_seconds", "scoring_seconds"}
-"""Measures that mean nothing for a cell that shared its worker."""
 
 
 @dataclass

@@ -9,11 +9,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Event, Finished, Said, Started, epochs_of
+from rlprune.costs.measures import CATALOGUE
 from rlprune.reason import reason
 from rlprune.safely import plain
 from rlprune.store import Row
 
-BOOKKEEPING = {"trained", "epoch", "samples", "sparsity", "distance", "trigger", "of"}
+KNOWN = {measure.name for measure in CATALOGUE}
 """Values of an epoch that do not say how well training goes."""
 
 Raised: TypeAlias = "type[BaseException] | None"
@@ -29,7 +30,7 @@ def ending(row: Row) -> str:
     """Return how a cell ended: its metric and seconds, or the reason."""
     if row.status != "done":
         return f"{row.status}: {reason(row.error)}"
-    metric = row.labels["metric"]
+    metric = row.judged.metric.name
     told = {metric: row.values.get(metric), "seconds": row.values.get("wall_seconds")}
     return ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
 
@@ -93,7 +94,7 @@ class Bars(AbstractContextManager["Bars"]):
             case Started(cell) if bar is None:
                 self._running[cell.id] = self._progress.add_task(named(cell), total=epochs_of(cell), told="")
             case Epoch(_, trained, of, values) if bar is not None:
-                told = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name not in BOOKKEEPING)
+                told = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name not in KNOWN)
                 self._go_on(bar, trained)
                 self._progress.update(bar, total=of, told=told)
             case Said(cell, text):

@@ -16,6 +16,7 @@ from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite
 from rlprune.bench.worker import Job, Record
 from rlprune.costs import provenance
+from rlprune.costs.judged import Judged
 from rlprune.executors import Begun, Executor, Failed, Returned, Tell, Told, local
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
@@ -210,20 +211,12 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     labels = {
         "suite_title": f"{suite.title} ({suite.name})",
         "task_title": task.title if own else about,
-        "metric": task.metric.name,
-        "metric_title": task.metric.heading,
-        "better": task.metric.better or "",
-        "curve": task.recipe.curve.name,
-        "curve_title": task.recipe.curve.heading,
-        "unit": task.recipe.unit,
         "device": cell.device,
     }
     if cell.folder:
         labels["folder"] = cell.folder
     if cell.data:
         labels["data"] = cell.data
-    labels |= {f"also_{other.name}": other.heading for other in task.also}
-    labels |= {f"better_{other.name}": other.better or "" for other in task.also}
     return Identity(
         id=cell.id,
         suite=suite.name,
@@ -234,7 +227,8 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         sparsity=cell.sparsity,
         seed=cell.seed,
         config=cell.config,
-        labels=labels | {f"anchor_{name}": str(value) for name, value in task.anchors.items() if own},
+        labels=labels,
+        judged=Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {}),
     )
 
 

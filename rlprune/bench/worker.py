@@ -98,7 +98,7 @@ def run(job: Job, tell: Tell) -> list[Record]:
 
 def _stopped(error: Exception) -> tuple[str, str]:
     """Return the status of a cell that ended by an exception, and why."""
-    from rlprune.pruning.pruner import NotApplicable
+    from rlprune.reason import NotApplicable
 
     if isinstance(error, NotApplicable):
         return "skipped", str(error)

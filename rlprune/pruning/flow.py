@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rlprune.pruning.pruner import NotApplicable
+from rlprune.reason import NotApplicable
 
 _PASSED = frozenset(
     {

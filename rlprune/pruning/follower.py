@@ -26,7 +26,8 @@ from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
 from rlprune.pruning.probe import Probe, Scoring
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, NotApplicable, Pruner, Scope, Scores
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, Scores
+from rlprune.reason import NotApplicable
 from rlprune.registry import nearest
 
 _MARK = "_rlprune_dense"

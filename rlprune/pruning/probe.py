@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlprune.pruning import flow
 from rlprune.pruning.groups import Anatomy, Group, Member
-from rlprune.pruning.pruner import NotApplicable
+from rlprune.reason import NotApplicable
 
 Loss: TypeAlias = Callable[[nn.Module, float], Tensor]
 """A module and a temperature that divides its logits, to the mean loss of one batch (a scalar with a graph)."""

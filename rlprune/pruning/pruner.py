@@ -43,10 +43,6 @@ Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer"]
 
 
-class NotApplicable(ValueError):  # noqa: N818 (a reason to skip, not an error)
-    """A pruner cannot work on this network; the message says why."""
-
-
 WEIGHTS: Cut = "weights"
 CHANNELS: Cut = "channels"
 NOTHING: Cut = "nothing"

@@ -1,11 +1,13 @@
 """GLUE: BERT trained on sentences and pairs, all of them on the device as token ids."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +16,6 @@ from rlprune.data.glue import Texts
 from rlprune.data.tokens import Tokens
 from rlprune.nets import bert
 from rlprune.pruning.groups import Anatomy
-from rlprune.training import measures
 from rlprune.training.recipes import GlueRecipe
 from rlprune.training.supervised import Batch, SupervisedTrainer
 
@@ -111,7 +112,7 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
         widths = [max(part) for part in _split(self._test_lengths, size)]
         logits = torch.cat([self.module(part[:, :wide]) for part, wide in zip(torch.split(rows, size), widths, strict=True)])
         found = (logits[:, 0] if self._outputs == 1 else logits.argmax(1)).cpu().numpy()
-        kinds = {1: measures.OF_VALUES, 2: measures.OF_TWO_CLASSES}.get(self._outputs, measures.OF_CLASSES)
+        kinds = {1: OF_VALUES, 2: OF_TWO_CLASSES}.get(self._outputs, OF_CLASSES)
         return {
             **{name: measure(found, labels.cpu().numpy()) for name, measure in kinds.items()},
             "loss_test": float(self._fit(logits, labels)),
@@ -126,3 +127,39 @@ class GlueTrainer(SupervisedTrainer[GlueRecipe]):
 
 def _split(values: list[int], size: int) -> list[list[int]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+# -- what GLUE counts predictions by, in percent ------------------------------------------------------------------
+
+Values: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def accuracy(found: Values, truth: Values) -> float:
+    """Return the share that is right."""
+    return 100 * float((found == truth).mean())
+
+
+def f1(found: Values, truth: Values) -> float:
+    """Return ``2 TP / (2 TP + FP + FN)`` of class 1; 0 where it is neither there nor found."""
+    hits, misses = float(((found == 1) & (truth == 1)).sum()), float(((found == 1) != (truth == 1)).sum())
+    return 100 * 2 * hits / (2 * hits + misses) if hits else 0.0
+
+
+def matthews(found: Values, truth: Values) -> float:
+    """Return the correlation of two binary variables; 0 where one is constant."""
+    return pearson(found, truth)
+
+
+def pearson(found: Values, truth: Values) -> float:
+    """Return the linear correlation; 0 where one is constant and so tells nothing."""
+    return 0.0 if np.ptp(found) == 0 or np.ptp(truth) == 0 else 100 * float(np.corrcoef(found, truth)[0, 1])
+
+
+def spearman(found: Values, truth: Values) -> float:
+    """Return the correlation of the ranks, ties sharing theirs; 0 where one is constant."""
+    return pearson(stats.rankdata(found), stats.rankdata(truth))
+
+
+OF_CLASSES: Mapping[str, Callable[[Values, Values], float]] = {"accuracy": accuracy}
+OF_TWO_CLASSES: Mapping[str, Callable[[Values, Values], float]] = {"accuracy": accuracy, "f1": f1, "matthews": matthews}
+OF_VALUES: Mapping[str, Callable[[Values, Values], float]] = {"pearson": pearson, "spearman": spearman}
