@@ -151,14 +151,14 @@ def test_a_module_may_be_imported_with_permission(capsys, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("environment", "words", "told"),
     [
-        ("Pendulum-v1", ["--seeds", "2"], "Pendulum-v1 has .*; a fleet wants a flat Box and Discrete actions: train alone"),
-        ("FrozenLake-v1", ["--seeds", "2"], r"FrozenLake-v1 has Discrete\(16\) and .*: train alone"),
+        ("Pendulum-v1", ["--seeds", "2"], "Pendulum-v1 wants a Box of float32 .*; a fleet acts by Discrete: train alone"),
+        ("FrozenLake-v1", ["--seeds", "2"], r"FrozenLake-v1 shows Discrete\(16\); a fleet takes a flat Box: train alone"),
         (
             "Image-v0",
             ["--engine", "sb3"],
             "Image-v0 shows a Box of uint8 .*; an MLP policy takes a Box of numbers that is no image",
         ),
-        ("Act-tuple-v0", ["--engine", "sb3"], r"Act-tuple-v0 wants Tuple.*; A2C acts by"),
+        ("Act-tuple-v0", ["--engine", "sb3"], r"Act-tuple-v0 wants Tuple.*; an MLP policy acts by"),
         ("Broken-v0", ["--engine", "sb3"], "Broken-v0 cannot be made: RuntimeError: no display"),
         ("Pendulum-v1", ["--engine", "sb3", "--seeds", "2"], None),
         ("Pendulum-v1", ["--seeds", "1"], None),
