@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
+from rlprune.executors import Executor, executors
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
@@ -49,7 +50,6 @@ EXIT_CODES = (
     "Exit codes: 0 all cells done; 1 some cells failed, or what came out could not be written; 2 the request is wrong; "
     "130 stopped by Ctrl-C; 141 nobody reads the output any more."
 )
-MOST_JOBS = 1024
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="change any key of the suite, say recipe.budget=100000")
     add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
-    add("--jobs", metavar="N", help="cells at once; default: the cores this process may use, or one on a GPU")
-    add("--executor", default="local", help="local: processes on this machine")
+    add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
+    add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
@@ -108,6 +108,7 @@ class Request:
 
     suite: Suite
     device: str
+    executor: Executor
     jobs: int
     out: Path
 
@@ -118,14 +119,18 @@ def checked(args: argparse.Namespace) -> Request:
     Raises:
         SuiteError: everything that is wrong with it.
     """
-    mistakes = [
-        Mistake(f"--{option}", "", f"got '{value}'; must be {' or '.join(allowed)}{nearest(value, allowed)}")
-        for option, value, allowed in (("device", args.device, ("auto", "cpu", "cuda")), ("executor", args.executor, ("local",)))
-        if value not in allowed
-    ]
-    jobs = str(_cores()) if args.jobs is None else args.jobs
-    if not (jobs.isdecimal() and len(jobs) <= 9 and 1 <= int(jobs) <= MOST_JOBS):
-        mistakes.append(Mistake("--jobs", "", f"got '{plain(jobs, 50)}'; must be a whole number, 1 to {MOST_JOBS:,}"))
+    mistakes: list[Mistake] = []
+    executor = None
+    if args.device not in (allowed := ("auto", "cpu", "cuda")):
+        why = f"got '{args.device}'; must be {' or '.join(allowed)}{nearest(args.device, allowed)}"
+        mistakes.append(Mistake("--device", "", why))
+    try:
+        executor = executors().load(args.executor)
+    except (KeyError, ValueError, ImportError, TypeError) as error:
+        mistakes.append(Mistake("--executor", "", error.args[0]))
+    jobs, most = args.jobs, Executor.most if executor is None else executor.most
+    if jobs is not None and not (jobs.isdecimal() and len(jobs) <= 9 and 1 <= int(jobs) <= most):
+        mistakes.append(Mistake("--jobs", "", f"got '{plain(jobs, 50)}'; must be a whole number, 1 to {most:,}"))
     mistakes += [
         Mistake(f"--{option}", "", f"{plain(path.strip(), 100) or 'it'} {why}")
         for option, path in (("out", args.out), ("data", args.data))
@@ -148,15 +153,37 @@ def checked(args: argparse.Namespace) -> Request:
     out = Path(args.out or Path("results", "" if suite is None else suite.name))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
-    if args.device == "cuda" and not (_may_have_gpu() and (mistakes or _torch_sees_gpu())):
-        mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
-    if suite is None or mistakes:
+    if executor is not None and args.device == "cuda":
+        mistakes += _gpu_mistakes(executor, sure=not mistakes)
+    if suite is None or executor is None or mistakes:
         raise SuiteError(mistakes)
     suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
-    wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks))
-    on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
-    return Request(suite, "cuda" if on_gpu else "cpu", int(args.jobs or 1) if on_gpu else int(jobs), out)
+    wanted = args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks)
+    on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
+    device = "cuda" if on_gpu else "cpu"
+    return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+
+
+def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
+    """Yield why no worker of an executor trains on a GPU."""
+    try:
+        if not _asked(executor, lambda: executor.sees("cuda", sure=sure)):
+            yield Mistake("--device", "", f"got 'cuda'; no worker of executor {executor.name} sees a GPU: use cpu or auto")
+    except SuiteError as error:
+        yield from error.mistakes
+
+
+def _asked(executor: Executor, ask: Callable[[], Taken]) -> Taken:
+    """Return what an executor says of itself.
+
+    Raises:
+        SuiteError: it cannot say, whatever the reason: it may be somebody else's, and its machines may be gone.
+    """
+    try:
+        return ask()
+    except Exception as error:
+        raise SuiteError([Mistake("--executor", "", f"{executor.name} cannot be used: {line(error)}")]) from None
 
 
 def unusable(path: str) -> str:
@@ -193,21 +220,6 @@ def download(suite: Suite) -> None:
                 fetch(name, Path(suite.folder))
             except (OSError, RuntimeError) as error:
                 raise SuiteError([Mistake("--download", name, f"could not be fetched: {error}")]) from None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _may_have_gpu() -> bool:
-    """Say no where Linux has no GPU's device file: importing torch to ask it takes seconds."""
-    return sys.platform != "linux" or any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
-
-
-def _torch_sees_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 # -- running -----------------------------------------------------------------------------------------------------
@@ -335,7 +347,8 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
     left = [cell for cell in planned if cell.id not in finished]
     watched = sys.stdout is not None and sys.stdout.isatty()
     with (Bars if watched else Lines)(left, len(planned)) as listen:
-        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, listen=listen)
+        execute = request.executor.execute
+        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, execute=execute, listen=listen)
 
 
 def remove_results(out: Path) -> None:

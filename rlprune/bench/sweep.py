@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite
-from rlprune.bench.worker import Job, Record
+from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
-from rlprune.executors import Begun, Executor, Failed, Returned, Tell, Told, local
+from rlprune.executors import Begun, Execute, Failed, Returned, Tell, Told
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
 from rlprune.store import Identity, Row, Store
@@ -60,7 +60,7 @@ class Finished:
 FLEET = 64
 """Most cells of a fleet: beyond it an epoch gets longer and a cell not cheaper."""
 
-Event: TypeAlias = Started | Epoch | Said | Finished
+News: TypeAlias = Started | Epoch | Said | Finished
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def sweep(
     suite: Suite,
     jobs: int,
     out: Path,
-    listen: Callable[[Event], None],
-    work: Callable[[Job, Tell], Sequence[Record]] = worker.run,
-    execute: Executor = local.execute,
+    execute: Execute,
+    listen: Callable[[News], None],
+    work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
 
@@ -92,13 +92,15 @@ def sweep(
         suite: the suite that the cells are of.
         jobs: how many workers run at once.
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
-        listen: called with every event.
+        execute: an executor's, which spreads cells over workers.
+        listen: called with all news.
         work: what a worker does with its cells.
-        execute: how cells are spread over workers.
     """
     finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    jobs_left = [Job(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)]
+    jobs_left = [
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
+    ]
     prepare(out)
     rows: list[Row] = []
     interrupted = False
@@ -114,8 +116,8 @@ def sweep(
 
     try:
         while jobs_left:
-            alone: list[Job] = []
-            with closing(execute(work, jobs_left, jobs)) as events:
+            alone: list[Assignment] = []
+            with closing(execute(work, jobs_left, jobs, preload(todo))) as events:
                 for event in events:
                     job = event.job
                     match event:
@@ -190,6 +192,11 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
         size = -(-len(group) // (rounds * workers))
         jobs += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
     return jobs
+
+
+def preload(cells: Iterable[Cell]) -> list[str]:
+    """Return the modules that workers need for these cells: what all cells need, and who trains them."""
+    return ["rlprune.bench.ready", *worker.trainers(cells)]
 
 
 def epochs_of(cell: Cell) -> int:
