@@ -325,7 +325,7 @@ def test_evaluation_counts_unscaled_rewards_of_fresh_games(kind):
     words = seeds("evaluation").generate_state(3)
     seen = {game: env.reset(seed=int(word))[0] for game, (env, word) in enumerate(zip(envs, words, strict=True))}
     returns = np.zeros(3)
-    with a2c.Generators.seeded(seeds("evaluation")).owned():
+    with Generators.seeded(seeds("evaluation")).owned():
         while seen:
             said = torch.as_tensor(logits(trainer.module, np.stack(list(seen.values()))))
             actions = said.argmax(1) if kind == "greedy" else torch.distributions.Categorical(logits=said).sample()
