@@ -49,9 +49,11 @@ def test_a_space_is_of_every_kind_that_its_words_say(space, names):
     assert names <= set(WORDS)
 
 
-@pytest.mark.parametrize("plays", [OnPolicyRecipe.plays, FLEET])
-def test_a_recipe_names_kinds_that_there_are(plays):
-    assert {*plays.observations, *plays.actions} <= set(WORDS)
+def test_a_recipe_that_names_no_kind_that_there_is_is_refused():
+    with pytest.raises(ValueError, match="no kind of spaces is named 'boxes'; did you mean 'box'"):
+        Playable("a pianist", ("boxes",), ("discrete",))
+    with pytest.raises(ValueError, match="a pianist must name at least one kind of observations and one of actions"):
+        Playable("a pianist", ("box",), ())
 
 
 def test_a_recipe_with_spaces_of_its_own_refuses_others_before_anything_runs():
