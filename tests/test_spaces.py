@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -80,3 +83,10 @@ def test_what_is_known_without_asking_gymnasium_is_as_gymnasium_has_it(name):
 
 def test_an_environment_that_keywords_change_is_another():
     assert simulators.of(gym.spec("LunarLanderContinuous-v3")) is None
+
+
+def test_a_request_for_spaces_that_cannot_be_played_is_refused_without_torch():
+    asked = "A2CRecipe(environment='Pendulum-v1', budget=1).misfit(fleet=True)"
+    code = f"import sys; from rlprune.api import A2CRecipe; print({asked}); assert 'torch' not in sys.modules"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Pendulum-v1 wants a Box")
