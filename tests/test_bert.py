@@ -1,11 +1,10 @@
 import copy
 import sys
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from subjects import seeds
+from subjects import seeds, silenced
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
@@ -90,16 +89,6 @@ def test_only_the_encoders_linear_layers_are_weights_to_prune():
 
 
 # -- cuts --------------------------------------------------------------------------------------------------------
-
-
-def silenced(net, groups, kept):
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.produces:
-                    masked.get_parameter(member.tensor)[~member.positions(kept[group.name])] = 0
-    return masked
 
 
 KEPT = {
@@ -249,7 +238,3 @@ def test_without_transformers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"python3 -m pip install 'rlprune\[glue\]'"):
         tiny()
-
-
-def test_the_same_seed_makes_the_same_network():
-    assert np.array_equal(*(tiny(3)(TOKENS).detach().numpy() for _ in range(2)))

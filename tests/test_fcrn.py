@@ -3,9 +3,9 @@ from math import isfinite
 
 import pytest
 import torch
-from subjects import bits, seeds
+from subjects import bits, seeds, silenced
 from test_every_pruner import shortened
-from test_nets import best, silenced, some
+from test_nets import best, some
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 

@@ -1,7 +1,6 @@
-import copy
-
 import pytest
 import torch
+from subjects import silenced
 from torch import nn
 
 from rlprune.costs import cost
@@ -46,17 +45,6 @@ def best(net, anatomy, seed=0):
     scores = {group.name: torch.rand(group.size, generator=generator) for group in groups}
     blocks = {group.name: group.blocks for group in groups}
     return select.keep_channels(scores, lambda left: select.weights_left(shapes, groups, left), round(0.3 * dense), blocks=blocks)
-
-
-def silenced(net, groups, kept):
-    """A dense copy in which removed channels are zero wherever they are made or normalised."""
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.dim == 0 and "running" not in member.tensor:
-                    masked.get_parameter(member.tensor)[member.offset :][: group.size][~kept[group.name]] = 0
-    return masked
 
 
 @pytest.mark.parametrize("name", SMALL)

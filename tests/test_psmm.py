@@ -1,8 +1,7 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
+from subjects import silenced
 
 from rlprune.costs import cost
 from rlprune.nets.psmm import PSMM
@@ -143,18 +142,6 @@ def some(groups, share=0.5, seed=0):
     return {
         group.name: torch.rand(group.size, generator=generator).argsort() < max(1, int(share * group.size)) for group in groups
     }
-
-
-def silenced(net, groups, kept):
-    """A dense copy in which everything that makes a removed channel is zero."""
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.produces:
-                    rows = masked.get_parameter(member.tensor).movedim(member.dim, 0)
-                    rows[~kept[group.name].repeat(member.outer)] = 0
-    return masked
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
