@@ -105,7 +105,7 @@ def test_a_network_without_heads_and_units_computes_what_the_masked_one_computes
     kept = {group.name: torch.tensor(KEPT[what][".".join(group.name.split(".")[4:])]) for group in groups}
     with torch.no_grad():
         dense, expected = net(TOKENS), silenced(net, groups, kept)(TOKENS)
-        surgery.cut(net, surgery.keeps(net, groups, kept))
+        surgery.cut(net, surgery.cuts(net, groups, kept))
         assert torch.allclose(net(TOKENS), expected, rtol=1e-8)
         assert not torch.allclose(dense, expected, rtol=1e-3)
     left = {name: int(keep.sum()) for name, keep in kept.items()}
@@ -117,9 +117,9 @@ def test_a_cut_network_is_cut_again_and_still_learns():
     net = tiny()
     groups = net.anatomy().all_groups()
     first = {group.name: torch.arange(group.size) != 0 for group in groups}
-    surgery.cut(net, surgery.keeps(net, groups, first))
+    surgery.cut(net, surgery.cuts(net, groups, first))
     left = present(groups, first)
-    surgery.cut(net, surgery.keeps(net, left, {group.name: torch.arange(group.size) != 1 for group in left}))
+    surgery.cut(net, surgery.cuts(net, left, {group.name: torch.arange(group.size) != 1 for group in left}))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     before = loss(net).item()
     for _ in range(20):

@@ -154,7 +154,7 @@ def test_a_cut_network_computes_what_the_silenced_dense_one_computes(dtype, seed
     masked = silenced(net, groups, kept)
     with torch.no_grad():
         dense, expected, slopes = net(ids), masked(ids), masked.logp(ids, targets)
-        surgery.cut(net, surgery.keeps(net, groups, kept))
+        surgery.cut(net, surgery.cuts(net, groups, kept))
         assert torch.allclose(net(ids), expected, atol=1e-5 if dtype == torch.float32 else 1e-12)
         assert torch.allclose(net.logp(ids, targets), slopes, atol=1e-5 if dtype == torch.float32 else 1e-12)
     assert not torch.allclose(dense, expected, rtol=1e-2)
@@ -174,9 +174,9 @@ def test_two_cuts_are_one_and_adams_moments_follow():
     both = {name: keep.clone() for name, keep in first.items()}
     for name, keep in both.items():
         keep[first[name]] = second[name]
-    surgery.cut(once, surgery.keeps(once, groups, both), [optimizers[0]])
-    surgery.cut(twice, surgery.keeps(twice, groups, first), [optimizers[1]])
-    surgery.cut(twice, surgery.keeps(twice, present(groups, first), second), [optimizers[1]])
+    surgery.cut(once, surgery.cuts(once, groups, both), [optimizers[0]])
+    surgery.cut(twice, surgery.cuts(twice, groups, first), [optimizers[1]])
+    surgery.cut(twice, surgery.cuts(twice, present(groups, first), second), [optimizers[1]])
     for net, optimizer in zip((once, twice), optimizers, strict=True):
         optimizer.zero_grad()
         (-net.logp(ids, targets).mean()).backward()
