@@ -24,7 +24,7 @@ def recorded(tmp_path_factory):
         cell = cell_maker(SUITE.model_copy(update={"solo": solo}), "cpu")("cartpole-v1", "EarlyCroP-S", 0.5, 0)
         assert cell.fleet == (not solo)
         file = tmp_path_factory.mktemp("cell") / "cell.pt"
-        (record,) = worker.run(worker.Job((cell,), (file,), "FRA"), lambda values: None)
+        (record,) = worker.run(worker.Assignment((cell,), (file,), "FRA"), lambda values: None)
         assert record.error is None
         trainer = make(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet)
         quality = {*trainer.evaluate(), tasks().load(cell.task).metric.name, "return_train"}
