@@ -328,6 +328,9 @@ class _Agent:
     def resized(self) -> None:
         policies.resize(self._model)
 
+    def redrawn(self) -> Mapping[str, Tensor]:
+        return policies.redrawn(self.policy)
+
     def remember(self) -> None:
         """Keep the rollout just played."""
         buffer = self._model.rollout_buffer

@@ -162,6 +162,9 @@ class A2CTrainer:
     def resized(self) -> None:
         policies.resize(self.model)
 
+    def redrawn(self) -> Mapping[str, Tensor]:
+        return policies.redrawn(self.module)
+
     def scoring(self, round: int) -> Scoring:
         """Play ``scoring_steps`` steps of the current policy in fresh environments, in rollouts as training has them."""
         recipe = self._recipe
