@@ -130,6 +130,8 @@ class PlanFollower:
         self._scope = settings.scope or pruner.scope or scope
         if self._scope not in (known := get_args(Scope)):
             raise ValueError(f"no scope is named '{self._scope}'{nearest(str(self._scope), known)} (scopes: {', '.join(known)})")
+        if self._scope == "erk" and pruner.cut == CHANNELS:
+            raise NotApplicable(f'scope = "erk" gives out weights, and {pruner.name} cuts channels: take "layer"')
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity
         self.epochs = epochs
@@ -483,11 +485,23 @@ class PlanFollower:
         ]
         least = [sum(min(self._floor, count) for count in part) for part in counts]
         quotas = select.quotas(sizes, sparsity, least, [sum(part) for part in counts])
+        if self._scope == "erk":
+            parts, quotas = self._by_erk(parts, quotas, counts)
         masks: dict[str, Tensor] = {}
         for names, keep in zip(parts, quotas, strict=True):
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, keep, self._floor)
         self._subject.resized()
         self.masked.set(masks)
+
+    def _by_erk(
+        self, parts: Sequence[Sequence[str]], quotas: Sequence[int], counts: Sequence[Sequence[int]]
+    ) -> tuple[list[list[str]], list[int]]:
+        """Give out what each network keeps to its weights, each ranked for itself."""
+        own: list[int] = []
+        for names, keep, alive in zip(parts, quotas, counts, strict=True):
+            shapes, least = [self._dense[name] for name in names], [min(self._floor, count) for count in alive]
+            own += select.erk_quotas(shapes, keep, least, alive)
+        return [[name] for names in parts for name in names], own
 
     def _chosen(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
         """Return which of the present channels to keep."""

@@ -40,7 +40,7 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 """A setting that is a share of the budget."""
 
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
-Scope: TypeAlias = Literal["global", "network", "layer"]
+Scope: TypeAlias = Literal["global", "network", "layer", "erk"]
 Start: TypeAlias = Literal["kept", "rescaled", "fan-in", "redrawn", "shuffled"]
 
 
@@ -54,7 +54,8 @@ class CommonSettings(BaseModel):
 
     Args:
         scope: what is ranked against what: everything (``global``), each network for itself (``network``, say actor
-            and critic), or each layer for itself (``layer``). Left out, the task decides.
+            and critic), each layer for itself, all losing an equal share (``layer``), or each layer for itself by the densities
+            of an Erdős-Rényi kernel (``erk``; pruners of weights). Left out, the task decides.
         floor: weights that stay in every tensor, or channels in every group, whatever their score.
         moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
         start: where training begins after a cut: from the weights that stay (``kept``); from these, each layer multiplied so that
