@@ -12,8 +12,7 @@ from pathlib import Path
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons, percent
 from rlprune.report.scripts import ended
-from rlprune.report.tables import MISSING, iqm_text, markdown
-from rlprune.stats import estimate
+from rlprune.report.tables import iqm_text, markdown
 
 
 def table(one: Comparison, measures: Sequence[str]) -> str:
@@ -25,14 +24,11 @@ def table(one: Comparison, measures: Sequence[str]) -> str:
     columns = [(sparsity, measure) for sparsity in one.sparsities or [0.0] for measure in measures]
     named = len(measures) > 1
     lines = [["pruner", *(percent(sparsity) + (f", {measure}" if named else "") for sparsity, measure in columns)]]
-    values = {column: one.values(*column) for column in columns}
+    ends = {column: one.estimates(*column) for column in columns}
     for measure in measures:
-        if not any(found for (_, name), found in values.items() if name == measure):
+        if not any(found for (_, name), found in ends.items() if name == measure):
             raise ValueError(f"{one.title}: no cell has {measure or 'a metric'}")
-    for pruner in one.pruners:
-        ends = [found.get(pruner) for found in values.values()]
-        lines.append([pruner, *(iqm_text(estimate([found])) if found else MISSING for found in ends)])
-    return markdown(lines)
+    return markdown([*lines, *([pruner, *(iqm_text(found.get(pruner)) for found in ends.values())] for pruner in one.pruners)])
 
 
 def main() -> None:
@@ -45,7 +41,8 @@ def main() -> None:
     if not found:
         raise ValueError("no cell has finished")
     for one in found:
-        print(f"{one.title}, {one.profile}, {one.axis}\n\n{table(one, (given.measures or one.metric).split(','))}\n")
+        measures = (given.measures or one.metric.name).split(",")
+        print(f"{one.title}, {one.profile}, {one.metric.heading}\n\n{table(one, measures)}\n")
 
 
 if __name__ == "__main__":

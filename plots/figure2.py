@@ -19,7 +19,7 @@ import numpy as np
 from rlprune import safely
 from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
-from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, measure, percent, style
+from rlprune.report.curves import Comparison, Style, by_seed, comparisons, count_of, measure, percent, style
 from rlprune.report.scripts import ended
 from rlprune.stats import estimate
 from rlprune.store import Row
@@ -51,19 +51,20 @@ def main() -> None:
 def figure(one: Comparison, sparsity: float) -> "Figure":
     """Draw one task at one sparsity, a column a pruner."""
     rows = [row for row in one.rows if row.cut == "nothing" or row.sparsity == sparsity]
-    rows = [row for row in rows if measure(row, one.metric) is not None]
+    rows = [row for row in rows if measure(row, one.metric.name) is not None]
     methods = sorted({_method(row) for row in rows if _moment(row) is not None})
     drawn, panels = draw.grid(2, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
-    dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric).values())
+    dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric.name).values())
     for column, method in enumerate(methods):
         mine = [row for row in rows if row.cut != "nothing" and _method(row) == method]
         above, below = panels[0][column], panels[1][column]
-        _metric(above, mine, one.metric, method)
+        look = style(method, mine[0].cut)
+        _metric(above, mine, one.metric.name, look)
         if dense:
             level = estimate([dense]).iqm
             above.axhline(level, color=draw.INK, linewidth=0.8)
             above.annotate("dense", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL)
-        _trigger(below, mine, style(method).colour)
+        _trigger(below, mine, look.colour)
         above.set_title(method)
         last = max([*filter(None, map(_moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0)
         for axes in (above, below):
@@ -72,7 +73,7 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
         below.yaxis.set_major_formatter("{x:g}")
         below.yaxis.set_minor_formatter("")
         below.set_xlabel("pruned after epoch")
-    panels[0][0].set_ylabel(one.axis)
+    panels[0][0].set_ylabel(one.metric.heading)
     panels[1][0].set_ylabel("trigger")
     drawn.align_ylabels([panels[0][0], panels[1][0]])
     note = f"interquartile means, 95 % intervals, {count_of(one.seeds)}; star: where the trigger fired"
@@ -83,8 +84,8 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     return drawn
 
 
-def _metric(axes: "Axes", rows: Sequence[Row], metric: str, method: str) -> None:
-    look, groups = style(method), defaultdict[int, list[float]](list)
+def _metric(axes: "Axes", rows: Sequence[Row], metric: str, look: Style) -> None:
+    groups = defaultdict[int, list[float]](list)
     for row in rows:
         if (moment := _moment(row)) is not None:
             groups[moment].append(row.values[metric])

@@ -25,7 +25,7 @@ def charted(one: Comparison) -> Chart:
     Raises:
         ValueError: its cells did not measure that.
     """
-    chart, levels = curves.chart(one), []
+    chart, levels = one.chart, []
     for key, name in COUNTING.items():
         counted = max(one.values(one.sparsities[0], key).values(), key=len, default=[])
         if not counted:

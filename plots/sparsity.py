@@ -14,7 +14,7 @@ from pathlib import Path
 from rlprune import safely
 from rlprune.report import draw, figures
 from rlprune.report.comparable import gathered
-from rlprune.report.curves import chart, comparisons
+from rlprune.report.curves import comparisons
 from rlprune.report.scripts import ended
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     found = [one for one in comparisons(gathered(given.results)) if one.sparsities and one.seeds[1]]
     found.sort(key=lambda one: folders.index(one.runs[0]) if one.runs else 0)
     given.to.mkdir(parents=True, exist_ok=True)
-    draw.save(figures.sparsity_figure(list(map(chart, found))), given.to, safely.name(given.name))
+    draw.save(figures.sparsity_figure([one.chart for one in found]), given.to, safely.name(given.name))
     print(given.to / f"{safely.name(given.name)}.png")
 
 

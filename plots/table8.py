@@ -31,13 +31,13 @@ def table(compared: Sequence[Comparison]) -> str:
         raise ValueError("no cell of a pruner that removes anything has finished")
     header = ["pruner"]
     for one, sparsity in columns:
-        header += [f"{one.title}, {percent(sparsity)}: {one.metric}", "time / Dense"]
+        header += [f"{one.title}, {percent(sparsity)}: {one.metric.name}", "time / Dense"]
     lines = [header]
     for pruner in sorted({pruner for one in compared for pruner in one.pruners}, key=order):
         lines.append([pruner])
         for one, sparsity in columns:
             mine = one.cells(pruner, sparsity)
-            earned = _mean([measure(row, one.metric) for row in mine])
+            earned = _mean([measure(row, one.metric.name) for row in mine])
             time, base = (_mean(list(map(_seconds, rows))) for rows in (mine, _dense(one)))
             lines[-1].append(MISSING if earned is None else number(earned))
             lines[-1].append(MISSING if not time or not base else number(time / base))

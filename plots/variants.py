@@ -13,7 +13,6 @@ from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons, order
 from rlprune.report.scripts import ended
 from rlprune.report.tables import iqm_text, markdown
-from rlprune.stats import estimate
 
 
 def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
@@ -23,12 +22,12 @@ def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
         ValueError: no run has the measure at this sparsity.
     """
     pruners = sorted({pruner for one in runs.values() for pruner in one.pruners}, key=order)
-    values = {name: one.values(sparsity, metric) for name, one in runs.items()}
-    if not any(values.values()):
+    ended = {name: one.estimates(sparsity, metric) for name, one in runs.items()}
+    if not any(ended.values()):
         raise ValueError(f"no finished cell has {metric} at sparsity {sparsity:g}")
     lines = [["run", *pruners]]
-    for name, ends in values.items():
-        lines.append([name, *(iqm_text(estimate([ends[pruner]])) if pruner in ends else "" for pruner in pruners)])
+    for name, ends in ended.items():
+        lines.append([name, *(iqm_text(ends[pruner]) if pruner in ends else "" for pruner in pruners)])
     return markdown(lines)
 
 

@@ -11,12 +11,13 @@ if __name__ == "__main__":
 import argparse
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import cells, load_profiles, suites
+from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import nearest
@@ -60,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("rlprune", description=rlprune.__doc__, epilog=EXIT_CODES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_arguments(commands.add_parser("run", help="run a suite", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))
-    listing = commands.add_parser("list", help="list suites, tasks or pruners")
-    listing.add_argument("what", choices=("suites", "tasks", "pruners"))
+    listing = commands.add_parser("list", help="list suites, tasks, pruners or executors")
+    listing.add_argument("what", choices=("suites", "tasks", "pruners", "executors"))
     check = commands.add_parser("check", help="say what is wrong with suites, under every profile")
     check.add_argument("suites", nargs="+", metavar="SUITE", help="a name, or a path to a TOML file")
     may_import(check)
@@ -87,9 +88,14 @@ def _listed(what: str) -> list[list[str]]:
     """Return one line an entry: its name and what it is."""
     if what == "suites":
         return [[name, _described(file)] for name, file in suites().items()]
-    registry, about = (tasks(), _titled) if what == "tasks" else (pruners(), _explained)
+    lists: dict[str, tuple[list[str], Callable[[str], str]]] = {
+        "tasks": (tasks().names(), _titled),
+        "pruners": (pruners().names(), _explained),
+        "executors": (executors().names(), _placed),
+    }
+    names, about = lists[what]
     lines = []
-    for name in registry.names():
+    for name in names:
         try:
             lines.append([name, about(name)])
         except (ValueError, ImportError, TypeError) as error:
@@ -111,6 +117,11 @@ def _titled(task: str) -> str:
 
 def _explained(name: str) -> str:
     return f"cuts {pruners().load(name).cut}. {pruners().summary(name)}".strip()
+
+
+def _placed(name: str) -> str:
+    executors().load(name)  # or it is told why it cannot be used
+    return executors().summary(name)
 
 
 def _checked(names: Sequence[str]) -> list[str]:

@@ -16,7 +16,15 @@ from rlprune.pruning.plan import Exponential, Halving, LazyRegime, Level, MaskDi
 from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, Pruner, Scores, Share
 from rlprune.reason import NotApplicable
 from rlprune.task import Recipe, Task
-from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe, SupervisedRecipe
+from rlprune.training.recipes import (
+    A2CRecipe,
+    DepthRecipe,
+    GlueRecipe,
+    ImageRecipe,
+    LanguageRecipe,
+    OnPolicyRecipe,
+    SupervisedRecipe,
+)
 
 if TYPE_CHECKING:
     from rlprune.pruning.probe import Probe
@@ -41,6 +49,7 @@ __all__ = [
     "MaskDistance",
     "Measure",
     "NotApplicable",
+    "OnPolicyRecipe",
     "Plan",
     "Probe",
     "Prune",

@@ -2,8 +2,8 @@
 
 An entry is a module-level assignment such as ``CROP_U = Pruner("CroP-U", ...)``. Names are read from the text
 of the files, so listing them imports nothing and a broken file hides nobody else's entry; an entry is imported
-when it is loaded. Other packages add entries through the entry-point groups ``rlprune.pruners`` and
-``rlprune.tasks``: ``my-name = "my_package.my_module:MY_ENTRY"``, where ``my-name`` is the entry's own name. Finished cells
+when it is loaded. Other packages add entries through the entry-point groups ``rlprune.pruners``, ``rlprune.tasks`` and
+``rlprune.executors``: ``my-name = "my_package.my_module:MY_ENTRY"``, where ``my-name`` is the entry's own name. Finished cells
 are shared by name: a package cannot have a built-in's, and a name that two packages claim is nobody's.
 """
 

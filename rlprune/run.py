@@ -12,23 +12,22 @@ if __name__ == "__main__":
     door.leave_at_once()
 
 import argparse
-import json
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cell_maker, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
+from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
-from rlprune.pruning.pruner import pruners
+from rlprune.executors import Executor, executors
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
@@ -38,7 +37,7 @@ from rlprune.words import shown
 
 if TYPE_CHECKING:
     from rlprune.bench.sweep import Outcome
-    from rlprune.store import Row, Store
+    from rlprune.store import Store
 
 Taken = TypeVar("Taken")
 
@@ -51,7 +50,6 @@ EXIT_CODES = (
     "Exit codes: 0 all cells done; 1 some cells failed, or what came out could not be written; 2 the request is wrong; "
     "130 stopped by Ctrl-C; 141 nobody reads the output any more."
 )
-MOST_JOBS = 1024
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="change any key of the suite, say recipe.budget=100000")
     add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
-    add("--jobs", metavar="N", help="cells at once; default: the cores this process may use, or one on a GPU")
-    add("--executor", default="local", help="local: processes on this machine")
+    add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
+    add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
@@ -110,6 +108,7 @@ class Request:
 
     suite: Suite
     device: str
+    executor: Executor
     jobs: int
     out: Path
 
@@ -120,14 +119,18 @@ def checked(args: argparse.Namespace) -> Request:
     Raises:
         SuiteError: everything that is wrong with it.
     """
-    mistakes = [
-        Mistake(f"--{option}", "", f"got '{value}'; must be {' or '.join(allowed)}{nearest(value, allowed)}")
-        for option, value, allowed in (("device", args.device, ("auto", "cpu", "cuda")), ("executor", args.executor, ("local",)))
-        if value not in allowed
-    ]
-    jobs = str(_cores()) if args.jobs is None else args.jobs
-    if not (jobs.isdecimal() and len(jobs) <= 9 and 1 <= int(jobs) <= MOST_JOBS):
-        mistakes.append(Mistake("--jobs", "", f"got '{plain(jobs, 50)}'; must be a whole number, 1 to {MOST_JOBS:,}"))
+    mistakes: list[Mistake] = []
+    executor = None
+    if args.device not in (allowed := ("auto", "cpu", "cuda")):
+        why = f"got '{args.device}'; must be {' or '.join(allowed)}{nearest(args.device, allowed)}"
+        mistakes.append(Mistake("--device", "", why))
+    try:
+        executor = executors().load(args.executor)
+    except (KeyError, ValueError, ImportError, TypeError) as error:
+        mistakes.append(Mistake("--executor", "", error.args[0]))
+    jobs, most = args.jobs, Executor.most if executor is None else executor.most
+    if jobs is not None and not (jobs.isdecimal() and len(jobs) <= 9 and 1 <= int(jobs) <= most):
+        mistakes.append(Mistake("--jobs", "", f"got '{plain(jobs, 50)}'; must be a whole number, 1 to {most:,}"))
     mistakes += [
         Mistake(f"--{option}", "", f"{plain(path.strip(), 100) or 'it'} {why}")
         for option, path in (("out", args.out), ("data", args.data))
@@ -150,15 +153,37 @@ def checked(args: argparse.Namespace) -> Request:
     out = Path(args.out or Path("results", "" if suite is None else suite.name))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
-    if args.device == "cuda" and not (_may_have_gpu() and (mistakes or _torch_sees_gpu())):
-        mistakes.append(Mistake("--device", "", "got 'cuda'; torch sees no GPU here: use cpu or auto"))
-    if suite is None or mistakes:
+    if executor is not None and args.device == "cuda":
+        mistakes += _gpu_mistakes(executor, sure=not mistakes)
+    if suite is None or executor is None or mistakes:
         raise SuiteError(mistakes)
     suite = with_fingerprints(suite)
     # auto: simulated environments and networks as small as theirs are slower on a GPU
-    wanted = args.device == "cuda" or (args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks))
-    on_gpu = wanted and (args.device == "cuda" or (_may_have_gpu() and _torch_sees_gpu()))
-    return Request(suite, "cuda" if on_gpu else "cpu", int(args.jobs or 1) if on_gpu else int(jobs), out)
+    wanted = args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks)
+    on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
+    device = "cuda" if on_gpu else "cpu"
+    return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+
+
+def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
+    """Yield why no worker of an executor trains on a GPU."""
+    try:
+        if not _asked(executor, lambda: executor.sees("cuda", sure=sure)):
+            yield Mistake("--device", "", f"got 'cuda'; no worker of executor {executor.name} sees a GPU: use cpu or auto")
+    except SuiteError as error:
+        yield from error.mistakes
+
+
+def _asked(executor: Executor, ask: Callable[[], Taken]) -> Taken:
+    """Return what an executor says of itself.
+
+    Raises:
+        SuiteError: it cannot say, whatever the reason: it may be somebody else's, and its machines may be gone.
+    """
+    try:
+        return ask()
+    except Exception as error:
+        raise SuiteError([Mistake("--executor", "", f"{executor.name} cannot be used: {line(error)}")]) from None
 
 
 def unusable(path: str) -> str:
@@ -195,21 +220,6 @@ def download(suite: Suite) -> None:
                 fetch(name, Path(suite.folder))
             except (OSError, RuntimeError) as error:
                 raise SuiteError([Mistake("--download", name, f"could not be fetched: {error}")]) from None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _may_have_gpu() -> bool:
-    """Say no where Linux has no GPU's device file: importing torch to ask it takes seconds."""
-    return sys.platform != "linux" or any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
-
-
-def _torch_sees_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 # -- running -----------------------------------------------------------------------------------------------------
@@ -337,7 +347,8 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
     left = [cell for cell in planned if cell.id not in finished]
     watched = sys.stdout is not None and sys.stdout.isatty()
     with (Bars if watched else Lines)(left, len(planned)) as listen:
-        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, listen=listen)
+        execute = request.executor.execute
+        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, execute=execute, listen=listen)
 
 
 def remove_results(out: Path) -> None:
@@ -354,51 +365,17 @@ def remove_results(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def comparable(rows: "Iterable[Row]", suite: Suite, device: str) -> "list[Row]":
-    """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
-    make, known = cell_maker(suite, device), _usable(suite)
-    planned = {cell.id: cell.method for cell in cells(suite, device)}
-    mine = []
-    for row in rows:
-        alike = row.task in suite.tasks and row.pruner.casefold() in known
-        if row.id in planned or (alike and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id):
-            name = planned.get(row.id, row.pruner)  # another suite may have another name for it
-            labels = {**row.labels, "suite_title": f"{suite.title} ({suite.name})"}
-            mine.append(replace(row, suite=suite.name, profile=suite.profile, pruner=name, labels=labels))
-    return mine
-
-
-def _usable(suite: Suite) -> set[str]:
-    """Return the names of variants and pruners that load: somebody else's, not asked for here, may be broken."""
-    known = set()
-    for name in (*pruners().names(), *suite.variant):
-        with suppress(ValueError, ImportError, TypeError):
-            suite.method(name)
-            known.add(name.casefold())
-    return known
-
-
 def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Request) -> None:
     """Say how many finished cells are those planned but for their data: nobody should take one for the other."""
-    ids = {cell.id for cell in planned}
-    planned_but_for_data = {_but_for_data(cell.config) for cell in planned if cell.data}
-    if not planned_but_for_data:
-        return
-    others = [
-        row
-        for row in store.rows()
-        if row.status != "failed" and row.id not in ids and _but_for_data(row.config) in planned_but_for_data
-    ]
+    from rlprune.report.comparable import of_other_data
+
+    others = of_other_data(store.rows(), planned) if any(cell.data for cell in planned) else []
     if others:
         print(
             f"{request.out} has {len(others)} of these cells finished on other data than {request.suite.folder} holds now, or on "
             "data of which no fingerprint was taken: left out here, and run anew",
             flush=True,
         )
-
-
-def _but_for_data(config: Mapping[str, object]) -> str:
-    return json.dumps({**config, "data": ""}, sort_keys=True)
 
 
 def _data_changed(suite: Suite) -> bool:
@@ -411,13 +388,14 @@ def _data_changed(suite: Suite) -> bool:
 def _show(request: Request, store: "Store", outcome: "Outcome", command: str) -> bool:
     """Print what came out and write the report; return whether all of it could be done: what was trained is stored already."""
     from rlprune.bench.progress import ending, named
+    from rlprune.report.comparable import of_suite
     from rlprune.report.page import summary_table, write_report
     from rlprune.report.sentences import opening
     from rlprune.report.sound import sound
 
     suite, out = request.suite, request.out
     everything = sound(store.rows())
-    rows = comparable(everything, suite, request.device)
+    rows = of_suite(everything, suite, request.device)
     failures: list[str] = []
 
     def attempt(what: str, do: Callable[[], object]) -> None:

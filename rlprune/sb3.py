@@ -11,9 +11,8 @@ import copy
 import hashlib
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -26,17 +25,14 @@ from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from rlprune.pruning.follower import PlanFollower
-from rlprune.pruning.groups import Anatomy
-from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
-from rlprune.pruning.probe import Loss, Scoring
+from rlprune.pruning.probe import Scoring
 from rlprune.pruning.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import nearest
-from rlprune.training import policies, rehearsal
+from rlprune.training import onpolicy, policies, rehearsal
 from rlprune.training.trainer import Generators, Seeds
 from rlprune.words import in_words
 
@@ -276,17 +272,16 @@ def _training(plan: Plan, epochs: int, sparsity: float) -> list[bool]:
 _DENSE = "dense_net_arch"  # where an agent remembers, saved with it, what it was before it was first pruned
 
 
-class _Agent:
-    """Somebody's agent as a subject of pruning."""
+class _Agent(onpolicy.Agent):
+    """Somebody's agent, scored on what it played last."""
 
     def __init__(self, model: OnPolicyAlgorithm, scoring_steps: int, pruner: Pruner, seeds: Seeds) -> None:
+        self._dense: policies.Widths = getattr(model, _DENSE, None) or policies.widths(model.policy)
+        super().__init__(model, self._dense)
         self.policy = model.policy
-        self._model, self._pruner, self._seeds = model, pruner, seeds
-        self._dense: policies.Widths = getattr(model, _DENSE, None) or policies.widths(self.policy)
-        self._anatomy = policies.anatomy(self.policy, self._dense)
-        self.optimizers = (self.policy.optimizer,)
-        self.masked = Masked(self.policy, self.optimizers)
-        self._rollouts: deque[dict[str, Tensor]] = deque(maxlen=max(1, -(-scoring_steps // (model.n_steps * model.n_envs))))
+        self._pruner, self._seeds = pruner, seeds
+        self._wanted = max(1, -(-scoring_steps // (model.n_steps * model.n_envs)))
+        self._rollouts: deque[onpolicy.Batch] = deque(maxlen=self._wanted)
 
     def go_on_from_earlier(self, follower: PlanFollower) -> None:
         """Count what was pruned before from the dense network, and tell it.
@@ -294,7 +289,7 @@ class _Agent:
         Raises:
             ValueError: channels to be cut where weights are masked.
         """
-        kind: object = self._model.policy_class
+        kind: object = self.model.policy_class
         masks = kind.masks if isinstance(kind, policies.Held) else {}
         if not masks and self._dense == policies.widths(self.policy):
             return
@@ -313,43 +308,25 @@ class _Agent:
 
     def record(self) -> None:
         """Leave in the agent what it has to remember of its pruning when it is saved."""
-        setattr(self._model, _DENSE, self._dense)
+        setattr(self.model, _DENSE, self._dense)
         if masks := self.masked.masks:
-            self._model.policy_class = policies.Held(self._model.policy_class, masks)  # type: ignore[assignment]
-
-    @property
-    def module(self) -> nn.Module:
-        return self._model.policy
-
-    @property
-    def anatomy(self) -> Anatomy:
-        return self._anatomy
-
-    def resized(self) -> None:
-        policies.resize(self._model)
-
-    def redrawn(self) -> Mapping[str, Tensor]:
-        return policies.redrawn(self.policy)
+            self.model.policy_class = policies.Held(self.model.policy_class, masks)  # type: ignore[assignment]
 
     def remember(self) -> None:
         """Keep the rollout just played."""
-        buffer = self._model.rollout_buffer
-        names = ("observations", "actions", "returns", "advantages")
-        self._rollouts.append({name: torch.as_tensor(buffer.swap_and_flatten(getattr(buffer, name)).copy()) for name in names})
+        self._rollouts.append(onpolicy.remembered(self.model.rollout_buffer))
 
     def scoring(self, round: int) -> Scoring:
-        maxlen = self._rollouts.maxlen or 1
+        return self.scored_on(self._wanted, self._latest)
 
-        def collect() -> list[Loss]:
-            if not self._rollouts:
-                self._play(maxlen)
-            return [partial(_loss, model=self._model, batch=batch) for batch in self._rollouts]
+    def _latest(self) -> Iterable[onpolicy.Batch]:
+        if not self._rollouts:
+            self._play()
+        return self._rollouts
 
-        return Scoring(collect, maxlen * self._model.n_steps * self._model.n_envs, policies.outputs, tempered=False)
-
-    def _play(self, rollouts: int) -> None:
+    def _play(self) -> None:
         """Play before training: the agent's own rollouts, of which nothing but what was remembered is left."""
-        model = self._model
+        model = self.model
         assert model.env is not None
         counted = ("num_timesteps", "ep_info_buffer", "ep_success_buffer", "_last_obs", "_last_episode_starts")
         before = {name: getattr(model, name) for name in counted}
@@ -360,7 +337,7 @@ class _Agent:
         with rehearsal.of(model.env, self._pruner.name) as restored, torch.random.fork_rng(devices), owned:
             vars(model).update(copy.deepcopy(before))
             try:
-                for _ in range(rollouts):
+                for _ in range(self._wanted):
                     model.collect_rollouts(model.env, silent, model.rollout_buffer, model.n_steps)
                     self.remember()
             finally:
@@ -373,16 +350,3 @@ class _Agent:
 class _Silent(BaseCallback):
     def _on_step(self) -> bool:
         return True
-
-
-def _loss(policy: nn.Module, temperature: float = 1.0, *, model: OnPolicyAlgorithm, batch: dict[str, Tensor]) -> Tensor:
-    """The policy-gradient loss of A2C, and of PPO at the policy that played: there the probability ratio is one."""
-    placed = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    actions = policies.taken(model.action_space, placed["actions"])
-    values, log_probs, entropy = policy.evaluate_actions(placed["observations"], actions)  # type: ignore[operator]
-    advantages = placed["advantages"].flatten()
-    if model.normalize_advantage:  # type: ignore[attr-defined]
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    value_loss = functional.mse_loss(values.flatten(), placed["returns"].flatten())
-    loss: Tensor = -(advantages * log_probs).mean() + model.vf_coef * value_loss - model.ent_coef * entropy.mean()
-    return loss

@@ -55,7 +55,7 @@ def estimate(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int 
     return _estimate(tuple(tuple(np.asarray(stratum, dtype=float).tolist()) for stratum in strata), resamples, seed)
 
 
-@lru_cache(maxsize=4096)  # a report asks for the same several times
+@lru_cache(maxsize=4096)  # what a terminal shows, the page beside it shows again
 def _estimate(strata: tuple[tuple[float, ...], ...], resamples: int, seed: int) -> Estimate:
     pooled = _pooled(strata)
     if pooled.size == 0:

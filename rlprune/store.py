@@ -17,10 +17,15 @@ from types import TracebackType
 from typing import Any, SupportsFloat
 from urllib.parse import quote
 
+from rlprune.costs import judged
+from rlprune.costs.judged import Judged
 from rlprune.files import written
 from rlprune.reason import reason
+from rlprune.safely import plain
 
-SCHEMA = 1
+SCHEMA = 2
+"""Schema 1 had what is in column ``judged`` among the labels: it is read as it is, and brought here when it is written to."""
+
 LARGEST = 1e100
 """What is larger, squares of which would overflow, is no measurement."""
 
@@ -28,7 +33,7 @@ _TABLES = """
 CREATE TABLE cells (
     id TEXT PRIMARY KEY, suite TEXT NOT NULL, profile TEXT NOT NULL, task TEXT NOT NULL, pruner TEXT NOT NULL, cut TEXT NOT NULL,
     sparsity REAL NOT NULL, seed INTEGER NOT NULL, config TEXT NOT NULL, labels TEXT NOT NULL, status TEXT NOT NULL, error TEXT,
-    started TEXT NOT NULL, ended TEXT NOT NULL, versions TEXT NOT NULL, machine TEXT NOT NULL
+    started TEXT NOT NULL, ended TEXT NOT NULL, versions TEXT NOT NULL, machine TEXT NOT NULL, judged TEXT NOT NULL
 );
 CREATE TABLE measures (
     cell TEXT NOT NULL REFERENCES cells ON DELETE CASCADE, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (cell, name)
@@ -58,7 +63,8 @@ class Identity:
         sparsity: requested share of weights removed; 0 for a pruner that removes nothing.
         seed: number of the seed.
         config: the validated configuration, as JSON can hold it.
-        labels: ``task_title``, ``metric`` (name of the value judged by), ``metric_title``, ``better``, ``unit``, ``device``.
+        labels: ``task_title`` and ``device``; ``suite_title``, ``folder`` and ``data`` where there are such.
+        judged: what it is judged by, as its task had it when it ran.
     """
 
     id: str
@@ -71,6 +77,7 @@ class Identity:
     seed: int
     config: Mapping[str, object]
     labels: Mapping[str, str]
+    judged: Judged
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,8 @@ class Row(Identity):
 
 
 _COLUMNS = ("id", "suite", "profile", "task", "pruner", "cut", "sparsity", "seed", "status", "error", "started", "ended")
-_DOCUMENTS = ("config", "labels", "versions", "machine")
-_LABELS = ("task_title", "metric", "metric_title", "better", "unit", "device")
+_DOCUMENTS = ("config", "labels", "judged", "versions", "machine")
+_LABELS = ("task_title", "device")
 _CHOICES = {"cut": ("weights", "channels", "nothing"), "status": ("done", "failed", "skipped")}
 
 
@@ -123,12 +130,13 @@ class Store:
 
     Args:
         path: the file.
-        create: make a missing file; without it the file is only read, also from a disk that cannot be written to.
+        create: make a missing file, and bring one of schema 1 to schema 2; without it the file is only read, whatever its
+            schema, also from a disk that cannot be written to.
         warn: called with a line about each row that is broken, wholly or in part, and left out so far.
 
     Raises:
         FileNotFoundError: a missing file, and ``create`` is false.
-        StoreError: not a file of results, or one of another schema; from every method, one that is damaged, locked, gone
+        StoreError: not a file of results, or one of a newer schema; from every method, one that is damaged, locked, gone
             or on a full disk.
     """
 
@@ -143,7 +151,7 @@ class Store:
             self._connection = opened.enter_context(_closing(path) if create else _reading(path))
             if not self._checked() and not create:  # a run has just begun: leave its file to it, and read an empty one
                 self._connection = opened.enter_context(_closing(":memory:"))
-            self._begin()
+            self._begin(write=create)
             self._left_open = opened.pop_all()
         self._inode = _inode(path)
 
@@ -159,23 +167,24 @@ class Store:
         One that is done has measures, and the one it is judged by, if there, is a number. That one alone may be absent, as
         after a training that diverged: it would diverge again.
         """
-        with self._plainly():
+        with self._plainly(), self._transaction("DEFERRED"):
             ask = self._connection.execute
             measured = {cell for (cell,) in ask("SELECT DISTINCT cell FROM measures")}
             odd = ask(
                 "SELECT cell, name FROM measures WHERE typeof(value) NOT IN ('real', 'integer') OR abs(value) > ?", [LARGEST]
             )
             spoilt = set(odd.fetchall())
+            cells = self._cells(_COLUMNS + _DOCUMENTS)
         return {
-            row["id"]
-            for row in self._cells(_COLUMNS + _DOCUMENTS)
-            if row["status"] == "skipped"
-            or (row["status"] == "done" and row["id"] in measured and (row["id"], row["labels"]["metric"]) not in spoilt)
+            cell["id"]
+            for cell in cells
+            if cell["status"] == "skipped"
+            or (cell["status"] == "done" and cell["id"] in measured and (cell["id"], cell["judged"].metric.name) not in spoilt)
         }
 
     def save(self, row: Row) -> None:
         """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
-        documents = [json.dumps(dict(getattr(row, name))) for name in _DOCUMENTS]
+        documents = [json.dumps(_as_document(getattr(row, name))) for name in _DOCUMENTS]
         marks = ", ".join("?" * len(_COLUMNS + _DOCUMENTS))
         self.check()
         with self._plainly(), self._transaction("IMMEDIATE"):
@@ -241,20 +250,21 @@ class Store:
     def measured(self, name: str) -> list[tuple[Identity, float]]:
         """Return one measure of every cell that has it, much faster than ``rows``."""
         columns = [field.name for field in fields(Identity)]
-        with self._plainly():
+        with self._plainly(), self._transaction("DEFERRED"):
             found = self._connection.execute("SELECT cell, value FROM measures WHERE name = ?", [name]).fetchall()
             cells = {cell["id"]: cell for cell in self._cells(columns)} if found else {}
         return [(Identity(**cells[own]), value) for own, value in found if own in cells and _measured({name: value})]
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a cell: identity, labels, measures, configuration, machine and versions, names in alphabetical order.
+        """Write one line a cell: identity, labels, what judges it, measures, configuration, machine and versions, by alphabet.
 
         Of what went wrong the reason is written; epochs, layers and tracebacks stay in the database. Text that a
         spreadsheet would take for a formula has an apostrophe before it.
         """
         rows = self.rows()
-        flat = [{**vars(row), "config": dict(_flat(row.config))} for row in rows]
-        parts = ("labels", "values", "config", "machine", "versions")
+        nested = ("judged", "config")
+        flat = [{**vars(row), **{name: dict(_flat(_as_document(getattr(row, name)))) for name in nested}} for row in rows]
+        parts = ("labels", "judged", "values", "config", "machine", "versions")
         names = {part: sorted({name for row in flat for name in row[part]}) for part in parts}
 
         def write(fresh: Path) -> None:
@@ -271,42 +281,53 @@ class Store:
 
         written(path, write)
 
-    def _checked(self) -> bool:
-        """Say whether the file holds results, or nothing at all; refuse what it cannot be."""
+    def _checked(self) -> int:
+        """Return the schema of the file's results, 0 where it holds nothing at all; refuse what it cannot be."""
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()  # after them: who made them set it with them
         if tables and (missing := sorted({"cells", "measures", "epochs", "layers"} - tables)):
             raise StoreError(f"{self._path} is not a file of results: it has no table '{missing[0]}'")
-        if tables and version != SCHEMA:
+        if tables and version not in (1, SCHEMA):
             update = ": update rlprune" if version > SCHEMA else ""
             raise StoreError(f"{self._path} has results of schema {version}, and this rlprune reads schema {SCHEMA}{update}")
-        return bool(tables)
+        return int(version) if tables else 0
 
-    def _begin(self) -> None:
-        """Make the tables, unless they are there or another process makes them at this moment."""
+    def _begin(self, *, write: bool) -> None:
+        """Make the tables, or bring those of an older schema here, unless another process does at this moment."""
         self._connection.execute("PRAGMA foreign_keys = ON")
-        if self._checked():
+        schema = self._checked()
+        if schema == SCHEMA or (schema and not write):
             return
         # With it readers never wait for the writer. Some file systems cannot have it, and SQLite stays in its default mode.
         with suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA journal_mode = WAL")
         with self._transaction("IMMEDIATE"):
-            if not self._checked():
+            schema = self._checked()
+            if schema == 0:
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            if schema == 1:
+                self._connection.execute("ALTER TABLE cells ADD COLUMN judged TEXT NOT NULL DEFAULT '{}'")
+                for cell, text in self._connection.execute("SELECT id, labels FROM cells").fetchall():
+                    if (labels := _document(text)) is not None:
+                        parts = [json.dumps(part) for part in _apart(labels)]
+                        self._connection.execute("UPDATE cells SET labels = ?, judged = ? WHERE id = ?", [*parts, cell])
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _cells(self, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return some columns of every cell that is not broken."""
-        with self._plainly():
-            found = self._connection.execute(f"SELECT {', '.join(columns)} FROM cells").fetchall()
+        """Return some columns of every cell that is not broken; to be called in a transaction, in which the schema stays."""
+        there = [name for name in columns if name != "judged" or self._checked() == SCHEMA]
+        found = self._connection.execute(f"SELECT {', '.join(there)} FROM cells").fetchall()
         cells = []
         for values in found:
-            cell = dict(zip(columns, values, strict=True))
+            cell, odd = dict(zip(there, values, strict=True)), list[str]()
             try:
-                cells.append(_decoded(cell))
+                cells.append(_decoded(cell, odd.append))
             except ValueError as error:
                 self._tell(f"{_named(cell)} is left out: {error}")
+            else:
+                if odd:
+                    self._tell(f"of {_named(cell)} is left out what is damaged: {plain('; '.join(odd[:3]), 200)}")
         return cells
 
     def _tell(self, line: str) -> None:
@@ -396,8 +417,8 @@ def _named(cell: Mapping[str, Any]) -> str:
     return " ".join(str(cell[name]) for name in ("task", "pruner", "sparsity", "seed")) + f" ({cell['id']})"
 
 
-def _decoded(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a cell as they are used.
+def _decoded(cell: Mapping[str, Any], tell: Callable[[str], object]) -> dict[str, Any]:
+    """Return the columns of a cell as they are used; ``tell`` is called with what is left out of it.
 
     Raises:
         ValueError: one is of no use; the message says which.
@@ -413,7 +434,7 @@ def _decoded(cell: Mapping[str, Any]) -> dict[str, Any]:
                 right = value in _CHOICES[name]
             case "error":
                 right = value is None or isinstance(value, str)
-            case "config" | "labels" | "versions" | "machine":
+            case "config" | "labels" | "judged" | "versions" | "machine":
                 decoded[name] = _document(value)
                 right = decoded[name] is not None
             case _:
@@ -424,11 +445,45 @@ def _decoded(cell: Mapping[str, Any]) -> dict[str, Any]:
         if name in decoded:
             decoded[name] = {key: str(value) for key, value in decoded[name].items()}
     if "labels" in decoded:
-        labels = {name: value for name, value in decoded["labels"].items() if isinstance(value, str)}
-        decoded["labels"] = {name: value for name, value in labels.items() if not name.startswith("anchor_") or _is_number(value)}
-        if missing := [name for name in _LABELS if name not in labels]:
+        if "judged" not in decoded:
+            decoded["labels"], decoded["judged"] = _apart(decoded["labels"])
+        decoded["labels"] = {name: value for name, value in decoded["labels"].items() if isinstance(value, str)}
+        decoded["judged"] = judged.read(decoded["judged"], tell)
+        if missing := [name for name in _LABELS if name not in decoded["labels"]]:
             raise ValueError(f"it has no label '{missing[0]}'")
+        if not decoded["judged"].metric.name:
+            raise ValueError("it is judged by no metric")
     return decoded
+
+
+def _apart(labels: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the labels of schema 1 without what a cell is judged by, and that as a document."""
+    own = {name: value for name, value in labels.items() if isinstance(value, str)}
+    left, also, anchors = dict(labels), [], {}
+    for name in own:
+        kind, _, measure = name.partition("_")
+        if kind == "also":
+            also.append({"name": measure, "title": own[name], "better": own.get(f"better_{measure}", "higher") or None})
+        elif kind == "anchor":
+            anchors[measure] = float(own[name]) if _is_number(own[name]) else own[name]
+        if kind in ("also", "anchor", "better", "metric", "curve", "unit"):
+            del left[name]
+    document = {
+        "metric": {"name": own.get("metric", ""), "title": own.get("metric_title", ""), "better": own.get("better") or None},
+        "curve": {
+            "name": own.get("curve", "return_train"),
+            "title": own.get("curve_title", "return (training games)"),
+            "better": None,
+        },
+        "unit": own.get("unit", ""),
+        "also": also,
+        "anchors": anchors,
+    }
+    return left, document
+
+
+def _as_document(part: Judged | Mapping[str, Any]) -> dict[str, Any]:
+    return judged.document(part) if isinstance(part, Judged) else dict(part)
 
 
 def _document(text: object) -> dict[str, Any] | None:

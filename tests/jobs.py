@@ -1,13 +1,14 @@
-"""Functions for workers to run in tests: importable by name, so that another process finds them."""
+"""Functions for workers to run in tests, importable by name so that another process finds them; and what tests ask of them."""
 
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rlprune.bench.worker import Job, Record, _peak_resident
-from rlprune.executors import Tell
+from rlprune.bench.worker import Assignment, Record, _peak_resident
+from rlprune.executors import Event, Failed, Returned, Tell
 
 
 def square(number: int, tell: Tell) -> int:
@@ -44,6 +45,12 @@ def killed_always(number: int, tell: Tell) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def killed_always_but(marker: Path, tell: Tell) -> str:
+    if not marker.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "back"
+
+
 def leaving(number: int, tell: Tell) -> None:
     os._exit(3)
 
@@ -58,6 +65,11 @@ def who(number: int, tell: Tell) -> int:
     return os.getpid()
 
 
+def imported(module: str, tell: Tell) -> bool:
+    """Say whether a module was there when this worker started."""
+    return module in sys.modules
+
+
 def endless(pid_file: Path, tell: Tell) -> None:
     pid_file.write_text(str(os.getpid()))
     tell({})
@@ -70,12 +82,12 @@ def peak(megabytes: int, tell: Tell) -> int:
     return _peak_resident() - before + 0 * len(held)
 
 
-def cell(job: Job, tell: Tell) -> list[Record]:
+def cell(job: Assignment, tell: Tell) -> list[Record]:
     """Stand for a job of cells: what it does depends on their seeds."""
     return [record for member in range(len(job.cells)) for record in _cell(job, member, tell)]
 
 
-def _cell(job: Job, member: int, tell: Tell) -> list[Record]:
+def _cell(job: Assignment, member: int, tell: Tell) -> list[Record]:
     only, checkpoint = job.cells[member], job.checkpoints[member]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.touch()
@@ -91,3 +103,26 @@ def _cell(job: Job, member: int, tell: Tell) -> list[Record]:
             os.kill(os.getpid(), signal.SIGKILL)
     values = {"wall_seconds": 1800.0, "worker_seconds": 1800.0, "return_greedy": 500.0}
     return [Record("begin", "end", {"torch": "2"}, {"cpu": "some"}, values=values)]
+
+
+# -- what tests ask ------------------------------------------------------------------------------------------------
+
+
+def ends(events: Iterable[Event]) -> dict[object, Event]:
+    """Return how each job ended, by job."""
+    return {event.job: event for event in events if isinstance(event, Returned | Failed)}
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(true: Callable[[], object]) -> object:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true()

@@ -6,6 +6,8 @@ from math import exp
 
 import numpy as np
 
+from rlprune.costs.judged import Judged
+from rlprune.costs.measures import Measure
 from rlprune.store import Row
 
 # Pruner: what it cuts, and how well it stands high sparsity (1: like dense).
@@ -35,18 +37,15 @@ LAYERS = {
     for index, size in ((0, 512), (2, 16384), (4, 16384))
 }
 LAYERS |= {"action_net.weight": 256, "value_net.weight": 128}
-LABELS = {
-    "task_title": "CartPole-v1",
-    "metric": "return_greedy",
-    "metric_title": "return (greedy games)",
-    "better": "higher",
-    "unit": "steps",
-    "device": "cpu",
-    "also_return_sampled": "return (sampled games)",
-    "better_return_sampled": "higher",
-    "anchor_random": "22",
-    "anchor_dense": "500",
-}
+LABELS = {"task_title": "CartPole-v1", "device": "cpu"}
+JUDGED = Judged(
+    metric=Measure("return_greedy", "return (greedy games)"),
+    curve=Measure("return_train", "return (training games)"),
+    unit="steps",
+    also=(Measure("return_sampled", "return (sampled games)"),),
+    anchors={"random": 22.0, "dense": 500.0},
+)
+LOWER = replace(JUDGED, metric=replace(JUDGED.metric, better="lower"))
 
 
 def row(pruner: str = "Dense", sparsity: float = 0.95, seed: int = 0, **changes: object) -> Row:
@@ -108,6 +107,7 @@ def row(pruner: str = "Dense", sparsity: float = 0.95, seed: int = 0, **changes:
         seed=seed,
         config={"recipe": {"budget": 500_000}, "settings": {"floor": 1}, "seed": seed},
         labels=LABELS,
+        judged=JUDGED,
         status="done",
         error=None,
         started="2026-11-21T10:00:00+00:00",
@@ -144,14 +144,15 @@ def as_task(sweep: Sequence[Row], task: str, title: str, offset: float, factor: 
     def moved(value: float) -> float:
         return offset + factor * value
 
-    anchors = {f"anchor_{name}": str(moved(float(LABELS[f"anchor_{name}"]))) for name in ("random", "dense")}
+    anchors = {name: moved(value) for name, value in JUDGED.anchors.items()}
     return [
         replace(
             one,
             id=f"{task}-{one.id}",
             suite=task.partition("-")[0],
             task=task,
-            labels={**one.labels, "task_title": title, **anchors},
+            labels={**one.labels, "task_title": title},
+            judged=replace(one.judged, anchors=anchors),
             values={name: moved(value) if name.startswith("return") else value for name, value in one.values.items()},
             epochs=tuple({**epoch, "return_train": moved(epoch["return_train"])} for epoch in one.epochs),
         )

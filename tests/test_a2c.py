@@ -13,8 +13,10 @@ from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import CHANNELS, pruners
 from rlprune.task import tasks
-from rlprune.training import a2c, snapshots
+from rlprune.training import a2c, onpolicy, snapshots
+from rlprune.training.environments import parallel
 from rlprune.training.recipes import ALLOW_IMPORT, A2CRecipe
+from rlprune.training.trainer import Generators
 
 # an error out of the import of Box2D's SWIG types takes the interpreter down
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
@@ -126,16 +128,16 @@ def test_actions_and_observations_of_every_kind_are_learned_from_as_stable_basel
     chosen = recipe(environment, learning_rate=1e-30, clip=1e9, entropy=0.01, reward_scale=1.0)
     trainer = a2c.A2CTrainer(chosen, seeds, "cpu")
     model = trainer.model
-    model.set_env(a2c.Environments(chosen, 4, seeds("play")))
-    with a2c.Generators.seeded(seeds("act")).owned():
+    model.set_env(parallel.Environments(chosen, 4, seeds("play")))
+    with Generators.seeded(seeds("act")).owned():
         _, callback = model._setup_learn(80)
         model.collect_rollouts(model.env, callback, model.rollout_buffer, 5)
         model.train()
     theirs = {name: p.grad.clone() for name, p in trainer.module.named_parameters()}
-    with a2c.Generators.seeded(seeds("act")).owned():
-        batch = a2c.rollout(trainer.module, a2c.Environments(chosen, 4, seeds("play")), chosen, 1)
+    with Generators.seeded(seeds("act")).owned():
+        batch = onpolicy.rollout(trainer.model, parallel.Environments(chosen, 4, seeds("play")), 1)
     trainer.optimizer.zero_grad()
-    a2c.loss(trainer.module, batch=batch, recipe=chosen).backward()
+    trainer.loss(trainer.module, batch=batch).backward()
     for name, parameter in trainer.module.named_parameters():
         assert torch.allclose(parameter.grad, theirs[name], atol=1e-6), name
     assert trainer.evaluate().keys() >= {"return_greedy", "return_sampled"}
@@ -153,7 +155,7 @@ def test_actions_and_observations_of_every_kind_are_learned_from_as_stable_basel
             r"Image-v0 shows a Box of uint8 \(36, 36, 3\) from 0 to 255; an MLP policy takes a Box of numbers that is no image",
         ),
         ("See-dict-v0", "See-dict-v0 shows Dict"),
-        ("Act-tuple-v0", r"Act-tuple-v0 wants Tuple\(Discrete\(2\), Discrete\(2\)\); A2C acts by"),
+        ("Act-tuple-v0", r"Act-tuple-v0 wants Tuple\(Discrete\(2\), Discrete\(2\)\); an MLP policy acts by"),
         ("Act-shifted-v0", r"Act-shifted-v0 wants Discrete\(3, start=1\)"),
         ("Act-endless-v0", "Act-endless-v0 wants a Box of float32 .* from -inf to inf; .* finite bounds"),
     ],
@@ -304,11 +306,11 @@ def test_a_time_limit_is_not_a_death():
     )
     trainer = a2c.A2CTrainer(recipe, seeds, "cpu")
     model = trainer.model
-    envs = a2c.Environments(recipe, 2, seeds("play"))
-    with a2c.Generators.seeded(seeds("act")).owned():
-        batch = a2c.rollout(trainer.module, envs, recipe, 1)
-    model.set_env(a2c.Environments(recipe, 2, seeds("play")))
-    with a2c.Generators.seeded(seeds("act")).owned():
+    envs = parallel.Environments(recipe, 2, seeds("play"))
+    with Generators.seeded(seeds("act")).owned():
+        batch = onpolicy.rollout(trainer.model, envs, 1)
+    model.set_env(parallel.Environments(recipe, 2, seeds("play")))
+    with Generators.seeded(seeds("act")).owned():
         _, callback = model._setup_learn(80)
         model.collect_rollouts(model.env, callback, model.rollout_buffer, 4)
     buffer = model.rollout_buffer
@@ -334,7 +336,7 @@ def test_the_recipe_chooses_the_optimizer(optimizer, kind):
 
 
 def test_an_environment_is_saved_as_plain_text_and_goes_on_alike():
-    env, other = a2c.environment(TINY), a2c.environment(TINY)
+    env, other = parallel.environment(TINY), parallel.environment(TINY)
     env.reset(seed=3)
     other.reset(seed=8)
     for _ in range(4):
@@ -350,4 +352,4 @@ def test_an_environment_is_saved_as_plain_text_and_goes_on_alike():
 
 def test_cartpole_v0_ends_after_200_steps():
     recipe = tasks().load("cartpole-v0").settings({"evaluation_games": 1})
-    assert a2c.environment(recipe).spec.max_episode_steps == 200
+    assert parallel.environment(recipe).spec.max_episode_steps == 200

@@ -133,7 +133,7 @@ def reference(agent, recorded, number, recipe):
     model.set_logger(Logger(None, []))
     model.policy.replay = replay
     model.policy.load_state_dict(agent.weights)
-    Masked(model.policy, model.policy.optimizer).set(agent.masks)
+    Masked(model.policy, [model.policy.optimizer]).set(agent.masks)
     _, callback = model._setup_learn(1)
     return model, callback
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rows import as_task, row, rows
+from rows import LOWER, as_task, row, rows
 
 from rlprune.report import curves
 from rlprune.report.comparable import gathered
@@ -116,7 +116,7 @@ def test_spelling_makes_no_second_pruner(spelling):
     (one,) = curves.comparisons([*SOME, replace(row("SNIP", 0.9, 2), pruner=spelling, task="CartPole-V1")])
     assert one.pruners == ["Dense", "SNIP"]
     assert len(one.cells(spelling, 0.9)) == 3
-    assert curves.style(spelling) == curves.style("SNIP")
+    assert curves.style(spelling, "weights") == curves.style("SNIP", "weights")
 
 
 def test_a_pruner_nobody_knows_has_the_look_of_what_it_cuts():
@@ -162,10 +162,9 @@ def test_a_dense_network_at_chance_is_told(end, chance):
 
 
 def test_chance_is_known_without_a_dense_anchor_and_where_lower_is_better():
-    labels = {**row().labels, "better": "lower", "anchor_random": "1.36"}
-    del labels["anchor_dense"]
-    assert "no better than chance" in said({"Dense": [(1.35, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, labels=labels)
-    assert "no better than chance" not in said({"Dense": [(0.9, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, labels=labels)
+    judged = replace(LOWER, anchors={"random": 1.36})
+    assert "no better than chance" in said({"Dense": [(1.35, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, judged=judged)
+    assert "no better than chance" not in said({"Dense": [(0.9, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, judged=judged)
 
 
 def test_networks_of_one_size_with_two_speeds_are_told():

@@ -21,7 +21,8 @@ from rlprune.bench.worker import Record
 from rlprune.data import folders, images, pixels, shapes
 from rlprune.data.fingerprint import fingerprint
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.run import RESULTS, _data_changed, comparable
+from rlprune.report.comparable import of_suite
+from rlprune.run import RESULTS, _data_changed
 from rlprune.store import Row, Store
 from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
@@ -474,7 +475,7 @@ def test_cells_of_other_data_are_others_and_their_results_are_not_shown_as_the_p
     assert f"has 2 of these cells finished on other data than {tmp_path / 'b'} holds now" in text
     assert "2 cells, 0 done" in text
     with Store(tmp_path / "out" / RESULTS) as store:
-        assert comparable(store.rows(), other, "cpu") == []
+        assert of_suite(store.rows(), other, "cpu") == []
     shutil.copytree(tmp_path / "a", tmp_path / "c")
     _, copied, _ = cells_of(tmp_path / "c", tmp_path / "out", capsys)
     assert [one.id for one in copied] == [one.id for one in before], "the place is no part of a cell's id"

@@ -27,7 +27,7 @@ from rlprune.training.recipes import DepthRecipe, GlueRecipe, LanguageRecipe
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
 
 
-def at_once(work, jobs, workers):
+def at_once(work, jobs, workers, preload):
     """An executor without processes."""
     for job in jobs:
         yield Begun(job)

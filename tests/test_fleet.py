@@ -13,6 +13,7 @@ from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import pruners
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
+from rlprune.training.onpolicy import OPTIMIZERS
 from rlprune.training.recipes import A2CRecipe
 
 TINY = A2CRecipe(
@@ -234,3 +235,16 @@ def test_a_killed_fleet_goes_on_bit_identically(tmp_path):
     for one, other in zip(reversed(resumed), whole, strict=True):
         assert {**one.values, "resumed": 0} == {**other.values, "resumed": 0}
         assert one.epochs == other.epochs
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_fleet_leaves_counts_as_the_agents_optimizer_keeps_them(name):
+    kind, options, updates = OPTIMIZERS[name]
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = kind([parameter], lr=0.1, **options)
+    for _ in range(2):
+        parameter.grad = torch.ones(3)
+        optimizer.step()
+    (step,) = (state["step"] for state in optimizer.state.values())
+    assert type(step) is type(updates(2))
+    assert step == updates(2)

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from rows import row, rows
 
 from rlprune.__main__ import main
+from rlprune.costs.judged import document
 from rlprune.report import curves, tables
+from rlprune.report.comparable import gathered
 from rlprune.report.page import summary_table, write_report
 from rlprune.report.sentences import opening
 from rlprune.report.sound import DAMAGED, sound
@@ -21,8 +24,12 @@ SOME = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
 ONE = row("SNIP", 0.9, 7)
 
 
-def labelled(**labels):
-    return {"labels": {**ONE.labels, **labels}}
+def judged(**changes):
+    return {"judged": replace(ONE.judged, **changes)}
+
+
+def metric(**changes):
+    return judged(metric=replace(ONE.judged.metric, **changes))
 
 
 def valued(**values):
@@ -32,10 +39,28 @@ def valued(**values):
 DAMAGE = {
     "no labels": {"labels": {}},
     "labels of another kind": {"labels": ["x"]},
-    "labels without a metric": labelled(metric=""),
-    "another direction": labelled(better="sideways"),
-    "anchor no number": labelled(anchor_dense="many"),
-    "anchor too large": labelled(anchor_random="1e308"),
+    "judged by nothing": {"judged": None},
+    "judged by another kind": {"judged": ["x"]},
+    "judged by an empty document": {"judged": {}},
+    "judged by no metric": metric(name=""),
+    "a metric of another kind": judged(metric=["return_greedy"]),
+    "a metric's name of another kind": metric(name=5),
+    "a metric's title of another kind": metric(title=["return"]),
+    "a metric's unit of another kind": metric(unit=b"m"),
+    "another direction": metric(better="sideways"),
+    "a list for a direction": metric(better=["higher"]),
+    "no direction": metric(better=None),
+    "a curve of another kind": judged(curve=3),
+    "a unit of another kind": judged(unit=["steps"]),
+    "anchor no number": judged(anchors={"dense": "many"}),
+    "anchor too large": judged(anchors={"random": 1e308, "dense": 500.0}),
+    "anchor not finite": judged(anchors={"random": float("nan"), "dense": 500.0}),
+    "a list for an anchor": judged(anchors={"dense": [500.0]}),
+    "a list for anchors": judged(anchors=[22.0, 500.0]),
+    "an anchor of another name": judged(anchors={5: 1.0}),
+    "further measures of another kind": judged(also="return_sampled"),
+    "further measures without names": judged(also=(5, None)),
+    "a hundred thousand further measures": judged(also=ONE.judged.also * 100_000),
     "no config": {"config": None},
     "config of another kind": {"config": {"recipe": 5, "settings": "x"}},
     "text for a number": valued(return_greedy="abc"),
@@ -102,7 +127,7 @@ NAMES = [
 def test_every_name_is_drawn_as_it_is_and_every_table_has_its_lines(tmp_path):
     some = [replace(one, pruner=name, id=f"{one.id}{name}") for name in NAMES for one in SOME[2:]]
     some = [
-        replace(one, labels={**one.labels, "task_title": r"Cart $\bad{Pole}$", "metric_title": "return $_$"})
+        replace(one, labels={**one.labels, "task_title": r"Cart $\bad{Pole}$"}, **metric(title="return $_$"))
         for one in SOME[:2] + some
     ]
     told = []
@@ -189,6 +214,43 @@ def test_a_damaged_database_is_one_line_or_a_page(tmp_path, capsys):
     assert "no cell is there that can be read" in why
 
 
+DOCUMENTS = {
+    "no object": [1, 2],
+    "a text": "return_greedy",
+    "no metric": {**document(ONE.judged), "metric": None},
+    "a list for a name": {**document(ONE.judged), "metric": {"name": ["return_greedy"]}},
+    "an unknown direction": {**document(ONE.judged), "metric": {"name": "return_greedy", "better": "sideways"}},
+    "no direction": {**document(ONE.judged), "metric": {"name": "return_greedy", "title": "return"}},
+    "no curve": {**document(ONE.judged), "curve": 5},
+    "lists for numbers": {**document(ONE.judged), "anchors": {"random": [22.0], "dense": [500.0]}},
+    "a large anchor": {**document(ONE.judged), "anchors": {"random": 1e308, "dense": 500.0}},
+    "an anchor out of reach": {**document(ONE.judged), "anchors": {"random": 10**400}},
+    "a hundred thousand further measures": {**document(ONE.judged), "also": [{"name": f"m{n}"} for n in range(100_000)]},
+    "further measures of every kind": {**document(ONE.judged), "also": [None, 1, "x", [], {}, {"name": 3}, {"name": "macs"}]},
+}
+
+
+@pytest.mark.parametrize("judged", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_damaged_document_in_the_file_is_told_and_spoils_no_other(judged, tmp_path, recwarn):
+    file = tmp_path / "results.sqlite"
+    with Store(file) as store:
+        for one in (*SOME, ONE):
+            store.save(one)
+    with closing(sqlite3.connect(file)) as base, base:
+        base.execute("UPDATE cells SET judged = ? WHERE id = ?", [json.dumps(judged), ONE.id])
+    read = gathered([tmp_path])
+    told = [str(warning.message) for warning in recwarn if ONE.id in str(warning.message)]
+    assert len(told) + sum(DAMAGED in one.labels for one in read) > 0
+    assert {one.id for one in SOME} <= {one.id for one in read}
+    (compared,) = curves.comparisons(read)
+    assert (compared.metric.name, compared.metric.better) == ("return_greedy", "higher")
+    assert opening(read)
+    for sparsity in compared.sparsities:
+        table = tables.measures_table(compared, sparsity)
+        assert len(table.header) < 200
+        assert tables.to_csv(table)
+
+
 # -- the user's surroundings -------------------------------------------------------------------------------------
 
 
@@ -225,5 +287,5 @@ def test_drawing_leaves_the_users_settings_alone(tmp_path):
     (one,) = curves.comparisons(SOME)
     with mpl.rc_context({"font.size": 33, "text.parse_math": True}):
         before = dict(mpl.rcParams)
-        draw.save(figures.sparsity_figure([curves.chart(one)]), tmp_path, "x")
+        draw.save(figures.sparsity_figure([one.chart]), tmp_path, "x")
         assert dict(mpl.rcParams) == before

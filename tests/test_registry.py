@@ -5,6 +5,7 @@ from textwrap import dedent
 import pytest
 
 from rlprune import registry
+from rlprune.executors import Executor, executors
 from rlprune.pruning.pruner import Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.task import Task, tasks
@@ -175,7 +176,7 @@ def test_a_task_that_nobody_could_draw_is_refused(wrong):
         replace(tasks().load("cartpole-v1"), **wrong)
 
 
-@pytest.mark.parametrize(("entries", "kind"), [(pruners(), Pruner), (tasks(), Task)])
+@pytest.mark.parametrize(("entries", "kind"), [(pruners(), Pruner), (tasks(), Task), (executors(), Executor)])
 def test_every_entry_loads_under_its_own_name(entries, kind):
     assert entries.names()
     for name in entries.names():

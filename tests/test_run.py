@@ -16,7 +16,8 @@ from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
 from rlprune.files import claimed
-from rlprune.run import WRITTEN, columns, comparable, download, remove_results
+from rlprune.report.comparable import of_suite
+from rlprune.run import WRITTEN, columns, download, remove_results
 from rlprune.run import main as run_main
 from rlprune.store import Store
 
@@ -44,6 +45,7 @@ def done(tmp_path_factory):
         ("list suites", 0),
         ("list tasks", 0),
         ("list pruners", 0),
+        ("list executors", 0),
         ("check cartpole", 0),
         ("check cartpol", 2),
         ("run cartpole --dry-run", 0),
@@ -79,6 +81,8 @@ def test_list_says_what_everything_is(capsys):
     assert re.search("^cartpole +A2C on CartPole-v1", capsys.readouterr().out, re.MULTILINE)
     assert main(["list", "tasks"]) == 0
     assert re.search("^cartpole-v1 +CartPole-v1$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["list", "executors"]) == 0
+    assert re.search("^local +Workers on this machine: one process a job", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
@@ -104,7 +108,7 @@ def test_everything_wrong_with_a_request_is_told_at_once_and_nothing_written(cap
     options = ["--profile", "--pruners", "--sparsities", "--seeds", "--set recipe.bugdet=1"]
     options += ["--device", "--executor", "--jobs", "--out"]
     assert sorted(told) == sorted(options)
-    assert "--executor: got 'locl'; must be local; did you mean 'local'?" in err
+    assert "--executor: no executor is named 'locl'; did you mean 'local'?" in err
     assert out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -147,14 +151,14 @@ def test_a_module_may_be_imported_with_permission(capsys, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("environment", "words", "told"),
     [
-        ("Pendulum-v1", ["--seeds", "2"], "Pendulum-v1 has .*; a fleet wants a flat Box and Discrete actions: train alone"),
-        ("FrozenLake-v1", ["--seeds", "2"], r"FrozenLake-v1 has Discrete\(16\) and .*: train alone"),
+        ("Pendulum-v1", ["--seeds", "2"], "Pendulum-v1 wants a Box of float32 .*; a fleet acts by Discrete: train alone"),
+        ("FrozenLake-v1", ["--seeds", "2"], r"FrozenLake-v1 shows Discrete\(16\); a fleet takes a flat Box: train alone"),
         (
             "Image-v0",
             ["--engine", "sb3"],
             "Image-v0 shows a Box of uint8 .*; an MLP policy takes a Box of numbers that is no image",
         ),
-        ("Act-tuple-v0", ["--engine", "sb3"], r"Act-tuple-v0 wants Tuple.*; A2C acts by"),
+        ("Act-tuple-v0", ["--engine", "sb3"], r"Act-tuple-v0 wants Tuple.*; an MLP policy acts by"),
         ("Broken-v0", ["--engine", "sb3"], "Broken-v0 cannot be made: RuntimeError: no display"),
         ("Pendulum-v1", ["--engine", "sb3", "--seeds", "2"], None),
         ("Pendulum-v1", ["--seeds", "1"], None),
@@ -253,17 +257,17 @@ def test_only_rows_of_the_same_recipe_are_compared(done):
     changes = TINY[1:6:2]
     with Store(done / "results.sqlite", create=False) as store:
         rows = store.rows()
-    assert [row.id for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == [rows[0].id]
-    assert [row.profile for row in comparable(rows, load_suite("cartpole", "smoke", changes), "cpu")] == ["smoke"]
-    assert comparable(rows, load_suite("cartpole", "smoke", [*changes, "recipe.entropy=1"]), "cpu") == []
-    assert comparable(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
+    assert [row.id for row in of_suite(rows, load_suite("cartpole", "smoke", changes), "cpu")] == [rows[0].id]
+    assert [row.profile for row in of_suite(rows, load_suite("cartpole", "smoke", changes), "cpu")] == ["smoke"]
+    assert of_suite(rows, load_suite("cartpole", "smoke", [*changes, "recipe.entropy=1"]), "cpu") == []
+    assert of_suite(rows, load_suite("cartpole", "smoke", changes), "cuda") == []
 
 
 def test_a_cell_that_another_suite_calls_otherwise_is_shown_under_this_suites_name(done):
     with Store(done / "results.sqlite", create=False) as store:
         (row,) = store.rows()
     suite = load_suite("cartpole", "smoke", TINY[1:6:2], {"pruners": "Dense"})
-    assert [one.pruner for one in comparable([replace(row, pruner="as it was")], suite, "cpu")] == ["Dense"]
+    assert [one.pruner for one in of_suite([replace(row, pruner="as it was")], suite, "cpu")] == ["Dense"]
 
 
 def test_a_report_over_several_runs_counts_a_cell_once(capsys, done, tmp_path):

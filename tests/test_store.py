@@ -171,7 +171,8 @@ HOSTILE = [
             "status": ["'perhaps'"],
             "error": ["X'00'"],
             "config": ["'['", "'[]'", "X'00'"],
-            "labels": ["'{}'", """'{"metric": 3}'""", "'" + "[" * 5000 + "'"],
+            "labels": ["'{}'", """'{"device": 3}'""", "'" + "[" * 5000 + "'"],
+            "judged": ["'{}'", "'[]'", """'{"metric": 3}'""", """'{"metric": {"name": 3}}'""", "'" + "[" * 5000 + "'"],
             "versions": ["'3'"],
         }.items()
         for value in values
@@ -336,5 +337,5 @@ def test_csv_has_a_line_a_cell_and_the_same_columns_whatever_the_order(tmp_path)
     assert text.count("\n") == 1 + len(saved)
     dense, failed, snip = csv.DictReader(text.splitlines())
     assert float(snip["return_greedy"]) == row("SNIP", 0.9).values["return_greedy"]
-    assert (dense["scoring_seconds"], dense["labels.metric"], dense["machine.cores"]) == ("", "return_greedy", "2")
+    assert (dense["scoring_seconds"], dense["judged.metric.name"], dense["machine.cores"]) == ("", "return_greedy", "2")
     assert (failed["return_greedy"], failed["error"]) == ("", "ValueError: the loss is <nan> after epoch 3")

@@ -82,17 +82,23 @@ def test_every_suite_is_right_under_every_profile(name):
         assert suite.description
 
 
-def test_cartpole_runs_every_pruner():
+def test_cartpole_runs_the_same_pruners_at_every_length_and_all_of_them_fit():
     smoke, quick, paper = load_profiles("cartpole")
     assert [suite.profile for suite in (smoke, quick, paper)] == ["smoke", "quick", "paper"]
-    fit = {name for name in pruners().names() if "batchnorm" not in pruners().load(name).needs} - {
-        "EarlyRandom-S",
-        "EfficientConvNets",
-    }
-    assert set(quick.pruners) == set(paper.pruners) == fit
+    assert set(smoke.pruners) < set(quick.pruners) == set(paper.pruners)
+    assert not [name for name in paper.pruners if "batchnorm" in pruners().load(name).needs]
     assert [len(cells(suite, "cpu")) for suite in (smoke, quick, paper)] == [4, 3 * (1 + 16 * 3), 10 * (1 + 16 * 4)]
     assert paper.seeds >= 10
     assert paper.tasks == ("cartpole-v0",)
+
+
+def test_suites_like_cartpole_run_the_same_pruners_in_profile_paper_and_no_others_elsewhere():
+    (paper,) = [suite for suite in load_profiles("cartpole") if suite.profile == "paper"]
+    others = [suite for name in suites() for suite in load_profiles(name) if suite.like == "cartpole"]
+    assert others
+    for suite in others:
+        assert set(suite.pruners) <= set(paper.pruners), suite.name
+        assert suite.profile != "paper" or suite.pruners == paper.pruners
 
 
 def test_suites_are_found_by_name_in_any_case_and_in_the_wheel(tmp_path, monkeypatch, write):
@@ -202,6 +208,158 @@ def test_a_file_without_profiles_runs_as_it_stands(write):
     assert load_suite(name).seeds == 2
     assert [suite.profile for suite in load_profiles(name)] == ["quick"]
     assert told(name, "paper") == ["--profile: no profile is named 'paper' (mine has: quick)"]
+
+
+# -- a suite like another --------------------------------------------------------------------------------------------
+
+CHILD = """\
+title = "A child"
+like = "mine.toml"
+seeds = 7
+
+[recipe]
+budget = 3000
+
+[pruner.ltr]
+epoch = 3
+
+[profiles.smoke]
+recipe.budget = 400
+
+[profiles.paper]
+sparsities = [0.7]
+"""
+
+
+@pytest.fixture
+def like(write, tmp_path):
+    """Write a suite and one that is like it; return the second's name."""
+
+    def put(text=CHILD, *changes, base=SUITE):
+        write(base)
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "child.toml").write_text(text)
+        return "child.toml"
+
+    return put
+
+
+def test_a_suite_has_the_keys_of_the_one_it_is_like_under_its_own(like):
+    suite = load_suite(like())
+    assert (suite.name, suite.title, suite.tasks, suite.seeds) == ("child", "A child", ("cartpole-v1",), 7)
+    assert (suite.pruners, suite.sparsities) == (("SNIP", "Dense", "LTR"), (0.8, 0.9))
+    assert (recipe(suite)["budget"], recipe(suite)["entropy"]) == (3000, 0.01)
+    assert suite.pruner == {"LTR": {"levels": 4, "epoch": 3}}
+
+
+def test_profiles_of_the_one_it_is_like_go_over_its_file_and_under_its_own_profiles(like):
+    name = like()
+    smoke, quick, paper = load_profiles(name)
+    assert [suite.profile for suite in (smoke, quick, paper)] == ["smoke", "quick", "paper"]
+    assert (smoke.seeds, smoke.sparsities) == (1, (0.5,)), "the other's profile, though its own file says 7 seeds"
+    assert (recipe(smoke)["budget"], recipe(smoke)["epochs"]) == (400, 5)
+    assert smoke.pruner == {"LTR": {"levels": 4, "epoch": 2}}
+    assert (paper.seeds, paper.sparsities) == (7, (0.7,))
+    assert load_suite(name, "smoke", ["seeds=3", "recipe.epochs=9"]).seeds == 3
+
+
+def test_title_and_description_are_a_suites_own(like):
+    short = '[profiles.smoke]\ntitle = "Short"\ndescription = "Short."'
+    base = 'description = "Of the other."\n' + SUITE.replace("[profiles.smoke]", short)
+    name = like(base=base)
+    assert load_suite("mine.toml").description == "Of the other."
+    assert [suite.description for suite in load_profiles(name)] == ["Short.", "", ""]
+    assert {suite.title for suite in load_profiles(name)} == {"A child"}
+    assert told(like(CHILD, ('title = "A child"\n', ""))) == ["child.toml:1: title: is missing"]
+
+
+def test_a_chain_of_suites_is_read_from_its_end(like, tmp_path):
+    like()
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "third.toml").write_text('title = "Third"\nlike = "../child.toml"\nseeds = 9\n')
+    suite = load_suite("deeper/third.toml")
+    assert (suite.title, suite.seeds, suite.sparsities, recipe(suite)["budget"]) == ("Third", 9, (0.8, 0.9), 3000)
+    assert [suite.profile for suite in load_profiles("deeper/third.toml")] == ["smoke", "quick", "paper"]
+
+
+def test_a_suite_can_be_like_one_that_has_a_name(write):
+    name = write('title = "Mine"\nlike = "CARTPOLE"\n')
+    for mine, theirs in zip(load_profiles(name), load_profiles("cartpole"), strict=True):
+        assert [cell.id for cell in cells(mine, "cpu")] == [cell.id for cell in cells(theirs, "cpu")]
+
+
+NAMED = '[variant."SNIP, floor {floor}"]\n'
+VARIANT = f'{NAMED}of = "SNIP"\nfloor = [2,\n8]\n'
+
+
+@pytest.mark.parametrize(
+    ("base", "child", "profile", "line"),
+    [
+        (("seeds = 2", "sedes = 2"), ("", ""), "quick", "mine.toml:5: sedes: no such key; did you mean 'seeds'?"),
+        (("budget = 1000", "budget = 0"), ("budget = 3000", "epochs = 4"), "quick", "mine.toml:9: recipe.budget: got 0; must"),
+        (("epoch = 2", "epoch = -2"), ("", ""), "smoke", "mine.toml:18: profiles.smoke.pruner.LTR.epoch: got -2; must"),
+        (("", ""), ("seeds = 7", "seeds = 0"), "quick", "child.toml:3: seeds: got 0; must be at least 1"),
+        (("", ""), ("epoch = 3", "epoc = 3"), "quick", "child.toml:9: pruner.LTR.epoc: no such key; did you mean 'epoch'?"),
+        (("", ""), ("budget = 400", "bugdet = 400"), "smoke", "child.toml:12: profiles.smoke.recipe.bugdet: no such key; did"),
+        (("", ""), ("[0.7]", "[0.7, 7]"), "paper", "child.toml:15: profiles.paper.sparsities: got 7; a sparsity is"),
+        (('"LTR"]', '"LTRR"]'), ("", ""), "quick", "mine.toml:3: pruners: no pruner is named 'LTRR'; did you mean 'LTR'?"),
+        (("levels = 4", "levls = 4"), ("", ""), "quick", "mine.toml:6: pruner.LTR.levls: no such key; did you mean 'levels'?"),
+        (("[recipe]", VARIANT + "[recipe]"), ("[recipe]", NAMED + 'floor = [2, "x"]\n[recipe]'), "quick",
+         'child.toml:6: variant.SNIP, floor x.floor: got "x"; must be a whole number'),
+        (("[recipe]", VARIANT.replace("8", '"x"') + "[recipe]"), ("[recipe]", NAMED + 'scope = "layer"\n[recipe]'), "quick",
+         'mine.toml:10: variant.SNIP, floor x.floor: got "x"; must be a whole number'),
+        (("", ""), ("[profiles.paper]", "[profiles.papr]"), "smoke", "child.toml:14: profiles.papr: no such key; did you mean"),
+        (("[profiles.smoke]", "[profiles.smok]"), ("", ""), "smoke", "mine.toml:14: profiles.smok: no such key; did you mean"),
+        (("seeds = 2", "seeds == 2"), ("", ""), "quick", "mine.toml:5: not TOML: Invalid value"),
+        (("", ""), ('like = "mine.toml"', 'lik = "mine.toml"'), "quick", "child.toml:2: lik: no such key; did you mean 'like'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_file_and_the_line_in_which_it_stands(like, base, child, profile, line):
+    assert base[0] in SUITE
+    found = told(like(CHILD, child, base=SUITE.replace(*base)), profile)
+    assert [one for one in found if one.startswith(line)], found
+    assert len(found) == 1 or "lik:" in line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told_"),
+    [
+        ('"cartpol"', "no suite and no file has this name; did you mean 'cartpole'? (see: rlprune list suites)"),
+        ('"min.toml"', "no suite and no file has this name; did you mean 'mine.toml'? (see: rlprune list suites)"),
+        ('"child.toml"', "is like itself in the end: child, like child"),
+        ('"second.toml"', "is like itself in the end: child, like second, like child"),
+        ('"."', "is not a file"),
+        ('" "', 'got " "; must name a suite or a file'),
+        ("3", "got 3; must name a suite or a file"),
+        ('["mine.toml"]', 'got ["mine.toml"]; must name a suite or a file'),
+    ],
+)
+def test_a_suite_that_is_like_none_is_told_so(like, tmp_path, wrong, told_):
+    name = like(CHILD, ('"mine.toml"', wrong))
+    (tmp_path / "second.toml").write_text('title = "Second"\nlike = "child.toml"\n')
+    (line,) = told(name)
+    where = "second.toml:2" if "second" in wrong else "child.toml:2"
+    assert line == f"{where}: like: {told_}"
+
+
+def test_chains_end(write, tmp_path):
+    write()
+    for number in range(1, 10):
+        below = "mine.toml" if number == 1 else f"s{number - 1}.toml"
+        (tmp_path / f"s{number}.toml").write_text(f'title = "Number {number}"\nlike = "{below}"\n')
+    assert load_suite("s7.toml").seeds == 2
+    (line,) = told("s8.toml")
+    assert line.startswith("s1.toml:2: like: more than 8 suites are like the next: s8, like s7, like s6, ")
+
+
+def test_like_is_read_in_a_file_outside_its_profiles_alone(like):
+    message = "is read in a suite's file, outside its profiles, and nowhere else"
+    assert told(like(CHILD, ("sparsities = [0.7]", 'like = "cartpole"')), "paper") == [
+        f"child.toml:15: profiles.paper.like: {message}"
+    ]
+    assert told(like(), "quick", ["like=cartpole"]) == [f"--set like=cartpole: like: {message}"]
 
 
 # -- mistakes ------------------------------------------------------------------------------------------------------

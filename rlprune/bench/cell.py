@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from rlprune import reason
 from rlprune.bench import checkpoint
 from rlprune.bench.suite import Cell
 from rlprune.costs import cost
+from rlprune.costs.measures import SOLO
+from rlprune.executors import Tell
 from rlprune.files import written
 from rlprune.pruning.follower import Missed, PlanFollower, lacking
 from rlprune.pruning.plan import TrainEpoch, trained_epochs
@@ -29,7 +31,6 @@ from rlprune.task import seed_sequence, tasks
 from rlprune.training.trainer import Trainer, make
 
 Yield = TypeVar("Yield")
-Tell: TypeAlias = Callable[[Mapping[str, float | str]], None]
 SURROUNDINGS = (OSError, MemoryError, torch.OutOfMemoryError)
 """Failures that a cell has no part in."""
 
@@ -69,7 +70,7 @@ def run_cells(
         tell: called with the measures of every epoch, and with what is ``said`` of a cell; ``member`` is its number.
     """
     company = _Company(cells, checkpoints, tell)
-    while company.runs:
+    while company.trainees:
         company.go_on()
     return [company.results[member] for member in range(len(cells))]
 
@@ -79,37 +80,37 @@ class _Company:
 
     def __init__(self, cells: Sequence[Cell], checkpoints: Sequence[Path | None], tell: Tell) -> None:
         self.results: dict[int, Measured | Exception] = {}
-        self.runs: dict[int, Run] = {}
+        self.trainees: dict[int, Trainee] = {}
         self._checkpoints, self._tell = checkpoints, tell
         begins = self.each(range(len(cells)), lambda member: begun(cells[member], checkpoints[member]), keep=True)
-        for member, (run, said) in begins.items():
-            self.runs[member] = run
+        for member, (trainee, said) in begins.items():
+            self.trainees[member] = trainee
             if said:
                 tell({"said": said, "member": float(member)})
 
     def go_on(self) -> None:
         """Train all members for an epoch; measure those that are trained and let them go."""
-        runs = self.runs
-        due = self.each(runs, self._next_epoch)
+        trainees = self.trainees
+        due = self.each(trainees, self._next_epoch)
         trained = [member for member, epoch in due.items() if epoch is None]
-        qualities = self.together(trained, lambda some: _evaluated([runs[member] for member in some]), keep=True)
-        measured = self.each(qualities, lambda member: runs[member].measure(qualities[member]), keep=True)
+        qualities = self.together(trained, lambda some: _evaluated([trainees[member] for member in some]), keep=True)
+        measured = self.each(qualities, lambda member: trainees[member].measure(qualities[member]), keep=True)
         for member, result in measured.items():
             self.leave(member, result)
         epochs, began = {member: epoch for member, epoch in due.items() if epoch is not None}, time.perf_counter()
         measures = self.together(
-            list(epochs), lambda some: _trained([runs[member] for member in some], [epochs[member] for member in some])
+            list(epochs), lambda some: _trained([trainees[member] for member in some], [epochs[member] for member in some])
         )
         seconds = time.perf_counter() - began
-        rows = self.each(measures, lambda member: runs[member].note(measures[member], seconds))
+        rows = self.each(measures, lambda member: trainees[member].note(measures[member], seconds))
         for member, row in rows.items():
-            self._tell({**row, "of": float(runs[member].total), "member": float(member)})
+            self._tell({**row, "of": float(trainees[member].total), "member": float(member)})
 
     def _next_epoch(self, member: int) -> TrainEpoch | None:
         """Do what a member's plan has due; a sparsity that it cannot reach is said."""
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
-            epoch = self.runs[member].pruning.next_epoch()
+            epoch = self.trainees[member].pruning.next_epoch()
         for warning in heard:
             if issubclass(warning.category, Missed):
                 self._tell({"said": str(warning.message), "member": float(member)})
@@ -138,11 +139,11 @@ class _Company:
         self, members: Sequence[int], act: Callable[[Sequence[int]], Sequence[Yield]], *, keep: bool = False
     ) -> dict[int, Yield]:
         """Do something with all members at once; if that fails, with each alone from where it stood."""
-        stood = self.each(members if members[1:] else (), lambda member: copy.deepcopy(self.runs[member].trainer.state()))
-        members = [member for member in members if member in self.runs]
+        stood = self.each(members if members[1:] else (), lambda member: copy.deepcopy(self.trainees[member].trainer.state()))
+        members = [member for member in members if member in self.trainees]
 
         def alone(member: int) -> Yield:
-            self.runs[member].trainer.load_state(stood[member])
+            self.trainees[member].trainer.load_state(stood[member])
             (yielded,) = act([member])
             return yielded
 
@@ -156,42 +157,42 @@ class _Company:
     def leave(self, member: int, result: Measured | Exception) -> None:
         """Let a member go with what it yielded or what stopped it."""
         self.results[member] = result
-        if (run := self.runs.pop(member, None)) is not None:
+        if (trainee := self.trainees.pop(member, None)) is not None:
             with suppress(Exception):
-                run.trainer.close()
+                trainee.trainer.close()
 
 
-def _evaluated(runs: "Sequence[Run]") -> Sequence[Mapping[str, float]]:
-    trainers = [run.trainer for run in runs]
+def _evaluated(trainees: "Sequence[Trainee]") -> Sequence[Mapping[str, float]]:
+    trainers = [trainee.trainer for trainee in trainees]
     return type(trainers[0]).evaluate_together(trainers)
 
 
-def _trained(runs: "Sequence[Run]", epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
-    trainers = [run.trainer for run in runs]
+def _trained(trainees: "Sequence[Trainee]", epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
+    trainers = [trainee.trainer for trainee in trainees]
     return type(trainers[0]).train_together(trainers, epochs)
 
 
-def begun(cell: Cell, file: Path | None) -> "tuple[Run, str]":
+def begun(cell: Cell, file: Path | None) -> "tuple[Trainee, str]":
     """Return a cell at the state in its file, or at its beginning, and what is to be said if the file is of no use."""
     if file is None or not file.exists():
-        return Run(cell, file), ""
+        return Trainee(cell, file), ""
     try:
         saved = checkpoint.load(file, cell.id)
     except ValueError as error:
         why = str(error)
     else:
-        run = Run(cell, file)
+        trainee = Trainee(cell, file)
         try:
-            run.resume(saved)
+            trainee.resume(saved)
         except Exception as error:  # written by other code, it may fail in any way
-            run.trainer.close()
+            trainee.trainer.close()
             why = f"it does not fit ({reason.line(error)})"
         else:
-            return run, ""
-    return Run(cell, file), f"starts over, its checkpoint is of no use: {why}"
+            return trainee, ""
+    return Trainee(cell, file), f"starts over, its checkpoint is of no use: {why}"
 
 
-class Run:
+class Trainee:
     """One cell on its way: its trainer, its plan, and what was noted so far."""
 
     def __init__(self, cell: Cell, file: Path | None) -> None:
@@ -256,10 +257,6 @@ class Run:
         else:
             values |= _timings(self.trainer)
         return Measured(values, self._rows, self.pruning.layers())
-
-
-SOLO = {"training_seconds", "scoring_seconds"}
-"""Measures that mean nothing for a cell that shared its worker."""
 
 
 @dataclass

@@ -8,12 +8,13 @@ from typing import TypeAlias
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rlprune.bench.suite import Cell
-from rlprune.bench.sweep import Epoch, Event, Finished, Said, Started, epochs_of
+from rlprune.bench.sweep import Epoch, Finished, News, Said, Started, epochs_of
+from rlprune.costs.measures import CATALOGUE
 from rlprune.reason import reason
 from rlprune.safely import plain
 from rlprune.store import Row
 
-BOOKKEEPING = {"trained", "epoch", "samples", "sparsity", "distance", "trigger", "of"}
+KNOWN = {measure.name for measure in CATALOGUE}
 """Values of an epoch that do not say how well training goes."""
 
 Raised: TypeAlias = "type[BaseException] | None"
@@ -29,7 +30,7 @@ def ending(row: Row) -> str:
     """Return how a cell ended: its metric and seconds, or the reason."""
     if row.status != "done":
         return f"{row.status}: {reason(row.error)}"
-    metric = row.labels["metric"]
+    metric = row.judged.metric.name
     told = {metric: row.values.get(metric), "seconds": row.values.get("wall_seconds")}
     return ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
 
@@ -48,12 +49,12 @@ class Lines(AbstractContextManager["Lines"]):
     def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave the lines where they are."""
 
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Said):
-            print(plain(f"{named(event.cell)}: {event.text}"), flush=True)  # noqa: T201 (the command line)
-        if isinstance(event, Finished):
+    def __call__(self, news: News) -> None:
+        if isinstance(news, Said):
+            print(plain(f"{named(news.cell)}: {news.text}"), flush=True)  # noqa: T201 (the command line)
+        if isinstance(news, Finished):
             self._done += 1
-            line = f"[{self._done}/{self._of}] {named(event.cell)}: {ending(event.row)}"
+            line = f"[{self._done}/{self._of}] {named(news.cell)}: {ending(news.row)}"
             print(plain(line), flush=True)  # noqa: T201 (the command line)
 
 
@@ -87,13 +88,13 @@ class Bars(AbstractContextManager["Bars"]):
     def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def __call__(self, event: Event) -> None:
-        bar = self._running.get(event.cell.id)
-        match event:
+    def __call__(self, news: News) -> None:
+        bar = self._running.get(news.cell.id)
+        match news:
             case Started(cell) if bar is None:
                 self._running[cell.id] = self._progress.add_task(named(cell), total=epochs_of(cell), told="")
             case Epoch(_, trained, of, values) if bar is not None:
-                told = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name not in BOOKKEEPING)
+                told = " ".join(f"{name} {value:.4g}" for name, value in values.items() if name not in KNOWN)
                 self._go_on(bar, trained)
                 self._progress.update(bar, total=of, told=told)
             case Said(cell, text):

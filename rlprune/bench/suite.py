@@ -35,6 +35,10 @@ DEEPEST = 16
 """Tables and lists inside each other."""
 LARGEST = 10_000_000
 """Bytes of a suite file."""
+LONGEST_CHAIN = 8
+"""Suites of which each is like the next."""
+OWN = ("title", "description", "like")
+"""Keys that a suite does not take from the one that it is like, profiles' descriptions excepted."""
 
 
 # -- what a suite says -------------------------------------------------------------------------------------------
@@ -65,9 +69,10 @@ _Shares: TypeAlias = Annotated[
 
 
 class Contents(BaseModel):
-    """The keys of a suite file, one profile merged in.
+    """The keys of a suite file, those of the suites that it is like and one profile merged in.
 
     Args:
+        like: another suite, by its name or by its path from this file, whose keys hold where this one has none of its own.
         title: of tables and figures.
         description: a sentence or two.
         tasks: names.
@@ -88,6 +93,7 @@ class Contents(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    like: str = ""
     title: Annotated[str, AfterValidator(_title)]
     description: str = ""
     tasks: _Names
@@ -253,12 +259,30 @@ def cells(suite: Suite, device: str) -> list[Cell]:
 
 
 @dataclass(frozen=True)
+class _File:
+    """A suite file that was read."""
+
+    path: Path
+    text: str
+    table: Table
+
+    @property
+    def profiles(self) -> object:
+        return self.table.get("profiles", {})
+
+    def mistake(self, keys: Keys, message: str) -> Mistake:
+        dotted = ".".join(key for key in keys if isinstance(key, str))
+        return Mistake(str(self.path), dotted, message, line_of(self.text, keys))
+
+
+@dataclass(frozen=True)
 class _Layer:
-    """Keys from one place: the file, a profile's table ``inside`` it, or an option of the command line."""
+    """Keys from one place: a file, a profile's table ``inside`` it, or an option of the command line."""
 
     data: Table
-    option: str = ""
+    file: _File | None = None
     inside: tuple[str, ...] = ()
+    option: str = ""
 
 
 def suites() -> dict[str, Path]:
@@ -288,33 +312,35 @@ def load_suite(
     Raises:
         SuiteError: everything that is wrong.
     """
-    file, text, table = _read(name)
-    profiles = table.pop("profiles", {})
-    mistakes = list(_profile_mistakes(file, text, profiles, profile))
-    if why := fault(file.stem):
-        mistakes.append(Mistake(str(file), "", f"results and figures are named after the file: {why}"))
-    layers = [_Layer(table), _Layer(_table(_table(profiles).get(profile)), inside=("profiles", profile))]
+    files = _files(name)
+    own = files[-1].path
+    mistakes = list(_profile_mistakes(files, profile))
+    if why := fault(own.stem):
+        mistakes.append(Mistake(str(own), "", f"results and figures are named after the file: {why}"))
+    layers = _layers(files, profile)
     for override in overrides:
         try:
-            layers.append(_Layer(_override(override), f"--set {override}"))
+            layers.append(_Layer(_override(override), option=f"--set {override}"))
         except SuiteError as error:
             mistakes += error.mistakes
     for option, value in (options or {}).items():
-        layers.append(_Layer(_spelled({option: _words(value, plain=option in ("seeds", "engine"))}), f"--{option}"))
+        words = _spelled({option: _words(value, plain=option in ("seeds", "engine"))})
+        layers.append(_Layer(words, option=f"--{option}"))
+    mistakes += _misplaced(layers)
     spread, origins = _spread(_spelled(_merge(*(layer.data for layer in layers))))
     merged = _spelled(spread)
     problems: dict[Keys, str] = {}
     for keys, message in _problems(merged):
         problems.setdefault(keys, message)
-    mistakes += [_mistake(keys, message, origins, layers, file, text) for keys, message in problems.items()]
+    mistakes += [_mistake(keys, message, origins, layers) for keys, message in problems.items()]
     if mistakes:
         raise SuiteError(mistakes)
-    suite = Suite.model_validate({**merged, "name": file.stem, "profile": profile, "folder": str(folder or "")})
+    suite = Suite.model_validate({**merged, "name": own.stem, "profile": profile, "folder": str(folder or "")})
     changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
     if "sparsities" in (options or {}):  # the command line's are for every task
         changes["task_sparsities"] = {}
     suite = suite.model_copy(update=changes)
-    if misfits := [_mistake(keys, message, origins, layers, file, text) for keys, message in _matrix_problems(suite)]:
+    if misfits := [_mistake(keys, message, origins, layers) for keys, message in _matrix_problems(suite)]:
         raise SuiteError(misfits)
     return suite
 
@@ -325,7 +351,7 @@ def load_profiles(name: str) -> list[Suite]:
     Raises:
         SuiteError: everything that is wrong with any of them.
     """
-    declared = _table(_read(name)[2].get("profiles"))
+    declared = {profile for file in _files(name) for profile in _table(file.profiles)}
     found, mistakes = [], []
     for profile in PROFILES:
         if profile == "quick" or profile in declared:
@@ -338,23 +364,70 @@ def load_profiles(name: str) -> list[Suite]:
     return found
 
 
-def _read(name: str) -> tuple[Path, str, Table]:
+def _files(name: str) -> list[_File]:
+    """Return a suite's file, and before it those of the suites that it is like, the one that is like no other first.
+
+    Raises:
+        SuiteError: one of them is not there or cannot be read, or they are like each other in a circle.
+    """
     if not name.strip():
         raise SuiteError([Mistake("SUITE", "", "is empty: name a suite or a file (see: rlprune list suites)")])
     try:
-        file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), Path(name))
+        files = [_read(name, Path())]
+    except ValueError as error:
+        raise SuiteError([Mistake(name, "", str(error))]) from None
+    while (like := files[0].table.get("like")) is not None:
+        try:
+            if not isinstance(like, str) or not like.strip():
+                raise ValueError(f"got {shown(like)}; must name a suite or a file")
+            below = _read(like, files[0].path.parent)
+            names = [file.path.stem for file in (below, *files)]
+            if below.path.resolve() in {file.path.resolve() for file in files}:
+                raise ValueError(f"is like itself in the end: {', like '.join(reversed(names))}")
+            if len(names) > LONGEST_CHAIN:
+                raise ValueError(f"more than {LONGEST_CHAIN} suites are like the next: {', like '.join(reversed(names))}")
+        except ValueError as error:
+            raise SuiteError([files[0].mistake(("like",), str(error))]) from None
+        files.insert(0, below)
+    return files
+
+
+def _layers(files: Sequence[_File], profile: str) -> list[_Layer]:
+    """Return what files say, the lowest first: each over those before it, and over all of them the profile in the same order."""
+    layers = []
+    for file in files:
+        others = {"profiles"} if file is files[-1] else {"profiles", *OWN}
+        layers.append(_Layer({key: value for key, value in file.table.items() if key not in others}, file))
+    for file in files:
+        chosen = _table(_table(file.profiles).get(profile))
+        untitled = {key: value for key, value in chosen.items() if key != "title"}
+        layers.append(_Layer(chosen if file is files[-1] else untitled, file, ("profiles", profile)))
+    return layers
+
+
+def _read(name: str, folder: Path) -> _File:
+    """Return the suite of a name, or the file at a path from a folder.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+        SuiteError: it is no TOML.
+    """
+    try:
+        file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), folder / name)
         with suppress(OSError, ValueError):  # not in it, or it is gone
             file = file.relative_to(Path.cwd())
         if file.exists() and not file.is_file():  # a pipe would be waited for
-            raise SuiteError([Mistake(name, "", "is not a file")])
+            raise IsADirectoryError
         with file.open("rb") as opened:
             text = _decoded(opened.read(LARGEST + 1))
     except FileNotFoundError:
-        message = f"no suite and no file has this name{nearest(name, suites())} (see: rlprune list suites)"
-        raise SuiteError([Mistake(name, "", message)]) from None
+        known = nearest(name, [*suites(), *(other.name for other in folder.glob("*.toml"))])
+        raise ValueError(f"no suite and no file has this name{known} (see: rlprune list suites)") from None
+    except IsADirectoryError:
+        raise ValueError("is not a file") from None
     except (OSError, ValueError) as error:
-        raise SuiteError([Mistake(name, "", f"cannot be read: {error}")]) from None
-    return file, text, _spelled(_parsed(text, str(file)))
+        raise ValueError(f"cannot be read: {error}") from None
+    return _File(file, text, _spelled(_parsed(text, str(file))))
 
 
 def _decoded(data: bytes) -> str:
@@ -540,16 +613,27 @@ def _list(value: object) -> list[Any]:
 # -- mistakes ----------------------------------------------------------------------------------------------------
 
 
-def _profile_mistakes(file: Path, text: str, profiles: object, profile: str) -> Iterator[Mistake]:
-    try:
-        offered = {"quick", *_Profiles.model_validate(profiles).model_fields_set}
-    except ValidationError as error:
-        for keys, message in in_words(error, _Profiles):
-            yield Mistake(str(file), ".".join(("profiles", *map(str, keys))), message, line_of(text, ("profiles", *keys)))
-        offered = set(PROFILES)
+def _profile_mistakes(files: Sequence[_File], profile: str) -> Iterator[Mistake]:
+    offered = {"quick"}
+    for file in files:
+        try:
+            offered |= _Profiles.model_validate(file.profiles).model_fields_set
+        except ValidationError as error:
+            for keys, message in in_words(error, _Profiles):
+                yield file.mistake(("profiles", *keys), message)
+            offered |= set(PROFILES)
     if profile not in offered:
-        message = f"no profile is named '{profile}'{nearest(profile, offered)} ({file.stem} has: {', '.join(sorted(offered))})"
+        own = files[-1].path.stem
+        message = f"no profile is named '{profile}'{nearest(profile, offered)} ({own} has: {', '.join(sorted(offered))})"
         yield Mistake("--profile", "", message)
+
+
+def _misplaced(layers: Sequence[_Layer]) -> Iterator[Mistake]:
+    """Yield where ``like`` stands and is not read."""
+    message = "is read in a suite's file, outside its profiles, and nowhere else"
+    for layer in layers:
+        if "like" in layer.data and (layer.inside or layer.option):
+            yield layer.file.mistake((*layer.inside, "like"), message) if layer.file else Mistake(layer.option, "like", message)
 
 
 def data_mistakes(suite: Suite) -> Iterator[Mistake]:
@@ -735,12 +819,13 @@ def _mentions(message: str, key: str, value: object) -> bool:
     return any(re.search(rf"\b{re.escape(it)}\b", message) for it in (key, value) if isinstance(it, str) and it)
 
 
-def _mistake(keys: Keys, message: str, origins: Mapping[Keys, Keys], layers: Sequence[_Layer], file: Path, text: str) -> Mistake:
-    """Name the last place that sets these keys, or the file that lacks them."""
+def _mistake(keys: Keys, message: str, origins: Mapping[Keys, Keys], layers: Sequence[_Layer]) -> Mistake:
+    """Name the last place that sets these keys, or the suite's own file where none does."""
     places = (*origins.get(keys[:2], keys[:2]), *keys[2:])
     known = [reach(layer.data, places) for layer in layers]
-    layer = layers[max(range(len(layers)), key=lambda index: (known[index], index)) if any(known) else 0]
+    own = max(index for index, layer in enumerate(layers) if layer.file and not layer.inside)
+    layer = layers[max(range(len(layers)), key=lambda index: (known[index], index)) if any(known) else own]
     dotted = ".".join(key for key in (*layer.inside, *keys) if isinstance(key, str))
-    if layer.option:
+    if layer.file is None:
         return Mistake(layer.option, dotted if layer.option.startswith("--set") else "", message)
-    return Mistake(str(file), dotted, message, line_of(text, (*layer.inside, *places[: max(known)])))
+    return Mistake(str(layer.file.path), dotted, message, line_of(layer.file.text, (*layer.inside, *places[: max(known)])))

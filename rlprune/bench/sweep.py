@@ -14,9 +14,10 @@ from typing import TypeAlias
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite
-from rlprune.bench.worker import Job, Record
+from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
-from rlprune.executors import Begun, Executor, Failed, Returned, Tell, Told, local
+from rlprune.costs.judged import Judged
+from rlprune.executors import Begun, Execute, Failed, Returned, Tell, Told
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
 from rlprune.store import Identity, Row, Store
@@ -59,7 +60,7 @@ class Finished:
 FLEET = 64
 """Most cells of a fleet: beyond it an epoch gets longer and a cell not cheaper."""
 
-Event: TypeAlias = Started | Epoch | Said | Finished
+News: TypeAlias = Started | Epoch | Said | Finished
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def sweep(
     suite: Suite,
     jobs: int,
     out: Path,
-    listen: Callable[[Event], None],
-    work: Callable[[Job, Tell], Sequence[Record]] = worker.run,
-    execute: Executor = local.execute,
+    execute: Execute,
+    listen: Callable[[News], None],
+    work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
 
@@ -91,13 +92,15 @@ def sweep(
         suite: the suite that the cells are of.
         jobs: how many workers run at once.
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
-        listen: called with every event.
+        execute: an executor's, which spreads cells over workers.
+        listen: called with all news.
         work: what a worker does with its cells.
-        execute: how cells are spread over workers.
     """
     finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    jobs_left = [Job(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)]
+    jobs_left = [
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
+    ]
     prepare(out)
     rows: list[Row] = []
     interrupted = False
@@ -113,8 +116,8 @@ def sweep(
 
     try:
         while jobs_left:
-            alone: list[Job] = []
-            with closing(execute(work, jobs_left, jobs)) as events:
+            alone: list[Assignment] = []
+            with closing(execute(work, jobs_left, jobs, preload(todo))) as events:
                 for event in events:
                     job = event.job
                     match event:
@@ -191,6 +194,11 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     return jobs
 
 
+def preload(cells: Iterable[Cell]) -> list[str]:
+    """Return the modules that workers need for these cells: what all cells need, and who trains them."""
+    return ["rlprune.bench.ready", *worker.trainers(cells)]
+
+
 def epochs_of(cell: Cell) -> int:
     """Return how many epochs a cell trains at most, rewound ones included."""
     return _epochs(cell.pruner, json.dumps(dict(cell.settings), sort_keys=True), cell.recipe["epochs"], cell.sparsity)
@@ -210,20 +218,12 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     labels = {
         "suite_title": f"{suite.title} ({suite.name})",
         "task_title": task.title if own else about,
-        "metric": task.metric.name,
-        "metric_title": task.metric.heading,
-        "better": task.metric.better or "",
-        "curve": task.recipe.curve.name,
-        "curve_title": task.recipe.curve.heading,
-        "unit": task.recipe.unit,
         "device": cell.device,
     }
     if cell.folder:
         labels["folder"] = cell.folder
     if cell.data:
         labels["data"] = cell.data
-    labels |= {f"also_{other.name}": other.heading for other in task.also}
-    labels |= {f"better_{other.name}": other.better or "" for other in task.also}
     return Identity(
         id=cell.id,
         suite=suite.name,
@@ -234,7 +234,8 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         sparsity=cell.sparsity,
         seed=cell.seed,
         config=cell.config,
-        labels=labels | {f"anchor_{name}": str(value) for name, value in task.anchors.items() if own},
+        labels=labels,
+        judged=Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {}),
     )
 
 

@@ -4,9 +4,10 @@ import ctypes
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 
 from rlprune.bench.suite import Cell
@@ -14,13 +15,14 @@ from rlprune.costs import provenance
 from rlprune.costs.energy import Energy
 from rlprune.executors import Tell
 from rlprune.reason import told
+from rlprune.task import tasks
 
 _MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
 
 @dataclass(frozen=True)
-class Job:
-    """Cells to run in one process: one alone, or a fleet.
+class Assignment:
+    """Cells for one worker: one alone, or a fleet.
 
     Args:
         cells: what to run.
@@ -48,6 +50,12 @@ class Record:
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
+def trainers(cells: Iterable[Cell]) -> list[str]:
+    """Return the modules of who trains these cells, alone or in fleets."""
+    recipes = [(tasks().load(cell.task).recipe, cell.fleet) for cell in cells]
+    return sorted({(recipe.fleet if fleet else recipe.trainer).partition(":")[0] for recipe, fleet in recipes})
+
+
 def _give_back_large_blocks() -> None:
     """Let glibc return what is freed in blocks of 16 MB and more to the system, not keep it among smaller ones.
 
@@ -57,10 +65,10 @@ def _give_back_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 16 * 2**20)
 
 
-def run(job: Job, tell: Tell) -> list[Record]:
+def run(assigned: Assignment, tell: Tell) -> list[Record]:
     """Run cells in this process, which runs nothing else; return a record of each.
 
-    Seconds and joules go from the first line of the job to its last; starting the process and importing is not its own.
+    Seconds and joules go from the first line of this to its last; starting the process and importing is not its own.
     ``memory_peak_bytes`` on a CPU is the most the process held resident, less what it held before. All of them are for
     cells that ran alone and in one go: a fleet's share and the time before a crash are nobody's to tell.
     """
@@ -68,13 +76,16 @@ def run(job: Job, tell: Tell) -> list[Record]:
 
     from rlprune.bench.cell import run_cells
 
+    for module in trainers(assigned.cells):  # where nobody imported it beforehand
+        with suppress(Exception):  # its cells meet it again, and can report it
+            import_module(module)
     torch.set_num_threads(1)
     _give_back_large_blocks()
     _touch_torch()
-    started, device = provenance.now(), job.cells[0].device
-    with Energy(job.country, device) as energy:
+    started, device = provenance.now(), assigned.cells[0].device
+    with Energy(assigned.country, device) as energy:
         resident, wall, cpu = _peak_resident(), time.perf_counter(), time.process_time()
-        results = run_cells(job.cells, job.checkpoints, tell)
+        results = run_cells(assigned.cells, assigned.checkpoints, tell)
         seconds = time.perf_counter() - wall
         spent = {"wall_seconds": seconds, "cpu_seconds": time.process_time() - cpu}
     machine = {**provenance.machine(), "energy_method": energy.method, "memory_method": "process peak"}
@@ -83,7 +94,7 @@ def run(job: Job, tell: Tell) -> list[Record]:
     else:
         spent["memory_peak_bytes"] = float(_peak_resident() - resident)
     records = []
-    for cell, result in zip(job.cells, results, strict=True):
+    for cell, result in zip(assigned.cells, results, strict=True):
         record = Record(started, provenance.now(), provenance.versions(), machine)
         if isinstance(result, Exception):
             status, why = _stopped(result)

@@ -1,8 +1,15 @@
-"""Executors run a function on jobs, each in a process of its own, and report what happens. They know nothing of cells."""
+"""Executors run a function on jobs, each in a process of its own, and report what happens. They know nothing of cells.
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+An executor is a file of this folder with an entry, ``LOCAL = Executor("local", ...)``, or another package's, registered
+under the entry-point group ``rlprune.executors``; ``--executor`` names it, and the laws of ``tests/test_every_executor.py``
+hold for it.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from rlprune.registry import Registry
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -49,7 +56,7 @@ class Failed(Generic[Job]):
 Event: TypeAlias = Begun[Job] | Told[Job] | Returned[Job, Result] | Failed[Job]
 
 
-class Executor(Protocol):
+class Execute(Protocol):
     """Yields events as they come; every job ends in one ``Returned`` or ``Failed``.
 
     Closing the generator ends the workers that still run.
@@ -58,8 +65,48 @@ class Executor(Protocol):
         work: a function that can be imported by name; it gets a job and a function to report progress with.
         jobs: what to run it on; they and the results must pickle.
         workers: how many run at once.
+        preload: names of modules that take long to import and that ``work`` needs: a worker may have them when it starts.
+            One that cannot be imported is passed over; whoever needs it meets the error again, and can report it.
     """
 
     def __call__(
-        self, work: Callable[[Job, Tell], Result], jobs: Iterable[Job], workers: int
+        self, work: Callable[[Job, Tell], Result], jobs: Iterable[Job], workers: int, preload: Sequence[str] = ()
     ) -> Generator[Event[Job, Result], None, None]: ...
+
+
+class Sees(Protocol):
+    """Whether workers see a device, ``cpu`` or ``cuda``.
+
+    Args:
+        device: its kind.
+        sure: whether to find out, which may take seconds; otherwise it is answered at once, and only no is final.
+    """
+
+    def __call__(self, device: str, *, sure: bool) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where jobs run, and what there is to run them with.
+
+    Args:
+        name: how ``--executor`` names it.
+        execute: runs jobs.
+        workers: how many run at once unless somebody says otherwise, of those that see a device.
+        sees: which devices workers see.
+        most: workers that may be asked for.
+    """
+
+    name: str
+    execute: Execute
+    workers: Callable[[str], int]
+    sees: Sees
+    most: int = 1024
+
+
+def executors() -> Registry[Executor]:
+    """Return the registry of executors: the files of ``rlprune/executors`` and the entry points ``rlprune.executors``."""
+    return _EXECUTORS
+
+
+_EXECUTORS = Registry("rlprune.executors", Executor)

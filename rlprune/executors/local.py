@@ -4,6 +4,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -17,10 +18,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic
 
-from rlprune.executors import Begun, Event, Failed, Job, Result, Returned, Tell, Told
+from rlprune.executors import Begun, Event, Executor, Failed, Job, Result, Returned, Tell, Told
 from rlprune.reason import told
 
 ATTEMPTS = 2
+PRELOAD = "RLPRUNE_PRELOAD"
+"""The variable that names to ``preload.py`` what to import, a comma between modules; workers do not inherit it."""
 _LONGEST = 70
 """Bytes of the folder for temporary files that leave room for the names multiprocessing gives."""
 _UNKNOWN = 255
@@ -30,24 +33,15 @@ _GRACE = 5.0
 
 
 def execute(
-    work: Callable[[Job, Tell], Result],
-    jobs: Iterable[Job],
-    workers: int,
-    *,
-    preload: Sequence[str] = ("rlprune.executors.preload",),
+    work: Callable[[Job, Tell], Result], jobs: Iterable[Job], workers: int, preload: Sequence[str] = ()
 ) -> Generator[Event[Job, Result], None, None]:
-    """Run jobs on this machine; see ``Executor``.
+    """Run jobs on this machine; see ``Execute``.
 
-    A worker that crashes or is killed is replaced once. Workers die with this process, however it ends.
-
-    Args:
-        work: see ``Executor``.
-        jobs: see ``Executor``.
-        workers: see ``Executor``.
-        preload: modules that the forkserver imports when this process first uses one.
+    A worker that crashes or is killed is replaced once. Workers die with this process, however it ends. What they fork
+    from imports ``preload`` when this process first uses one; its forks would lack threads that a module starts.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-    _ensure_forkserver()
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["rlprune.executors.preload"])
+    _ensure_forkserver(preload)
     attempts = ((job, 1) for job in jobs)
     again: deque[tuple[Job, int]] = deque()
     running: list[_Worker[Job]] = []
@@ -55,7 +49,7 @@ def execute(
         try:
             while True:
                 while len(running) < workers and (attempt := again.popleft() if again else next(attempts, None)):
-                    running.append(_start(work, *attempt, Path(logs)))
+                    running.append(_start(work, *attempt, Path(logs), preload))
                     yield Begun(attempt[0])
                 if not running:
                     return
@@ -81,15 +75,40 @@ def execute(
             _end(running, after=0)
 
 
-def _ensure_forkserver() -> None:
+def workers(device: str) -> int:
+    """Return the cores that this process may use; one on a GPU, which cells do not share well."""
+    if device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sees(device: str, *, sure: bool) -> bool:
+    """Say whether torch sees a device here. Where Linux has no GPU's file it need not be asked: importing it takes seconds."""
+    if device == "cpu":
+        return True
+    if sys.platform == "linux" and not any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
+        return False
+    if not sure:
+        return True
+    import torch
+
+    return torch.cuda.is_available()
+
+
+LOCAL = Executor("local", execute, workers, sees)
+
+
+def _ensure_forkserver(preload: Sequence[str]) -> None:
     """Start what workers fork from, if it does not run. Its socket is a file, whose path may have a hundred bytes or so."""
     usual, short = tempfile.tempdir, [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)]
     if len(os.fsencode(tempfile.gettempdir())) > _LONGEST and short:
         tempfile.tempdir = short[0]
+    os.environ[PRELOAD] = ",".join(preload)
     try:
         forkserver.ensure_running()
     finally:
         tempfile.tempdir = usual
+        del os.environ[PRELOAD]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +143,7 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _start(work: Callable[[Job, Tell], Result], job: Job, attempt: int, logs: Path) -> _Worker[Job]:
+def _start(work: Callable[[Job, Tell], Result], job: Job, attempt: int, logs: Path, preload: Sequence[str]) -> _Worker[Job]:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
     logs.mkdir(exist_ok=True)  # somebody cleans the folder of temporary files
@@ -133,7 +152,7 @@ def _start(work: Callable[[Job, Tell], Result], job: Job, attempt: int, logs: Pa
         # Not daemonic: a job may have processes of its own, say to load data.
         process = context.Process(target=_serve, args=(work, job, theirs, log))
         try:
-            _ensure_forkserver()
+            _ensure_forkserver(preload)
             process.start()
             break
         except (ConnectionError, EOFError) as error:  # what starts it was killed a moment ago

@@ -1,4 +1,4 @@
-"""Imported once, by the forkserver that all workers fork from: what takes seconds to import is there when they start."""
+"""Imported first by the process that local workers fork from: it imports for all of them what takes seconds."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib import import_module
 from tempfile import gettempdir
 
-from rlprune.costs import energy, provenance
+from rlprune.executors.local import PRELOAD
 
 # Ctrl-C reaches every process of the terminal; the one that started the workers ends them.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -19,12 +19,9 @@ _cache = "TORCHINDUCTOR_CACHE_DIR"
 _own = _cache not in os.environ
 os.environ.setdefault(_cache, gettempdir())
 
-with suppress(Exception):  # a worker meets it again, and can report it
-    # torch imports its compiler when the first optimizer is made: three seconds, in every worker
-    for _module in ("rlprune.bench.worker", "rlprune.bench.cell", "rlprune.training.a2c", "torch._dynamo"):
+for _module in filter(None, os.environ.pop(PRELOAD, "").split(",")):
+    with suppress(Exception, SystemExit):  # a worker meets it again, and can report it
         import_module(_module)
-    energy.prepare()
-    provenance.versions()  # remembered, so that a commit made during a run is not taken for the one that runs
 
 if _own:
     del os.environ[_cache]

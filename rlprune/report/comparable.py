@@ -1,7 +1,8 @@
 """Which rows are compared with each other: asked here and nowhere else.
 
 Rows are compared that are of one suite, profile and task, trained by one recipe on one kind of device. Rows that differ in
-these stand apart, each group labelled with what differs; none is pooled with others, and none is left out.
+these stand apart, each group labelled with what differs; none is pooled with others, and none is left out. A run shows of the
+rows in its folder those of its own suite, with the recipe and settings that it has now.
 """
 
 import json
@@ -9,9 +10,12 @@ import sqlite3
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlprune.bench.suite import Cell, Suite, cell_maker, cells
+from rlprune.pruning.pruner import pruners
 from rlprune.report.sound import sound
 from rlprune.safely import plain, shortened
 from rlprune.store import Row, Store, StoreError
@@ -100,7 +104,41 @@ def _identity(row: Row) -> object:
 
 def outcome(row: Row) -> object:
     """Return what two rows of one cell have in common if it ended alike."""
-    return row.values.get(row.labels["metric"]), row.values.get("sparsity_weights")
+    return row.values.get(row.judged.metric.name), row.values.get("sparsity_weights")
+
+
+def of_suite(rows: Iterable[Row], suite: Suite, device: str) -> list[Row]:
+    """Return the rows with this suite's recipe and settings: a folder may hold other profiles and what ``--set`` tried."""
+    make, known = cell_maker(suite, device), _usable(suite)
+    planned = {cell.id: cell.method for cell in cells(suite, device)}
+    mine = []
+    for row in rows:
+        alike = row.task in suite.tasks and row.pruner.casefold() in known
+        if row.id in planned or (alike and make(row.task, row.pruner, row.sparsity, row.seed).id == row.id):
+            name = planned.get(row.id, row.pruner)  # another suite may have another name for it
+            labels = {**row.labels, "suite_title": f"{suite.title} ({suite.name})"}
+            mine.append(replace(row, suite=suite.name, profile=suite.profile, pruner=name, labels=labels))
+    return mine
+
+
+def _usable(suite: Suite) -> set[str]:
+    """Return the names of variants and pruners that load: somebody else's, not asked for here, may be broken."""
+    known = set()
+    for name in (*pruners().names(), *suite.variant):
+        with suppress(ValueError, ImportError, TypeError):
+            suite.method(name)
+            known.add(name.casefold())
+    return known
+
+
+def of_other_data(rows: Iterable[Row], planned: Sequence[Cell]) -> list[Row]:
+    """Return the finished cells that are some of those planned but for the data they read: none may stand for the other."""
+    ids, alike = {cell.id for cell in planned}, {_but_for_data(cell.config) for cell in planned if cell.data}
+    return [row for row in rows if row.status != "failed" and row.id not in ids and _but_for_data(row.config) in alike]
+
+
+def _but_for_data(config: Mapping[str, object]) -> str:
+    return json.dumps({**config, "data": ""}, sort_keys=True)
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:

@@ -4,17 +4,16 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
-from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rlprune import safely
+from rlprune import safely, stats
+from rlprune.costs.measures import Measure
 from rlprune.report import comparable
-from rlprune.stats import Estimate, FloatArray, estimate, iqm, iqm_interval, performance_profile
+from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row
-
-Better: TypeAlias = Literal["higher", "lower"]
 
 # -- what is comparable ------------------------------------------------------------------------------------------
 
@@ -25,12 +24,10 @@ class Comparison:
 
     Args:
         title: how figures name the task, what tells it from others in brackets behind it.
-        metric: name of the value that pruners are judged by.
-        axis: its axis label.
-        better: whether higher or lower values are better.
+        metric: what pruners are judged by.
+        curve: what is measured every epoch and drawn as learning curve.
         unit: unit of the budget, ``steps`` or ``epochs``.
-        curve: name of an epoch's value to draw as learning curve, ``curve_axis`` its axis label.
-        also: further values by name, each with its axis label and which values are better.
+        also: what else networks are measured by.
         anchors: metric of a random policy (``random``) and of the dense network (``dense``), as far as known.
         suite_title: what people call the suite, its name in brackets.
         shared: what all its cells have in common: fields of the recipe, the device.
@@ -42,13 +39,10 @@ class Comparison:
     profile: str
     task: str
     title: str
-    metric: str
-    axis: str
-    better: Better
+    metric: Measure
+    curve: Measure
     unit: str
-    curve: str
-    curve_axis: str
-    also: Mapping[str, tuple[str, Better]]
+    also: tuple[Measure, ...]
     anchors: Mapping[str, float]
     rows: tuple[Row, ...]
     suite_title: str
@@ -69,8 +63,8 @@ class Comparison:
 
     @property
     def measured(self) -> str:
-        """Return the metric's name as people say it: its axis label without what stands in brackets."""
-        return self.axis.partition(" (")[0]
+        """Return the metric's name as people say it: its title without what stands in brackets."""
+        return self.metric.heading.partition(" (")[0]
 
     @property
     def pruners(self) -> list[str]:
@@ -102,11 +96,31 @@ class Comparison:
         found = {pruner: list(by_seed(self.cells(pruner, sparsity), name).values()) for pruner in self.pruners}
         return {pruner: values for pruner, values in found.items() if values}
 
+    def estimates(self, sparsity: float, name: str) -> dict[str, Estimate]:
+        """Return pruner to what its seeds say of a measure at one requested sparsity; the same seeds are asked once."""
+        found = {}
+        for pruner, values in self.values(sparsity, name).items():
+            key = pruner, 0.0 if self.cut(pruner) == "nothing" else sparsity, name
+            if key not in self._estimated:
+                self._estimated[key] = stats.estimate([values])
+            found[pruner] = self._estimated[key]
+        return found
+
+    @cached_property
+    def _estimated(self) -> dict[tuple[str, float, str], Estimate]:
+        return {}
+
+    @cached_property
+    def chart(self) -> "Chart":
+        """Return the metric against sparsity, one curve a pruner."""
+        ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
+        return _chart(self.title, self.metric, [self], lambda pruner, sparsity: ends[sparsity].get(pruner))
+
     @property
     def seeds(self) -> tuple[int, int]:
         """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
         groups = dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
-        counts = [len(by_seed(self.cells(*group), self.metric)) for group in groups]
+        counts = [len(by_seed(self.cells(*group), self.metric.name)) for group in groups]
         return min(counts), max(counts)
 
 
@@ -116,26 +130,19 @@ def comparisons(rows: Iterable[Row]) -> list[Comparison]:
 
 
 def _comparison(group: comparable.Group) -> Comparison:
-    newest = max(group.rows, key=lambda row: (bool(row.labels["metric"]), row.ended, row.id))
-    labels = newest.labels
+    newest = max(group.rows, key=lambda row: (bool(row.judged.metric.name), row.ended, row.id))
+    judged = newest.judged
     titles = sorted({row.labels.get("suite_title", "") for row in group.rows})  # suites share cells: one may have another's
     return Comparison(
         suite=newest.suite,
         profile=newest.profile,
         task=newest.task,
-        title=labels["task_title"] + (f" ({group.label})" if group.label else ""),
-        metric=labels["metric"],
-        axis=labels["metric_title"],
-        better=_better(labels.get("better", "")),
-        unit=labels.get("unit", ""),
-        curve=labels.get("curve", "return_train"),
-        curve_axis=labels.get("curve_title", "return (training games)"),
-        also={
-            name: (title, _better(labels.get(f"better_{name}", "higher")))
-            for key, title in labels.items()
-            if (name := key.removeprefix("also_")) != key
-        },
-        anchors={name: float(labels[f"anchor_{name}"]) for name in ("random", "dense") if f"anchor_{name}" in labels},
+        title=newest.labels["task_title"] + (f" ({group.label})" if group.label else ""),
+        metric=judged.metric,
+        curve=judged.curve,
+        unit=judged.unit,
+        also=judged.also,
+        anchors={name: judged.anchors[name] for name in ("random", "dense") if name in judged.anchors},
         rows=group.rows,
         suite_title=next(filter(lambda title: title.endswith(f" ({newest.suite})"), titles), newest.suite),
         shared=group.shared,
@@ -144,47 +151,7 @@ def _comparison(group: comparable.Group) -> Comparison:
     )
 
 
-def _better(text: str) -> Better:
-    return "lower" if text == "lower" else "higher"
-
-
 # -- what was measured -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A measure and how people read it: shown is ``value * scale`` in ``unit``; ``better`` is None where nothing is won."""
-
-    name: str
-    title: str
-    unit: str = ""
-    scale: float = 1.0
-    better: Better | None = "lower"
-
-    @property
-    def heading(self) -> str:
-        """Return title and unit."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
-
-
-COSTS = (
-    Quantity("sparsity_weights", "weights removed", "%", 100, better=None),
-    Quantity("sparsity_nodes", "nodes removed", "%", 100, better=None),
-    Quantity("empty_layers", "layers emptied", better=None),
-    Quantity("wall_seconds", "training time", "s"),
-    Quantity("scoring_seconds", "scoring time", "s"),
-    Quantity("batch_seconds", "batch time", "ms", 1e3),
-    Quantity("latency_seconds", "latency", "ms", 1e3),
-    Quantity("memory_peak_bytes", "peak memory", "MB", 1e-6),
-    Quantity("disk_dense_mb", "disk, dense", "MB"),
-    Quantity("disk_csr_mb", "disk, CSR 16:1", "MB"),
-    Quantity("disk_file_mb", "disk, file", "MB"),
-    Quantity("parameters", "parameters"),
-    Quantity("macs", "MACs"),
-    Quantity("energy_joules", "energy, CPU + GPU", "J"),
-    Quantity("co2_grams", "CO₂", "g"),
-    Quantity("price_usd", "price", "$"),
-)
 
 
 def measure(row: Row, name: str) -> float | None:
@@ -237,14 +204,8 @@ class Chart:
     """Curves that share an axis."""
 
     title: str
-    axis: str
-    better: Better
+    metric: Measure
     curves: tuple[Curve, ...]
-
-
-def chart(comparison: Comparison) -> Chart:
-    """Return the metric against sparsity, one curve a pruner."""
-    return _chart(comparison.title, comparison.axis, comparison.better, [comparison], lambda value, _: value)
 
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
@@ -259,17 +220,21 @@ def aggregate(over: Sequence[Comparison]) -> Chart | None:
     if len(anchored) < 2 or len({one.task for one in anchored}) < len(anchored):
         return None
 
-    def normalise(value: float, one: Comparison) -> float:
-        return (value - one.anchors["random"]) / (one.anchors["dense"] - one.anchors["random"])
+    def normalised(pruner: str, sparsity: float) -> Estimate | None:
+        strata = []
+        for one in anchored:
+            random, dense = one.anchors["random"], one.anchors["dense"]
+            found = by_seed(one.cells(pruner, sparsity), one.metric.name).values()
+            strata.append([(value - random) / (dense - random) for value in found])
+        return stats.estimate(strata) if all(strata) else None
 
     titles = " + ".join(one.title for one in anchored)
-    together = _chart(titles, "normalised metric (random 0, dense anchor 1)", "higher", anchored, normalise)
+    metric = Measure("normalised", "normalised metric (random 0, dense anchor 1)")
+    together = _chart(titles, metric, anchored, normalised)
     return together if any(curve.cut != "nothing" for curve in together.curves) else None
 
 
-def _chart(
-    title: str, axis: str, better: Better, over: Sequence[Comparison], scaled: Callable[[float, Comparison], float]
-) -> Chart:
+def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callable[[str, float], Estimate | None]) -> Chart:
     curves = []
     for pruner in over[0].pruners:
         if not all(pruner in one.pruners for one in over):
@@ -277,17 +242,13 @@ def _chart(
         cut = over[0].cut(pruner)
         points = []
         for sparsity in over[0].sparsities if cut != "nothing" else [0.0]:
-            cells = [one.cells(pruner, sparsity) for one in over]
-            strata = [
-                [scaled(value, one) for value in by_seed(rows, one.metric).values()]
-                for one, rows in zip(over, cells, strict=True)
-            ]
-            if all(strata):
+            if (found := end(pruner, sparsity)) is not None:
+                cells = [one.cells(pruner, sparsity) for one in over]
                 reached = [value for rows in cells for value in by_seed(rows, "sparsity_weights").values()]
-                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, estimate(strata)))
+                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found))
         if points:
             curves.append(Curve(pruner, cut, tuple(points)))
-    return Chart(title, axis, better, tuple(curves))
+    return Chart(title, metric, tuple(curves))
 
 
 def seed_range(curves: Iterable[Curve]) -> tuple[int, int]:
@@ -335,7 +296,7 @@ def learning_curves(comparison: Comparison) -> list[LearningCurve]:
         for sparsity in comparison.sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
             rows = [row for row in comparison.cells(pruner, sparsity) if row.epochs]
             if rows:
-                curve = _learning_curve(pruner, sparsity, [_track(row, position, comparison.curve) for row in rows])
+                curve = _learning_curve(pruner, sparsity, [_track(row, position, comparison.curve.name) for row in rows])
                 curves += [curve] if len(curve.iqm) else []
     return curves
 
@@ -354,10 +315,10 @@ def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> L
 
 def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Return thresholds of the metric, and for each pruner the share of seeds that end better than each of them."""
-    values = comparison.values(sparsity, comparison.metric)
+    values = comparison.values(sparsity, comparison.metric.name)
     everything = [value for found in values.values() for value in found]
     thresholds = np.linspace(min(everything), max(everything), 201) if everything else np.empty(0)
-    sign = 1.0 if comparison.better == "higher" else -1.0
+    sign = comparison.metric.sign
     return thresholds, {
         pruner: performance_profile([sign * np.array(found)], sign * thresholds) for pruner, found in values.items()
     }
@@ -438,18 +399,19 @@ _KNOWN = {
     "IMP": ("#AA4499", ">"),
 }
 _FAMILIES = {family.casefold(): look for family, look in _KNOWN.items()}
-_STRUCTURED = {"snap", "earlybird", "gatedecorators", "efficientconvnets"}
 _PLACES = {family: place for place, family in enumerate(_FAMILIES)}
 _SPARE_COLOURS = ("#CC6677", "#0072B2", "#885522", "#3B3B3B", "#6A8F00")
 _SPARE_MARKERS = ("p", "h", "*", "D", "X", "8")
 
 
-def style(pruner: str, cut: str = "") -> Style:
-    """Return a pruner's look, a function of its name, whatever its case; one the paper does not know gets a spare by its hash.
+def style(pruner: str, cut: str) -> Style:
+    """Return a pruner's look: lines by what it cuts, colour and marker by its name, whatever its case.
+
+    A name that is not listed here, say a variant's, gets a spare colour and marker by its hash.
 
     Args:
         pruner: a pruner's or a variant's name.
-        cut: what it cuts, where that is known; its name decides otherwise.
+        cut: ``weights``, ``channels`` or ``nothing``.
     """
     family = _family(pruner)
     if family in _FAMILIES:
@@ -458,9 +420,7 @@ def style(pruner: str, cut: str = "") -> Style:
         number = zlib.crc32(family.encode())
         colour = _SPARE_COLOURS[number % len(_SPARE_COLOURS)]
         marker = _SPARE_MARKERS[number // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)]
-    base = _base(pruner).casefold()
-    solid = cut != "weights" if cut else base.endswith("-s") or _family(base) in _STRUCTURED or base == "dense"
-    return Style(colour, marker, solid)
+    return Style(colour, marker, solid=cut != "weights")
 
 
 def order(pruner: str) -> tuple[int, str, str]:

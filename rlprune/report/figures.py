@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import (
-    COSTS,
     Chart,
     Comparison,
     Curve,
@@ -40,7 +40,6 @@ from rlprune.report.draw import (
     text_width,
     uncrowded,
 )
-from rlprune.stats import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +49,6 @@ LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
-DRAWN_COSTS = ("wall_seconds", "energy_joules", "batch_seconds", "memory_peak_bytes", "disk_csr_mb")
 
 # -- metric against sparsity -------------------------------------------------------------------------------------
 
@@ -108,7 +106,7 @@ def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
             beyond |= _mark_cut(axes, one, cut)
             axes.set_title(title if cut == cuts[0] else "", fontweight="bold")
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
-            axes.set_ylabel("" if one.axis == charts[0].axis else _axis_title(one))
+            axes.set_ylabel("" if one.metric.heading == charts[0].metric.heading else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
     headline(figure, "", _note(seed_range(curves), cut=beyond))
     legend(figure, names)
@@ -144,7 +142,7 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
 
 
 def _draw_level(axes: "Axes", curve: Curve) -> None:
-    level, colour = curve.points[0].estimate, style(curve.pruner).colour
+    level, colour = curve.points[0].estimate, style(curve.pruner, curve.cut).colour
     axes.axhline(level.iqm, color=colour, linewidth=1.0, zorder=2, label=curve.pruner)
     if level.interval:
         axes.axhspan(*level.interval, color=colour, alpha=0.12, linewidth=0, zorder=1)
@@ -154,7 +152,7 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
     places = [_position(point.sparsity) for point in curve.points]
     (line,) = axes.plot(places, [point.estimate.iqm for point in curve.points], label=curve.pruner, zorder=4)
     dress(line, curve.pruner, curve.cut)
-    colour = style(curve.pruner).colour
+    colour = style(curve.pruner, curve.cut).colour
     held = [(at, *point.estimate.interval) for at, point in zip(places, curve.points, strict=True) if point.estimate.interval]
     if len(held) > 1:
         at, low, high = zip(*held, strict=True)
@@ -174,7 +172,8 @@ def _mark_cut(axes: "Axes", one: Chart, cut: str) -> bool:
             bottom, top = point.estimate.interval or (low, high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
-                axes.scatter([at], [edge], s=9, marker=marker, color=style(curve.pruner).colour, clip_on=False, zorder=5)
+                colour = style(curve.pruner, curve.cut).colour
+                axes.scatter([at], [edge], s=9, marker=marker, color=colour, clip_on=False, zorder=5)
                 found = True
     return found
 
@@ -203,7 +202,7 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
     wanted = [(curve.points[-1].estimate.iqm - low) / (high - low) * height for curve in ends]
     for curve, at in zip(ends, spread_out(wanted, LINE, 0.0, height), strict=True):
         end = curve.points[-1]
-        colour = style(curve.pruner).colour
+        colour = style(curve.pruner, curve.cut).colour
         axes.annotate(
             curve.pruner,
             xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _position(end.sparsity), end.estimate.iqm),
@@ -218,7 +217,8 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
 
 
 def _axis_title(one: Chart) -> str:
-    return fitted(one.axis if one.better == "higher" else f"{one.axis}, lower is better", TALLEST_TITLE, NORMAL)
+    lower = ", lower is better" if one.metric.better == "lower" else ""
+    return fitted(f"{one.metric.heading}{lower}", TALLEST_TITLE, NORMAL)
 
 
 def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
@@ -263,7 +263,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
         axes.remove()
     unit = "environment steps" if comparison.unit == "steps" else "epochs trained"
     figure.supxlabel(unit, fontsize=NORMAL, y=0.24 / figure.get_figheight())
-    figure.supylabel(fitted(comparison.curve_axis, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
+    figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     headline(figure, comparison.title, _note((min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))))
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure
@@ -314,9 +314,9 @@ def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
                 (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
                 dress(line, pruner, comparison.cut(pruner))
         axes.set_title(PANELS[cut])
-        axes.set_xlabel(comparison.axis)
+        axes.set_xlabel(comparison.metric.heading)
         axes.set_ylim(-0.02, 1.02)
-        if comparison.better == "lower":
+        if comparison.metric.better == "lower":
             axes.invert_xaxis()
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
     panels[0][0].set_ylabel("share of seeds that end better")
@@ -401,8 +401,8 @@ def short_names(names: Sequence[str]) -> list[str]:
 def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw what each pruner costs beside what it earns: a row a pruner, a column a measure, dense as a line across."""
     columns = {comparison.measured: _earned(comparison, sparsity)}
-    costs = {cost.heading: cost for cost in COSTS if cost.name in DRAWN_COSTS}
-    columns |= {heading: _spent(comparison, sparsity, cost.name, cost.scale) for heading, cost in costs.items()}
+    costs = {cost.heading: cost for cost in CATALOGUE if cost.drawn}
+    columns |= {heading: _spent(comparison, sparsity, cost) for heading, cost in costs.items()}
     columns = {heading: spreads for heading, spreads in columns.items() if spreads}
     places: dict[str, float] = {}
     for cut in PANELS:
@@ -416,7 +416,8 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     for axes, (heading, spreads) in zip(panels[0], columns.items(), strict=True):
         for pruner, (low, middle, high) in spreads.items():
             if pruner in places:
-                axes.plot([low, high], [places[pruner]] * 2, color=style(pruner).colour, linewidth=1.0, zorder=3)
+                colour = style(pruner, comparison.cut(pruner)).colour
+                axes.plot([low, high], [places[pruner]] * 2, color=colour, linewidth=1.0, zorder=3)
                 (marker,) = axes.plot([middle], [places[pruner]], zorder=4, label=pruner)
                 dress(marker, pruner, comparison.cut(pruner))
             else:
@@ -427,7 +428,8 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
             edge, beyond = axes.get_xlim()[0], True
             axes.set_xlim(left=edge)
             for pruner in below_zero:
-                axes.scatter([edge], [places[pruner]], s=9, marker="<", color=style(pruner).colour, clip_on=False, zorder=5)
+                colour = style(pruner, comparison.cut(pruner)).colour
+                axes.scatter([edge], [places[pruner]], s=9, marker="<", color=colour, clip_on=False, zorder=5)
         if heading in costs:
             axes.set_title(_cells_behind(comparison, sparsity, costs[heading].name), fontsize=SMALL, pad=2)
         axes.set_xlabel(heading.replace(", ", "\n") if ", " in heading else heading.replace(" (", "\n("), fontsize=SMALL)
@@ -465,17 +467,16 @@ def _scale(axes: "Axes", values: Sequence[float], *, logarithmic: bool) -> None:
 def _earned(comparison: Comparison, sparsity: float) -> dict[str, tuple[float, float, float]]:
     """Return pruner to (low end, interquartile mean, high end) of the metric."""
     found = {}
-    for pruner, values in comparison.values(sparsity, comparison.metric).items():
-        one = estimate([values])
+    for pruner, one in comparison.estimates(sparsity, comparison.metric.name).items():
         low, high = one.interval or (one.iqm, one.iqm)
         found[pruner] = (low, one.iqm, high)
     return found
 
 
-def _spent(comparison: Comparison, sparsity: float, cost: str, scale: float) -> dict[str, tuple[float, float, float]]:
+def _spent(comparison: Comparison, sparsity: float, cost: Measure) -> dict[str, tuple[float, float, float]]:
     """Return pruner to (mean − std, mean, mean + std) of a cost, scaled."""
     found = {}
-    for pruner, values in comparison.values(sparsity, cost).items():
+    for pruner, values in comparison.values(sparsity, cost.name).items():
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        found[pruner] = ((mean - std) * scale, mean * scale, (mean + std) * scale)
+        found[pruner] = ((mean - std) * cost.scale, mean * cost.scale, (mean + std) * cost.scale)
     return found

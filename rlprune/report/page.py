@@ -13,7 +13,7 @@ from rlprune.report import comparable, curves, draw, figures, pictures, tables
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.sentences import finding, heading, warnings
 from rlprune.report.sound import sound
-from rlprune.report.tables import Cell, Table
+from rlprune.report.tables import Entry, Table
 from rlprune.stats import RESAMPLES
 from rlprune.store import Row
 
@@ -76,7 +76,7 @@ def summary_table(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
     sparsities = sorted({sparsity for one in compared for sparsity in one.sparsities}) or [0.0]
     lines = []
     for one in compared:
-        for curve in curves.chart(one).curves:
+        for curve in one.chart.curves:
             texts = [tables.iqm_text(curve.at(sparsity)) for sparsity in sparsities]
             lines.append([heading(one), curve.pruner, *texts, str(min(point.estimate.seeds for point in curve.points))])
     return ["task", "pruner", *map(percent, sparsities), "seeds"], lines
@@ -170,7 +170,7 @@ def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str |
 
 
 def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None:
-    charts = [curves.chart(one) for one in compared if one.sparsities and one.seeds[1]]
+    charts = [one.chart for one in compared if one.sparsities and one.seeds[1]]
     if len(charts) < 2:
         return
     page.add(f"<h2>All tasks, {escape(profile)}</h2>")
@@ -213,7 +213,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
     page.add(f"<h2>{escape(heading(one))}</h2>")
     page.table(f"{one.stem}-recipe", partial(tables.recipe_table, one), folded=True, kind="plain")
     if one.sparsities and one.seeds[1]:
-        chart = curves.chart(one)
+        chart = one.chart
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
     if drawn := pictures.illustrated(one, networks):
@@ -298,19 +298,19 @@ def _html(table: Table, kind: str) -> str:
     for title, block in table.blocks:
         if title:
             body += f'<tr class="block"><th colspan="{len(table.header)}">{escape(title)}</th></tr>'
-        body += "".join(f"<tr>{''.join(_cell(cell, place) for place, cell in enumerate(line))}</tr>" for line in block)
+        body += "".join(f"<tr>{''.join(_entry(entry, place) for place, entry in enumerate(line))}</tr>" for line in block)
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _cell(cell: Cell, place: int) -> str:
-    text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[cell.mark].format(escape(cell.text))
+def _entry(entry: Entry, place: int) -> str:
+    text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(escape(entry.text))
     if place == 0:
         return f"<th>{text}</th>"
-    hint = f' title="{escape(cell.hint)}"' if cell.hint else ""
-    if cell.shade is None:
+    hint = f' title="{escape(entry.hint)}"' if entry.hint else ""
+    if entry.shade is None:
         return f"<td{hint}>{text}</td>"
-    colour = "0, 114, 178" if cell.shade > 0.5 else "213, 94, 0"
-    return f'<td{hint} style="background: rgba({colour}, {abs(cell.shade - 0.5):.2f})">{text}</td>'
+    colour = "0, 114, 178" if entry.shade > 0.5 else "213, 94, 0"
+    return f'<td{hint} style="background: rgba({colour}, {abs(entry.shade - 0.5):.2f})">{text}</td>'
 
 
 _TEMPLATE = """<!DOCTYPE html>

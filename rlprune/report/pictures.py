@@ -45,7 +45,7 @@ def illustrated(comparison: Comparison, folders: Sequence[Path]) -> tuple[float,
             own = [folder for folder in folders if str(folder.parent) == row.labels.get("run")] or folders
             files = [file for folder in own if (file := folder / f"{safely.name(row.id)}.npz").is_file()]
             if row.seed == seed and files:
-                value = measure(row, comparison.metric)
+                value = measure(row, comparison.metric.name)
                 if pictures := _loaded(files[0]):
                     found[pruner] = ("" if value is None else number(value), pictures)
     return (sparsity, seed, found) if found else None
@@ -98,7 +98,7 @@ def picture_figure(comparison: Comparison, sparsity: float, seed: int, found: Ma
     bar.outline.set_visible(False)
     bar.set_label(str(first["quantity"]), fontsize=SMALL)
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
-    headline(figure, title, f"seed {seed}; beside each name its {comparison.axis} over all test images")
+    headline(figure, title, f"seed {seed}; beside each name its {comparison.metric.heading} over all test images")
     return figure
 
 

@@ -6,17 +6,18 @@ from itertools import combinations
 
 import numpy as np
 
+from rlprune.costs.measures import CATALOGUE, SOLO, Measure
 from rlprune.report import curves, tables
-from rlprune.report.curves import COSTS, Comparison, Curve, count_of, percent
+from rlprune.report.curves import Comparison, Curve, count_of, percent
 from rlprune.report.sound import DAMAGED, sound
-from rlprune.stats import Estimate, Interval, estimate
+from rlprune.stats import Estimate, Interval
 from rlprune.store import Row
 
 PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
 CHANCE = 0.05  # share of that way, or of what chance reaches, within which it has learned nothing
 UNEVEN = 1.25  # ratio of times that networks of equal MACs should not have
-TIMES = ("batch_seconds", "latency_seconds")
+TIMES = tuple(cost for cost in CATALOGUE if cost.name in ("batch_seconds", "latency_seconds"))  # of the final network
 
 
 def opening(rows: Iterable[Row]) -> list[str]:
@@ -38,7 +39,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
     """Return what a reader must know before believing a number."""
     found = []
     for one in compared:
-        name, dense = heading(one), [curve for curve in curves.chart(one).curves if curve.cut == "nothing"]
+        name, dense = heading(one), [curve for curve in one.chart.curves if curve.cut == "nothing"]
         if one.seeds[0] < PUBLISHABLE_SEEDS:
             found.append(f"{name}: fewer than ten seeds ({count_of(one.seeds)}): do not publish.")
         if not dense:
@@ -60,7 +61,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
 def _weak(one: Comparison, dense: Curve) -> str:
     """Return why effects of pruning cannot be read from a dense network: it is at chance, or short of its anchor."""
     end = dense.points[0].estimate
-    sign = 1 if one.better == "higher" else -1
+    sign = one.metric.sign
     anchor, chance = one.anchors.get("dense"), one.anchors.get("random")
     ends = f"{dense.pruner} ends at {tables.iqm_text(end)}"
     if chance is not None and sign * (end.iqm - chance) <= CHANCE * abs(chance if anchor is None else anchor - chance):
@@ -84,7 +85,7 @@ def _uneven(one: Comparison) -> str:
     worst: tuple[float, str, str, str] = (UNEVEN, "", "", "")
     for sparsity in one.sparsities or [0.0]:
         sizes = {pruner: round(float(np.mean(found))) for pruner, found in one.values(sparsity, "macs").items()}
-        for cost in (cost for cost in COSTS if cost.name in TIMES):
+        for cost in TIMES:
             times = {pruner: float(np.mean(found)) for pruner, found in one.values(sparsity, cost.name).items()}
             for slow in times:
                 for fast in times:
@@ -95,7 +96,7 @@ def _uneven(one: Comparison) -> str:
 
 
 def _machines(one: Comparison) -> str:
-    timed = [row for row in one.rows if "batch_seconds" in row.values or "wall_seconds" in row.values]
+    timed = [row for row in one.rows if SOLO & row.values.keys()]
     machines = sorted({", ".join(filter(None, (row.machine.get("cpu"), row.machine.get("gpu")))) for row in timed})
     return f"costs were measured on {len(machines)} machines: {'; '.join(machines)}." if len(machines) > 1 else ""
 
@@ -108,15 +109,14 @@ def finding(one: Comparison) -> str:
 
     Where all end alike, or another measure ranks them differently, it says so.
     """
-    chart = curves.chart(one)
-    dense = [f"{curve.pruner}: {tables.iqm_text(curve.points[0].estimate)}." for curve in chart.curves if curve.cut == "nothing"]
+    ended = one.chart.curves
+    dense = [f"{curve.pruner}: {tables.iqm_text(curve.points[0].estimate)}." for curve in ended if curve.cut == "nothing"]
     sparsity = max(one.sparsities, default=0.0)
-    ends = {curve.pruner: end for curve in chart.curves if curve.cut != "nothing" and (end := curve.at(sparsity))}
+    ends = {curve.pruner: end for curve in ended if curve.cut != "nothing" and (end := curve.at(sparsity))}
     if not ends:
         return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
     where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
-    sign = 1 if one.better == "higher" else -1
-    best = max(ends, key=lambda pruner: sign * ends[pruner].iqm)
+    best = max(ends, key=lambda pruner: one.metric.sign * ends[pruner].iqm)
     top, seeds = ends[best], count_of((ends[best].seeds, ends[best].seeds))
     alike = [pruner for pruner, end in ends.items() if _shown(end) == _shown(top)]
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
@@ -132,16 +132,16 @@ def finding(one: Comparison) -> str:
         sentences.append(f"Its interval overlaps with those of all but {', '.join(apart)}.")
     elif rivals:
         sentences.append(f"Its interval overlaps with those of {', '.join(rivals)}.")
-    others = [said for name, (title, better) in one.also.items() if (said := _ranked_otherwise(one, ends, name, title, better))]
+    others = [said for other in one.also if other.better and (said := _ranked_otherwise(one, ends, other))]
     sentences += [f"Other measures rank them differently: {'; '.join(others)}."] if others else []
     return " ".join([*sentences, *dense])
 
 
-def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], name: str, title: str, better: str) -> str:
+def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], other: Measure) -> str:
     """Return how many pairs of pruners another measure ranks the other way round, and which it has best."""
     sparsity = max(one.sparsities)
-    others = {pruner: estimate([found]) for pruner, found in one.values(sparsity, name).items() if pruner in ends}
-    sign = (1 if one.better == "higher" else -1) * (1 if better == "higher" else -1)
+    others = {pruner: end for pruner, end in one.estimates(sparsity, other.name).items() if pruner in ends}
+    sign = one.metric.sign * other.sign
     pairs = list(combinations(others, 2))
     swapped = sum(
         sign * (_shown(ends[first]) - _shown(ends[second])) * (_shown(others[first]) - _shown(others[second])) < 0
@@ -149,8 +149,10 @@ def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], name: str, tit
     )
     if not swapped:
         return ""
-    best = (max if better == "higher" else min)(others, key=lambda pruner: others[pruner].iqm)
-    return f"by {title}, {best} is best ({tables.iqm_text(others[best])}), and {swapped} of {len(pairs)} pairs change places"
+    best = max(others, key=lambda pruner: other.sign * others[pruner].iqm)
+    return (
+        f"by {other.heading}, {best} is best ({tables.iqm_text(others[best])}), and {swapped} of {len(pairs)} pairs change places"
+    )
 
 
 def _shown(end: Estimate) -> float:

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rlprune.costs.judged import LARGEST, Judged, document, read
+from rlprune.costs.measures import Measure
 from rlprune.safely import plain, shortened
 from rlprune.store import Row
 
 DAMAGED = "damaged"
 """Status of a row that cannot be shown, and the label that says what any row lacks."""
-
-LARGEST = 1e30
-"""Beyond it squares and axes overflow, and nothing that is measured is as large."""
 
 STATUSES, CUTS = ("done", "failed", "skipped", DAMAGED), ("weights", "channels", "nothing")
 
@@ -30,7 +29,11 @@ def _sound(row: Row) -> Row:
     texts = {name: _text(getattr(row, name), name, faults) for name in names}
     documents = {name: _texts(getattr(row, name), name, faults) for name in ("labels", "versions", "machine")}
     texts |= {name: texts[name] or "(unnamed)" for name in ("suite", "profile", "task", "pruner")}
-    labels = _labels(documents["labels"], texts["task"], faults)
+    labels = documents["labels"]
+    if not labels.get("task_title"):
+        faults.append("labels do not name the task")
+    labels["task_title"] = shortened(labels.get("task_title") or texts["task"])
+    judged = _judged(row.judged, faults)
     sparsity = _number(row.sparsity)
     if texts["cut"] == "nothing":
         sparsity = 0.0
@@ -44,8 +47,8 @@ def _sound(row: Row) -> Row:
     unusable = [f"{name} is {shortened(plain(repr(getattr(row, name))))}" for name, wrong in lacking.items() if wrong]
     if unusable:
         texts |= {"status": DAMAGED, "cut": texts["cut"] if texts["cut"] in CUTS else "nothing"}
-    elif texts["status"] == "done" and not labels["metric"]:
-        faults.append("labels do not name the metric")
+    elif texts["status"] == "done" and not judged.metric.name:
+        faults.append("it is judged by no metric")
     values = _numbers(row.values, "measures", faults)
     epochs = [_numbers(epoch, "epochs", faults) for epoch in _sequence(row.epochs, "epochs", faults)]
     layers = _layers(row.layers, faults)
@@ -59,6 +62,7 @@ def _sound(row: Row) -> Row:
         seed=seed or 0,
         config=config,
         labels=labels,
+        judged=judged,
         error=None if row.error is None else _lines(row.error),
         versions=documents["versions"],
         machine=documents["machine"],
@@ -84,24 +88,27 @@ def _texts(value: object, what: str, faults: list[str]) -> dict[str, str]:
     return {_text(name, what, faults): _text(str(text), what, faults, 200) for name, text in found}
 
 
-def _labels(labels: dict[str, str], task: str, faults: list[str]) -> dict[str, str]:
-    """Fill in what a page cannot do without, and leave out anchors that are no numbers."""
-    anchors = {name: _anchor(text) for name, text in labels.items() if name.startswith("anchor_")}
-    faults += [f"{name} is no number" for name, value in anchors.items() if value is None]
-    if labels.get("better", "higher") not in ("higher", "lower"):
-        faults.append("labels do not say which values are better")
-    labels = {name: text for name, text in labels.items() if anchors.get(name, 0.0) is not None}
-    labels["task_title"] = shortened(labels.get("task_title") or task)
-    labels["metric"] = labels.get("metric", "")
-    labels["metric_title"] = shortened(labels.get("metric_title") or labels["metric"] or "unknown metric", 80)
-    return labels
+def _judged(value: object, faults: list[str]) -> Judged:
+    """Return what a cell is judged by, with what a page cannot do without filled in."""
+    found = read(document(value) if isinstance(value, Judged) else value, faults.append)
+    metric = _shown(found.metric)
+    if metric.better is None:
+        faults += ["it is not said which values of the metric are better"] if metric.name else []
+        metric = replace(metric, better="higher")
+    return replace(
+        found,
+        metric=metric if metric.title else replace(metric, title="unknown metric"),
+        curve=_shown(found.curve),
+        unit=shortened(plain(found.unit).strip()),
+        also=tuple(map(_shown, found.also)),
+        anchors={shortened(plain(name)): value for name, value in found.anchors.items()},
+    )
 
 
-def _anchor(text: str) -> float | None:
-    try:
-        return _number(float(text))
-    except ValueError:
-        return None
+def _shown(one: Measure) -> Measure:
+    """Return a measure whose name and heading are single plain lines of no great length."""
+    name, heading = shortened(plain(one.name).strip(), 200), shortened(plain(one.heading).strip(), 80)
+    return replace(one, name=name) if heading == one.heading else Measure(name, heading, better=one.better)
 
 
 def _config(value: object, faults: list[str]) -> dict[str, Any]:

@@ -12,23 +12,24 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rlprune import safely
+from rlprune.costs.measures import COLUMNS, Measure
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import COSTS, Better, Comparison, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import Comparison, by_seed, count_of, measure, order, percent
 from rlprune.report.sound import DAMAGED
-from rlprune.stats import Estimate, Improvement, estimate, probability_of_improvement
+from rlprune.stats import Estimate, Improvement, probability_of_improvement
 from rlprune.store import Row
 
 MISSING = "–"
 UNPRICED = " No price: the suite names no price_per_hour."
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
 
-Record: TypeAlias = Mapping[str, str | float | int | None]
+Fields: TypeAlias = Mapping[str, str | float | int | None]
 """A line of a CSV file: plain numbers in the units of the row's values, None where nothing was measured."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """What people read in one place of a table.
 
     Args:
@@ -46,13 +47,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Blocks of lines under one header; a block has a heading, or an empty one. ``records`` is what the CSV file says."""
+    """Blocks of lines under one header; a block has a heading, or an empty one. ``csv`` are the lines of the CSV file."""
 
     title: str
     note: str
     header: tuple[str, ...]
-    blocks: tuple[tuple[str, tuple[tuple[Cell, ...], ...]], ...]
-    records: tuple[Record, ...]
+    blocks: tuple[tuple[str, tuple[tuple[Entry, ...], ...]], ...]
+    csv: tuple[Fields, ...]
 
 
 # -- costs -------------------------------------------------------------------------------------------------------
@@ -63,65 +64,65 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
 
     Costs are means over the cells that measured them; their number stands beside where it is not that of the seeds.
     """
-    metric = {pruner: estimate([values]) for pruner, values in comparison.values(sparsity, comparison.metric).items()}
-    measured = {cost.name: comparison.values(sparsity, cost.name) for cost in COSTS}
+    metric = comparison.estimates(sparsity, comparison.metric.name)
+    measured = {cost.name: comparison.values(sparsity, cost.name) for cost in COLUMNS}
     costs = {name: {pruner: float(np.mean(found)) for pruner, found in values.items()} for name, values in measured.items()}
-    blocks, records = [], []
+    blocks, fields = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
         ends = [metric.get(pruner) for pruner in pruners]
         columns = [
-            [Cell(pruner) for pruner in pruners],
-            [Cell(str(end.seeds if end else 0)) for end in ends],
-            _marked([mean_text(end) for end in ends], [end.mean if end else None for end in ends], comparison.better, cut),
-            _marked([iqm_text(end) for end in ends], [end.iqm if end else None for end in ends], comparison.better, cut),
+            [Entry(pruner) for pruner in pruners],
+            [Entry(str(end.seeds if end else 0)) for end in ends],
+            _marked([mean_text(end) for end in ends], [end.mean if end else None for end in ends], comparison.metric, cut),
+            _marked([iqm_text(end) for end in ends], [end.iqm if end else None for end in ends], comparison.metric, cut),
         ]
-        for cost in COSTS:
+        for cost in COLUMNS:
             means = [costs[cost.name].get(pruner) for pruner in pruners]
             counts = [len(measured[cost.name].get(pruner, ())) for pruner in pruners]
             texts = [
                 MISSING if mean is None else number(mean * cost.scale) + (f" (n = {count})" if count != seeds else "")
                 for mean, count, seeds in zip(means, counts, [end.seeds if end else 0 for end in ends], strict=True)
             ]
-            columns.append(_marked(texts, means, cost.better, cut))
+            columns.append(_marked(texts, means, cost, cut))
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
         for pruner, end in zip(pruners, ends, strict=True):
             named: dict[str, float | int | None] = {}
             for name, means_of in costs.items():
                 named |= {name: means_of.get(pruner), f"{name}_cells": len(measured[name].get(pruner, ()))}
-            records.append({**_named(comparison, pruner, sparsity), **_numbers(end), **named})
+            fields.append({**_named(comparison, pruner, sparsity), **_numbers(end), **named})
     header = ("pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]")
     note = (
-        f"{comparison.axis}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its 95 % "
-        "stratified bootstrap interval. Costs are means over the cells that measured them, n of them where these are not all; "
-        f"training time counts from a cell's start to its end. Best of a block in bold, second best underlined; {MISSING}: not "
-        f"measured.{'' if measured['price_usd'] else UNPRICED}"
+        f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
+        "95 % stratified bootstrap interval. Costs are means over the cells that measured them, n of them where these are not "
+        "all; training time counts from a cell's start to its end. Best of a block in bold, second best underlined; "
+        f"{MISSING}: not measured.{'' if measured['price_usd'] else UNPRICED}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
-    return Table(title, note, (*header, *(cost.heading for cost in COSTS)), tuple(blocks), tuple(records))
+    return Table(title, note, (*header, *(cost.heading for cost in COLUMNS)), tuple(blocks), tuple(fields))
 
 
 def measures_table(comparison: Comparison, sparsity: float) -> Table:
     """Return interquartile means of everything that the task measures a network by."""
-    also: dict[str, tuple[str, Better | None]] = {comparison.metric: (comparison.axis, comparison.better), **comparison.also}
-    ends = {name: {pruner: estimate([found]) for pruner, found in comparison.values(sparsity, name).items()} for name in also}
-    blocks, records = [], []
+    measures = {one.name: one for one in (comparison.metric, *comparison.also)}
+    ends = {name: comparison.estimates(sparsity, name) for name in measures}
+    blocks, fields = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
-        columns = [[Cell(pruner) for pruner in pruners]]
-        for name, (_, better) in also.items():
+        columns = [[Entry(pruner) for pruner in pruners]]
+        for name, one in measures.items():
             found = [ends[name].get(pruner) for pruner in pruners]
-            columns.append(_marked([iqm_text(end) for end in found], [end.iqm if end else None for end in found], better, cut))
+            columns.append(_marked([iqm_text(end) for end in found], [end.iqm if end else None for end in found], one, cut))
         if pruners:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
         for name, by_pruner in ends.items():
-            records += [
+            fields += [
                 {**_named(comparison, pruner, sparsity), "metric": name, **_numbers(by_pruner.get(pruner))} for pruner in pruners
             ]
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: every measure"
     note = f"Interquartile means with 95 % stratified bootstrap intervals, {count_of(comparison.seeds)}."
-    return Table(title, note, ("pruner", *(title for title, _ in also.values())), tuple(blocks), tuple(records))
+    return Table(title, note, ("pruner", *(one.heading for one in measures.values())), tuple(blocks), tuple(fields))
 
 
 def recipe_table(comparison: Comparison) -> Table:
@@ -142,9 +143,9 @@ def recipe_table(comparison: Comparison) -> Table:
         found = {_plain(comparable.settings(row)) for row in comparison.rows if row.pruner == pruner}
         facts.append((pruner, "; ".join(sorted(found))))
     told = [(safely.plain(name), _plain(value)) for name, value in facts if value not in ("", None)]
-    lines = tuple((Cell(name), Cell(value)) for name, value in told)
-    records: tuple[Record, ...] = tuple({"what": name, "value": value} for name, value in told)
-    return Table(f"{comparison.title}: recipe and settings", "", ("what", "value"), (("", lines),), records)
+    lines = tuple((Entry(name), Entry(value)) for name, value in told)
+    fields: tuple[Fields, ...] = tuple({"what": name, "value": value} for name, value in told)
+    return Table(f"{comparison.title}: recipe and settings", "", ("what", "value"), (("", lines),), fields)
 
 
 def _plain(value: object) -> str:
@@ -157,7 +158,7 @@ def _plain(value: object) -> str:
 def _named(comparison: Comparison, pruner: str, sparsity: float) -> dict[str, str | float]:
     cut = comparison.cut(pruner)
     named = {"suite": comparison.suite, "profile": comparison.profile, "task": comparison.task, "pruner": pruner, "cut": cut}
-    return {**named, "sparsity": 0.0 if cut == "nothing" else sparsity, "metric": comparison.metric}
+    return {**named, "sparsity": 0.0 if cut == "nothing" else sparsity, "metric": comparison.metric.name}
 
 
 def _numbers(end: Estimate | None) -> dict[str, float | int | None]:
@@ -167,15 +168,15 @@ def _numbers(end: Estimate | None) -> dict[str, float | int | None]:
     return {"seeds": end.seeds, "mean": end.mean, "std": end.std, "iqm": end.iqm, "iqm_low": low, "iqm_high": high}
 
 
-def _marked(texts: Sequence[str], values: Sequence[float | None], better: Better | None, cut: str) -> list[Cell]:
+def _marked(texts: Sequence[str], values: Sequence[float | None], of: Measure, cut: str) -> list[Entry]:
     """Mark the best and second best value of a column, ties included, but no value that more than half of the block share."""
     seen = [None if value is None else float(f"{value:.3g}") for value in values]
-    ranked = sorted({value for value in seen if value is not None}, reverse=better == "higher")
-    if better is None or cut == "nothing" or len(ranked) < 2:
-        return [Cell(text) for text in texts]
+    ranked = sorted({value for value in seen if value is not None}, reverse=of.better == "higher")
+    if of.better is None or cut == "nothing" or len(ranked) < 2:
+        return [Entry(text) for text in texts]
     marks: dict[float | None, Literal["best", "second"]] = {ranked[0]: "best", ranked[1]: "second"}
     return [
-        Cell(text, marks.get(value, "") if 2 * seen.count(value) <= len(seen) else "")
+        Entry(text, marks.get(value, "") if 2 * seen.count(value) <= len(seen) else "")
         for text, value in zip(texts, seen, strict=True)
     ]
 
@@ -185,40 +186,39 @@ def _marked(texts: Sequence[str], values: Sequence[float | None], better: Better
 
 def improvement_table(comparison: Comparison, sparsity: float) -> Table:
     """Return P(row better than column), paired by seed, at one sparsity; bold where the interval leaves out one half."""
-    values = {pruner: by_seed(comparison.cells(pruner, sparsity), comparison.metric) for pruner in comparison.pruners}
+    values = {pruner: by_seed(comparison.cells(pruner, sparsity), comparison.metric.name) for pruner in comparison.pruners}
     values = {pruner: found for pruner, found in values.items() if found}
-    lines: list[tuple[Cell, ...]] = []
-    records: list[Record] = []
+    lines: list[tuple[Entry, ...]] = []
+    fields: list[Fields] = []
     for pruner in values:
-        line = [Cell(pruner)]
+        line = [Entry(pruner)]
         for other in values:
-            one = None if other == pruner else _improvement(values[pruner], values[other], comparison.better)
-            line.append(_probability(pruner, other, one) if one else Cell("" if other == pruner else MISSING))
+            one = None if other == pruner else _improvement(values[pruner], values[other], comparison.metric.sign)
+            line.append(_probability(pruner, other, one) if one else Entry("" if other == pruner else MISSING))
             if one:
                 low, high = one.interval or (None, None)
                 numbers = {"probability": one.probability, "low": low, "high": high, "pairs": one.pairs}
-                records.append({"pruner": pruner, "other": other, **numbers})
+                fields.append({"pruner": pruner, "other": other, **numbers})
         lines.append(tuple(line))
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: probability of improvement"
     note = (
         "Probability that the pruner of the row ends better than the one of the column with the same seed, ties counting half, "
         f"{count_of(comparison.seeds)}. Bold where the 95 % Wilson interval leaves out 0.5."
     )
-    return Table(title, note, ("", *values), (("", tuple(lines)),), tuple(records))
+    return Table(title, note, ("", *values), (("", tuple(lines)),), tuple(fields))
 
 
-def _improvement(mine: Mapping[int, float], theirs: Mapping[int, float], better: Better) -> Improvement | None:
+def _improvement(mine: Mapping[int, float], theirs: Mapping[int, float], sign: int) -> Improvement | None:
     seeds = sorted(mine.keys() & theirs.keys())
-    sign = 1 if better == "higher" else -1
     return probability_of_improvement([sign * mine[s] for s in seeds], [sign * theirs[s] for s in seeds]) if seeds else None
 
 
-def _probability(pruner: str, other: str, one: Improvement) -> Cell:
+def _probability(pruner: str, other: str, one: Improvement) -> Entry:
     hint = f"P({pruner} better than {other}), {one.pairs} pairs"
     if one.interval is None:
-        return Cell(f"{one.probability:.2f}", "", one.probability, hint)
+        return Entry(f"{one.probability:.2f}", "", one.probability, hint)
     low, high = one.interval
-    return Cell(
+    return Entry(
         f"{one.probability:.2f}",
         "" if low <= 0.5 <= high else "best",
         one.probability,
@@ -237,9 +237,9 @@ def missing_table(rows: Iterable[Row]) -> Table:
             seeds[row.status, row.suite, row.task, row.pruner, percent(row.sparsity), why].append(str(row.seed))
     header = ("status", "suite", "task", "pruner", "sparsity", "reason", "seeds")
     lines = [(*names, ", ".join(found)) for names, found in seeds.items()]
-    cells = tuple(tuple(Cell(text) for text in line) for line in lines)
-    records: tuple[Record, ...] = tuple(dict(zip(header, line, strict=True)) for line in lines)
-    return Table("Failed, skipped and damaged cells", "", header, (("", cells),) if cells else (), records)
+    entries = tuple(tuple(Entry(text) for text in line) for line in lines)
+    fields: tuple[Fields, ...] = tuple(dict(zip(header, line, strict=True)) for line in lines)
+    return Table("Failed, skipped and damaged cells", "", header, (("", entries),) if entries else (), fields)
 
 
 def _missing(row: Row) -> str:
@@ -247,7 +247,7 @@ def _missing(row: Row) -> str:
         return (row.labels.get(DAMAGED) if row.status == DAMAGED else "") or reason(row.error)
     if row.labels.get(DAMAGED):
         return f"shown without what is damaged: {row.labels[DAMAGED]}"
-    metric = row.labels["metric"]
+    metric = row.judged.metric.name
     return "" if measure(row, metric) is not None else f"{metric} is missing or not a number"
 
 
@@ -342,12 +342,12 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return the records with all digits; what was not measured is empty."""
+    """Return the lines of the CSV file with all digits; what was not measured is empty."""
     text = io.StringIO()
-    if table.records:
-        writer = csv.DictWriter(text, list(table.records[0]), lineterminator="\n")
+    if table.csv:
+        writer = csv.DictWriter(text, list(table.csv[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: safely.field(value) for name, value in record.items()} for record in table.records)
+        writer.writerows({name: safely.field(value) for name, value in line.items()} for line in table.csv)
     return text.getvalue()
 
 

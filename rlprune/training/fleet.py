@@ -15,8 +15,9 @@ from torch import Tensor
 
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments
-from rlprune.training.a2c import A2CTrainer, statistics
+from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
+from rlprune.training.onpolicy import OPTIMIZERS, statistics
 from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import Seeds
 
@@ -43,7 +44,7 @@ class FleetAgent(A2CTrainer):
         return measures
 
     @staticmethod
-    def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:  # type: ignore[override]
+    def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
         for numbers in _alike(trainers):
             _train_alike([trainers[number] for number in numbers], [epochs[number] for number in numbers])
         return [trainer.latest() for trainer in trainers]
@@ -53,7 +54,7 @@ class FleetAgent(A2CTrainer):
         return measures
 
     @staticmethod
-    def evaluate_together(trainers: Sequence["FleetAgent"]) -> list[Mapping[str, float]]:  # type: ignore[override]
+    def evaluate_together(trainers: Sequence["FleetAgent"]) -> list[Mapping[str, float]]:
         """Play each agent's fresh games greedily and, again, by sampling; add its latest training games."""
         measures: list[Mapping[str, float]] = [{}] * len(trainers)
         for numbers in _alike(trainers):
@@ -109,7 +110,7 @@ class FleetAgent(A2CTrainer):
         for name, parameter in self.module.named_parameters():
             parameter.data.copy_(agent.weights[name])
             averages = {key: values[name] for key, values in agent.moments.items()}
-            self.optimizer.state[parameter] = {"step": _steps(self.optimizer, agent.updates), **averages}
+            self.optimizer.state[parameter] = {"step": OPTIMIZERS[self._recipe.optimizer].updates(agent.updates), **averages}
         self._rollouts, self.env, self.games = agent.rollouts, env, games
 
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
@@ -147,11 +148,6 @@ def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch]) -> 
     fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs])
     for number, (agent, own, latest) in enumerate(zip(agents, fleet.envs.split(), fleet.games.split(), strict=True)):
         agent.take(fleet.agent(number), own, latest)
-
-
-def _steps(optimizer: torch.optim.Optimizer, updates: int) -> Tensor | int:
-    """Return a step count as the optimizer keeps it: RMSpropTFLike a number, torch's own a tensor."""
-    return updates if type(optimizer).__name__ == "RMSpropTFLike" else torch.tensor(float(updates))
 
 
 def _word(seeds: Seeds, use: str) -> int:

@@ -111,14 +111,6 @@ def played(space: spaces.Space[Any], actions: "np.ndarray[Any, Any]") -> "np.nda
     return np.clip(actions, space.low, space.high) if isinstance(space, spaces.Box) else actions
 
 
-def described(space: spaces.Space[Any]) -> str:
-    """Return a space in a few words, without the bounds of every number."""
-    if isinstance(space, spaces.Box):
-        return f"a Box of {space.dtype} {space.shape} from {space.low.min()} to {space.high.max()}"
-    words = repr(space)
-    return words if len(words) <= 100 else type(space).__name__
-
-
 class Held:
     """A policy class whose policies keep pruned weights at zero, so that a saved agent stays pruned when it learns on.
 

@@ -6,7 +6,7 @@ import warnings
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlprune import reason
 from rlprune.costs.measures import Measure
@@ -14,6 +14,8 @@ from rlprune.data import glue
 from rlprune.nets import known
 from rlprune.registry import nearest
 from rlprune.task import Recipe
+from rlprune.training import simulators
+from rlprune.training.spaces import FLEET, Playable
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 ALLOW_IMPORT = "RLPRUNE_ALLOW_IMPORT"
 """The variable that, set to 1, lets ``environment = "module:Id"`` import a module; workers inherit it."""
 
-_BUILT_IN = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")  # known without an import of Gymnasium, which takes half a second
 _MOST = 10_000_000  # transitions held at once: beyond it a typo asks for more memory than there is
 
 _Size: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
@@ -51,14 +52,12 @@ def specification(environment: str) -> "EnvSpec":
     return gymnasium.registry[name]
 
 
-class A2CRecipe(Recipe):
-    """Advantage actor-critic with separate actor and critic networks, as Stable-Baselines3 defines it.
+class OnPolicyRecipe(Recipe):
+    """An on-policy algorithm of Stable-Baselines3 with separate actor and critic networks; the defaults are A2C's.
 
     Args:
         budget: environment steps over all parallel environments.
         environment: a Gymnasium id. ``module:Id`` imports the module first, where that is allowed.
-        simulator: what fleets play with; ``envpool``, an extra, plays LunarLander-v3 faster, with other random numbers, for
-            suites whose cells all train in fleets. Scoring always plays Gymnasium's own.
         max_episode_steps: time limit in steps; None keeps the environment's own, and there must be one.
         environments: parallel environments.
         rollout_steps: steps an environment between updates.
@@ -77,12 +76,16 @@ class A2CRecipe(Recipe):
         evaluation_games: games of the final evaluation, with fresh seeds.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False)
-    trainer: ClassVar[str] = "rlprune.training.a2c:A2CTrainer"
-    fleet: ClassVar[str] = "rlprune.training.fleet:FleetAgent"
     unit: ClassVar[str] = "steps"
+    plays: ClassVar[Playable] = Playable(
+        "an MLP policy",
+        observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"),
+        actions=("bounded box", "discrete from 0", "multidiscrete from 0", "flat multibinary"),
+    )
+    """The spaces that one agent can play."""
+    fleet_plays: ClassVar[Playable] = FLEET
+    """The spaces that a fleet can play, of those."""
     environment: str = Field(max_length=200)
-    simulator: Literal["gymnasium", "envpool"] = "gymnasium"
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     environments: int = Field(default=16, ge=1, le=10_000)
     rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
@@ -114,53 +117,86 @@ class A2CRecipe(Recipe):
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
 
     @property
-    def fleets_only(self) -> str:
-        return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
-
-    def misfit(self, *, fleet: bool) -> str:
-        if self.environment in _BUILT_IN:
-            return ""
-        try:  # what trains it knows; it imports torch, which nothing else here does
-            with warnings.catch_warnings(action="ignore"):
-                a2c, environments = (importlib.import_module(f"rlprune.training.{name}") for name in ("a2c", "environments"))
-                with closing(a2c.environment(self)) as env:
-                    a2c.check_spaces(self.environment, env.observation_space, env.action_space)
-                if fleet:
-                    environments.make(self.environment, 1, self.max_episode_steps)
-        except ValueError as error:
-            return str(error)
-        except Exception as error:  # somebody else's environment may fail in any way
-            return f"{self.environment} cannot be made: {reason.line(error)}"
-        return ""
+    def passes(self) -> int:
+        """How often a sample is learned from."""
+        return 1
 
     @property
-    def extra(self) -> tuple[str, str] | None:
-        return None if self.simulator == "gymnasium" else (self.simulator, self.simulator)
+    def batch(self) -> int:
+        """Samples of an optimizer step."""
+        return self.rollout_steps * self.environments
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of Stable-Baselines3's class that only this algorithm has."""
+        return {}
+
+    def misfit(self, *, fleet: bool) -> str:
+        if self.environment in simulators.KNOWN:
+            return ""
+        import gymnasium
+
+        try:
+            with (
+                warnings.catch_warnings(action="ignore"),
+                closing(gymnasium.make(self.environment, max_episode_steps=self.max_episode_steps)) as env,
+            ):
+                spaces = env.observation_space, env.action_space
+        except Exception as error:  # somebody else's environment may fail in any way
+            return f"{self.environment} cannot be made: {reason.line(error)}"
+        alone = self.plays.refusal(self.environment, *spaces)
+        return alone or (self.fleet_plays.refusal(self.environment, *spaces) if fleet else "")
 
     @field_validator("environment")
     @classmethod
     def _is_registered(cls, name: str) -> str:
-        if name not in _BUILT_IN:
+        if name not in simulators.KNOWN:  # the import of Gymnasium takes half a second
             specification(name)
         return name
 
     @model_validator(mode="after")
-    def _games_end(self) -> "A2CRecipe":
-        limited = self.max_episode_steps is not None or self.environment in _BUILT_IN
+    def _games_end(self) -> "OnPolicyRecipe":
+        limited = self.max_episode_steps is not None or self.environment in simulators.KNOWN
         if not limited and specification(self.environment).max_episode_steps is None:
             raise ValueError(f"{self.environment} has no time limit, and its games may never end: set max_episode_steps")
         return self
 
     @model_validator(mode="after")
-    def _a_rollout_fits_into_memory(self) -> "A2CRecipe":
+    def _a_rollout_fits_into_memory(self) -> "OnPolicyRecipe":
         if (steps := self.environments * self.rollout_steps) > _MOST:
             raise ValueError(f"environments * rollout_steps must be {_MOST:,} or less, got {steps:,}")
         return self
 
+
+class A2CRecipe(OnPolicyRecipe):
+    """Advantage actor-critic, alone or in fleets.
+
+    Args:
+        simulator: what fleets play with; ``envpool``, an extra, plays some environments (``training/simulators.py``) faster,
+            with other random numbers, for suites whose cells all train in fleets. Scoring always plays Gymnasium's own.
+    """
+
+    trainer: ClassVar[str] = "rlprune.training.a2c:A2CTrainer"
+    fleet: ClassVar[str] = "rlprune.training.fleet:FleetAgent"
+    simulator: Literal["gymnasium", "envpool"] = "gymnasium"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"use_rms_prop": False}  # it would override the optimizer that is named here
+
+    @property
+    def fleets_only(self) -> str:
+        return "" if self.simulator == "gymnasium" else f"{self.simulator} plays in fleets only"
+
+    @property
+    def extra(self) -> tuple[str, str] | None:
+        return None if self.simulator == "gymnasium" else (self.simulator, self.simulator)
+
     @model_validator(mode="after")
     def _the_simulator_knows_the_environment(self) -> "A2CRecipe":
-        if self.simulator == "envpool" and self.environment != "LunarLander-v3":
-            raise ValueError(f"simulator = 'envpool' plays LunarLander-v3 only, not {self.environment}: leave simulator out")
+        if self.simulator != "gymnasium" and self.environment not in (played := simulators.played_by(self.simulator)):
+            only = f"plays {', '.join(played)} only, not {self.environment}"
+            raise ValueError(f"simulator = '{self.simulator}' {only}: leave simulator out")
         return self
 
 

@@ -20,7 +20,7 @@ from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.training.recipes import SupervisedRecipe
-from rlprune.training.trainer import Generators, Seeds
+from rlprune.training.trainer import Apart, Generators, Seeds
 
 Batch: TypeAlias = tuple[Tensor, ...]
 """Tensors whose first dimension counts samples."""
@@ -28,7 +28,7 @@ Batch: TypeAlias = tuple[Tensor, ...]
 R = TypeVar("R", bound=SupervisedRecipe)
 
 
-class SupervisedTrainer(ABC, Generic[R]):
+class SupervisedTrainer(Apart, ABC, Generic[R]):
     """A network trained on batches for epochs, an epoch one pass over the training data.
 
     Order and augmentation of a pass depend on the seed and on the number of the pass alone, so a resumed run meets the same
@@ -173,14 +173,6 @@ class SupervisedTrainer(ABC, Generic[R]):
         nn.utils.clip_grad_norm_(module.parameters(), self.recipe.clip)
         optimizer.step()
         return total
-
-    @staticmethod
-    def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
-        return [trainer.train_epoch(epoch) for trainer, epoch in zip(trainers, epochs, strict=True)]
-
-    @staticmethod
-    def evaluate_together(trainers: Sequence[Any]) -> list[Mapping[str, float]]:
-        return [trainer.evaluate() for trainer in trainers]
 
     def evaluate(self) -> Mapping[str, float]:
         with evaluating(self.module), torch.no_grad():

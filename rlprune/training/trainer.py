@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -77,6 +77,18 @@ class Trainer(Subject, Protocol):
         """Let go of environments and workers."""
 
 
+class Apart:
+    """Trainers that have nothing to gain from company: what several are asked for together, each does by itself."""
+
+    @staticmethod
+    def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
+        return [trainer.train_epoch(epoch) for trainer, epoch in zip(trainers, epochs, strict=True)]
+
+    @staticmethod
+    def evaluate_together(trainers: Sequence[Any]) -> list[Mapping[str, float]]:
+        return [trainer.evaluate() for trainer in trainers]
+
+
 def make(
     task: str,
     recipe: Mapping[str, Any],
@@ -92,9 +104,9 @@ def make(
     With an ``outline`` it has the network alone, and needs no data.
     """
     settings = tasks().load(task).settings(recipe)
-    module, _, name = (settings.fleet if fleet else settings.trainer).partition(":")
     where: dict[str, Any] = {"outline": outline} if outline else {"folder": Path(folder)} if settings.reads else {}
-    trainer: Trainer = getattr(import_module(module), name)(settings, partial(seed_sequence, task, seed), device, **where)
+    kind = resolve_name(settings.fleet if fleet else settings.trainer)
+    trainer: Trainer = kind(settings, partial(seed_sequence, task, seed), device, **where)
     return trainer
 
 

@@ -1,8 +1,10 @@
 """Environments of many agents at once: CartPole and Acrobot as tensor arithmetic, any other by Gymnasium or EnvPool."""
 
 from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Literal
 
+from rlprune.training import simulators
 from rlprune.training.environments.contract import BatchedEnv, Transition
 from rlprune.training.environments.games import Games
 from rlprune.training.environments.simulated import Acrobot, CartPole, Simulation
@@ -10,11 +12,6 @@ from rlprune.training.environments.stepped import GymnasiumEnv
 from rlprune.training.recipes import specification
 
 __all__ = ["Acrobot", "BatchedEnv", "CartPole", "Games", "GymnasiumEnv", "Transition", "join", "make"]
-
-_SIMULATIONS: dict[object, type[Simulation]] = {  # by what they simulate: others have its name and are something else
-    "gymnasium.envs.classic_control.cartpole:CartPoleEnv": CartPole,
-    "gymnasium.envs.classic_control.acrobot:AcrobotEnv": Acrobot,
-}
 
 
 def make(
@@ -35,7 +32,8 @@ def make(
 
         return EnvPoolEnv(environment, environments, limit, device)
     spec = specification(environment)
-    if (simulation := _SIMULATIONS.get(spec.entry_point)) and not spec.kwargs and not spec.additional_wrappers:
+    if (known := simulators.of(spec)) and known.tensors:
+        simulation: type[Simulation] = resolve_name(known.tensors)
         return simulation(environments, limit or spec.max_episode_steps or 500, device)
     return GymnasiumEnv(environment, environments, limit, device)
 

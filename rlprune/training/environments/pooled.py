@@ -1,6 +1,7 @@
-"""LunarLander of many agents by EnvPool, whose games run in C++: the same physics as Gymnasium's, other random numbers."""
+"""Environments of many agents by EnvPool, whose games run in C++: the same physics as Gymnasium's, other random numbers."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from copy import copy
 from typing import Any, Self, TypeAlias
 
@@ -28,12 +29,15 @@ class EnvPoolEnv:
     """
 
     simulated = False
-    features = 8
-    actions = 4
 
     def __init__(self, environment: str, environments: int, limit: int | None = None, device: str = "cpu") -> None:
         self.environments = environments
         self.limit = limit or gym.spec(environment).max_episode_steps or 1
+        with closing(gym.make(environment)) as example:
+            observations, actions = example.observation_space, example.action_space
+        assert isinstance(observations, gym.spaces.Box)
+        assert isinstance(actions, gym.spaces.Discrete)
+        self.features, self.actions = observations.shape[0], int(actions.n)
         self._environment, self._device = environment, torch.device(device)
         self._pools: list[_Pool] = []
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from itertools import chain
+from pkgutil import resolve_name
 from typing import Any, Self
 
 import gymnasium as gym
@@ -11,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlprune.training import noise, policies
+from rlprune.training import noise, simulators
 from rlprune.training.environments.contract import Transition
 from rlprune.training.recipes import specification
-
-_LANDER = "gymnasium.envs.box2d.lunar_lander:LunarLander"
+from rlprune.training.spaces import FLEET
 
 
 class GymnasiumEnv:
@@ -31,24 +31,17 @@ class GymnasiumEnv:
         spec = specification(environment)
         self.limit = limit or spec.max_episode_steps or 1
         self._make: Callable[[], gym.Env[Any, Any]]
-        if (spec.entry_point, spec.kwargs, spec.additional_wrappers) == (_LANDER, {}, ()):
-            from rlprune.training.environments.lander import Lander  # Box2D comes with it
-
-            self._make = partial(Lander, self.limit)
+        if (known := simulators.of(spec)) and known.games:
+            self._make = partial(resolve_name(known.games), self.limit)
         else:
             timed = {} if limit is None else {"max_episode_steps": limit}
             self._make = partial(gym.make, environment, disable_env_checker=True, **timed)
         example = self._make()
         observations, actions = example.observation_space, example.action_space
-        if (
-            not isinstance(actions, gym.spaces.Discrete)
-            or not isinstance(observations, gym.spaces.Box)
-            or len(observations.shape) != 1
-        ):
-            got = f"{policies.described(observations)} and {policies.described(actions)}"
-            raise ValueError(
-                f"{environment} has {got}; a fleet wants a flat Box and Discrete actions: train alone (engine = 'sb3')"
-            )
+        if refusal := FLEET.refusal(environment, observations, actions):
+            raise ValueError(refusal)
+        assert isinstance(observations, gym.spaces.Box)
+        assert isinstance(actions, gym.spaces.Discrete)
         if not str(spec.entry_point).startswith("gymnasium.envs."):
             self.limit = 1  # it may cut its games short by a clock of its own
         self.environments, self.features, self.actions = environments, observations.shape[0], int(actions.n)

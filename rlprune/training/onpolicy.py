@@ -1,0 +1,365 @@
+"""On-policy algorithms of Stable-Baselines3 with an MLP policy: an agent that is pruned, and one behind the trainer's seam."""
+
+import copy
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rlprune.costs import cost
+from rlprune.pruning.groups import Anatomy
+from rlprune.pruning.masked import Masked
+from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.probe import Loss, Scoring
+from rlprune.training import policies
+from rlprune.training.environments.parallel import Environments, environment
+from rlprune.training.recipes import OnPolicyRecipe
+from rlprune.training.trainer import Apart, Generators, Seeds
+
+Batch: TypeAlias = Mapping[str, Tensor]
+"""What a loss needs of rollouts: observations, actions, returns and advantages, flat and detached."""
+
+R = TypeVar("R", bound=OnPolicyRecipe)
+
+
+class Optimizer(NamedTuple):
+    """An optimizer that a recipe may name: its class, its options, and how its state keeps the number of updates."""
+
+    kind: Callable[..., torch.optim.Optimizer]
+    options: Mapping[str, Any]
+    updates: Callable[[int], Tensor | int]
+
+
+def _tensor(updates: int) -> Tensor:
+    return torch.tensor(float(updates))
+
+
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    "rmsprop": Optimizer(torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}, _tensor),
+    "rmsprop-tf": Optimizer(RMSpropTFLike, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}, int),
+    "adam": Optimizer(torch.optim.Adam, {"eps": 1e-5}, _tensor),
+}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class Agent:
+    """A Stable-Baselines3 on-policy agent with separate actor and critic as a subject of pruning.
+
+    Args:
+        model: the agent.
+        dense: hidden layers of the dense network, whose numbering the anatomy has; by default the present ones.
+    """
+
+    def __init__(self, model: OnPolicyAlgorithm, dense: policies.Widths | None = None) -> None:
+        self.model = model
+        self.masked = Masked(self.module, self.optimizers)
+        self._anatomy = policies.anatomy(self.module, dense)
+
+    @property
+    def module(self) -> ActorCriticPolicy:
+        return self.model.policy
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.model.policy.optimizer
+
+    @property
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        return (self.optimizer,)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        return self._anatomy
+
+    def resized(self) -> None:
+        policies.resize(self.model)
+
+    def redrawn(self) -> Mapping[str, Tensor]:
+        return policies.redrawn(self.module)
+
+    def scored_on(self, rollouts: int, play: Callable[[], Iterable[Batch]]) -> Scoring:
+        """Return scoring on the loss of each batch that ``play`` makes of so many rollouts."""
+
+        def collect() -> list[Loss]:
+            return [partial(self.loss, batch=batch) for batch in play()]
+
+        samples = rollouts * self.model.n_steps * self.model.n_envs
+        return Scoring(collect, samples, policies.outputs, tempered=False)
+
+    def loss(self, policy: nn.Module, temperature: float = 1.0, *, batch: Batch) -> Tensor:
+        """The policy-gradient loss ``−mean(A log π) + value_weight · mse(R, V) − entropy · H`` of A2C.
+
+        PPO's has the same gradient at the policy that played, where the ratio of probabilities is one. A policy has no
+        temperature, it is left at 1.
+        """
+        model, placed = self.model, {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+        actions = policies.taken(model.action_space, placed["actions"])
+        values, log_probs, entropy = policy.evaluate_actions(placed["observations"], actions)  # type: ignore[operator]
+        advantages, returns = placed["advantages"].flatten(), placed["returns"].flatten()
+        if model.normalize_advantage:  # type: ignore[attr-defined]
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        value_loss = functional.mse_loss(values.flatten(), returns)
+        total: Tensor = -(advantages * log_probs).mean() + model.vf_coef * value_loss - model.ent_coef * entropy.mean()
+        return total
+
+
+class OnPolicyTrainer(Agent, Apart, Generic[R]):
+    """One agent that plays Gymnasium and learns by an on-policy algorithm of Stable-Baselines3, an epoch at a time.
+
+    Actions, initial weights, environments, scoring and evaluation each draw from a stream of their own, so what is
+    done to the network in one place changes no random number in another. An algorithm's trainer names its class, and
+    has a ``loss`` of its own where scores need another; its numbers are the recipe's.
+    """
+
+    algorithm: ClassVar[type[OnPolicyAlgorithm]]
+
+    def __init__(self, recipe: R, seeds: Seeds, device: str) -> None:
+        self._recipe = recipe
+        self.seeds = seeds
+        schedule = (
+            LinearSchedule(recipe.learning_rate, 0.0, 1.0)
+            if recipe.annealing == "linear"
+            else ConstantSchedule(recipe.learning_rate)
+        )
+        optimizer = OPTIMIZERS[recipe.optimizer]
+        envs = Environments(recipe, recipe.environments, seeds("environments"))
+        if refusal := recipe.plays.refusal(recipe.environment, envs.observation_space, envs.action_space):
+            raise ValueError(refusal)
+        with Generators.seeded(seeds("network")).owned(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are trying to run .* on the GPU")  # it was asked for
+            model = self.algorithm(
+                "MlpPolicy",
+                envs,
+                learning_rate=schedule,
+                n_steps=recipe.rollout_steps,
+                gamma=recipe.discount,
+                gae_lambda=recipe.gae_lambda,
+                ent_coef=recipe.entropy,
+                vf_coef=recipe.value_weight,
+                max_grad_norm=recipe.clip,
+                policy_kwargs={
+                    "net_arch": {"pi": list(recipe.widths), "vf": list(recipe.widths)},
+                    "activation_fn": _ACTIVATIONS[recipe.activation],
+                    "optimizer_class": optimizer.kind,
+                    "optimizer_kwargs": dict(optimizer.options),
+                },
+                device=device,
+                **recipe.arguments,
+            )
+        model.set_logger(Logger(None, []))  # its own would leave a folder in /tmp behind
+        super().__init__(model)
+        self._generators = Generators.seeded(seeds("actions"))
+        self._callback: BaseCallback | None = None
+
+    # -- what gets pruned ----------------------------------------------------------------------------------------
+
+    def scoring(self, round: int) -> Scoring:
+        """Play ``scoring_steps`` steps of the current policy in fresh environments, in rollouts as training has them."""
+        recipe = self._recipe
+        rollouts = -(-recipe.scoring_steps // (recipe.rollout_steps * recipe.environments))
+        return self.scored_on(rollouts, lambda: [self._played(rollouts, *self.seeds(f"scoring/{round}").spawn(2))])
+
+    def _played(self, rollouts: int, games: np.random.SeedSequence, actions: np.random.SeedSequence) -> Batch:
+        envs = Environments(self._recipe, self._recipe.environments, games)
+        with Generators.seeded(actions).owned():
+            batch = rollout(self.model, envs, rollouts)
+        envs.close()
+        return batch
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> int:
+        return self.model.num_timesteps
+
+    def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
+        model, recipe = self.model, self._recipe
+        with self._generators.owned():
+            callback = self._begin()
+            for iteration in range(recipe.iterations):
+                model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / recipe.iterations
+                model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
+                model.train()
+        return self.latest()
+
+    def latest(self) -> Mapping[str, float]:
+        """Return the mean return of the last 100 training games, or nothing before the first one ended."""
+        games = [info["r"] for info in self.model.ep_info_buffer or ()]
+        return {"return_train": float(np.mean(games))} if games else {}
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
+        return {**statistics(self._games(True), self._games(False)), **self.latest()}
+
+    # -- costs ---------------------------------------------------------------------------------------------------
+
+    def sample_macs(self) -> float:
+        """One pass of both networks to act, and one forward and two backward each time that a sample is learned from."""
+        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module)
+
+    def forward(self) -> object:
+        observation = torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)
+        with torch.no_grad():
+            return self.module.get_distribution(observation).mode()
+
+    def training_step(self) -> Callable[[], object]:
+        recipe, seed = self._recipe, self.seeds("timing")
+        batch = {name: rows[: recipe.batch] for name, rows in self._played(1, seed, seed).items()}
+        policy = copy.deepcopy(self.module)
+        kind, options, _ = OPTIMIZERS[recipe.optimizer]
+        optimizer = kind(policy.parameters(), lr=recipe.learning_rate, **options)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            self.loss(policy, batch=batch).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(policy.parameters(), recipe.clip)
+            optimizer.step()
+
+        return step
+
+    # -- what is taken away --------------------------------------------------------------------------------------
+
+    def deployed(self) -> tuple[nn.Module, Tensor]:
+        return policies.Actor(self.module), torch.zeros(1, self.module.features_dim, device=self.model.device)
+
+    def save(self, file: Path) -> None:
+        """Write the zip that the ``load`` of Stable-Baselines3's class reads; pruned weights stay pruned there."""
+        masks = self.masked.masks
+        self.model.policy_class = policies.Held(ActorCriticPolicy, masks) if masks else ActorCriticPolicy  # type: ignore[assignment]
+        self.model.save(file)
+
+    def illustration(self) -> None:
+        """Return None: there is nothing to draw."""
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "policy": model.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": self._generators.state(),
+            "steps": model.num_timesteps,
+            "games": json.dumps(list(model.ep_info_buffer or ())),
+            "environments": self._envs.state(),
+            "observations": torch.as_tensor(np.array(model._last_obs)),
+            "starts": torch.as_tensor(np.array(model._last_episode_starts)),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._begin()
+        model = self.model
+        model.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._generators.load_state(state["generators"])
+        model.num_timesteps = state["steps"]
+        assert model.ep_info_buffer is not None
+        model.ep_info_buffer.extend(json.loads(state["games"]))
+        model._last_obs = state["observations"].numpy()
+        model._last_episode_starts = state["starts"].numpy()
+        self._envs.load_state(state["environments"], state["observations"].numpy())
+
+    def close(self) -> None:
+        self._envs.close()
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _envs(self) -> Environments:
+        envs = self.model.get_env()
+        assert isinstance(envs, Environments)
+        return envs
+
+    def _begin(self) -> BaseCallback:
+        """Reset the environments, once; Stable-Baselines3 keeps a learning rate over ``learn`` calls, but not over epochs."""
+        if self._callback is None:
+            _, self._callback = self.model._setup_learn(self._recipe.budget)
+        return self._callback
+
+    def _games(self, greedily: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the return of each of ``evaluation_games`` games, played side by side in environments of fresh seeds."""
+        seed = self.seeds("evaluation")
+        envs = [environment(self._recipe) for _ in range(self._recipe.evaluation_games)]
+        observations = [env.reset(seed=int(word))[0] for env, word in zip(envs, seed.generate_state(len(envs)), strict=True)]
+        playing, returns = list(range(len(envs))), np.zeros(len(envs))
+        with Generators.seeded(seed).owned():
+            while playing:
+                batch = torch.as_tensor(np.stack([observations[game] for game in playing]), device=self.model.device)
+                with torch.no_grad():
+                    actions = self.module.get_distribution(batch).get_actions(deterministic=greedily).cpu().numpy()
+                for game, action in zip(tuple(playing), policies.played(self.model.action_space, actions), strict=True):
+                    observations[game], reward, terminated, truncated, _ = envs[game].step(action)
+                    returns[game] += float(reward)
+                    if terminated or truncated:
+                        playing.remove(game)
+        for env in envs:
+            env.close()
+        return returns / self._recipe.reward_scale
+
+
+def statistics(greedy: Any, sampled: Any) -> dict[str, float]:
+    """Return mean and standard deviation of greedy and of sampled games, given their returns."""
+    values: dict[str, float] = {}
+    for name, returns in (("greedy", np.asarray(greedy)), ("sampled", np.asarray(sampled))):
+        values |= {f"return_{name}": float(returns.mean()), f"return_{name}_std": float(returns.std())}
+    return values
+
+
+def rollout(model: OnPolicyAlgorithm, envs: Environments, rollouts: int) -> Batch:
+    """Play rollouts of ``model.n_steps`` steps in environments of their own, of which the agent's counts know nothing.
+
+    A rollout's last value, and the value of the last observation of a game that ran out of time, stand for the rewards to come.
+    """
+    policy = model.policy
+    buffer = RolloutBuffer(
+        model.n_steps,
+        envs.observation_space,
+        envs.action_space,
+        policy.device,
+        gae_lambda=model.gae_lambda,
+        gamma=model.gamma,
+        n_envs=envs.num_envs,
+    )
+    observations, starts = np.asarray(envs.reset()), np.ones(envs.num_envs, dtype=bool)
+    parts: list[Batch] = []
+    value_of = partial(_values, policy)
+    for _ in range(rollouts):
+        buffer.reset()
+        for _ in range(model.n_steps):
+            with torch.no_grad():
+                actions, values, log_probs = policy(torch.as_tensor(observations, device=policy.device))
+            chosen = actions.cpu().numpy()
+            following, rewards, dones, infos = envs.step(policies.played(envs.action_space, chosen))
+            for index in np.flatnonzero(dones):
+                if infos[index].get("TimeLimit.truncated", False):
+                    rewards[index] += model.gamma * float(value_of(np.asarray(infos[index]["terminal_observation"])[None]))
+            buffer.add(observations, chosen.reshape(envs.num_envs, -1), rewards, starts, values, log_probs)
+            observations, starts = np.asarray(following), dones
+        buffer.compute_returns_and_advantage(value_of(observations), starts)
+        parts.append(remembered(buffer))
+    return {name: torch.cat([part[name] for part in parts]).to(policy.device) for name in parts[0]}
+
+
+def remembered(buffer: RolloutBuffer) -> Batch:
+    """Return what a full buffer holds, copied."""
+    names = ("observations", "actions", "returns", "advantages")
+    return {name: torch.as_tensor(buffer.swap_and_flatten(getattr(buffer, name)).copy()) for name in names}
+
+
+def _values(policy: ActorCriticPolicy, observations: np.ndarray[Any, Any]) -> Tensor:
+    with torch.no_grad():
+        return policy.predict_values(torch.as_tensor(observations, device=policy.device))

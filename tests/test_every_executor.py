@@ -1,0 +1,101 @@
+"""Laws that hold for every registered executor."""
+
+import os
+from contextlib import closing
+
+import jobs
+import pytest
+from jobs import alive, ends
+
+from rlprune.executors import Begun, Failed, Returned, Told, executors
+
+
+def test_there_are_executors():
+    assert "local" in executors().names()
+
+
+@pytest.fixture(params=executors().names())
+def executor(request):
+    return executors().load(request.param)
+
+
+@pytest.fixture
+def execute(executor):
+    return executor.execute
+
+
+def test_it_has_workers_and_they_see_a_processor(executor):
+    assert executor.sees("cpu", sure=False)
+    assert executor.sees("cpu", sure=True)
+    assert 1 <= executor.workers("cpu") <= executor.most
+    assert executor.sees("cuda", sure=False) or not executor.sees("cuda", sure=True), "only no is final"
+
+
+def test_every_job_ends_once_and_tells_in_order_before_it_ends(execute):
+    events = list(execute(jobs.square, range(4), 2))
+    assert {event.job: event.result for event in events if isinstance(event, Returned)} == {0: 0, 1: 1, 2: 4, 3: 9}
+    told = {"trained": 1.0}, {"trained": 2.0}
+    for job in range(4):
+        assert [event for event in events if event.job == job] == [
+            Begun(job),
+            *(Told(job, t) for t in told),
+            Returned(job, job**2),
+        ]
+
+
+def test_no_jobs_are_no_events(execute):
+    assert list(execute(jobs.square, [], 2)) == []
+
+
+def test_no_more_workers_than_asked_for(execute):
+    running, most = 0, 0
+    for event in execute(jobs.square, range(5), 2):
+        running += isinstance(event, Begun) - isinstance(event, Returned)
+        most = max(most, running)
+    assert 1 <= most <= 2
+
+
+def test_each_job_has_a_process_of_its_own(execute):
+    pids = [end.result for end in ends(execute(jobs.who, range(4), 2)).values()]
+    assert len({*pids, os.getpid()}) == 5
+
+
+def test_an_exception_fails_its_job_with_the_traceback_and_no_other(execute):
+    found = ends(execute(jobs.invert, [0, 2], 1))
+    assert found[2] == Returned(2, 0.5)
+    assert not found[0].crashed
+    assert "return 1 / number" in found[0].error
+    assert found[0].error.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_result_that_cannot_be_sent_fails_its_job(execute):
+    (end,) = ends(execute(jobs.unpicklable, [1], 1)).values()
+    assert isinstance(end, Failed)
+    assert "pickle" in end.error
+
+
+def test_a_job_whose_worker_was_killed_runs_again(execute, tmp_path):
+    marker = tmp_path / "killed"
+    events = list(execute(jobs.killed_once, [marker], 1))
+    assert events == [Begun(marker), Begun(marker), Returned(marker, "back")]
+
+
+def test_a_job_whose_worker_always_dies_fails_and_no_other(execute, tmp_path):
+    marker = tmp_path / "killed"
+    marker.touch()
+    found = ends(execute(jobs.killed_always_but, [marker, tmp_path / "never"], 1))
+    assert found[marker] == Returned(marker, "back")
+    assert found[tmp_path / "never"].crashed
+
+
+def test_closing_the_events_ends_the_workers(execute, tmp_path):
+    with closing(execute(jobs.endless, [tmp_path / "pid"], 1)) as events:
+        assert isinstance(next(events), Begun)
+        assert isinstance(next(events), Told)
+        pid = int((tmp_path / "pid").read_text())
+        assert alive(pid)
+    assert not alive(pid)
+
+
+def test_a_module_that_cannot_be_imported_beforehand_stops_nobody(execute):
+    assert ends(execute(jobs.square, [3], 1, ["no_such_module", "jobs"])) == {3: Returned(3, 9)}

@@ -1,0 +1,88 @@
+"""The catalogue of measures: it has all that cells record, says what a fleet cannot, and is what the documentation says."""
+
+from pathlib import Path
+
+import pytest
+
+from rlprune.bench import worker
+from rlprune.bench.suite import cell_maker, load_suite
+from rlprune.costs.judged import Judged, document, read
+from rlprune.costs.measures import CATALOGUE, COLUMNS, SOLO, Measure, described
+from rlprune.task import tasks
+from rlprune.training.trainer import make
+
+NAMES = {measure.name for measure in CATALOGUE}
+TINY = ["recipe.budget=320", "recipe.epochs=2", "recipe.widths=[8]", "recipe.environments=4", "recipe.scoring_steps=40"]
+SUITE = load_suite("cartpole", "smoke", [*TINY, "recipe.evaluation_games=2", "price_per_hour=1"])
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """What a worker records of the same cell alone and in a fleet, without what their trainers measure quality by."""
+    records = []
+    for solo in (1, 0):
+        cell = cell_maker(SUITE.model_copy(update={"solo": solo}), "cpu")("cartpole-v1", "EarlyCroP-S", 0.5, 0)
+        assert cell.fleet == (not solo)
+        file = tmp_path_factory.mktemp("cell") / "cell.pt"
+        (record,) = worker.run(worker.Job((cell,), (file,), "FRA"), lambda values: None)
+        assert record.error is None
+        trainer = make(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet)
+        quality = {*trainer.evaluate(), tasks().load(cell.task).metric.name, "return_train"}
+        records.append([set(record.values) - quality, {name for epoch in record.epochs for name in epoch} - quality])
+    return records
+
+
+def test_everything_that_a_cell_records_is_in_the_catalogue(recorded):
+    (values, epochs), _ = recorded
+    assert values | epochs <= NAMES
+    assert len(values) > 20
+    assert len(epochs) > 4
+
+
+def test_a_fleet_has_all_that_a_cell_alone_has_but_for_what_is_solo(recorded):
+    (alone, epochs), (together, of_fleet) = recorded
+    assert together == alone - SOLO
+    assert of_fleet == epochs
+    assert {"wall_seconds", "training_seconds", "batch_seconds"} <= alone & SOLO
+
+
+def test_a_measure_is_there_once_with_words_for_people():
+    assert len(NAMES) == len(CATALOGUE)
+    for measure in CATALOGUE:
+        for text in (measure.title, measure.about):
+            assert text.strip()
+            assert not text.endswith(".")
+            assert "|" not in text
+    assert len({measure.heading for measure in COLUMNS}) == len(COLUMNS)
+    assert {measure for measure in CATALOGUE if measure.drawn} <= set(COLUMNS)
+
+
+def test_the_documentation_says_what_the_catalogue_says():
+    """A measure may be too new for the page; what is there must hold. ``python -m rlprune.costs.measures`` prints it anew."""
+    page = (Path(__file__).parent.parent / "docs" / "using.md").read_text(encoding="utf-8").splitlines()
+    header, under, *lines = described().splitlines()
+    start = page.index(header)
+    assert page[start + 1] == under
+    table = page[start + 2 : page.index("", start)]
+    assert len(table) > 30
+    assert table == [line for line in lines if line in table]
+
+
+def test_what_a_cell_is_judged_by_comes_back_from_its_document():
+    judged = Judged(Measure("a", "A", "m", "lower"), Measure("b", "B"), "steps", (Measure("c", "C", "", None),), {"random": 1.0})
+    told = []
+    assert read(document(judged), told.append) == judged
+    assert told == []
+
+
+def test_a_document_tells_what_is_left_out_of_it():
+    told, nothing = [], Measure("", "", better=None)
+    own = {"metric": {"name": "a", "better": "sideways"}, "curve": [], "also": [{"name": "c"}, 3], "anchors": {"random": "x"}}
+    left = Judged(Measure("a", "a", better=None), nothing, "", (Measure("c", "c", better=None),))
+    assert read(own, told.append) == left
+    assert told == [
+        "anchor random is no number",
+        "metric does not say which values are better",
+        "curve is no document",
+        "also is no document",
+    ]
