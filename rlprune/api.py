@@ -25,6 +25,7 @@ from rlprune.training.recipes import (
     OnPolicyRecipe,
     SupervisedRecipe,
 )
+from rlprune.training.spaces import Playable
 
 if TYPE_CHECKING:
     from rlprune.pruning.probe import Probe
@@ -51,6 +52,7 @@ __all__ = [
     "NotApplicable",
     "OnPolicyRecipe",
     "Plan",
+    "Playable",
     "Probe",
     "Prune",
     "Pruner",

@@ -109,7 +109,7 @@ def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], d
         maker = next(member for member in group.members if member.produces)
         size = tensors[maker.tensor].shape[maker.dim] // (maker.outer * maker.inner)
         kept[group.name] = torch.arange(group.size) % (group.size // group.blocks) < size // group.blocks
-    surgery.cut(trainer.module, surgery.keeps(trainer.module, groups, kept), trainer.optimizers)
+    surgery.cut(trainer.module, surgery.cuts(trainer.module, groups, kept), trainer.optimizers)
     trainer.module.load_state_dict(tensors)
     if row.cut == WEIGHTS:  # the file of a finished network has zeros where weights are pruned
         trainer.masked.set({name: tensors[name] != 0 for name in trainer.anatomy.all_weights() if not bool(tensors[name].all())})

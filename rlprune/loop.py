@@ -406,7 +406,7 @@ def _groups(
                 shape = tuple(tensors[member.tensor].shape)
                 raise ValueError(f"group '{group.name}': {member.tensor} of {shape} has no dimension {member.dim}")
     _apart(given)
-    surgery.keeps(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
+    surgery.cuts(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
     bad = (auto.tried(net, given, calls)[1] if calls else {}) or auto.agreed(net, given, plain)[1]
     if bad:
         raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))

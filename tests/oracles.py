@@ -66,6 +66,28 @@ def synflow(weights):
     return scores
 
 
+def narrowed(array, keeps):
+    """The kept part of an array, entry by entry.
+
+    ``keeps`` holds a boolean vector for each dimension that is cut, or a matrix where the first dimension falls into equal
+    blocks: row ``b`` is for the entries of block ``b``.
+    """
+    if not array.shape:
+        return array
+
+    def positions(dim, first):
+        keep = keeps.get(dim, np.ones(array.shape[dim], dtype=bool))
+        row = keep if keep.ndim == 1 else keep[first // (len(array) // len(keep))]
+        return [place for place in range(array.shape[dim]) if row[place]]
+
+    def part(index):
+        if len(index) == array.ndim:
+            return array[index]
+        return [part((*index, place)) for place in positions(len(index), index[0] if index else 0)]
+
+    return np.array(part(()), dtype=array.dtype)
+
+
 def halving(target, rounds=7):
     """ρ_i = ρ − (ρ − ρ_s)/2^i, the last round at ρ."""
     start = min(0.5, target / 2)

@@ -1,5 +1,6 @@
 """A tiny network in training, for tests of what needs something to prune."""
 
+import copy
 import hashlib
 from dataclasses import replace
 from functools import partial
@@ -85,14 +86,40 @@ class Tiny:
             nn.utils.clip_grad_norm_(self.module.parameters(), 0.5)
             self.optimizer.step()
 
-    def predict(self):
-        with torch.no_grad(), evaluating(self.module):
-            return torch.cat([self.module[name](self.inputs) for name in self.module], dim=1)
+    def predict(self, module=None):
+        """What the networks, or those of another module of this kind, make of the inputs."""
+        module = self.module if module is None else module
+        with torch.no_grad(), evaluating(module):
+            return torch.cat([module[name](self.inputs) for name in module], dim=1)
 
 
 def outputs(module):
     first = next(module.parameters())
     return [module[name](torch.ones(1, first.shape[1], dtype=first.dtype)) for name in module]
+
+
+def silenced(module, groups, kept):
+    """A dense copy in which all that makes or scales a removed channel is zero; what a cut network has to compute.
+
+    Args:
+        groups: with the sizes that the module has.
+        kept: a boolean vector a group, True where a channel stays.
+    """
+    masked = copy.deepcopy(module)
+    with torch.no_grad():
+        for group in groups:
+            for member in group.members:
+                if member.produces or (member.dim == 0 and "running" not in member.tensor):
+                    assert member.blocks == 1, "what reads has blocks, not what makes"
+                    gone = [
+                        member.offset + (outer * group.size + channel) * member.inner + inner
+                        for channel in range(group.size)
+                        if not kept[group.name][channel]
+                        for outer in range(member.outer)
+                        for inner in range(member.inner)
+                    ]
+                    masked.get_parameter(member.tensor).index_fill_(member.dim, torch.tensor(gone, dtype=torch.int64), 0.0)
+    return masked
 
 
 def bits(module, optimizer=None):

@@ -1,4 +1,3 @@
-import hashlib
 import io
 import os
 import pickle
@@ -12,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from subjects import seeds
-from torchvision.datasets import CIFAR10
+from tiny_data import imagenet, picture, published_cifar10, tiny_imagenet, tree
 
 from rlprune.__main__ import main
 from rlprune.bench.suite import cells, load_suite, with_fingerprints
@@ -28,23 +27,6 @@ from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
 
 LOTS = np.random.default_rng(0)
-
-
-def picture(file, side=8, mode="RGB"):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shape = (side, side, 3) if mode == "RGB" else (side, side)
-    pixels = LOTS.integers(256, size=shape, dtype=np.uint8)
-    Image.fromarray(pixels, mode if mode == "L" else None).save(file)
-    return pixels
-
-
-def tree(folder, parts=("train", "test"), classes=("cat", "dog"), count=2):
-    return {
-        (part, name, number): picture(folder / part / name / f"{number}.png")
-        for part in parts
-        for name in classes
-        for number in range(count)
-    }
 
 
 # -- drawn shapes ------------------------------------------------------------------------------------------------
@@ -86,24 +68,6 @@ def test_a_tree_of_images_is_read_pixel_by_pixel(tmp_path):
     assert torch.equal(images.load("pets", tmp_path / "pets").train[0], data.train[0])
 
 
-def published_cifar(place, monkeypatch, change=lambda entries: None, encode=pickle.dumps):
-    """Write CIFAR-10's files, an image a batch, and let torchvision know their sums; return the images."""
-    place.mkdir(exist_ok=True)
-    pixels = LOTS.integers(256, size=(6, 3, 32, 32), dtype=np.uint8)
-    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
-    entries = {name: {"data": pixels[n : n + 1].reshape(1, -1), "labels": [n]} for n, name in enumerate(names)}
-    entries["batches.meta"] = {"label_names": [f"class {n}" for n in range(10)]}
-    change(entries)
-    sums = []
-    for name, entry in entries.items():
-        (place / name).write_bytes(encode(entry))
-        sums.append([name, hashlib.md5((place / name).read_bytes()).hexdigest()])
-    monkeypatch.setattr(CIFAR10, "train_list", sums[:5])
-    monkeypatch.setattr(CIFAR10, "test_list", sums[5:6])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": sums[6][0], "key": "label_names", "md5": sums[6][1]})
-    return pixels
-
-
 def as_python_2_wrote(entry):
     return pickle.dumps(entry, protocol=2).replace(b"numpy._core.", b"numpy.core.")
 
@@ -111,7 +75,7 @@ def as_python_2_wrote(entry):
 @pytest.mark.parametrize("encode", [pickle.dumps, as_python_2_wrote, lambda entry: pickle.dumps(entry, protocol=5)])
 def test_cifar10_as_published_is_read(tmp_path, monkeypatch, encode):
     place = tmp_path / "cifar-10-batches-py"
-    pixels = published_cifar(place, monkeypatch, encode=encode)
+    pixels = published_cifar10(place, monkeypatch, encode=encode)
     data = images.load("cifar10", tmp_path)
     assert np.array_equal(data.train[0], pixels[:5])
     assert np.array_equal(data.test[0], pixels[5:])
@@ -147,18 +111,14 @@ class Evil:
 )
 def test_pickles_of_other_things_are_told_of_by_file_and_call_nothing(tmp_path, monkeypatch, name, entry, message):
     monkeypatch.chdir(tmp_path)
-    published_cifar(tmp_path / "cifar-10-batches-py", monkeypatch, lambda entries: entries.update({name: entry}))
+    published_cifar10(tmp_path / "cifar-10-batches-py", monkeypatch, lambda entries: entries.update({name: entry}))
     with pytest.raises(ValueError, match="cifar-10-batches-py is not as it was published: " + message):
         images.load("cifar10", tmp_path)
     assert not Path("called").exists()
 
 
 def test_tiny_imagenet_in_its_own_layout_is_read(tmp_path):
-    place = tmp_path / "tiny-imagenet-200"
-    for name in ("n01", "n02"):
-        picture(place / "train" / name / "images" / f"{name}_0.JPEG")
-    picture(place / "val/images/val_0.JPEG", mode="L")  # some are grey
-    (place / "val/val_annotations.txt").write_text("val_0.JPEG\tn02\t0\t0\t7\t7\n")
+    place = tiny_imagenet(tmp_path)
     data = images.load("tiny-imagenet", tmp_path)
     assert data.train[0].shape == (2, 3, 8, 8)
     assert data.test[1].tolist() == [1]
@@ -518,9 +478,7 @@ def test_what_does_not_fit_memory_stays_files(tmp_path, monkeypatch):
 
 
 def test_imagenet_is_read_from_files_of_any_size_as_squares(tmp_path):
-    for part in ("train", "val"):
-        for number, (side, name) in enumerate([(300, "n01"), (40, "n01"), (270, "n02")]):
-            picture(tmp_path / "imagenet" / part / name / f"{number}.JPEG", side)
+    imagenet(tmp_path, [(300, "n01"), (40, "n01"), (270, "n02")])
     data = images.load("imagenet", tmp_path)
     assert data.classes == ("n01", "n02")
     assert data.train[0][torch.arange(3)].shape == (3, 3, images.SIDE, images.SIDE)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.io import savemat
-from subjects import bits, seeds
+from subjects import seeds
+from tiny_data import depth_pair, depth_tree, published_nyu
 
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import Cell
@@ -21,24 +21,11 @@ from rlprune.training.recipes import DepthRecipe
 LOTS = np.random.default_rng(0)
 
 
-def pair(place, name, height=8, width=10):
-    pixels = LOTS.integers(256, size=(height, width, 3), dtype=np.uint8)
-    millimetres = LOTS.integers(500, 5000, size=(height, width), dtype=np.uint16)
-    for kind, values in (("rgb", pixels), ("depth", millimetres)):
-        (place / kind).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(values).save(place / kind / name)
-    return pixels, millimetres
-
-
-def tree(folder, name="office"):
-    return {(part, n): pair(folder / name / part, f"{n:04d}.png") for part in ("train", "test") for n in range(3)}
-
-
 # -- trees -------------------------------------------------------------------------------------------------------
 
 
 def test_a_tree_is_read_pixel_by_pixel_in_metres(tmp_path):
-    written = tree(tmp_path)
+    written = depth_tree(tmp_path)
     data = depth.load("office", tmp_path, 8, 10)
     for part in ("train", "test"):
         images, depths = getattr(data, part)
@@ -51,7 +38,7 @@ def test_a_tree_is_read_pixel_by_pixel_in_metres(tmp_path):
 
 
 def test_images_are_brought_to_one_size_and_depths_stay_depths_that_were_there(tmp_path):
-    written = tree(tmp_path)
+    written = depth_tree(tmp_path)
     images, depths = depth.load("office", tmp_path, 4, 6).train
     assert images.shape == (3, 3, 4, 6)
     assert depths.shape == (3, 1, 4, 6)
@@ -61,7 +48,7 @@ def test_images_are_brought_to_one_size_and_depths_stay_depths_that_were_there(t
 def test_the_frame_of_nyu_is_cut_off(tmp_path):
     place = tmp_path / "nyu"
     for part in ("train", "test"):
-        pair(place / part, "0000.png", 40, 80)
+        depth_pair(place / part, "0000.png", 40, 80)
         framed = np.full((40, 80, 3), 255, np.uint8)
         framed[1:-1, 2:-2] = 0
         Image.fromarray(framed).save(place / part / "rgb/0000.png")
@@ -71,7 +58,7 @@ def test_the_frame_of_nyu_is_cut_off(tmp_path):
 
 
 def test_what_is_wrong_with_a_tree_is_told_in_one_line(tmp_path):
-    tree(tmp_path)
+    depth_tree(tmp_path)
     train = tmp_path / "office/train"
 
     def told(match):
@@ -99,7 +86,7 @@ def test_what_is_wrong_with_a_tree_is_told_in_one_line(tmp_path):
 
 
 def test_colours_of_any_kind_are_read_as_those_of_classifiers_are(tmp_path):
-    written = tree(tmp_path)
+    written = depth_tree(tmp_path)
     deep = LOTS.integers(2**16, size=(8, 10), dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "office/train/rgb/0000.png")
     clear = np.dstack([written["train", 1][0], np.zeros((8, 10), np.uint8)])
@@ -110,7 +97,7 @@ def test_colours_of_any_kind_are_read_as_those_of_classifiers_are(tmp_path):
 
 
 def test_what_tools_leave_is_no_image_and_what_might_be_one_is_not_left_out(tmp_path):
-    tree(tmp_path)
+    depth_tree(tmp_path)
     train = tmp_path / "office/train"
     for kind in ("rgb", "depth"):
         for name in ("._0000.png", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints/0000.png"):
@@ -129,7 +116,7 @@ def test_what_tools_leave_is_no_image_and_what_might_be_one_is_not_left_out(tmp_
 
 
 def test_depths_that_are_none_are_refused(tmp_path):
-    tree(tmp_path)
+    depth_tree(tmp_path)
     depths = np.full((8, 10), 700, np.uint16)
     depths[3, 3] = 2**16 - 1
     Image.fromarray(depths).save(tmp_path / "office/train/depth/0001.png")
@@ -158,7 +145,7 @@ def test_what_is_missing_is_told_before_anything_is_read(tmp_path):
 
 
 def test_what_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
-    tree(tmp_path)
+    depth_tree(tmp_path)
     monkeypatch.setattr(depth, "MEMORY", 100)
     with pytest.raises(ValueError, match="3 images at 10x8 do not fit"):
         depth.load("office", tmp_path, 8, 10)
@@ -167,21 +154,8 @@ def test_what_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
 # -- NYU Depth v2 as published -----------------------------------------------------------------------------------
 
 
-def published(folder, train=(1, 3), test=(2,), images=3, kind=np.uint8, width=80, depth=None):
-    """Write MATLAB's arrays, which h5py sees with their dimensions reversed."""
-    place = folder / "nyu_depth_v2"
-    place.mkdir(exist_ok=True)
-    pixels = LOTS.integers(256, size=(images, 3, width, 40), dtype=np.uint8).astype(kind)
-    metres = LOTS.uniform(0.5, 9, size=(3, 80, 40)).astype(np.float32)
-    metres[2, 5, 5] = metres[2, 5, 5] if depth is None else depth
-    with h5py.File(place / "nyu_depth_v2_labeled.mat", "w") as file:
-        file["images"], file["depths"] = pixels, metres
-    savemat(place / "splits.mat", {"trainNdxs": np.array(train)[:, None], "testNdxs": np.array(test)[:, None]})
-    return pixels, metres
-
-
 def test_nyu_as_published_is_read_by_its_own_split_without_its_frame(tmp_path):
-    pixels, metres = published(tmp_path)
+    pixels, metres = published_nyu(tmp_path)
     data = depth.load("nyu", tmp_path, 38, 76)
     inside = (slice(None), slice(2, -2), slice(1, -1))
     for (images, depths), rows in ((data.train, (0, 2)), (data.test, (1,))):
@@ -192,16 +166,16 @@ def test_nyu_as_published_is_read_by_its_own_split_without_its_frame(tmp_path):
 
 
 def test_broken_nyu_is_told_of_by_file(tmp_path):
-    published(tmp_path, test=(4,))
+    published_nyu(tmp_path, test=(4,))
     with pytest.raises(ValueError, match=r"splits\.mat: testNdxs names images 4 to 4; nyu_depth_v2_labeled\.mat has 3"):
         depth.load("nyu", tmp_path, 8, 10)
-    published(tmp_path, images=2)
+    published_nyu(tmp_path, images=2)
     with pytest.raises(ValueError, match=r"labeled\.mat has 2 images and 3 depths"):
         depth.load("nyu", tmp_path, 8, 10)
     (tmp_path / "nyu_depth_v2/nyu_depth_v2_labeled.mat").write_bytes(b"half a download")
     with pytest.raises(ValueError, match=r"nyu_depth_v2_labeled\.mat cannot be read"):
         depth.load("nyu", tmp_path, 8, 10)
-    published(tmp_path)
+    published_nyu(tmp_path)
     (tmp_path / "nyu_depth_v2/splits.mat").write_bytes(b"half a download")
     with pytest.raises(ValueError, match=r"splits\.mat cannot be read"):
         depth.load("nyu", tmp_path, 8, 10)
@@ -225,14 +199,14 @@ def test_broken_nyu_is_told_of_by_file(tmp_path):
     ],
 )
 def test_matrices_with_other_things_in_them_are_told_of_by_file(tmp_path, fields, message):
-    published(tmp_path, **fields)
+    published_nyu(tmp_path, **fields)
     with pytest.raises(ValueError, match=message):
         depth.load("nyu", tmp_path, 8, 10)
 
 
 @pytest.mark.parametrize("name", ["images", "depths"])
 def test_a_matrix_that_lacks_something_is_told_of_by_file(tmp_path, name):
-    published(tmp_path)
+    published_nyu(tmp_path)
     with h5py.File(tmp_path / "nyu_depth_v2/nyu_depth_v2_labeled.mat", "a") as file:
         del file[name]
     with pytest.raises(ValueError, match=rf"nyu_depth_v2_labeled\.mat cannot be read: .*{name}"):
@@ -240,7 +214,7 @@ def test_a_matrix_that_lacks_something_is_told_of_by_file(tmp_path, name):
 
 
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
-    published(tmp_path)
+    published_nyu(tmp_path)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=re.escape("python3 -m pip install 'rlprune[nyu]'")):
         depth.load("nyu", tmp_path, 8, 10)
@@ -304,17 +278,11 @@ def test_more_images_than_there_are_is_a_mistake():
 
 
 def test_a_channel_that_nobody_uses_is_no_infinity(tmp_path):
-    for (part, n), (pixels, _) in tree(tmp_path).items():
+    for (part, n), (pixels, _) in depth_tree(tmp_path).items():
         pixels[..., 0] = 7
         Image.fromarray(pixels).save(tmp_path / f"office/{part}/rgb/{n:04d}.png")
     trainer = DepthTrainer(small(data="office", train_images=2, batch_size=2), seeds, "cpu", tmp_path)
     assert trainer._ready(trainer._test[0]).isfinite().all()
-
-
-def test_the_same_seed_makes_the_same_network_whatever_came_before():
-    first = DepthTrainer(small(), seeds, "cpu")
-    torch.rand(3)
-    assert bits(first.module) == bits(DepthTrainer(small(), seeds, "cpu").module)
 
 
 def test_a_cell_leaves_pictures_beside_its_network(tmp_path):

@@ -1,16 +1,18 @@
 """Laws that hold for every registered pruner; a third-party one is held to them as soon as it is registered."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import oracles
 import pytest
 import torch
-from subjects import Tiny, bits, seeds
+from subjects import Tiny, bits, seeds, silenced
 
 from rlprune.pruning.follower import PlanFollower
-from rlprune.pruning.plan import trained_epochs
+from rlprune.pruning.groups import present
+from rlprune.pruning.plan import Prune, Train, trained_epochs
 from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, pruners
 from rlprune.reason import NotApplicable
 
@@ -44,6 +46,12 @@ def prune(name, sparsity=0.8, subject=None, watch=lambda pruning, subject: None,
     return pruning, subject, epochs
 
 
+def chosen(pruning):
+    """What is kept so far: channels by group in the dense numbering, weights by name."""
+    state = pruning.state()
+    return {name: keep.clone() for name, keep in {**state["kept"], **state["masks"]}.items()}
+
+
 def test_there_are_pruners():
     assert {"Dense", "EarlyCroP-U", "EarlyCroP-S"} <= set(NAMES)
     assert len(NAMES) >= 17
@@ -72,7 +80,7 @@ def test_weights_reach_the_sparsity_to_one_weight(name, sparsity):
     total = sum(dense.values())
     assert sum(int(mask.sum()) for mask in pruning.masked.masks.values()) == round(total * (1 - sparsity))
     assert pruning.reached()["sparsity_weights"] == pytest.approx(1 - round(total * (1 - sparsity)) / total)
-    assert all(int((subject.module.get_parameter(n) != 0).sum()) <= int(mask.sum()) for n, mask in pruning.masked.masks.items())
+    assert not any(bool(subject.module.get_parameter(n)[~mask].any()) for n, mask in pruning.masked.masks.items())
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.83, 0.95])
@@ -80,7 +88,7 @@ def test_weights_reach_the_sparsity_to_one_weight(name, sparsity):
 def test_channels_reach_the_same_sparsity_to_one_channel(name, sparsity):
     pruning, subject, _ = prune(name, sparsity)
     for network, sizes in Tiny.SIZES.items():
-        kept = [int(pruning._kept[f"{network}.{index}"].sum()) for index in (0, 2)]
+        kept = [int(pruning.state()["kept"][f"{network}.{index}"].sum()) for index in (0, 2)]
         assert [subject.module[network][index].out_features for index in (0, 2)] == kept
         left, dense = oracles.chain_weights(sizes, kept), oracles.chain_weights(sizes, sizes[1:-1])
         largest_channel = max(sizes[0] + kept[1] + 1, kept[0] + sizes[-1] + 1)
@@ -93,8 +101,7 @@ def test_what_is_pruned_stays_pruned(name):
     seen = []
 
     def watch(pruning, subject):
-        alive = {n: mask.clone() for n, mask in pruning.masked.masks.items()}
-        alive |= {group: keep.clone() for group, keep in pruning._kept.items()}
+        alive = chosen(pruning)
         if seen:
             assert not any(bool((alive[n] & ~before).any()) for n, before in seen[-1].items() if n in alive)
         seen.append(alive)
@@ -109,18 +116,16 @@ def test_scoring_leaves_network_optimizer_and_global_generators_alone(name):
     if pruner.score is None:
         pytest.skip(f"{name} scores nothing")
     subject.train_epoch()
-    pruning = PlanFollower(subject, pruner, shortened(pruner), 0.8, EPOCHS, "network", seeds)
     before = (
         bits(subject.module, subject.optimizer),
         torch.get_rng_state(),
         np.random.get_state(legacy=False)["state"]["key"].copy(),
     )
     modes = [module.training for module in subject.module.modules()]
-    pruning._mask = pruning._chosen = lambda scores, sparsity: collected.append(scores)
-    pruning._cut = lambda kept: None
-    collected = []
-    pruning._prune(0.8, 0)
-    assert collected
+    now = replace(pruner, plan=[Prune(), Train()])
+    pruning = PlanFollower(subject, now, now.settings(), 0.0, EPOCHS, "network", seeds)
+    pruning.next_epoch()
+    assert pruning.pruning_epoch == 0, "it was scored, and all was kept"
     assert bits(subject.module, subject.optimizer) == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], before[2])
@@ -136,40 +141,28 @@ def test_the_same_seed_gives_the_same_network(name):
 @pytest.mark.parametrize("name", ["Random-U", "Random-S"])
 def test_another_seed_draws_other_lots(name):
     first, second = (prune(name, number=number)[0] for number in (0, 1))
-    kept = [{**pruning._kept, **pruning.masked.masks} for pruning in (first, second)]
+    kept = [chosen(pruning) for pruning in (first, second)]
     assert any(not torch.equal(kept[0][n], kept[1][n]) for n in kept[0])
 
 
 @pytest.mark.parametrize("name", CHANNEL_PRUNERS)
 def test_the_cut_network_equals_the_masked_one(name):
-    pairs = []
-
-    class Cutting(PlanFollower):
-        def _cut(self, kept):
-            dense = copy.deepcopy(self._subject.module)
-            numbered = {n: keep.clone() for n, keep in self._kept.items()}
-            super()._cut(kept)
-            from rlprune.pruning.groups import present
-
-            with torch.no_grad():
-                for group in present(self._subject.anatomy.all_groups(), numbered):
-                    for member in group.members:
-                        tensor = dense.state_dict()[member.tensor]
-                        if member.produces or (tensor.dim() == 1 and not member.tensor.rpartition(".")[2].startswith("running")):
-                            tensor[~kept[group.name]] = 0
-                dense.eval()
-                expected = torch.cat([dense[n](self._subject.inputs) for n in dense], dim=1)
-            pairs.append((self._subject.predict(), expected))
-
     subject, pruner = fit(name), pruners().load(name)
-    pruning = Cutting(subject, pruner, shortened(pruner), 0.8, EPOCHS, "network", seeds)
-    while pruning.next_epoch() is not None:
-        subject.train_epoch()
-        pruning.epoch_done()
-    assert pairs
-    assert subject.resizes == len(pairs)
-    for cut, masked in pairs:
-        assert torch.allclose(cut, masked, rtol=1e-5, atol=1e-12)
+    pruning = PlanFollower(subject, pruner, shortened(pruner), 0.8, EPOCHS, "network", seeds)
+    cuts, training = 0, True
+    while training:
+        dense, before = copy.deepcopy(subject.module), chosen(pruning)
+        training = pruning.next_epoch() is not None
+        kept = {group: keep[before[group]] for group, keep in chosen(pruning).items()}
+        if not all(bool(keep.all()) for keep in kept.values()):
+            cuts += 1
+            masked = silenced(dense, present(subject.anatomy.all_groups(), before), kept)
+            assert torch.allclose(subject.predict(), subject.predict(masked), rtol=1e-5, atol=1e-12)
+        if training:
+            subject.train_epoch()
+            pruning.epoch_done()
+    assert cuts
+    assert subject.resizes == pruning.progress.rounds
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

@@ -3,9 +3,9 @@ from math import isfinite
 
 import pytest
 import torch
-from subjects import bits, seeds
+from subjects import bits, seeds, silenced
 from test_every_pruner import shortened
-from test_nets import best, silenced, some
+from test_nets import best, some
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
@@ -48,7 +48,7 @@ def test_a_cut_network_computes_what_the_silenced_dense_one_computes(choose):
     with torch.no_grad():
         expected, dense = silenced(net, groups, kept)(images), net(images)
         shapes = {weight: tuple(net.get_parameter(weight).shape) for weight in anatomy.all_weights()}
-        surgery.cut(net, surgery.keeps(net, groups, kept))
+        surgery.cut(net, surgery.cuts(net, groups, kept))
         assert torch.allclose(net(images), expected, rtol=1e-10)
     assert not torch.allclose(dense, expected, rtol=1e-2)
     left = {group: int(keep.sum()) for group, keep in kept.items()}

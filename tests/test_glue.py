@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 from scipy import stats
-from subjects import bits, seeds
+from subjects import seeds
+from tiny_data import GLUE, TEXTS, glue_files, glue_task
 from transformers import BertConfig, BertModel
 
 from rlprune.bench.cell import run_cell
@@ -24,22 +24,7 @@ from rlprune.training import glue as training
 from rlprune.training.glue import GlueTrainer
 from rlprune.training.recipes import GlueRecipe
 
-TEXTS = ["the cat sat on the mat", "a dog barks at night", "the night is dark", "a cat is no dog"]
 SMALL = {"hidden": 8, "layers": 1, "heads": 2, "intermediate": 6, "vocabulary": 120, "max_tokens": 20, "batch_size": 4}
-
-
-def written(folder, task, header, rows, dev="dev.tsv"):
-    place = folder / "glue" / task
-    place.mkdir(parents=True, exist_ok=True)
-    for name in ("train.tsv", dev):
-        text = "\n".join("\t".join(map(str, row)) for row in ([header] if header else []) + rows)
-        (place / name).write_text(text + "\n", encoding="utf-8")
-    return place
-
-
-def rte(folder, count=8):
-    rows = [[n, TEXTS[n % 4], TEXTS[(n + 1 + n // 4) % 4], ("entailment", "not_entailment")[n % 2]] for n in range(count)]
-    return written(folder, "RTE", ["index", "sentence1", "sentence2", "label"], rows)
 
 
 def trainer(folder=None, **fields):
@@ -50,21 +35,21 @@ def trainer(folder=None, **fields):
 
 
 @pytest.mark.parametrize(
-    ("name", "task", "header", "row", "expected"),
+    ("name", "row", "expected"),
     [
-        ("cola", "CoLA", None, ["gj04", 0, "*", 'They "said so.'], ('They "said so.', None, 0)),
-        ("sst2", "SST-2", ["sentence", "label"], ["fine ", 1], ("fine ", None, 1)),
-        ("mrpc", "MRPC", ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"], [1, 7, 8, "a b", "b a"], ("a b", "b a", 1)),
-        ("qqp", "QQP", ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"], [1, 2, 3, "a", "b", 0], ("a", "b", 0)),
-        ("stsb", "STS-B", ["index", "sentence1", "sentence2", "score"], [0, "a", "b", "3.250"], ("a", "b", 3.25)),
-        ("mnli", "MNLI", ["sentence1", "sentence2", "gold_label"], ["a", "b", "neutral"], ("a", "b", 1)),
-        ("qnli", "QNLI", ["index", "question", "sentence", "label"], [0, "a", "b", "entailment"], ("a", "b", 0)),
-        ("rte", "RTE", ["index", "sentence1", "sentence2", "label"], [0, "a", "b", "not_entailment"], ("a", "b", 1)),
-        ("wnli", "WNLI", ["index", "sentence1", "sentence2", "label"], [0, "a", "b", 1], ("a", "b", 1)),
+        ("cola", ["gj04", 0, "*", 'They "said so.'], ('They "said so.', None, 0)),
+        ("sst2", ["fine ", 1], ("fine ", None, 1)),
+        ("mrpc", [1, 7, 8, "a b", "b a"], ("a b", "b a", 1)),
+        ("qqp", [1, 2, 3, "a", "b", 0], ("a", "b", 0)),
+        ("stsb", [0, "a", "b", "3.250"], ("a", "b", 3.25)),
+        ("mnli", ["a", "b", "neutral"], ("a", "b", 1)),
+        ("qnli", [0, "a", "b", "entailment"], ("a", "b", 0)),
+        ("rte", [0, "a", "b", "not_entailment"], ("a", "b", 1)),
+        ("wnli", [0, "a", "b", 1], ("a", "b", 1)),
     ],
 )
-def test_each_task_is_read_as_glue_publishes_it(name, task, header, row, expected, tmp_path):
-    written(tmp_path, task, header, [row], dev="dev_matched.tsv" if name == "mnli" else "dev.tsv")
+def test_each_task_is_read_as_glue_publishes_it(name, row, expected, tmp_path):
+    glue_files(tmp_path, GLUE[name].folder, GLUE[name].header, [row], dev="dev_matched.tsv" if name == "mnli" else "dev.tsv")
     train, dev, outputs = glue.load(name, tmp_path)
     first, second, label = expected
     assert train == dev == glue.Texts((first,), None if second is None else (second,), (label,))
@@ -73,7 +58,7 @@ def test_each_task_is_read_as_glue_publishes_it(name, task, header, row, expecte
 
 
 def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
-    place = rte(tmp_path)
+    place = glue_task(tmp_path, "rte")
     (place / "dev.tsv").write_bytes(b"\xef\xbb\xbf" + (place / "dev.tsv").read_bytes())
     assert len(glue.load("rte", tmp_path)[1].labels) == 8
 
@@ -98,14 +83,14 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
     ],
 )
 def test_a_broken_file_is_told_of_by_file_and_row(text, message, tmp_path):
-    (rte(tmp_path) / "train.tsv").write_text(text)
+    (glue_task(tmp_path, "rte") / "train.tsv").write_text(text)
     with pytest.raises(ValueError, match=message) as told:
         glue.load("rte", tmp_path)
     assert "\n" not in str(told.value)
 
 
 def test_quotes_and_strange_line_ends_are_text(tmp_path):
-    place = rte(tmp_path)
+    place = glue_task(tmp_path, "rte")
     rows = ['0\t"a\tb "b"" \u2028 b\x0c\x85\tentailment', "", "1\t'\t\"\tnot_entailment", ""]
     (place / "train.tsv").write_bytes("\r\n".join(["index\tsentence1\tsentence2\tlabel", *rows]).encode())
     train = glue.load("rte", tmp_path)[0]
@@ -113,7 +98,7 @@ def test_quotes_and_strange_line_ends_are_text(tmp_path):
 
 
 def test_scores_out_of_range_other_encodings_and_missing_files_are_told(tmp_path):
-    place = written(tmp_path, "STS-B", ["sentence1", "sentence2", "score"], [["a", "b", 3], ["a", "b", 7]])
+    place = glue_files(tmp_path, "STS-B", ["sentence1", "sentence2", "score"], [["a", "b", 3], ["a", "b", 7]])
     with pytest.raises(ValueError, match=r"row 3: score '7', expected a number from 0 to 5"):
         glue.load("stsb", tmp_path)
     (place / "train.tsv").write_bytes("sentence1\tsentence2\tscore\ncafé\tb\t1\n".encode("latin-1"))
@@ -132,13 +117,13 @@ def test_scores_out_of_range_other_encodings_and_missing_files_are_told(tmp_path
 
 def test_rows_that_qqp_publishes_broken_are_passed_over(tmp_path):
     header = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
-    written(tmp_path, "QQP", header, [[1, 2, 3, "a", "b", 0], [1, 2, 3, "a"], [1, 2, 3, "c", "d", 1]])
+    glue_files(tmp_path, "QQP", header, [[1, 2, 3, "a", "b", 0], [1, 2, 3, "a"], [1, 2, 3, "c", "d", 1]])
     assert glue.load("qqp", tmp_path)[0].first == ("a", "c")
 
 
 def test_a_qqp_file_with_too_many_broken_rows_is_refused(tmp_path):
     header = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
-    written(tmp_path, "QQP", header, [[1, 2, 3, "a", "b", 0], *[[1, 2, 3, "a"]] * 21])
+    glue_files(tmp_path, "QQP", header, [[1, 2, 3, "a", "b", 0], *[[1, 2, 3, "a"]] * 21])
     with pytest.raises(ValueError, match=r"row 23: 4 fields, expected 6"):
         glue.load("qqp", tmp_path)
 
@@ -205,7 +190,7 @@ def test_it_learns_pairs_and_says_what_it_used():
 
 def test_scores_are_fitted_by_squared_errors(tmp_path):
     rows = [[text, other, 5.0 if text == other else 1.0] for text in TEXTS for other in TEXTS[:2]]
-    written(tmp_path, "STS-B", ["sentence1", "sentence2", "score"], rows)
+    glue_files(tmp_path, "STS-B", ["sentence1", "sentence2", "score"], rows)
     net = trainer(tmp_path, data="stsb", budget=10, learning_rate=0.01)
     batch = next(net.batches("pass/0", augmented=False))
     with torch.no_grad():
@@ -229,14 +214,8 @@ def test_it_goes_to_onnx_which_computes_the_same_from_token_ids(tmp_path):
     assert session.get_inputs()[0].type == "tensor(int64)"
 
 
-def test_the_same_seed_makes_the_same_network_whatever_came_before():
-    first = trainer()
-    torch.rand(3)
-    assert bits(first.module) == bits(trainer().module)
-
-
 def test_a_checkpoint_under_data_is_the_start_and_its_tokenizer_reads_the_texts(tmp_path):
-    rte(tmp_path)
+    glue_task(tmp_path, "rte")
     tokens = Tokens.learned(TEXTS, 120)
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 6}
     model = BertModel(BertConfig(vocab_size=len(tokens), max_position_embeddings=20, **sizes))
@@ -292,24 +271,6 @@ def test_a_pruner_that_cannot_work_is_skipped_with_its_reason():
         run_cell(cell("SynFlow"))
 
 
-def test_a_run_resumed_after_heads_were_cut_ends_as_one_never_stopped(tmp_path):
-    class StopError(Exception):
-        pass
-
-    def stop(row):
-        if row["trained"] == 3:
-            raise StopError
-
-    kept = [tmp_path / f"{name}.pt" for name in ("straight", "stopped")]
-    straight = run_cell(cell("EarlyCroP-S"), checkpoint=kept[0])
-    with pytest.raises(StopError):
-        run_cell(cell("EarlyCroP-S"), checkpoint=kept[1], tell=stop)
-    resumed = run_cell(cell("EarlyCroP-S"), checkpoint=kept[1])
-    assert resumed.values["loss_test"] == straight.values["loss_test"]
-    ends = [load_file(file.with_suffix(".safetensors")) for file in kept]
-    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
-
-
 def test_a_suite_may_give_a_task_sparsities_of_its_own(tmp_path):
     suite = load_suite("glue", "paper", folder=tmp_path)
     found = {(one.task, one.sparsity) for one in cells(suite, "cpu") if one.pruner == "SNIP"}
@@ -327,7 +288,7 @@ def test_a_suite_may_give_a_task_sparsities_of_its_own(tmp_path):
 
 
 def test_a_missing_checkpoint_is_told_before_anything_runs(tmp_path):
-    rte(tmp_path)
+    glue_task(tmp_path, "rte")
     suite = load_suite("glue", folder=tmp_path)
     (mistake,) = data_mistakes(suite)
     assert "no checkpoint is at" in mistake.message

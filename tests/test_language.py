@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file
-from subjects import bits, seeds
+from subjects import seeds
 
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import Cell
@@ -90,12 +90,6 @@ def test_too_few_words_are_a_mistake(tmp_path):
         small(tmp_path, data="poems")
 
 
-def test_the_same_seed_makes_the_same_network_whatever_came_before():
-    first = small()
-    torch.rand(3)
-    assert bits(first.module) == bits(small().module)
-
-
 def test_recipes_say_what_they_read():
     assert LanguageRecipe(budget=2).reads is None
     assert LanguageRecipe(budget=2, data="ptb").reads == "ptb"
@@ -129,8 +123,7 @@ def test_magnitude_keeps_the_embedding_and_empties_the_other_layers():
     assert kept["embedding.weight"] > 10 * sum(count for name, count in kept.items() if name != "embedding.weight")
 
 
-@pytest.mark.parametrize("name", ["EarlyCroP-S", "LTR"])
-def test_a_run_resumed_ends_as_one_never_stopped(name, tmp_path):
+def test_a_run_that_rewinds_and_is_resumed_ends_as_one_never_stopped(tmp_path):
     class StopError(Exception):
         pass
 
@@ -139,10 +132,10 @@ def test_a_run_resumed_ends_as_one_never_stopped(name, tmp_path):
             raise StopError
 
     kept = [tmp_path / f"{which}.pt" for which in ("straight", "stopped")]
-    straight = run_cell(cell(name), checkpoint=kept[0])
+    straight = run_cell(cell("LTR"), checkpoint=kept[0])
     with pytest.raises(StopError):
-        run_cell(cell(name), checkpoint=kept[1], tell=stop)
-    resumed = run_cell(cell(name), checkpoint=kept[1])
+        run_cell(cell("LTR"), checkpoint=kept[1], tell=stop)
+    resumed = run_cell(cell("LTR"), checkpoint=kept[1])
     assert resumed.values["log_perplexity"] == straight.values["log_perplexity"]
     ends = [load_file(file.with_suffix(".safetensors")) for file in kept]
     assert all(torch.equal(tensor, ends[1][key]) for key, tensor in ends[0].items())

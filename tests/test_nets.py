@@ -1,7 +1,6 @@
-import copy
-
 import pytest
 import torch
+from subjects import silenced
 from torch import nn
 
 from rlprune.costs import cost
@@ -48,17 +47,6 @@ def best(net, anatomy, seed=0):
     return select.keep_channels(scores, lambda left: select.weights_left(shapes, groups, left), round(0.3 * dense), blocks=blocks)
 
 
-def silenced(net, groups, kept):
-    """A dense copy in which removed channels are zero wherever they are made or normalised."""
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.dim == 0 and "running" not in member.tensor:
-                    masked.get_parameter(member.tensor)[member.offset :][: group.size][~kept[group.name]] = 0
-    return masked
-
-
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("choose", ["some", "best"])
 def test_a_cut_network_computes_what_the_silenced_dense_one_computes(name, choose):
@@ -69,7 +57,7 @@ def test_a_cut_network_computes_what_the_silenced_dense_one_computes(name, choos
         expected = silenced(net, groups, kept)(images)
         dense = net(images)
         shapes = {weight: tuple(net.get_parameter(weight).shape) for weight in anatomy.all_weights()}
-        surgery.cut(net, surgery.keeps(net, groups, kept))
+        surgery.cut(net, surgery.cuts(net, groups, kept))
         assert torch.allclose(net(images), expected, rtol=1e-10)
     assert not torch.allclose(dense, expected, rtol=1e-2)
     left = {group: int(keep.sum()) for group, keep in kept.items()}
@@ -89,9 +77,9 @@ def test_two_cuts_of_a_network_are_one(name):
     both = {group: keep.clone() for group, keep in first.items()}
     for group, keep in both.items():
         keep[first[group]] = second[group]
-    surgery.cut(once, surgery.keeps(once, groups, both))
-    surgery.cut(twice, surgery.keeps(twice, groups, first))
-    surgery.cut(twice, surgery.keeps(twice, present(groups, first), second))
+    surgery.cut(once, surgery.cuts(once, groups, both))
+    surgery.cut(twice, surgery.cuts(twice, groups, first))
+    surgery.cut(twice, surgery.cuts(twice, present(groups, first), second))
     with torch.no_grad():
         assert torch.equal(once(images), twice(images))
 
@@ -108,7 +96,7 @@ def test_gradients_and_moments_of_what_stays_follow_the_cut(name):
     for parameter, state in optimizer.state.items():
         for tensor in (parameter.grad, state["exp_avg"], state["exp_avg_sq"]):
             tensor.copy_(parameter.detach())
-    surgery.cut(net, surgery.keeps(net, groups, some(groups)), [optimizer])
+    surgery.cut(net, surgery.cuts(net, groups, some(groups)), [optimizer])
     frozen = [key for key, parameter in net.named_parameters() if not parameter.requires_grad]
     assert frozen == [anatomy.all_weights()[1]]
     assert set(optimizer.state) == {p for p in net.parameters() if p.requires_grad}
@@ -130,7 +118,7 @@ def test_a_grouped_convolution_refuses_unequal_counts_before_anything_changes():
     keep = torch.ones(blocked.size, dtype=torch.bool)
     keep[0] = False
     with pytest.raises(ValueError, match=r"equal counts in its 4 blocks, got \[3, 4, 4, 4\]"):
-        surgery.keeps(net, groups, {blocked.name: keep})
+        surgery.cuts(net, groups, {blocked.name: keep})
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -204,7 +192,7 @@ def cut_evenly(name, keep):
     weights = sum(net.get_parameter(weight).numel() for weight in anatomy.all_weights())
     nodes = sum(len(net.get_parameter(weight)) for weight in anatomy.all_weights()[:-1])
     kept = {group.name: torch.arange(group.size) < keep(group.size) for group in anatomy.all_groups()}
-    surgery.cut(net, surgery.keeps(net, anatomy.all_groups(), kept))
+    surgery.cut(net, surgery.cuts(net, anatomy.all_groups(), kept))
     left = sum(net.get_parameter(weight).numel() for weight in anatomy.all_weights())
     nodes_left = sum(len(net.get_parameter(weight)) for weight in anatomy.all_weights()[:-1])
     shapes = [parameter.shape for key, parameter in net.named_parameters() if key.endswith("weight")]

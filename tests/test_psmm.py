@@ -1,8 +1,7 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
+from subjects import silenced
 
 from rlprune.costs import cost
 from rlprune.nets.psmm import PSMM
@@ -145,18 +144,6 @@ def some(groups, share=0.5, seed=0):
     }
 
 
-def silenced(net, groups, kept):
-    """A dense copy in which everything that makes a removed channel is zero."""
-    masked = copy.deepcopy(net)
-    with torch.no_grad():
-        for group in groups:
-            for member in group.members:
-                if member.produces:
-                    rows = masked.get_parameter(member.tensor).movedim(member.dim, 0)
-                    rows[~kept[group.name].repeat(member.outer)] = 0
-    return masked
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_cut_network_computes_what_the_silenced_dense_one_computes(dtype, seed):
@@ -167,7 +154,7 @@ def test_a_cut_network_computes_what_the_silenced_dense_one_computes(dtype, seed
     masked = silenced(net, groups, kept)
     with torch.no_grad():
         dense, expected, slopes = net(ids), masked(ids), masked.logp(ids, targets)
-        surgery.cut(net, surgery.keeps(net, groups, kept))
+        surgery.cut(net, surgery.cuts(net, groups, kept))
         assert torch.allclose(net(ids), expected, atol=1e-5 if dtype == torch.float32 else 1e-12)
         assert torch.allclose(net.logp(ids, targets), slopes, atol=1e-5 if dtype == torch.float32 else 1e-12)
     assert not torch.allclose(dense, expected, rtol=1e-2)
@@ -187,9 +174,9 @@ def test_two_cuts_are_one_and_adams_moments_follow():
     both = {name: keep.clone() for name, keep in first.items()}
     for name, keep in both.items():
         keep[first[name]] = second[name]
-    surgery.cut(once, surgery.keeps(once, groups, both), [optimizers[0]])
-    surgery.cut(twice, surgery.keeps(twice, groups, first), [optimizers[1]])
-    surgery.cut(twice, surgery.keeps(twice, present(groups, first), second), [optimizers[1]])
+    surgery.cut(once, surgery.cuts(once, groups, both), [optimizers[0]])
+    surgery.cut(twice, surgery.cuts(twice, groups, first), [optimizers[1]])
+    surgery.cut(twice, surgery.cuts(twice, present(groups, first), second), [optimizers[1]])
     for net, optimizer in zip((once, twice), optimizers, strict=True):
         optimizer.zero_grad()
         (-net.logp(ids, targets).mean()).backward()

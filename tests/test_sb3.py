@@ -36,16 +36,19 @@ def zeros(model):
     return 1 - sum(int((p != 0).sum()) for p in weights) / sum(p.numel() for p in weights)
 
 
-class Watched(PruneCallback):
-    """Remembers how many updates an agent had made when it was first pruned."""
+class Watch(BaseCallback):
+    """Called after a callback that prunes, it remembers how many updates an agent had made when it was first pruned."""
 
-    updates = None
+    def __init__(self, pruning):
+        super().__init__()
+        self.updates, self._pruning = None, pruning
 
-    def _advance(self):
-        rounds = self.pruning.progress.rounds
-        super()._advance()
-        if self.updates is None and self.pruning.progress.rounds > rounds:
+    def _on_step(self):
+        if self.updates is None and self._pruning.pruning.progress.rounds:
             self.updates = self.model._n_updates
+        return True
+
+    _on_rollout_start = _on_rollout_end = _on_training_end = _on_step
 
 
 @pytest.mark.parametrize("name", ONE_LEARN)
@@ -190,9 +193,10 @@ def test_every_agent_is_pruned_from_anew():
     ("kind", "n_steps", "n_envs", "total"), [(PPO, 64, 2, 500), (PPO, 64, 1, 129), (A2C, 5, 3, 40), (A2C, 50, 1, 60)]
 )
 def test_an_epoch_is_a_rollout_with_its_update_or_more(kind, n_steps, n_envs, total):
-    callback = Watched("EarlyCroP-U", 0.8, rounds=2, scoring_steps=16)
-    model = agent(kind, make_vec_env("CartPole-v1", n_envs), n_steps=n_steps).learn(total, callback=callback)
-    assert callback.updates >= 1
+    callback = PruneCallback("EarlyCroP-U", 0.8, rounds=2, scoring_steps=16)
+    watch = Watch(callback)
+    model = agent(kind, make_vec_env("CartPole-v1", n_envs), n_steps=n_steps).learn(total, callback=[callback, watch])
+    assert watch.updates >= 1
     assert callback.pruning.progress.trained <= -(-total // (n_steps * n_envs))
     assert callback.pruning.progress.epoch == callback.pruning.epochs
     assert zeros(model) == pytest.approx(0.8, abs=0.01)
@@ -204,9 +208,10 @@ def test_an_epoch_is_a_rollout_with_its_update_or_more(kind, n_steps, n_envs, to
 def test_too_few_rollouts_for_a_plan_are_refused(total, message):
     with pytest.raises(ValueError, match=message):
         agent().learn(total, callback=PruneCallback("EarlyCroP-U", 0.8))
-    callback = Watched("EarlyCroP-U", 0.8, rounds=1)
-    agent().learn(16, callback=callback)
-    assert callback.updates == 1
+    callback = PruneCallback("EarlyCroP-U", 0.8, rounds=1)
+    watch = Watch(callback)
+    agent().learn(16, callback=[callback, watch])
+    assert watch.updates == 1
 
 
 def test_learning_on_with_the_same_callback_goes_on_where_it_stopped():

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -49,9 +52,11 @@ def test_a_space_is_of_every_kind_that_its_words_say(space, names):
     assert names <= set(WORDS)
 
 
-@pytest.mark.parametrize("plays", [OnPolicyRecipe.plays, FLEET])
-def test_a_recipe_names_kinds_that_there_are(plays):
-    assert {*plays.observations, *plays.actions} <= set(WORDS)
+def test_a_recipe_that_names_no_kind_that_there_is_is_refused():
+    with pytest.raises(ValueError, match="no kind of spaces is named 'boxes'; did you mean 'box'"):
+        Playable("a pianist", ("boxes",), ("discrete",))
+    with pytest.raises(ValueError, match="a pianist must name at least one kind of observations and one of actions"):
+        Playable("a pianist", ("box",), ())
 
 
 def test_a_recipe_with_spaces_of_its_own_refuses_others_before_anything_runs():
@@ -78,3 +83,10 @@ def test_what_is_known_without_asking_gymnasium_is_as_gymnasium_has_it(name):
 
 def test_an_environment_that_keywords_change_is_another():
     assert simulators.of(gym.spec("LunarLanderContinuous-v3")) is None
+
+
+def test_a_request_for_spaces_that_cannot_be_played_is_refused_without_torch():
+    asked = "A2CRecipe(environment='Pendulum-v1', budget=1).misfit(fleet=True)"
+    code = f"import sys; from rlprune.api import A2CRecipe; print({asked}); assert 'torch' not in sys.modules"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Pendulum-v1 wants a Box")

@@ -5,14 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from tiny_data import texts
 
 from rlprune.data import folders, ngrams, text
-
-
-def written(folder, prefix="", **parts):
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, lines in {"train": "a b a\nc\n", "valid": "a\n", "test": "b c\n", **parts}.items():
-        (folder / f"{prefix}{part}.txt").write_text(lines)
 
 
 def spoken(data, part):
@@ -47,7 +42,7 @@ def test_sentences_are_lower_case_words_and_signs_with_numbers_as_n():
 
 
 def test_penn_treebank_as_published_is_read(tmp_path):
-    written(tmp_path / "ptb", "ptb.", train=" the <unk> cat \n the N\n", valid=" the \n", test=" cat <unk> \n")
+    texts(tmp_path / "ptb", "ptb.", train=" the <unk> cat \n the N\n", valid=" the \n", test=" cat <unk> \n")
     data = text.load("ptb", tmp_path)
     assert set(data.words) == {"the", "<unk>", "cat", "N", "<eos>"}
     assert spoken(data, "train") == "the <unk> cat <eos> the N <eos>"
@@ -56,14 +51,14 @@ def test_penn_treebank_as_published_is_read(tmp_path):
 
 
 def test_any_text_is_read_from_a_folder_of_its_name(tmp_path):
-    written(tmp_path / "poems")
+    texts(tmp_path / "poems")
     data = text.load("poems", tmp_path)
     assert spoken(data, "train") == "a b a <eos> c <eos>"
     assert data.words == ("<eos>", "a", "b", "c")
 
 
 def test_rare_words_are_unknown_where_a_limit_is_given(tmp_path):
-    written(tmp_path / "poems", test="b d a\n")
+    texts(tmp_path / "poems", test="b d a\n")
     data = text.load("poems", tmp_path, vocabulary=3)
     assert set(data.words) == {"<eos>", "<unk>", "a"}
     assert spoken(data, "train") == "a <unk> a <eos> <unk> <eos>"
@@ -71,7 +66,7 @@ def test_rare_words_are_unknown_where_a_limit_is_given(tmp_path):
 
 
 def test_a_word_that_training_lacks_is_told_by_file_and_row(tmp_path):
-    written(tmp_path / "poems", test="a b\nb zebra\n")
+    texts(tmp_path / "poems", test="a b\nb zebra\n")
     with pytest.raises(ValueError, match=r"poems/test\.txt:2: 'zebra' is no word of the training part.*set recipe.vocabulary"):
         text.load("poems", tmp_path)
 
@@ -81,11 +76,11 @@ def test_files_that_are_missing_or_empty_or_no_text_are_told_in_one_line(tmp_pat
         text.load("ptb", None)
     with pytest.raises(ValueError, match=r"does not hold ptb; expected: ptb/ with ptb\.train\.txt, .*Mikolov"):
         folders.found("ptb", tmp_path)
-    written(tmp_path / "poems")
+    texts(tmp_path / "poems")
     (tmp_path / "poems/valid.txt").unlink()
     with pytest.raises(ValueError, match=r"poems is not whole: valid\.txt missing"):
         text.load("poems", tmp_path)
-    written(tmp_path / "poems", test="\n \n")
+    texts(tmp_path / "poems", test="\n \n")
     with pytest.raises(ValueError, match=r"poems/test\.txt holds no word; expected one sentence a line") as told:
         text.load("poems", tmp_path)
     assert "\n" not in str(told.value)
@@ -108,7 +103,7 @@ def test_files_that_are_missing_or_empty_or_no_text_are_told_in_one_line(tmp_pat
     ],
 )
 def test_a_line_ends_where_a_line_ends_and_once(tmp_path, content, expected):
-    written(tmp_path / "poems", train="the cat <unk>\n")
+    texts(tmp_path / "poems", train="the cat <unk>\n")
     for part in ("valid", "test"):
         (tmp_path / f"poems/{part}.txt").write_bytes(content.encode())
     data = text.load("poems", tmp_path)
@@ -128,7 +123,7 @@ def test_a_line_ends_where_a_line_ends_and_once(tmp_path, content, expected):
     ],
 )
 def test_what_is_no_text_is_told_by_file_and_line(tmp_path, content, message):
-    written(tmp_path / "poems", train="the cat <unk>\n")
+    texts(tmp_path / "poems", train="the cat <unk>\n")
     (tmp_path / "poems/valid.txt").write_bytes(content)
     with pytest.raises(ValueError, match=message) as told:
         text.load("poems", tmp_path)
@@ -136,7 +131,7 @@ def test_what_is_no_text_is_told_by_file_and_line(tmp_path, content, message):
 
 
 def test_a_folder_in_the_place_of_a_text_is_told_of(tmp_path):
-    written(tmp_path / "poems")
+    texts(tmp_path / "poems")
     (tmp_path / "poems/valid.txt").unlink()
     (tmp_path / "poems/valid.txt").mkdir()
     with pytest.raises(ValueError, match=r"valid\.txt cannot be read: Is a directory"):

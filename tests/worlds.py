@@ -80,6 +80,22 @@ class Careless(World):
         return seen * np.float32(random.random()), random.random() + np.random.random(), *others
 
 
+class Counted(World):
+    """Knows how many of its kind were ever open, and how many are."""
+
+    ever = opened = 0
+
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.closed = False
+        Counted.ever += 1
+        Counted.opened += 1
+
+    def close(self):
+        Counted.opened -= not self.closed
+        self.closed = True
+
+
 def register():
     """Make the worlds known to Gymnasium by name."""
     known = {f"Act-{name}-v0": {"actions": space} for name, space in ACTIONS.items()}
@@ -95,6 +111,7 @@ def register():
     }
     if "Careless-v0" not in gym.registry:
         gym.register("Careless-v0", Careless, max_episode_steps=50)
+        gym.register("Counted-v0", Counted, max_episode_steps=50)
     for name, kwargs in known.items():
         if name not in gym.registry:
             gym.register(name, World, kwargs=kwargs, max_episode_steps=None if name.startswith("Endless") else 50)

@@ -82,7 +82,7 @@ class _Company:
         self.results: dict[int, Measured | Exception] = {}
         self.trainees: dict[int, Trainee] = {}
         self._checkpoints, self._tell = checkpoints, tell
-        begins = self.each(range(len(cells)), lambda member: begun(cells[member], checkpoints[member]), keep=True)
+        begins = self.each(range(len(cells)), lambda member: begun(cells[member], checkpoints[member]), resumable=True)
         for member, (trainee, said) in begins.items():
             self.trainees[member] = trainee
             if said:
@@ -93,8 +93,8 @@ class _Company:
         trainees = self.trainees
         due = self.each(trainees, self._next_epoch)
         trained = [member for member, epoch in due.items() if epoch is None]
-        qualities = self.together(trained, lambda some: _evaluated([trainees[member] for member in some]), keep=True)
-        measured = self.each(qualities, lambda member: trainees[member].measure(qualities[member]), keep=True)
+        qualities = self.together(trained, lambda some: _evaluated([trainees[member] for member in some]), resumable=True)
+        measured = self.each(qualities, lambda member: trainees[member].measure(qualities[member]), resumable=True)
         for member, result in measured.items():
             self.leave(member, result)
         epochs, began = {member: epoch for member, epoch in due.items() if epoch is not None}, time.perf_counter()
@@ -118,25 +118,25 @@ class _Company:
                 warnings.warn(warning.message, stacklevel=2)
         return epoch
 
-    def each(self, members: Iterable[int], act: Callable[[int], Yield], *, keep: bool = False) -> dict[int, Yield]:
+    def each(self, members: Iterable[int], act: Callable[[int], Yield], *, resumable: bool = False) -> dict[int, Yield]:
         """Do something with each member by itself; return what came of it for those that did not fail.
 
         Args:
-            keep: whether one that fails keeps its checkpoint.
+            resumable: whether one that fails can go on from its checkpoint.
         """
         yields = {}
         for member in list(members):
             try:
                 yields[member] = act(member)
             except Exception as error:  # whatever it is, it is this member's
-                if (file := self._checkpoints[member]) is not None and not (keep or isinstance(error, SURROUNDINGS)):
+                if (file := self._checkpoints[member]) is not None and not (resumable or isinstance(error, SURROUNDINGS)):
                     with suppress(OSError):
                         file.unlink()
                 self.leave(member, error)
         return yields
 
     def together(
-        self, members: Sequence[int], act: Callable[[Sequence[int]], Sequence[Yield]], *, keep: bool = False
+        self, members: Sequence[int], act: Callable[[Sequence[int]], Sequence[Yield]], *, resumable: bool = False
     ) -> dict[int, Yield]:
         """Do something with all members at once; if that fails, with each alone from where it stood."""
         stood = self.each(members if members[1:] else (), lambda member: copy.deepcopy(self.trainees[member].trainer.state()))
@@ -148,11 +148,11 @@ class _Company:
             return yielded
 
         if not stood:
-            return self.each(members, lambda member: act([member])[0], keep=keep)
+            return self.each(members, lambda member: act([member])[0], resumable=resumable)
         try:
             return dict(zip(members, act(members), strict=True))
         except Exception:  # nobody knows whose it is
-            return self.each(members, alone, keep=keep)
+            return self.each(members, alone, resumable=resumable)
 
     def leave(self, member: int, result: Measured | Exception) -> None:
         """Let a member go with what it yielded or what stopped it."""
@@ -244,7 +244,7 @@ class Trainee:
             quality: what the trainer's evaluation found.
         """
         if self._checkpoint is not None:
-            _keep(self._checkpoint.with_suffix(".safetensors"), self._cell, self.trainer)
+            _save_network(self._checkpoint.with_suffix(".safetensors"), self._cell, self.trainer)
         values = {
             **quality,
             **self.pruning.reached(),
@@ -310,7 +310,7 @@ def _timings(trainer: Trainer) -> dict[str, float]:
     }
 
 
-def _keep(file: Path, cell: Cell, trainer: Trainer) -> None:
+def _save_network(file: Path, cell: Cell, trainer: Trainer) -> None:
     """Write the final network, pruned weights as zeros and removed channels left out, with the cell it came from.
 
     Beside it goes ``.npz`` with what the report draws of it, if anything.

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-Run: TypeAlias = Callable[[], object]
+Act: TypeAlias = Callable[[], object]
 """One forward pass, or one training step, as somebody who uses the network would do it."""
 
 
-def macs(run: Run, module: nn.Module) -> int:
+def macs(run: Act, module: nn.Module) -> int:
     """Return the multiply-accumulates that weights take part in while ``run`` runs; weights that are zero count too.
 
     Additions of a bias, activations and products of two activations (attention scores) are not counted. Layers that torch has
@@ -49,7 +49,7 @@ def macs(run: Run, module: nn.Module) -> int:
             hook.remove()
 
 
-def _products(run: Run, module: nn.Module, within: Sequence[int]) -> int:
+def _products(run: Act, module: nn.Module, within: Sequence[int]) -> int:
     """Return the multiply-accumulates of weights while ``within`` is 0: outside of layers that are counted already."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one step for a whole layer, which nothing looks into
@@ -145,7 +145,7 @@ _RULES: dict[type[nn.Module], Callable[[Any, Any, Any], Any]] = {
 }
 
 
-def median_seconds(run: Run, *, device: torch.device, repeats: int = 50, warmup: int = 10, limit: float = 5.0) -> float:
+def median_seconds(run: Act, *, device: torch.device, repeats: int = 50, warmup: int = 10, limit: float = 5.0) -> float:
     """Return the median time of one ``run``, by the GPU's own clock where there is one.
 
     Args:
@@ -166,7 +166,7 @@ def median_seconds(run: Run, *, device: torch.device, repeats: int = 50, warmup:
     return median(float(before.elapsed_time(after)) for before, after in marks) / 1000
 
 
-def settled_seconds(run: Run, *, device: torch.device, limit: float = 5.0) -> float:
+def settled_seconds(run: Act, *, device: torch.device, limit: float = 5.0) -> float:
     """Return the least ``median_seconds`` once it came up twice within 5 %: a machine that is cold or busy is given time.
 
     Args:
@@ -178,7 +178,7 @@ def settled_seconds(run: Run, *, device: torch.device, limit: float = 5.0) -> fl
     return medians[0]
 
 
-def _seconds(run: Run, device: torch.device) -> float:
+def _seconds(run: Act, device: torch.device) -> float:
     before = time.perf_counter()
     run()
     if device.type == "cuda":
@@ -186,7 +186,7 @@ def _seconds(run: Run, device: torch.device) -> float:
     return time.perf_counter() - before
 
 
-def _marked(run: Run) -> tuple[torch.cuda.Event, torch.cuda.Event]:
+def _marked(run: Act) -> tuple[torch.cuda.Event, torch.cuda.Event]:
     before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     before.record()
     run()
@@ -206,7 +206,7 @@ def static_memory(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def peak_memory(run: Run, *, device: torch.device) -> dict[str, float]:
+def peak_memory(run: Act, *, device: torch.device) -> dict[str, float]:
     """Return ``memory_peak_bytes``, the most CUDA's allocator held during ten runs; nothing on a CPU, which has no such count.
 
     There the worker reports the peak of its process instead.

@@ -111,7 +111,7 @@ def _wrong(net: nn.Module, calls: Sequence[Call], groups: Sequence[Group]) -> st
     try:
         _silence(trial, groups, kept)
         masked = _outputs(trial, calls)
-        surgery.cut(trial, surgery.keeps(trial, groups, kept))
+        surgery.cut(trial, surgery.cuts(trial, groups, kept))
         small = _outputs(trial, calls)
     except Exception as error:
         return f"what fails when they are cut ({line(error)})"
@@ -135,7 +135,7 @@ def _differ(net: nn.Module, losses: Sequence[Loss], groups: Sequence[Group]) -> 
         except Exception:  # weights that the loss cannot bear tell nothing about the cut
             continue
         try:
-            surgery.cut(trial, surgery.keeps(trial, groups, kept))
+            surgery.cut(trial, surgery.cuts(trial, groups, kept))
             small = [_value(trial, loss) for loss in losses]
         except Exception as error:
             return f"{_UNSEEN} (cut, {line(error)})"

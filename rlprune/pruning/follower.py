@@ -488,8 +488,8 @@ class PlanFollower:
         if self._scope == "erk":
             parts, quotas = self._by_erk(parts, quotas, counts)
         masks: dict[str, Tensor] = {}
-        for names, keep in zip(parts, quotas, strict=True):
-            masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, keep, self._floor)
+        for names, quota in zip(parts, quotas, strict=True):
+            masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, quota, self._floor)
         self._subject.resized()
         self.masked.set(masks)
 
@@ -510,7 +510,7 @@ class PlanFollower:
         parts = self._parts()
         sizes = [sum(int(np.prod(self._dense[name])) for name in names) for names in parts]
         kept: dict[str, Tensor] = {}
-        for names, keep in zip(parts, select.quotas(sizes, sparsity), strict=True):
+        for names, quota in zip(parts, select.quotas(sizes, sparsity), strict=True):
             shapes = {name: tuple(module.get_parameter(name).shape) for name in names}
             owned = [group for group in groups if any(member.tensor in shapes and member.produces for member in group.members)]
             if owned:
@@ -519,13 +519,13 @@ class PlanFollower:
                 if self._scope == "layer":
                     ranked = select.level_ranks(ranked, blocks)
                 count = partial(select.weights_left, shapes, owned)
-                kept |= select.keep_channels(ranked, count, keep, self._floor, blocks)
+                kept |= select.keep_channels(ranked, count, quota, self._floor, blocks)
         return kept
 
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
         groups = present(self._subject.anatomy.all_groups(), self._kept)
-        cuts = surgery.keeps(self._subject.module, groups, kept)
+        cuts = surgery.cuts(self._subject.module, groups, kept)
         cuts |= {copy: cuts[name] for copy, name in self._subject.anatomy.copies.items() if name in cuts}
         surgery.cut(self._subject.module, cuts, self._subject.optimizers)
         setattr(self._subject.module, _MARK, self._dense)

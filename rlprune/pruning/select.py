@@ -89,13 +89,13 @@ def _spread(sizes: Sequence[int], share: float) -> list[int]:
     return [stop - start for start, stop in pairwise(bounds)]
 
 
-def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep: int, floor: int = 1) -> dict[str, Tensor]:
-    """Return masks that keep the ``keep`` highest scores among alive weights.
+def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], quota: int, floor: int = 1) -> dict[str, Tensor]:
+    """Return masks that keep the ``quota`` highest scores among alive weights.
 
     Args:
         scores: weight name to scores, ranked against one another.
         alive: masks to shrink; a name left out is all alive.
-        keep: how many weights stay in all; all alive ones where there are fewer, and the floor's where those are more.
+        quota: how many weights stay in all; all alive ones where there are fewer, and the floor's where those are more.
         floor: weights that stay in every tensor whatever their score.
 
     Raises:
@@ -113,7 +113,7 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
         flat.append(score.masked_fill(order & score.isfinite(), torch.inf))
     joined = torch.cat(flat)
     left, spared = int((joined > -torch.inf).sum()), int((joined == torch.inf).sum())
-    chosen = _highest(joined, min(max(keep, spared), left))
+    chosen = _highest(joined, min(max(quota, spared), left))
     parts = torch.split(chosen, [scores[name].numel() for name in names])
     return {name: part.view_as(scores[name]) for name, part in zip(names, parts, strict=True)}
 
@@ -121,11 +121,11 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], keep
 def keep_channels(
     scores: Mapping[str, Tensor],
     count: Callable[[Mapping[str, int]], int],
-    keep: int,
+    quota: int,
     floor: int = 1,
     blocks: Mapping[str, int] | None = None,
 ) -> dict[str, Tensor]:
-    """Return keep-masks over channels: the lowest scores go until the weights left are as near ``keep`` as one channel allows.
+    """Return keep-masks over channels: the lowest scores go until the weights left are as near ``quota`` as one channel allows.
 
     Where a group has blocks, channels go as rows: the worst of every block, then the second worst of every block, each
     row ranked by its mean score.
@@ -133,7 +133,7 @@ def keep_channels(
     Args:
         scores: group name to one score a channel, ranked against one another.
         count: weights left, given how many channels each group keeps; falls as channels go.
-        keep: weights to be left.
+        quota: weights to be left.
         floor: channels that stay in every group whatever their score.
         blocks: group name to the number of blocks that keep equal counts; 1 for groups left out.
 
@@ -160,8 +160,8 @@ def keep_channels(
         lost = torch.bincount(goes_from[:gone], minlength=len(names)).tolist()
         return count({name: (size - less) * blocks[name] for name, size, less in zip(names, sizes, lost, strict=True)})
 
-    gone = bisect_left(range(len(first_to_go)), -keep, key=lambda number: -left(number))
-    if gone and keep - left(gone) > left(gone - 1) - keep:
+    gone = bisect_left(range(len(first_to_go)), -quota, key=lambda number: -left(number))
+    if gone and quota - left(gone) > left(gone - 1) - quota:
         gone -= 1
     chosen = torch.ones(len(joined), dtype=torch.bool, device=device)
     chosen[first_to_go[:gone]] = False

@@ -14,14 +14,14 @@ from torch.nn.modules.conv import _ConvNd
 
 from rlprune.pruning.groups import Group
 
-Keeps: TypeAlias = dict[str, dict[int, Tensor]]
+Cuts: TypeAlias = dict[str, dict[int, Tensor]]
 """Tensor name to dimension to a boolean vector, True where a position stays.
 
 Where the first dimension falls into blocks with positions of their own, it is a matrix with one row a block.
 """
 
 
-def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> Keeps:
+def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> Cuts:
     """Translate kept channels into kept positions of every tensor.
 
     Args:
@@ -35,7 +35,7 @@ def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
     """
     by_name = {group.name: group for group in groups}
     tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
-    cuts: Keeps = {}
+    found: Cuts = {}
     for name, keep in kept.items():
         if name not in by_name:
             raise ValueError(f"no group is named '{name}'; groups: {', '.join(by_name)}")
@@ -55,12 +55,12 @@ def keeps(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
                 raise ValueError(f"group '{name}' reaches beyond dimension {member.dim} of {member.tensor} ({length} long)")
             shape = (length,) if member.blocks == 1 else (member.blocks, length)
             whole = torch.ones(shape, dtype=torch.bool, device=keep.device)
-            stays = cuts.setdefault(member.tensor, {}).setdefault(member.dim, whole)
+            stays = found.setdefault(member.tensor, {}).setdefault(member.dim, whole)
             stays[..., member.offset : member.offset + member.span(group.size)] &= member.positions(keep)
-    return cuts
+    return found
 
 
-def cut(module: nn.Module, cuts: Keeps, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
+def cut(module: nn.Module, cuts: Cuts, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
     """Replace every named tensor of ``module`` by its kept part, in place of the module but in new parameters.
 
     Tied parameters stay tied, frozen ones frozen. Layers' own size attributes follow. All is made and checked before the first

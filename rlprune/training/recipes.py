@@ -2,9 +2,10 @@
 
 import importlib
 import os
+import re
 import warnings
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -147,6 +148,21 @@ class OnPolicyRecipe(Recipe):
         alone = self.plays.refusal(self.environment, *spaces)
         return alone or (self.fleet_plays.refusal(self.environment, *spaces) if fleet else "")
 
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: narrow networks, and games of at most 20 steps, some ending in every epoch."""
+        return self.replaced(
+            {
+                "budget": 360,
+                "epochs": 3,
+                "max_episode_steps": min(20, self.max_episode_steps or 20),
+                "environments": 4,
+                "rollout_steps": 5,
+                "widths": [12] * len(self.widths),
+                "scoring_steps": 20,
+                "evaluation_games": 4,
+            }
+        )
+
     @field_validator("environment")
     @classmethod
     def _is_registered(cls, name: str) -> str:
@@ -247,6 +263,17 @@ class SupervisedRecipe(Recipe):
                 raise ValueError(f"{name} must divide batch_size, {self.batch_size}")
         return self
 
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: three passes of small batches, in two pieces where this one has pieces."""
+        halved = {name: 4 for name in ("micro_batch", "scoring_micro_batch") if getattr(self, name)}
+        return self.replaced({"budget": 3, "batch_size": 8, "scoring_batches": 1, **halved})
+
+
+def _smallest(name: str, there: tuple[str, ...]) -> str:
+    """Return the small network of a network's family, as ``resnet-small`` is ``resnet50``'s; itself where there is none."""
+    small = f"{re.split(r'[-0-9]', name)[0]}-small"
+    return small if small in there else name
+
 
 def _missing(name: str, there: tuple[str, ...]) -> str:
     return "" if name in there else f"no network has this name{nearest(name, there)} (networks: {', '.join(there)})"
@@ -294,6 +321,15 @@ class ImageRecipe(SupervisedRecipe):
             return "" if self.network in there else f"torchvision has no classifier of this name{nearest(self.network, there)}"
         return _missing(self.network, (*known.classifiers(), f"{known.PUBLISHED}NAME"))
 
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: the small network of the family, and 16 images of 16 pixels' side.
+
+        A network of torchvision stays as it is, and so does the size of its images.
+        """
+        network = _smallest(self.network, known.classifiers())
+        side = self.resize if network.startswith(known.PUBLISHED) else 16
+        return super().shrunk().replaced({"network": network, "train_images": min(16, self.train_images or 16), "resize": side})
+
 
 class DepthRecipe(SupervisedRecipe):
     """Depth from single images.
@@ -329,6 +365,12 @@ class DepthRecipe(SupervisedRecipe):
     @property
     def reads(self) -> str | None:
         return None if self.data == "rooms" else self.data
+
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: the small network of the family, and 16 images of 20x16 pixels."""
+        network = _smallest(self.network, known.depth_networks())
+        images = min(16, self.train_images or 16)
+        return super().shrunk().replaced({"network": network, "train_images": images, "height": 16, "width": 20})
 
 
 class GlueRecipe(SupervisedRecipe):
@@ -391,6 +433,11 @@ class GlueRecipe(SupervisedRecipe):
     def extra(self) -> tuple[str, str] | None:
         return ("transformers", "glue")
 
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: a new BERT of one narrow layer, with no checkpoint, and 16 rows."""
+        network = {"checkpoint": "", "layers": 1, "hidden": 8, "heads": 2, "intermediate": 6, "vocabulary": 120, "max_tokens": 20}
+        return super().shrunk().replaced({**network, "train_texts": min(16, self.train_texts or 16)})
+
 
 class LanguageRecipe(SupervisedRecipe):
     """The next word of a text; a sample is a chunk of it.
@@ -425,3 +472,8 @@ class LanguageRecipe(SupervisedRecipe):
     @property
     def reads(self) -> str | None:
         return None if self.data == "prose" else self.data
+
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: a narrow network on 400 words, 40 of them known."""
+        words = min(400, self.train_tokens or 400)
+        return super().shrunk().replaced({"hidden": 6, "tokens": 8, "vocabulary": 40, "train_tokens": words})

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlprune.registry import nearest
+
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
 
@@ -29,12 +31,22 @@ class Playable:
         observations: kinds that it learns from, names of ``WORDS``.
         actions: kinds that it acts by.
         otherwise: what to do about other spaces.
+
+    Raises:
+        ValueError: a kind that there is not, or none.
     """
 
     by: str
     observations: tuple[str, ...]
     actions: tuple[str, ...]
     otherwise: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (*self.observations, *self.actions):
+            if name not in WORDS:
+                raise ValueError(f"no kind of spaces is named '{name}'{nearest(name, WORDS)} (kinds: {', '.join(WORDS)})")
+        if not self.observations or not self.actions:
+            raise ValueError(f"{self.by} must name at least one kind of observations and one of actions")
 
     def refusal(self, environment: str, observations: "Space[Any]", actions: "Space[Any]") -> str:
         """Return why an environment with these spaces cannot be played, or an empty string."""
