@@ -186,6 +186,23 @@ def test_rounds_with_no_training_between_them_are_rescaled_once():
         assert float(ratio[0].detach()) > 1
 
 
+@pytest.mark.parametrize("start", ["fan-in", "shuffled"])
+def test_what_was_saved_is_whole_where_a_plan_rewinds(start):
+    pruning, subject = follow("IMP", start, sparsity=0.6)
+    saved = copy.deepcopy(subject.module)
+    chosen = {}
+    while pruning.next_epoch() is not None and pruning.progress.rounds == 0:
+        subject.train_epoch()
+        pruning.epoch_done()
+        smallest = {name: subject.module.get_parameter(name).detach().abs() for name in subject.anatomy.all_weights()}
+    for name, mask in subject.masked.masks.items():
+        weight, was = subject.module.get_parameter(name), saved.get_parameter(name)
+        chosen[name] = bool(smallest[name][mask].min() > smallest[name][~mask].max()) if not bool(mask.all()) else True
+        factors = (mask.shape[1] / mask.sum(1).clamp(min=1)).sqrt()[:, None] if start == "fan-in" else 1.0
+        assert torch.allclose(weight, was * mask * factors, rtol=1e-6)
+    assert all(chosen.values()) == (start == "fan-in")
+
+
 def test_a_plan_that_rewinds_starts_from_what_was_saved():
     pruning, subject = follow("IMP", "rescaled", sparsity=0.6)
     saved = {name: gain(subject.module.get_parameter(name)) for name in subject.anatomy.all_weights()}

@@ -193,7 +193,7 @@ class PlanFollower:
                     self._prepare(self.plan[self.progress.step])
                     return action
                 case PruneTo(sparsity, round):
-                    self._stand()
+                    self._stand(self.masked.masks)
                     self._prune(sparsity, round)
                     if sparsity == self.sparsity and self._formula is not None:
                         self._tell_what_is_missed()
@@ -498,9 +498,9 @@ class PlanFollower:
     ) -> tuple[list[list[str]], list[int]]:
         """Give out what each network keeps to its weights, each ranked for itself."""
         own: list[int] = []
-        for names, keep, alive in zip(parts, quotas, counts, strict=True):
+        for names, quota, alive in zip(parts, quotas, counts, strict=True):
             shapes, least = [self._dense[name] for name in names], [min(self._floor, count) for count in alive]
-            own += select.erk_quotas(shapes, keep, least, alive)
+            own += select.erk_quotas(shapes, quota, least, alive)
         return [[name] for names in parts for name in names], own
 
     def _chosen(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
@@ -564,11 +564,11 @@ class PlanFollower:
 
     # -- where training starts after a cut -------------------------------------------------------------------------
 
-    def _stand(self) -> None:
-        """Take note of what the network is before it is pruned, as far as training is to start from it."""
+    def _stand(self, masks: Masks) -> None:
+        """Take note of what the network is before it is pruned, or was when it was saved, if training is to start from that."""
         if self._formula is None or self._start == "kept" or self._stood is not None:
             return
-        module, names, masks = self._subject.module, self._subject.anatomy.all_weights(), self.masked.masks
+        module, names = self._subject.module, self._subject.anatomy.all_weights()
         shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
         weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
         self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks))
@@ -643,6 +643,7 @@ class PlanFollower:
         return {
             "module": {name: tensor.detach().clone() for name, tensor in self._subject.module.state_dict().items()},
             "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self._subject.optimizers],
+            "masks": dict(self.masked.masks),
         }
 
     def _rewind(self) -> None:
@@ -651,7 +652,7 @@ class PlanFollower:
         self._subject.module.load_state_dict(self._saved["module"])
         for optimizer, saved in zip(self._subject.optimizers, self._saved["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))
-        self._stand()
+        self._stand(self._saved["masks"])
         self.masked.zero()
 
     def _snapshot(self) -> dict[str, Tensor]:

@@ -55,17 +55,17 @@ def erk(shapes: Sequence[Sequence[int]], share: float) -> list[float]:
         full |= over
 
 
-def erk_quotas(shapes: Sequence[Sequence[int]], keep: int, least: Sequence[int], most: Sequence[int]) -> list[int]:
-    """Return how many of ``keep`` weights each weight of a network keeps, by their ``erk`` densities as far as bounds allow.
+def erk_quotas(shapes: Sequence[Sequence[int]], quota: int, least: Sequence[int], most: Sequence[int]) -> list[int]:
+    """Return how many of ``quota`` weights each weight of a network keeps, by their ``erk`` densities as far as bounds allow.
 
     Args:
         shapes: of the dense weights.
-        keep: how many are kept in all.
+        quota: how many are kept in all.
         least: how many each keeps at least.
         most: how many each can keep.
     """
     sizes = [prod(shape) for shape in shapes]
-    exact = [density * size for density, size in zip(erk(shapes, keep / max(1, sum(sizes))), sizes, strict=True)]
+    exact = [density * size for density, size in zip(erk(shapes, quota / max(1, sum(sizes))), sizes, strict=True)]
     bounds = [0, *(round(part) for part in accumulate(exact))]
     return _bounded([stop - start for start, stop in pairwise(bounds)], least, most)
 
