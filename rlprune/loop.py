@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from rlprune.nets import accepted, auto
 from rlprune.nets.channels import Call
 from rlprune.pruners import magnitude, random
-from rlprune.pruning import select, surgery
+from rlprune.pruning import select, start, surgery
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
 from rlprune.pruning.masked import Masked
@@ -194,6 +194,9 @@ class _Network:
 
     def resized(self) -> None:
         """Nothing else knows this network's sizes."""
+
+    def redrawn(self) -> Mapping[str, Tensor]:
+        return start.drawn_anew(self.module, self.anatomy.all_weights())
 
     def silence(self) -> None:
         """Zero masked weights."""
@@ -438,8 +441,8 @@ def _apart(groups: Sequence[Group]) -> None:
         for group in groups
         for member in group.members
     )
-    for (*place, _, stop, one), (*other, start, _, two) in pairwise(spans):
-        if place == other and start < stop and one != two:
+    for (*place, _, stop, one), (*other, begin, _, two) in pairwise(spans):
+        if place == other and begin < stop and one != two:
             raise ValueError(
                 f"groups '{one}' and '{two}' both hold positions of dimension {place[1]} of {place[0]}: make them one"
             )

@@ -117,3 +117,18 @@ def nearest_reachable(sizes, order, target):
         kept[layer] -= 1
         best = min(best, abs(chain_weights(sizes, kept) - target))
     return best
+
+
+def erk(shapes, share):
+    """Densities ``min(1, e Σ/Π)`` with e found by bisection: the sum only grows with it."""
+    sizes = [np.prod(shape) for shape in shapes]
+
+    def densities(e):
+        return [min(1.0, e * sum(shape) / size) for shape, size in zip(shapes, sizes, strict=True)]
+
+    low, high = 0.0, float(max(sizes))
+    for _ in range(200):
+        middle = (low + high) / 2
+        kept = sum(density * size for density, size in zip(densities(middle), sizes, strict=True))
+        low, high = (middle, high) if kept < share * sum(sizes) else (low, middle)
+    return densities(high)

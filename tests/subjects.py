@@ -75,6 +75,10 @@ class Tiny:
     def resized(self):
         self.resizes += 1
 
+    def redrawn(self):
+        weights = {name: self.module.get_parameter(name) for name in self.anatomy.all_weights()}
+        return {name: torch.randn(weight.shape, dtype=torch.float64) / 2 for name, weight in weights.items()}
+
     def train_epoch(self, steps=3):
         for _ in range(steps):
             self.optimizer.zero_grad()

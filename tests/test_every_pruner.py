@@ -14,6 +14,7 @@ from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import present
 from rlprune.pruning.plan import Prune, Train, trained_epochs
 from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, pruners
+from rlprune.reason import NotApplicable
 
 NAMES = pruners().names()
 EPOCHS = 4
@@ -195,6 +196,23 @@ def test_every_scope_reaches_the_same_size(name, scope):
     shares = [layer["kept"] / layer["dense"] for layer in pruning.layers().values()]
     if scope == "layer" and name == "SNIP":
         assert all(share == pytest.approx(0.2, abs=1 / 6 + 0.01) for share in shares)
+
+
+@pytest.mark.parametrize("name", WEIGHT_PRUNERS)
+def test_scope_erk_keeps_the_densities_of_an_erdos_renyi_kernel(name):
+    pruning, subject, _ = prune(name, scope="erk")
+    dense = Tiny().module
+    for names in subject.anatomy.weights.values():
+        shapes = [tuple(dense.get_parameter(n).shape) for n in names]
+        for n, shape, density in zip(names, shapes, oracles.erk(shapes, 0.2), strict=True):
+            assert pruning.layers()[n]["kept"] == pytest.approx(density * np.prod(shape), abs=1.5)
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name in CHANNEL_PRUNERS if pruners().load(name).scope is None])
+def test_scope_erk_is_not_for_channels(name):
+    with pytest.raises(NotApplicable, match=rf'scope = "erk" gives out weights, and {name} cuts channels: take "layer"'):
+        prune(name, scope="erk")
 
 
 def test_dense_removes_nothing():

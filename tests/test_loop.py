@@ -226,7 +226,7 @@ def hidden(name, produces=True):
         ({"epochs": 0}, "epochs is a whole number, at least 1; got 0"),
         ({"epochs": 2.5}, "epochs is a whole number"),
         ({"samples": -1}, "samples is a whole number"),
-        ({"scope": "globl"}, "scope is one of global, network, layer; got 'globl'; did you mean 'global'"),
+        ({"scope": "globl"}, "scope is one of global, network, layer, erk; got 'globl'; did you mean 'global'"),
         ({"round": 3, "pruner": "EarlyCroP-U"}, "has no setting 'round'; did you mean 'rounds'"),
         ({"floor": 0}, "floor: .* got 0"),
         ({"loss": []}, "or several; got none"),

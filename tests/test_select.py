@@ -1,3 +1,4 @@
+import numpy as np
 import oracles
 import pytest
 import torch
@@ -129,3 +130,34 @@ def test_blocks_never_drift_apart(seed, blocks, keep, floor):
 def test_level_ranks_rank_inside_blocks():
     ranks = select.level_ranks({"a": torch.tensor([1.0, 2.0, 30.0, 20.0])}, {"a": 2})
     assert ranks["a"].tolist() == [0.5, 1.0, 1.0, 0.5]
+
+
+# -- Erdős-Rényi -------------------------------------------------------------------------------------------------
+
+CARTPOLE = [(128, 4), (128, 128), (128, 128), (2, 128)]
+
+
+def test_the_densities_of_cartpoles_actor_are_those_of_the_field():
+    assert select.erk(CARTPOLE, 0.05) == pytest.approx([0.569, 0.0345, 0.0345, 1.0], abs=5e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.05, 0.2, 0.5, 0.9, 0.999, 1.0])
+@pytest.mark.parametrize("shapes", [CARTPOLE, [(64, 3, 3, 3), (64, 64, 3, 3), (10, 256)], [(7, 1)], [(2, 2), (300, 2), (2, 300)]])
+def test_densities_are_those_of_a_search(shapes, share):
+    assert select.erk(shapes, share) == pytest.approx(oracles.erk(shapes, share), abs=1e-9)
+    kept = sum(density * np.prod(shape) for density, shape in zip(select.erk(shapes, share), shapes, strict=True))
+    assert kept == pytest.approx(share * sum(np.prod(shape) for shape in shapes))
+
+
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=6),
+    share=st.floats(0, 1),
+    floor=st.integers(0, 5),
+)
+def test_what_each_layer_keeps_adds_up_and_respects_its_bounds(shapes, share, floor):
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    keep = round(share * sum(sizes))
+    least = [min(floor, size) for size in sizes]
+    quotas = select.erk_quotas(shapes, keep, least, sizes)
+    assert all(low <= quota <= size for low, quota, size in zip(least, quotas, sizes, strict=True))
+    assert sum(quotas) == max(keep, sum(least))

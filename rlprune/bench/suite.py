@@ -219,6 +219,11 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
     def settings(task_name: str, method: str) -> Mapping[str, Any]:
         pruner, chosen = method_of(method)
         every = chosen.model_dump(mode="json")
+        every = {
+            key: value
+            for key, value in every.items()
+            if key not in chosen.later or value != type(chosen).model_fields[key].default
+        }
         if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
             return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
         return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}

@@ -44,6 +44,12 @@ class BertClassifier(nn.Module):
         nn.init.zeros_(self.classifier.bias)
         self._marks = marks
 
+    def reset_parameters(self) -> None:
+        """Draw the weights of its linear layers anew, from torch's global generator."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=self.bert.config.initializer_range)
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the logits [N, C] of token ids [N, T]; what stands behind the first separator is the second text."""
         kind = self.classifier.weight.dtype

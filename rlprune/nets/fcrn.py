@@ -76,6 +76,10 @@ class FCRN(nn.Module):
         self.norm = nn.BatchNorm2d(middle)
         self.up = nn.Sequential(*(UpProjection(before, after) for before, after in pairwise((middle, *up))))
         self.head = nn.Conv2d(up[-1], 1, 3, padding=1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, from torch's global generator."""
         self.apply(_scaled)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -105,6 +105,10 @@ class ResNet(nn.Module):
             nn.LeakyReLU(SLOPE),
             nn.Linear(hidden, classes),
         )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, from torch's global generator."""
         self.apply(orthogonal)
 
     def forward(self, images: Tensor) -> Tensor:

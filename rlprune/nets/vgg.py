@@ -34,6 +34,10 @@ class VGG(nn.Module):
             self.layers.extend([nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.LeakyReLU(SLOPE), nn.Dropout(0.3)])
             inputs = width
         self.layers.append(nn.Linear(inputs, classes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, from torch's global generator."""
         self.apply(orthogonal)
 
     def forward(self, images: Tensor) -> Tensor:

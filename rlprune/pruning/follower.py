@@ -12,8 +12,8 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.pruning import plan as plans
-from rlprune.pruning import select, surgery
+from rlprune.pruning import select, start, surgery
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
-from rlprune.pruning.probe import Probe, Scoring
+from rlprune.pruning.probe import Probe, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, Scores
 from rlprune.reason import NotApplicable
 from rlprune.registry import nearest
@@ -71,6 +71,22 @@ class Subject(Protocol):
     def resized(self) -> None:
         """Follow a pruning step: bring attributes that repeat the network's sizes up to date."""
 
+    def redrawn(self) -> Mapping[str, Tensor]:
+        """Return its weights as those of a new network of its present sizes, drawn from torch's generator of the CPU.
+
+        Raises:
+            NotApplicable: a weight whose first values nobody can draw.
+        """
+
+
+@dataclass(frozen=True)
+class _Stood:
+    """What a network was before it was pruned: what its weights passed on, and these and their masks where they may come back."""
+
+    gains: Mapping[str, start.Gain]
+    weights: Mapping[str, Tensor]
+    masks: Masks
+
 
 class PlanFollower:
     """One pruner, one network, one plan.
@@ -114,6 +130,8 @@ class PlanFollower:
         self._scope = settings.scope or pruner.scope or scope
         if self._scope not in (known := get_args(Scope)):
             raise ValueError(f"no scope is named '{self._scope}'{nearest(str(self._scope), known)} (scopes: {', '.join(known)})")
+        if self._scope == "erk" and pruner.cut == CHANNELS:
+            raise NotApplicable(f'scope = "erk" gives out weights, and {pruner.name} cuts channels: take "layer"')
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity
         self.epochs = epochs
@@ -127,7 +145,8 @@ class PlanFollower:
         self._subject = subject
         self._pruner = pruner
         self._formula = pruner.formula(settings) if pruner.score is not None else None
-        self._floor, self._moments = settings.floor, settings.moments
+        self._floor, self._moments, self._start = settings.floor, settings.moments, settings.start
+        self._stood: _Stood | None = None
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
         self._dense |= {name: shape for name, shape in getattr(subject.module, _MARK, {}).items() if name in self._dense}
@@ -170,15 +189,19 @@ class PlanFollower:
                 case None:
                     return None
                 case TrainEpoch():
+                    self._begin_anew()
                     self._prepare(self.plan[self.progress.step])
                     return action
                 case PruneTo(sparsity, round):
+                    self._stand(self.masked.masks)
                     self._prune(sparsity, round)
                     if sparsity == self.sparsity and self._formula is not None:
                         self._tell_what_is_missed()
                 case Save():
+                    self._begin_anew()
                     self._saved = self._training_state()
                 case Rewind():
+                    self._stood = None  # what training starts from is what was saved
                     self._rewind()
             self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, action)
 
@@ -284,7 +307,11 @@ class PlanFollower:
         if self._pruner.cut == WEIGHTS:
             self._mask(scores, sparsity)
         else:
-            self._cut(self._chosen(scores, sparsity))
+            kept = self._chosen(scores, sparsity)
+            if self._start == "shuffled":
+                blocks = {group.name: group.blocks for group in self._subject.anatomy.all_groups()}
+                kept = start.shuffled_channels(kept, blocks, torch.Generator().manual_seed(self._word("shuffled")))
+            self._cut(kept)
         for optimizer in self._subject.optimizers if self._moments == "reset" else ():
             optimizer.state.clear()
         if self._device.type == "cuda":
@@ -458,11 +485,23 @@ class PlanFollower:
         ]
         least = [sum(min(self._floor, count) for count in part) for part in counts]
         quotas = select.quotas(sizes, sparsity, least, [sum(part) for part in counts])
+        if self._scope == "erk":
+            parts, quotas = self._by_erk(parts, quotas, counts)
         masks: dict[str, Tensor] = {}
         for names, quota in zip(parts, quotas, strict=True):
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, quota, self._floor)
         self._subject.resized()
         self.masked.set(masks)
+
+    def _by_erk(
+        self, parts: Sequence[Sequence[str]], quotas: Sequence[int], counts: Sequence[Sequence[int]]
+    ) -> tuple[list[list[str]], list[int]]:
+        """Give out what each network keeps to its weights, each ranked for itself."""
+        own: list[int] = []
+        for names, quota, alive in zip(parts, quotas, counts, strict=True):
+            shapes, least = [self._dense[name] for name in names], [min(self._floor, count) for count in alive]
+            own += select.erk_quotas(shapes, quota, least, alive)
+        return [[name] for names in parts for name in names], own
 
     def _chosen(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
         """Return which of the present channels to keep."""
@@ -523,6 +562,54 @@ class PlanFollower:
                 left += int(span.view(member.outer, group.size, member.inner).any(2).any(0).sum())
         return left
 
+    # -- where training starts after a cut -------------------------------------------------------------------------
+
+    def _stand(self, masks: Masks) -> None:
+        """Take note of what the network is before it is pruned, or was when it was saved, if training is to start from that."""
+        if self._formula is None or self._start == "kept" or self._stood is not None:
+            return
+        module, names = self._subject.module, self._subject.anatomy.all_weights()
+        shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
+        weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
+        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks))
+
+    def _begin_anew(self) -> None:
+        """Make of the weights that stay, once all is pruned that goes before training, what training is to start from."""
+        stood, self._stood = self._stood, None
+        if stood is None:
+            return
+        module, masks = self._subject.module, self.masked.masks
+        match self._start:
+            case "rescaled":
+                start.rescale(module, stood.gains, masks, self._normalised)
+            case "fan-in":
+                start.rescale_by_inputs(module, stood.gains, masks, self._normalised)
+            case "redrawn":
+                with torch.random.fork_rng([]):
+                    torch.set_rng_state(torch.Generator().manual_seed(self._word("redrawn")).get_state())  # of the CPU alone
+                    fresh = self._subject.redrawn()
+                start.redraw(module, fresh, masks)
+            case "shuffled":
+                lots = torch.Generator().manual_seed(self._word("shuffled"))
+                moved = start.shuffled(masks, stood.masks, lots) if stood.weights else {}
+                for name in moved:
+                    module.get_parameter(name).data.copy_(stood.weights[name])
+                self.masked.set(moved, moved=True)
+
+    @cached_property
+    def _normalised(self) -> frozenset[str]:
+        """The weights that a normalisation makes indifferent to any factor."""
+        scoring = self._subject.scoring(0)
+
+        def run(module: nn.Module) -> object:
+            with evaluating(module):
+                return scoring.rehearsal().collect()[0](module, 1.0)
+
+        return start.normalised(self._subject.module, self._subject.anatomy.all_weights(), run)
+
+    def _word(self, use: str) -> int:
+        return int(self._seeds(f"{use}/{self.progress.rounds}").generate_state(1)[0])
+
     # -- how an epoch is trained ---------------------------------------------------------------------------------
 
     def _prepare(self, step: plans.Step) -> None:
@@ -556,6 +643,7 @@ class PlanFollower:
         return {
             "module": {name: tensor.detach().clone() for name, tensor in self._subject.module.state_dict().items()},
             "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self._subject.optimizers],
+            "masks": dict(self.masked.masks),
         }
 
     def _rewind(self) -> None:
@@ -564,6 +652,7 @@ class PlanFollower:
         self._subject.module.load_state_dict(self._saved["module"])
         for optimizer, saved in zip(self._subject.optimizers, self._saved["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))
+        self._stand(self._saved["masks"])
         self.masked.zero()
 
     def _snapshot(self) -> dict[str, Tensor]:

@@ -32,8 +32,12 @@ class Masked:
         self._copies = copies or {}
         self._hooks: dict[str, RemovableHandle] = {}
 
-    def set(self, masks: Mapping[str, Tensor]) -> None:
+    def set(self, masks: Mapping[str, Tensor], *, moved: bool = False) -> None:
         """Put masks on weights, or smaller ones in their place, and zero what they remove.
+
+        Args:
+            masks: True where a weight is kept.
+            moved: let them bring weights back that are pruned now.
 
         Raises:
             ValueError: a mask of another shape than its weight, or one that brings a pruned weight back.
@@ -42,7 +46,7 @@ class Masked:
             weight = self._module.get_parameter(name)
             if mask.dtype != torch.bool or mask.shape != weight.shape:
                 raise ValueError(f"{name} wants a boolean mask of {tuple(weight.shape)}, got {mask.dtype} {tuple(mask.shape)}")
-            if name in self.masks and bool((mask & ~self.masks[name]).any()):
+            if not moved and name in self.masks and bool((mask & ~self.masks[name]).any()):
                 raise ValueError(f"the new mask of {name} brings pruned weights back: masks only shrink")
         for name, mask in masks.items():
             self.masks[name] = mask.to(self._module.get_parameter(name).device)

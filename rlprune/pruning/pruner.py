@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -40,7 +40,8 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 """A setting that is a share of the budget."""
 
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
-Scope: TypeAlias = Literal["global", "network", "layer"]
+Scope: TypeAlias = Literal["global", "network", "layer", "erk"]
+Start: TypeAlias = Literal["kept", "rescaled", "fan-in", "redrawn", "shuffled"]
 
 
 WEIGHTS: Cut = "weights"
@@ -53,15 +54,23 @@ class CommonSettings(BaseModel):
 
     Args:
         scope: what is ranked against what: everything (``global``), each network for itself (``network``, say actor
-            and critic), or each layer for itself (``layer``). Left out, the task decides.
+            and critic), each layer for itself, all losing an equal share (``layer``), or each layer for itself by the densities
+            of an Erdős-Rényi kernel (``erk``; pruners of weights). Left out, the task decides.
         floor: weights that stay in every tensor, or channels in every group, whatever their score.
         moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
+        start: where training begins after a cut: from the weights that stay (``kept``); from these, each layer multiplied so that
+            its mean squared gain is as before (``rescaled``) or each output by its inputs before and now (``fan-in``); as
+            controls, from new weights at the same places (``redrawn``), or from as many old ones at other places
+            (``shuffled``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     scope: Scope | None = None
     floor: int = Field(default=1, ge=1, le=1_000_000)
     moments: Literal["keep", "reset"] = "keep"
+    start: Start = "kept"
+    later: ClassVar[frozenset[str]] = frozenset({"start"})
+    """Settings that came when cells had been stored: left out of a cell's configuration where they are at their defaults."""
 
 
 @dataclass(frozen=True, eq=False)

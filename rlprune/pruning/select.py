@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil, prod
 
 import torch
@@ -29,9 +29,50 @@ def quotas(
     """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must lie in [0, 1), got {sparsity}")
-    free = _spread(sizes, 1 - sparsity)
-    most = most or sizes
-    least = [min(low, high) for low, high in zip(least or [0] * len(sizes), most, strict=True)]
+    return _bounded(_spread(sizes, 1 - sparsity), least or [0] * len(sizes), most or sizes)
+
+
+def erk(shapes: Sequence[Sequence[int]], share: float) -> list[float]:
+    """Return the density of each weight of a network of which this share is kept: ``min(1, ε Σ dims / Π dims)``.
+
+    ε is such that ``Σ density · N`` is the share of all; layers that would have more than all of their weights keep all, and ε is
+    solved anew over the others.
+
+    Source: Mocanu et al., 2018; Evci et al., 2020 (Erdős-Rényi kernel).
+
+    Args:
+        shapes: of the dense weights, a convolution's with its kernel.
+        share: of all weights, in [0, 1].
+    """
+    sizes, sums, full = [prod(shape) for shape in shapes], [sum(shape) for shape in shapes], set[int]()
+    while True:
+        rest = [place for place in range(len(shapes)) if place not in full]
+        wanted = share * sum(sizes) - sum(sizes[place] for place in full)
+        epsilon = wanted / sum(sums[place] for place in rest) if rest else 0.0
+        over = {place for place in rest if epsilon * sums[place] > sizes[place]}
+        if not over:
+            return [1.0 if place in full else epsilon * sums[place] / sizes[place] for place in range(len(shapes))]
+        full |= over
+
+
+def erk_quotas(shapes: Sequence[Sequence[int]], quota: int, least: Sequence[int], most: Sequence[int]) -> list[int]:
+    """Return how many of ``quota`` weights each weight of a network keeps, by their ``erk`` densities as far as bounds allow.
+
+    Args:
+        shapes: of the dense weights.
+        quota: how many are kept in all.
+        least: how many each keeps at least.
+        most: how many each can keep.
+    """
+    sizes = [prod(shape) for shape in shapes]
+    exact = [density * size for density, size in zip(erk(shapes, quota / max(1, sum(sizes))), sizes, strict=True)]
+    bounds = [0, *(round(part) for part in accumulate(exact))]
+    return _bounded([stop - start for start, stop in pairwise(bounds)], least, most)
+
+
+def _bounded(free: Sequence[int], least: Sequence[int], most: Sequence[int]) -> list[int]:
+    """Return quotas inside their bounds; one that is held back leaves the difference to the others."""
+    least = [min(low, high) for low, high in zip(least, most, strict=True)]
     kept = [min(max(quota, low), high) for quota, low, high in zip(free, least, most, strict=True)]
     gap = sum(free) - sum(kept)
     room = [high - own if gap > 0 else own - low for own, low, high in zip(kept, least, most, strict=True)]

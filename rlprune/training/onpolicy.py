@@ -88,6 +88,9 @@ class Agent:
     def resized(self) -> None:
         policies.resize(self.model)
 
+    def redrawn(self) -> Mapping[str, Tensor]:
+        return policies.redrawn(self.module)
+
     def scored_on(self, rollouts: int, play: Callable[[], Iterable[Batch]]) -> Scoring:
         """Return scoring on the loss of each batch that ``play`` makes of so many rollouts."""
 

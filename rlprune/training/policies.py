@@ -87,6 +87,20 @@ def resize(model: "OnPolicyAlgorithm") -> None:
     model.policy_kwargs = {**model.policy_kwargs, "net_arch": sizes}
 
 
+def redrawn(policy: "ActorCriticPolicy") -> dict[str, Tensor]:
+    """Return weights for an MLP policy of any sizes as Stable-Baselines3 draws them, from torch's generator of the CPU."""
+    found = {}
+    for network, gain in (("actor", 0.01), ("critic", 1.0)):
+        *hidden, head = _layers(policy, network)
+        for name in (*hidden, head):
+            outputs, inputs = policy.get_parameter(f"{name}.weight").shape
+            fresh = nn.Linear(inputs, outputs)
+            if policy.ortho_init:
+                policy.init_weights(fresh, gain=gain if name == head else 2**0.5)
+            found[f"{name}.weight"] = fresh.weight.detach()
+    return found
+
+
 def taken(space: spaces.Space[Any], actions: Tensor) -> Tensor:
     """Return actions out of a rollout's buffer as ``evaluate_actions`` wants them, as Stable-Baselines3 casts them."""
     return actions.long().flatten() if isinstance(space, spaces.Discrete) else actions.float()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.costs import cost
+from rlprune.pruning import start
 from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import TrainEpoch
@@ -121,6 +122,9 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
         self.module.to(self.device)
         if self.device.type == "cuda":
             self.module.to(memory_format=torch.channels_last)
+
+    def redrawn(self) -> Mapping[str, Tensor]:
+        return start.drawn_anew(self.module, self._anatomy.all_weights())
 
     def scoring(self, round: int) -> Scoring:
         """Take ``scoring_batches`` batches of the training data, not augmented, in pieces of ``scoring_micro_batch``."""

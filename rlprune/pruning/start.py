@@ -1,0 +1,213 @@
+"""Where training starts after a cut: a layer with fewer inputs passes on less, and what stays can be made to pass on as much.
+
+Done once where a plan goes from pruning to training, so that no score and no mask depends on it but those of rounds to come.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from rlprune.reason import NotApplicable
+
+_NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a weight passes on.
+
+    Args:
+        energy: ``‖W‖² / outputs``: the mean squared output of the layer to inputs of mean square 1.
+        inputs: weights that are there [outputs], or one number where all outputs have as many.
+    """
+
+    energy: Tensor
+    inputs: Tensor
+
+
+def gains(module: nn.Module, names: Sequence[str], masks: Mapping[str, Tensor]) -> dict[str, Gain]:
+    """Return what weights pass on as they are.
+
+    Args:
+        module: the module that holds them.
+        names: of the weights.
+        masks: True where a weight is kept; a name left out is all kept.
+    """
+    found = {}
+    for name in names:
+        rows = _rows(module, name, module.get_parameter(name).detach())
+        whole = torch.tensor(rows.shape[1], device=rows.device)
+        inputs = _rows(module, name, masks[name]).sum(1) if name in masks else whole
+        found[name] = Gain(rows.double().square().sum() / len(rows), inputs)
+    return found
+
+
+def rescale(module: nn.Module, before: Mapping[str, Gain], masks: Mapping[str, Tensor], but: frozenset[str]) -> None:
+    """Multiply each weight by ``√(E / E′)``, so that its mean squared gain is what it was.
+
+    Source: Lee et al., 2020; Evci et al., 2022.
+
+    Args:
+        module: the module that holds the weights.
+        before: what they passed on before they were cut or masked.
+        masks: True where a weight is kept.
+        but: weights to leave alone.
+    """
+    now = gains(module, list(before), masks)
+    for name, then in before.items():
+        if name not in but and float(now[name].energy) > 0:
+            weight = module.get_parameter(name)
+            weight.data.mul_((then.energy / now[name].energy).sqrt().to(weight.dtype))
+
+
+def rescale_by_inputs(module: nn.Module, before: Mapping[str, Gain], masks: Mapping[str, Tensor], but: frozenset[str]) -> None:
+    """Multiply the weights of each output by ``√(inputs before / inputs kept)``; an embedding has one input and is left alone.
+
+    Source: Evci et al., 2022.
+    """
+    now = gains(module, list(before), masks)
+    for name, then in before.items():
+        if name not in but and not isinstance(_layer(module, name), nn.Embedding | nn.EmbeddingBag):
+            weight = module.get_parameter(name)
+            factors = (then.inputs.double() / now[name].inputs.clamp(min=1)).sqrt().to(weight.dtype)
+            rows = _rows(module, name, weight.data)
+            rows.mul_(factors.view(-1, 1) if factors.dim() else factors)
+            weight.data.copy_(_as(module, name, rows, weight))
+
+
+def redraw(module: nn.Module, fresh: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    """Take new weights at the places that are kept, those of each output scaled to the inputs that are.
+
+    Source: Liu et al., 2019; Frankle et al., 2021.
+
+    Args:
+        module: the module that holds the weights.
+        fresh: weights of a new network of the same sizes.
+        masks: True where a weight is kept; a name left out is all kept.
+    """
+    for name, weight in fresh.items():
+        module.get_parameter(name).data.copy_(weight)
+    whole = gains(module, [name for name in fresh if name in masks], {})
+    for name in whole:
+        module.get_parameter(name).data.mul_(masks[name])
+    rescale_by_inputs(module, whole, masks, frozenset())
+
+
+def drawn_anew(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return weights of a module drawn anew from torch's generator of the CPU, as ``reset_parameters`` of its parts draw them.
+
+    Raises:
+        NotApplicable: a weight that none of them draws.
+    """
+    module, reached = copy.deepcopy(module).cpu(), set[int]()
+
+    def visit(part: nn.Module) -> None:
+        reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+        if callable(reset):
+            reset()
+            reached.update(id(parameter) for parameter in part.parameters())
+        else:
+            for child in part.children():
+                visit(child)
+
+    visit(module)
+    if missing := [name for name in names if id(module.get_parameter(name)) not in reached]:
+        raise NotApplicable(f'start = "redrawn" needs reset_parameters() in the layer of {missing[0]}')
+    return {name: module.get_parameter(name).detach() for name in names}
+
+
+def shuffled(masks: Mapping[str, Tensor], alive: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Return masks that keep as many weights in each tensor, at any of the places that are alive.
+
+    Source: Frankle et al., 2021.
+
+    Args:
+        masks: True where a weight is kept.
+        alive: where it may be kept; a name left out may be anywhere.
+        generator: on the CPU, so that every device draws the same.
+    """
+    found = {}
+    for name, mask in masks.items():
+        lots = torch.rand(mask.numel(), generator=generator)
+        if name in alive:
+            lots[~alive[name].flatten().cpu()] = -1
+        chosen = torch.zeros(mask.numel(), dtype=torch.bool)
+        chosen[lots.argsort(descending=True, stable=True)[: int(mask.sum())]] = True
+        found[name] = chosen.view_as(mask).to(mask.device)
+    return found
+
+
+def shuffled_channels(kept: Mapping[str, Tensor], blocks: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
+    """Return keep-masks over channels that keep as many in each group, and in each of its blocks, any of them."""
+    found = {}
+    for name, keep in kept.items():
+        rows = keep.reshape(blocks[name], -1)
+        order = torch.argsort(torch.rand(rows.shape, generator=generator), dim=1, descending=True, stable=True)
+        found[name] = torch.zeros(rows.shape, dtype=torch.bool)
+        found[name].scatter_(1, order, torch.arange(rows.shape[1]).expand_as(order) < rows.sum(1, keepdim=True).cpu())
+        found[name] = found[name].flatten().to(keep.device)
+    return found
+
+
+def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], object]) -> frozenset[str]:
+    """Return the weights of layers whose outputs go straight into a normalisation, which undoes any factor on them.
+
+    Args:
+        module: the module that holds them.
+        names: of the weights.
+        run: runs the network once, leaving it as it is.
+    """
+    layers: dict[int, list[str]] = {}
+    for name in names:
+        layers.setdefault(id(_layer(module, name)), []).append(name)
+    made: dict[int, list[str]] = {}
+    held: list[Tensor] = []  # so that no other tensor gets its place
+    found: set[str] = set()
+
+    def after(layer: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            held.append(output)
+            made[output.untyped_storage().data_ptr()] = layers[id(layer)]
+
+    def before(layer: nn.Module, inputs: tuple[object, ...]) -> None:
+        for value in inputs:
+            if isinstance(value, Tensor):
+                found.update(made.get(value.untyped_storage().data_ptr(), ()))
+
+    parts = list(module.modules())
+    if not any(isinstance(part, _NORMALISING) for part in parts):
+        return frozenset()
+    hooks = [part.register_forward_hook(after) for part in parts if id(part) in layers]
+    hooks += [part.register_forward_pre_hook(before) for part in parts if isinstance(part, _NORMALISING)]
+    try:
+        with torch.no_grad():
+            run(module)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return frozenset(found)
+
+
+def _layer(module: nn.Module, name: str) -> nn.Module:
+    return module.get_submodule(name.rpartition(".")[0])
+
+
+def _outputs_last(module: nn.Module, name: str) -> bool:
+    return isinstance(_layer(module, name), nn.Embedding | nn.EmbeddingBag | _ConvTransposeNd)
+
+
+def _rows(module: nn.Module, name: str, weight: Tensor) -> Tensor:
+    """Return a weight as a matrix with one row an output."""
+    return (weight.movedim(1, 0) if _outputs_last(module, name) else weight).flatten(1)
+
+
+def _as(module: nn.Module, name: str, rows: Tensor, weight: Tensor) -> Tensor:
+    """Return such a matrix in the shape of the weight."""
+    if not _outputs_last(module, name):
+        return rows.view_as(weight)
+    return rows.view(weight.movedim(1, 0).shape).movedim(0, 1)

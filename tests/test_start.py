@@ -1,0 +1,385 @@
+"""Where training starts after a cut: laws for every pruner, formulas by hand, and what a fresh network would be."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C
+from stable_baselines3.common.callbacks import BaseCallback
+from subjects import Tiny, bits, seeds
+from torch import nn
+
+import rlprune
+from rlprune.bench.suite import cells, load_suite
+from rlprune.nets.classifiers import classifier
+from rlprune.pruning import start as starts
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import Prune
+from rlprune.pruning.pruner import NOTHING, WEIGHTS, pruners
+from rlprune.sb3 import PruneCallback
+from rlprune.training.a2c import A2CTrainer
+from rlprune.training.fleet import FleetAgent
+from rlprune.training.recipes import A2CRecipe
+
+STARTS = ("kept", "rescaled", "fan-in", "redrawn", "shuffled")
+NAMES = [name for name in pruners().names() if pruners().load(name).cut != NOTHING]
+BEFORE = [name for name in NAMES if isinstance(pruners().load(name).steps(pruners().load(name).settings())[0], Prune)]
+ONCE = [
+    name for name in BEFORE if len(pruners().load(name).steps(pruners().load(name).settings())[0].schedule.sparsities(0.5)) == 1
+]
+
+
+def fit(name):
+    return Tiny(normed="batchnorm" in pruners().load(name).needs)
+
+
+def follow(name, start, subject=None, sparsity=0.8, epochs=4, number=0):
+    subject, pruner = subject or fit(name), pruners().load(name)
+    known = type(pruner.settings()).model_fields
+    short = {key: value for key, value in {"levels": 2, "rounds": 3}.items() if key in known}
+    settings = pruner.settings({**short, "start": start})
+    return PlanFollower(subject, pruner, settings, sparsity, epochs, "network", partial(seeds, number=number)), subject
+
+
+def finish(pruning, subject):
+    while pruning.next_epoch() is not None:
+        subject.train_epoch()
+        pruning.epoch_done()
+    return pruning
+
+
+def of(pruning, subject):
+    """What is left: masks, channels, weights a layer."""
+    return (
+        {name: mask.numpy().tobytes() for name, mask in subject.masked.masks.items()},
+        {name: keep.numpy().tobytes() for name, keep in pruning._kept.items()},
+        pruning.layers(),
+    )
+
+
+# -- laws --------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_pruners_that_prune_before_training():
+    assert {"SNIP", "CroP-S", "SynFlow", "Random-U", "Random-S"} <= set(BEFORE)
+    assert {"SNIP", "CroP-S"} <= set(ONCE)
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_masks_and_channels_do_not_depend_on_the_start(name):
+    kept, subject = follow(name, "kept")
+    kept.next_epoch()
+    for start in ("rescaled", "fan-in", "redrawn"):
+        pruning, other = follow(name, start)
+        pruning.next_epoch()
+        assert of(pruning, other) == of(kept, subject)
+        assert bits(other.module) != bits(subject.module)
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_shuffled_keeps_as_many_in_each_layer_at_other_places(name):
+    kept, subject = follow(name, "kept")
+    dense = copy.deepcopy(subject.module)
+    kept.next_epoch()
+    pruning, other = follow(name, "shuffled")
+    pruning.next_epoch()
+    assert pruning.layers() == kept.layers()
+    assert of(pruning, other)[:2] != of(kept, subject)[:2]
+    for weight, mask in other.masked.masks.items():
+        assert torch.equal(other.module.get_parameter(weight), dense.get_parameter(weight) * mask)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pruner_reaches_its_size_from_every_start_and_learns(name, start):
+    subject = fit(name)
+    before = subject.loss(subject.module).item()
+    pruning = finish(*follow(name, start, subject))
+    within = 1e-3 if pruners().load(name).cut == WEIGHTS else 0.03
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=within)
+    if name != "Magnitude-After":  # it has little time to mend what it breaks
+        assert subject.loss(subject.module).item() < before
+    for weight, mask in subject.masked.masks.items():
+        assert not subject.module.get_parameter(weight)[~mask].any()
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S", "CroPit-U", "EarlyCroP-U", "EarlyCroP-S", "LTR"])
+def test_a_resumed_run_ends_bit_identical_and_the_same_seed_gives_the_same_network(name, start):
+    whole = finish(*follow(name, start))._subject
+    pruning, subject = follow(name, start)
+    for _ in range(2):
+        pruning.next_epoch()
+        subject.train_epoch()
+        pruning.epoch_done()
+    saved = copy.deepcopy([pruning.state(), subject.module.state_dict(), subject.optimizer.state_dict()])
+    pruning, subject = follow(name, start)
+    pruning.load_state(saved[0])
+    subject.module.load_state_dict(saved[1])
+    subject.optimizer.load_state_dict(saved[2])
+    finish(pruning, subject)
+    assert bits(subject.module, subject.optimizer) == bits(whole.module, whole.optimizer)
+
+
+@pytest.mark.parametrize("start", ["redrawn", "shuffled"])
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
+def test_another_seed_draws_other_lots_and_the_global_generators_stand_still(name, start):
+    runs = [follow(name, start, number=number) for number in (0, 1)]
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
+    for pruning, _ in runs:
+        pruning.next_epoch()
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_before)
+    assert bits(runs[0][1].module) != bits(runs[1][1].module)
+
+
+# -- formulas ----------------------------------------------------------------------------------------------------
+
+
+def gain(weight):
+    return sum(float(value) ** 2 for row in weight.detach().numpy().reshape(len(weight), -1) for value in row) / len(weight)
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_a_rescaled_layer_has_the_mean_squared_gain_it_had(name):
+    pruning, subject = follow(name, "rescaled")
+    before = {weight: gain(subject.module.get_parameter(weight)) for weight in subject.anatomy.all_weights()}
+    pruning.next_epoch()
+    for weight, then in before.items():
+        assert gain(subject.module.get_parameter(weight)) == pytest.approx(then, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["SNIP", "Random-U"])
+def test_fan_in_scales_each_row_by_its_own_inputs(name):
+    pruning, subject = follow(name, "fan-in")
+    dense = copy.deepcopy(subject.module)
+    pruning.next_epoch()
+    for weight, mask in subject.masked.masks.items():
+        for row, was, keep in zip(subject.module.get_parameter(weight), dense.get_parameter(weight), mask, strict=True):
+            factor = (len(keep) / max(1, int(keep.sum()))) ** 0.5
+            assert torch.allclose(row, was * keep * factor, rtol=1e-12)
+
+
+def test_fan_in_scales_a_cut_layer_by_the_inputs_it_had():
+    pruning, subject = follow("Random-S", "fan-in")
+    kept, plain = follow("Random-S", "kept")
+    kept.next_epoch()
+    pruning.next_epoch()
+    inputs = {name: subject.module.get_parameter(name).shape[1] for name in subject.anatomy.all_weights()}
+    dense = {name: Tiny().module.get_parameter(name).shape[1] for name in inputs}
+    for name, left in inputs.items():
+        factor = (dense[name] / left) ** 0.5
+        assert torch.allclose(subject.module.get_parameter(name), plain.module.get_parameter(name) * factor, rtol=1e-12)
+
+
+def test_rounds_with_no_training_between_them_are_rescaled_once():
+    pruning, subject = follow("SynFlow", "rescaled")
+    plain, kept = follow("SynFlow", "kept")
+    pruning.next_epoch()
+    plain.next_epoch()
+    for name in subject.anatomy.all_weights():
+        ratio = subject.module.get_parameter(name) / kept.module.get_parameter(name)
+        ratio = ratio[kept.module.get_parameter(name) != 0]
+        assert torch.allclose(ratio, ratio[0].expand_as(ratio), rtol=1e-12)
+        assert float(ratio[0].detach()) > 1
+
+
+@pytest.mark.parametrize("start", ["fan-in", "shuffled"])
+def test_what_was_saved_is_whole_where_a_plan_rewinds(start):
+    pruning, subject = follow("IMP", start, sparsity=0.6)
+    saved = copy.deepcopy(subject.module)
+    chosen = {}
+    while pruning.next_epoch() is not None and pruning.progress.rounds == 0:
+        subject.train_epoch()
+        pruning.epoch_done()
+        smallest = {name: subject.module.get_parameter(name).detach().abs() for name in subject.anatomy.all_weights()}
+    for name, mask in subject.masked.masks.items():
+        weight, was = subject.module.get_parameter(name), saved.get_parameter(name)
+        chosen[name] = bool(smallest[name][mask].min() > smallest[name][~mask].max()) if not bool(mask.all()) else True
+        factors = (mask.shape[1] / mask.sum(1).clamp(min=1)).sqrt()[:, None] if start == "fan-in" else 1.0
+        assert torch.allclose(weight, was * mask * factors, rtol=1e-6)
+    assert all(chosen.values()) == (start == "fan-in")
+
+
+def test_a_plan_that_rewinds_starts_from_what_was_saved():
+    pruning, subject = follow("IMP", "rescaled", sparsity=0.6)
+    saved = {name: gain(subject.module.get_parameter(name)) for name in subject.anatomy.all_weights()}
+    while pruning.next_epoch() is not None and pruning.progress.rounds == 0:
+        subject.train_epoch()
+        pruning.epoch_done()
+    assert pruning.progress.rounds == 1
+    for name, then in saved.items():
+        assert not bool(subject.masked.masks[name].all())
+        assert gain(subject.module.get_parameter(name)) == pytest.approx(then, rel=1e-12)
+
+
+# -- networks ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
+def test_a_layer_that_is_normalised_is_left_alone(name):
+    def shares(start):
+        pruning, subject = follow(name, start, Tiny(normed=True))
+        pruning.next_epoch()
+        return {weight: subject.module.get_parameter(weight).detach().clone() for weight in subject.anatomy.all_weights()}
+
+    kept = shares("kept")
+    for start in ("rescaled", "fan-in"):
+        for weight, tensor in shares(start).items():
+            assert torch.equal(tensor, kept[weight]) == (weight.split(".")[1] in "02")
+
+
+class Mixed(nn.Module):
+    """Layers before each kind of normalisation, behind a view, beside a sum, and before none."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.batch = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.flat, self.layer = nn.Linear(4, 6), nn.LayerNorm(6)
+        self.side, self.root = nn.Linear(6, 6), nn.RMSNorm(6)
+        self.grouped, self.groups = nn.Linear(6, 6), nn.GroupNorm(2, 6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, images):
+        maps = torch.relu(self.batch(self.conv(images))).mean((2, 3))
+        rows = self.layer(self.flat(maps).unsqueeze(1)).squeeze(1)
+        rows = self.root(self.side(rows) + rows)
+        return self.head(self.groups(self.grouped(rows)))
+
+
+def test_what_goes_straight_into_a_normalisation_is_found():
+    net = Mixed().eval()
+    names = [f"{name}.weight" for name in ("conv", "flat", "side", "grouped", "head")]
+    before = bits(net)
+    found = starts.normalised(net, names, lambda module: module(torch.ones(2, 3, 5, 5)))
+    assert found == {"conv.weight", "flat.weight", "grouped.weight"}
+    assert bits(net) == before
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
+
+
+def test_an_embedding_and_a_transposed_convolution_have_their_outputs_last():
+    net = nn.ModuleDict({"words": nn.Embedding(10, 4), "up": nn.ConvTranspose2d(3, 5, 2)})
+    masks = {"up.weight": torch.rand(3, 5, 2, 2, generator=torch.Generator().manual_seed(0)) < 0.5}
+    then = starts.gains(net, ["words.weight", "up.weight"], {})
+    assert float(then["words.weight"].energy) == pytest.approx(float(net["words"].weight.detach().double().square().sum()) / 4)
+    before = {name: tensor.detach().clone() for name, tensor in net.named_parameters()}
+    net["up"].weight.data.mul_(masks["up.weight"])
+    starts.rescale_by_inputs(net, then, masks, frozenset())
+    assert torch.equal(net["words"].weight, before["words.weight"])
+    for output in range(5):
+        kept = masks["up.weight"][:, output]
+        expected = before["up.weight"][:, output] * kept * (12 / max(1, int(kept.sum()))) ** 0.5
+        assert torch.allclose(net["up"].weight[:, output], expected)
+
+
+def test_a_weight_that_nobody_draws_is_refused_by_name():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix, self.layer = nn.Parameter(torch.ones(3, 3)), nn.Linear(3, 3)
+
+    with pytest.raises(ValueError, match=r'start = "redrawn" needs reset_parameters\(\) in the layer of matrix'):
+        starts.drawn_anew(Own(), ["layer.weight", "matrix"])
+
+
+def test_shuffled_blocks_keep_equal_counts():
+    kept = {"g": torch.tensor([True, False, False, True, True, False, True, False])}
+    for seed in range(5):
+        found = starts.shuffled_channels(kept, {"g": 2}, torch.Generator().manual_seed(seed))["g"]
+        assert found.view(2, 4).sum(1).tolist() == [2, 2]
+
+
+# -- agents ------------------------------------------------------------------------------------------------------
+
+
+TINY = A2CRecipe(
+    environment="CartPole-v1", budget=960, epochs=3, environments=4, widths=(40, 40), scoring_steps=40, evaluation_games=2
+)
+
+
+def agent(kind, name, start, sparsity=0.8, number=0):
+    trainer, pruner = kind(TINY, partial(seeds, number=number), "cpu"), pruners().load(name)
+    settings = pruner.settings({"start": start})
+    return trainer, PlanFollower(trainer, pruner, settings, sparsity, 3, "network", partial(seeds, number=number))
+
+
+@pytest.mark.parametrize("kind", [A2CTrainer, FleetAgent])
+def test_a_redrawn_small_policy_is_as_stable_baselines3_makes_one_of_its_widths(kind):
+    """Orthogonal rows or columns, of a gain of √2 in hidden layers, 0.01 for actions and 1 for the value."""
+    trainer, pruning = agent(kind, "Random-S", "redrawn")
+    pruning.next_epoch()
+    policy = trainer.module
+    heads = {policy.action_net: 0.01, policy.value_net: 1.0}
+    layers = [layer for layer in policy.modules() if isinstance(layer, nn.Linear)]
+    assert max(layer.in_features for layer in layers) < 40
+    for layer in layers:
+        weight = layer.weight.detach().double()
+        square = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+        assert torch.allclose(square, torch.eye(len(square)).double() * heads.get(layer, 2**0.5) ** 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
+def test_company_in_a_fleet_changes_no_bit(name, start):
+    def finished(pairs):
+        pairs, left = list(pairs), list(pairs)
+        while left:
+            epochs = [pruning.next_epoch() for _, pruning in left]
+            left = [pair for pair, epoch in zip(left, epochs, strict=True) if epoch is not None]
+            if left:
+                FleetAgent.train_together([one for one, _ in left], [epoch for epoch in epochs if epoch is not None])
+            for _, pruning in left:
+                pruning.epoch_done()
+        return bits(pairs[0][0].module, pairs[0][0].optimizer)
+
+    alone = finished([agent(FleetAgent, name, start)])
+    others = [agent(FleetAgent, name, other, number=number) for number, other in enumerate(STARTS, 1)]
+    assert finished([agent(FleetAgent, name, start), *others]) == alone
+
+
+@pytest.mark.parametrize("name", ["vgg-small", "resnet-small"])
+def test_a_network_of_images_is_redrawn_as_it_was_made(name):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        net, anatomy = classifier(name, 10)
+        made = {weight: net.get_parameter(weight).detach().clone() for weight in anatomy.all_weights()}
+        torch.manual_seed(0)
+        again = starts.drawn_anew(net, anatomy.all_weights())
+    for weight, was in made.items():
+        now = again[weight]
+        assert now.square().mean() == pytest.approx(float(was.square().mean()), rel=1e-5)
+        assert not torch.equal(now, was)
+
+
+def test_a_callback_and_a_loop_take_the_setting():
+    model = A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [32, 32]}, seed=0)
+    before = {name: gain(weight) for name, weight in model.policy.named_parameters() if weight.dim() == 2}
+
+    class Seen(BaseCallback):
+        def _on_rollout_start(self):
+            if not self.num_timesteps:
+                self.gains = {name: gain(weight) for name, weight in model.policy.named_parameters() if weight.dim() == 2}
+
+        def _on_step(self):
+            return True
+
+    seen = Seen()
+    model.learn(20, callback=[PruneCallback("Random-S", 0.8, epochs=2, start="rescaled"), seen])
+    assert seen.gains == pytest.approx(before, rel=1e-5)
+    net = nn.Sequential(nn.Linear(5, 30), nn.Tanh(), nn.Linear(30, 2))
+    before = [gain(net[place].weight) for place in (0, 2)]
+    inputs = torch.ones(4, 5)
+    rlprune.Pruning(net, "SNIP", 0.8, epochs=2, loss=lambda net: net(inputs).square().mean(), optimizer=None, start="rescaled")
+    assert [gain(net[place].weight) for place in (0, 2)] == pytest.approx(before, rel=1e-5)
+
+
+def test_a_cell_that_starts_from_what_was_kept_has_the_id_it_always_had():
+    suite = load_suite("cartpole", "smoke", ["pruners=['SNIP']"])
+    plain = cells(suite, "cpu")[0]
+    assert "start" not in plain.settings
+    assert cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']", "pruning.start=kept"]), "cpu")[0].id == plain.id
+    other = cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']", "pruning.start=rescaled"]), "cpu")[0]
+    assert other.settings["start"] == "rescaled"
+    assert other.id != plain.id
