@@ -202,7 +202,7 @@ def test_scores_that_are_none_are_told_in_plain_words(score, message, plan):
 @pytest.mark.parametrize("most", [0, 10**6])
 def test_a_score_that_changes_a_weight_is_refused(change, plan, most, monkeypatch):
     """``.data`` gets past autograd; a network too large to be copied is told of, but not put back."""
-    monkeypatch.setattr("rlprune.pruning.follower._COPIED", most)
+    monkeypatch.setattr("rlprune.pruning.formula._COPIED", most)
 
     def score(probe):
         change(probe.weights["actor.2.weight"].data)

@@ -8,7 +8,6 @@ The host owns the training and calls two methods; a benchmark cell, a callback a
 """
 
 import copy
-import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from rlprune.pruning import plan as plans
 from rlprune.pruning import select, start, surgery
+from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
@@ -35,11 +35,6 @@ _MARK = "_rlprune_dense"
 
 _ZEROS = 0.01
 """A network with a larger share of zeros than this has been pruned already."""
-
-_COPIED = 1 << 24
-"""The most parameters of a network that is copied while a formula looks at it."""
-
-_UNDERIVABLE = re.compile(r"derivative for '?(?:aten::)?_*(\w+?)(_backward)?'? is not implemented|double backward", re.I)
 
 
 class Missed(UserWarning):
@@ -144,7 +139,7 @@ class PlanFollower:
         self.scoring_samples = 0
         self._subject = subject
         self._pruner = pruner
-        self._formula = pruner.formula(settings) if pruner.score is not None else None
+        self._formula = Formula(pruner, settings) if pruner.score is not None else None
         self._floor, self._moments, self._start = settings.floor, settings.moments, settings.start
         self._stood: _Stood | None = None
         self._seeds = seeds
@@ -337,7 +332,7 @@ class PlanFollower:
         if self._formula and any(isinstance(step, plans.Prune) for step in self.plan):
             probe = self._probe(0)
             with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-                self._formed(replace(probe, scoring=probe.scoring.rehearsal()))
+                self._formula(replace(probe, scoring=probe.scoring.rehearsal()))
             self._tried = True
 
     def _whole(self) -> bool:
@@ -353,7 +348,8 @@ class PlanFollower:
             NotApplicable: a network that this formula cannot score.
             ValueError: scores that are no numbers, or all zero before anything is pruned.
         """
-        scores, name = self._formed(probe), self._pruner.name
+        assert self._formula is not None
+        scores, name = self._formula(probe), self._pruner.name
         for key, score in scores.items():
             if not bool(score.isfinite().all()):
                 raise ValueError(f"{name}: the score of {key} holds infinities or values that are not numbers")
@@ -371,72 +367,6 @@ class PlanFollower:
                         f"{name}: all scores of {network} are 0, so nothing tells what to keep; does its loss depend on it?"
                     )
         return scores
-
-    def _formed(self, probe: Probe) -> Scores:
-        """Return what the formula makes of a probe, once it is what a formula has to return."""
-        assert self._formula is not None
-        name = self._pruner.name
-        before, copies = self._sums(), self._copies()
-        try:
-            scores = self._formula(probe)
-        except NotApplicable as error:
-            raise NotApplicable(f"{name}: {error}") from None
-        except RuntimeError as error:
-            if not (found := _UNDERIVABLE.search(str(error))):
-                raise
-            what, order = found[1] or "a part of it", "second " if found[2] or not found[1] else ""
-            raise NotApplicable(f"{name} cannot score this network: {what} has no {order}derivative") from None
-        finally:
-            self._only_read(before, copies)
-        if self._pruner.cut == WEIGHTS:
-            expected = {key: tuple(weight.shape) for key, weight in probe.weights.items()}
-        else:
-            expected = {group.name: (group.size,) for group in probe.groups}
-        if not isinstance(scores, Mapping):
-            raise ValueError(f"{name}: a score returns a tensor for each name, got a {type(scores).__name__}")
-        kind = "weight" if self._pruner.cut == WEIGHTS else "group"
-        for key in scores:
-            if key not in expected:
-                raise ValueError(
-                    f"{name}: the score names '{key}', which is no {kind} to prune{nearest(str(key), list(expected))}"
-                )
-        for key, shape in expected.items():
-            if key not in scores:
-                raise ValueError(f"{name}: the score leaves out the {kind} {key}")
-            score = scores[key]
-            if not isinstance(score, Tensor) or not score.is_floating_point() or tuple(score.shape) != shape:
-                got = f"{score.dtype} {tuple(score.shape)}" if isinstance(score, Tensor) else f"a {type(score).__name__}"
-                raise ValueError(f"{name}: the score of {key} has to be floating-point numbers of shape {shape}, got {got}")
-            if score.device != self._device:
-                raise ValueError(f"{name}: the score of {key} lies on {score.device}, the network on {self._device}")
-        return scores
-
-    def _readable(self) -> dict[str, Tensor]:
-        """Return every parameter that a formula may read and has to leave as it is."""
-        named = self._subject.module.named_parameters()
-        return {name: parameter.detach() for name, parameter in named if parameter.is_floating_point()}
-
-    def _sums(self) -> Tensor:
-        """Return sum and norm of every parameter, by which a formula is found to have changed one; nothing is copied."""
-        return torch.stack([torch.stack([weight.sum(), weight.norm()]).double() for weight in self._readable().values()])
-
-    def _copies(self) -> dict[str, Tensor]:
-        """Return copies of all parameters, none of a network so large that they would be felt."""
-        weights = self._readable()
-        small = sum(weight.numel() for weight in weights.values()) <= _COPIED
-        return {name: weight.clone() for name, weight in weights.items()} if small else {}
-
-    def _only_read(self, before: Tensor, copies: Mapping[str, Tensor]) -> None:
-        """Refuse a formula that changed a weight, and put the network back where there are copies."""
-        weights = self._readable()
-        changed = (before.nan_to_num() != self._sums().nan_to_num()).any(1).tolist()
-        if not any(changed):
-            return
-        for name, weight in copies.items():
-            weights[name].copy_(weight)
-        key = next(name for name, other in zip(weights, changed, strict=True) if other)
-        lost = "" if copies else "; this network is too large to be copied before, and stays changed"
-        raise ValueError(f"{self._pruner.name}: its score changed the weight {key}: a score only reads{lost}")
 
     def _go_on(self) -> None:
         """Take what is pruned already for pruned, and say so; not what this follower knows of."""
