@@ -13,14 +13,14 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import cells, load_profiles, suites
+from rlprune.bench.suite import cells, load_profiles, misfits, suites
 from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
-from rlprune.registry import nearest
+from rlprune.registry import Registry, nearest
 from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable
 from rlprune.safely import plain
 from rlprune.store import StoreError
@@ -88,19 +88,19 @@ def _listed(what: str) -> list[list[str]]:
     """Return one line an entry: its name and what it is."""
     if what == "suites":
         return [[name, _described(file)] for name, file in suites().items()]
-    lists: dict[str, tuple[list[str], Callable[[str], str]]] = {
-        "tasks": (tasks().names(), _titled),
-        "pruners": (pruners().names(), _explained),
-        "executors": (executors().names(), _placed),
+    lists: dict[str, tuple[Registry[Any], Callable[[str], str]]] = {
+        "tasks": (tasks(), _titled),
+        "pruners": (pruners(), _explained),
+        "executors": (executors(), _placed),
     }
-    names, about = lists[what]
+    registry, about = lists[what]
     lines = []
-    for name in names:
+    for name in registry.names():
         try:
             lines.append([name, about(name)])
         except (ValueError, ImportError, TypeError) as error:
             lines.append([name, f"cannot be used: {error}"])
-    return lines
+    return lines + [[file, f"cannot be read: {why}"] for file, why in registry.unread().items()]
 
 
 def _described(suite: Path) -> str:
@@ -133,7 +133,10 @@ def _checked(names: Sequence[str]) -> list[str]:
     lines, mistakes = [], []
     for name in names:
         try:
-            sizes = [f"{suite.profile} {len(cells(suite, 'cpu'))} cells" for suite in load_profiles(name)]
+            profiles = load_profiles(name)
+            if wrong := [Mistake(name, it.where, it.message) for suite in profiles for it in misfits(suite)]:
+                raise SuiteError(wrong)
+            sizes = [f"{suite.profile} {len(cells(suite, 'cpu'))} cells" for suite in profiles]
             lines.append(f"{name}: {', '.join(sizes)}")
         except SuiteError as error:
             mistakes += error.mistakes

@@ -10,7 +10,8 @@ are shared by name: a package cannot have a built-in's, and a name that two pack
 import ast
 import importlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -52,16 +53,34 @@ class Registry(Generic[Entry]):
     def _claims(self) -> dict[str, list[str]]:
         """Every name, as its first owner spells it, with the places that claim it."""
         claims: dict[str, list[str]] = {}
-        folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
-        for file in sorted(folder.glob("*.py")):
-            for variable, name in _assignments(file, self.kind.__name__):
-                claims.setdefault(name, []).append(f"{self.package}.{file.stem}:{variable}")
+        for file in self._files:
+            with suppress(SyntaxError, ValueError):  # no Python, or no text
+                found = _assignments(_body(file), self.kind.__name__)
+                for variable, name in found:
+                    claims.setdefault(name, []).append(f"{self.package}.{file.stem}:{variable}")
         spelled = {name.casefold(): name for name in claims}
         for point in sorted(entry_points(group=self.package), key=lambda point: (point.name, point.value)):
             name = spelled.setdefault(point.name.casefold(), point.name)
             if point.value not in claims.setdefault(name, []):  # a package that is found twice claims once
                 claims[name].append(point.value)
         return claims
+
+    @property
+    def _files(self) -> list[Path]:
+        return sorted(Path(__file__).parent.joinpath(*self.package.split(".")[1:]).glob("*.py"))
+
+    def unread(self) -> dict[str, str]:
+        """Return the files of the folder whose entries nobody finds, for they are no Python, and why."""
+        found = {}
+        for file in self._files:
+            try:
+                _body(file)
+            except (SyntaxError, ValueError) as error:
+                line = (
+                    f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
+                )
+                found[f"{self.package.replace('.', '/')}/{file.name}"] = plain(line, 200)
+        return found
 
     def _built_in(self, place: str) -> bool:
         return place.startswith(f"{self.package}.")
@@ -93,7 +112,8 @@ class Registry(Generic[Entry]):
         """Say that nothing has this name, and which name, of these ``others`` too, is the nearest."""
         what = self.kind.__name__.lower()
         near = nearest(name, [*self._places, *others])
-        return f"no {what} is named '{plain(name, LONGEST)}'{near} (see: rlprune list {what}s)"
+        broken = "".join(f"; {file} cannot be read, {why}" for file, why in self.unread().items())
+        return f"no {what} is named '{plain(name, LONGEST)}'{near} (see: rlprune list {what}s){broken}"
 
     def load(self, name: str) -> Entry:
         """Import and return the entry called ``name``.
@@ -127,15 +147,21 @@ class Registry(Generic[Entry]):
         return entry
 
 
-def _assignments(file: Path, kind: str) -> Iterable[tuple[str, str]]:
-    try:
-        body = ast.parse(file.read_text(encoding="utf-8")).body
-    except (SyntaxError, ValueError):  # no Python, or no text
-        return
+def _body(file: Path) -> list[ast.stmt]:
+    return ast.parse(file.read_text(encoding="utf-8")).body
+
+
+def _assignments(body: Iterable[ast.stmt], kind: str) -> Iterator[tuple[str, str]]:
+    """Yield variable and name of each ``VARIABLE = Kind("name", ...)``."""
     for node in body:
         match node:
-            case ast.Assign(
-                targets=[ast.Name(id=variable)],
-                value=ast.Call(func=ast.Name(id=called), args=[ast.Constant(value=str(name)), *_]),
-            ) if called == kind:
-                yield variable, name
+            case ast.Assign(targets=[ast.Name(id=variable)], value=ast.Call() as call):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=variable), value=ast.Call() as call):
+                pass
+            case _:
+                continue
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        first = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
+        if called == kind and first and isinstance(first[0], ast.Constant) and isinstance(first[0].value, str):
+            yield variable, first[0].value

@@ -1,10 +1,14 @@
+import time
+
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from rlprune.bench import worker
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import cells, load_suite
+from rlprune.costs import cost
 from rlprune.pruning.follower import lacking
 from rlprune.pruning.plan import Train
 from rlprune.pruning.pruner import NOTHING, Pruner
@@ -82,3 +86,19 @@ def test_a_pruner_that_needs_a_normalisation_does_not_apply_without_one():
     picky = Pruner("Picky", None, cut=NOTHING, plan=[Train()], needs=frozenset({"batchnorm"}))
     assert lacking(picky, nn.Linear(2, 2)) == ["batchnorm"]
     assert not lacking(picky, nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+
+
+def test_timing_the_final_network_is_no_cost_of_its_cell(tmp_path, monkeypatch):
+    def slow(act, **options):
+        time.sleep(0.6)
+        return 1.0
+
+    monkeypatch.setattr(cost, "settled_seconds", slow)
+    one = cells(load_suite("cartpole", "smoke", ["recipe.budget=640", "recipe.evaluation_games=1", "pruners=['Dense']"]), "cpu")[
+        0
+    ]
+    began = time.perf_counter()
+    (record,) = worker.run(worker.Assignment((one,), (tmp_path / "cell.pt",), None), lambda values: None)
+    assert record.values["wall_seconds"] < time.perf_counter() - began - 1.1
+    assert record.values["worker_seconds"] > record.values["wall_seconds"] + 1.1
+    assert 0 < record.values["training_seconds"] < record.values["wall_seconds"]

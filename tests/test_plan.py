@@ -18,6 +18,7 @@ from rlprune.pruning.plan import (
     after,
     begin,
     next_action,
+    reached,
     trained_epochs,
 )
 from rlprune.pruning.pruner import pruners
@@ -133,3 +134,15 @@ def test_a_plan_interrupted_anywhere_goes_on_alike():
 def test_rewinding_without_saving_is_a_mistake():
     with pytest.raises(ValueError, match="saves"):
         walk([Train(), Rewind()])
+
+
+def test_a_plan_says_where_it_ends():
+    assert reached([Prune(Exponential(4)), Train()], 0.9) == 0.9
+    assert reached([Train(share=0.5), Prune(Level(Exponential(2), 1)), Train()], 0.9) == pytest.approx(1 - 0.1**0.5)
+    assert reached([Train()], 0.9) is None
+
+
+@pytest.mark.parametrize("name", [name for name in pruners().names() if name != "Dense"])
+def test_every_plan_ends_where_it_was_asked_to(name):
+    plan = pruners().load(name).steps(pruners().load(name).settings())
+    assert [reached(plan, sparsity) for sparsity in (0.5, 0.9, 0.99)] == [0.5, 0.9, 0.99]

@@ -182,3 +182,52 @@ def test_every_entry_loads_under_its_own_name(entries, kind):
     for name in entries.names():
         assert isinstance(entries.load(name), kind)
         assert entries.load(name).name == name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'A: Pruner = Pruner("kw-U", None, cut="nothing", plan=[])',
+        'A = Pruner(name="kw-U", score=None, cut="nothing", plan=[])',
+        'import rlprune.pruning.pruner as api\nA = api.Pruner("kw-U", None, cut="nothing", plan=[])',
+    ],
+)
+def test_an_entry_may_be_annotated_or_named_by_keyword(shop, line):
+    goods = shop("more.py", f"from rlprune.pruning.pruner import Pruner\n{line}\n")
+    assert goods.load("kw-u").name == "kw-U"
+
+
+def test_a_file_that_is_no_python_is_told_with_its_line(shop):
+    goods = shop("broken.py", "def score(probe)\n    return probe\n")
+    assert goods.unread() == {"shop/goods/broken.py": "line 1: expected ':'"}
+    with pytest.raises(
+        KeyError, match=r"no pruner is named 'Mine-U'.*; shop/goods/broken\.py cannot be read, line 1: expected ':'"
+    ):
+        goods.match("Mine-U")
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ("def plan(rounds=3): return []", "setting 'rounds' of pruner Odd-U needs a type, say rounds: int = 3"),
+        ("def plan(rounds: 'Nowhere' = 3): return []", "setting 'rounds' of pruner Odd-U is of type Nowhere, which is not there"),
+        (
+            "class Own: pass\ndef plan(rounds: Own = Own()): return []",
+            "the settings of pruner Odd-U are of a type that cannot be",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_checked_is_told_when_the_pruner_is_loaded(shop, plan, message):
+    goods = shop(
+        "odd.py", f"from rlprune.pruning.pruner import Pruner\n{plan}\nA = Pruner('Odd-U', None, cut='nothing', plan=plan)\n"
+    )
+    with pytest.raises((ValueError, ImportError), match=message):
+        goods.load("Odd-U")
+
+
+def test_types_of_settings_may_be_written_as_text(shop):
+    head = "from __future__ import annotations\nfrom rlprune.pruning.pruner import Count, Pruner\n"
+    goods = shop(
+        "later.py", f"{head}def plan(rounds: Count = 3): return []\nA = Pruner('Later-U', None, cut='nothing', plan=plan)\n"
+    )
+    assert goods.load("Later-U").settings({"rounds": 5}).rounds == 5

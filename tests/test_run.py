@@ -16,6 +16,8 @@ from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
 from rlprune.files import claimed
+from rlprune.pruners import snip
+from rlprune.pruning.plan import Exponential, Level, Prune, Train
 from rlprune.report.comparable import of_suite
 from rlprune.run import WRITTEN, columns, download, remove_results
 from rlprune.run import main as run_main
@@ -93,6 +95,32 @@ def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
     assert main(["check", "nothing", "cartpole", str(wrong)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{wrong}:3", "nothing"]
+
+
+def test_check_tells_of_an_environment_that_cannot_be_learned(capsys, tmp_path):
+    worlds.register()
+    mine = tmp_path / "mine.toml"
+    mine.write_text('title = "x"\nlike = "cartpole"\nengine = "sb3"\nrecipe.environment = "Image-v0"\n')
+    assert main(["check", str(mine)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" shows a Box of uint8")[0] for line in lines] == [
+        f"{mine}: cartpole-v1: Image-v0",
+        f"{mine}: cartpole-v0: Image-v0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        ((Train(),), "never prunes"),
+        ((Prune(Level(Exponential(2), 1)), Train()), "ends at a sparsity of 0.6838 where 0.9 is asked for"),
+    ],
+)
+def test_a_plan_that_does_not_get_there_is_refused(plan, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(snip.SNIP), "plan", plan)
+    assert run_main(["cartpole", "--pruners", "SNIP", "--dry-run", "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"--pruners: the plan of 'SNIP' {told}")
 
 
 # -- a wrong request -----------------------------------------------------------------------------------------------

@@ -401,7 +401,7 @@ def test_all_mistakes_are_told_at_once_by_line(write):
         "mine.toml:10: sparsities: got 1.9; a sparsity is the share removed, more than 0 and less than 1",
         "mine.toml:10: sparsities: 0.5 is there twice",
         "mine.toml:11: seeds: got 0; must be at least 1",
-        "mine.toml:16: pruning.scope: got \"leyer\"; must be 'global', 'network' or 'layer'; did you mean 'layer'?",
+        "mine.toml:16: pruning.scope: got \"leyer\"; must be 'global', 'network', 'layer' or 'erk'; did you mean 'layer'?",
         "mine.toml:17: pruner.CroP: no pruner is named 'CroP'; did you mean 'CroP-U'?",
         "mine.toml:20: pruner.LTR.levls: no such key; did you mean 'levels'?",
         "mine.toml:21: profiles.quik: no such key; did you mean 'quick'?",
@@ -469,7 +469,7 @@ def test_mistakes_of_the_command_line_name_the_option(write):
     assert {re.sub(r" \((allowed|see):.*", "", line) for line in lines} == {
         "--set budget: must be key=value, say recipe.budget=100000",
         "--set recipe.bugdet=3: recipe.bugdet: no such key; did you mean 'budget'?",
-        "--set pruner.snip.scope=leyer: pruner.SNIP.scope: got \"leyer\"; must be 'global', 'network' or 'layer'"
+        "--set pruner.snip.scope=leyer: pruner.SNIP.scope: got \"leyer\"; must be 'global', 'network', 'layer' or 'erk'"
         "; did you mean 'layer'?",
         '--set recipe.budget=few: recipe.budget: got "few"; must be a whole number',
         "--pruners: no pruner is named 'snup'; did you mean 'SNIP'?",

@@ -57,7 +57,10 @@ def run_cell(cell: Cell, *, checkpoint: Path | None = None, tell: Tell = lambda 
 
 
 def run_cells(
-    cells: Sequence[Cell], checkpoints: Sequence[Path | None], tell: Tell = lambda row: None
+    cells: Sequence[Cell],
+    checkpoints: Sequence[Path | None],
+    tell: Tell = lambda row: None,
+    evaluated: Callable[[], None] = lambda: None,
 ) -> list[Measured | Exception]:
     """Train and prune cells side by side, epoch by epoch, each by its own plan; return what each yielded, or what stopped it.
 
@@ -68,10 +71,11 @@ def run_cells(
         cells: of one task and recipe; more than one only for a fleet.
         checkpoints: for each, the file to save to after every epoch and to go on from if it exists.
         tell: called with the measures of every epoch, and with what is ``said`` of a cell; ``member`` is its number.
+        evaluated: called when all are trained and evaluated: what follows only looks at final networks.
     """
     company = _Company(cells, checkpoints, tell)
     while company.trainees:
-        company.go_on()
+        company.go_on(evaluated)
     return [company.results[member] for member in range(len(cells))]
 
 
@@ -88,12 +92,14 @@ class _Company:
             if said:
                 tell({"said": said, "member": float(member)})
 
-    def go_on(self) -> None:
+    def go_on(self, evaluated: Callable[[], None]) -> None:
         """Train all members for an epoch; measure those that are trained and let them go."""
         trainees = self.trainees
         due = self.each(trainees, self._next_epoch)
         trained = [member for member, epoch in due.items() if epoch is None]
         qualities = self.together(trained, lambda some: _evaluated([trainees[member] for member in some]), resumable=True)
+        if len(trained) == len(due):
+            evaluated()
         measured = self.each(qualities, lambda member: trainees[member].measure(qualities[member]), resumable=True)
         for member, result in measured.items():
             self.leave(member, result)

@@ -21,7 +21,7 @@ from rlprune.bench.mistakes import Mistake, SuiteError, line_of, reach
 from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
-from rlprune.pruning.plan import trained_epochs
+from rlprune.pruning.plan import reached, trained_epochs
 from rlprune.pruning.pruner import NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.safely import fault
@@ -671,14 +671,19 @@ def with_fingerprints(suite: Suite) -> Suite:
     return suite.model_copy(update={"fingerprints": {task: taken[what] for task, what in wanted.items()}})
 
 
-def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
-    """Yield which packages tasks need and are not installed, and which cells could not learn or would play something else."""
+def misfits(suite: Suite) -> Iterator[Mistake]:
+    """Yield which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
         fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and suite.seeds > suite.solo
         if why := suite.recipe_for(task).misfit(fleet=fleet):
             yield Mistake(task.name, "", why)
         if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or suite.solo):
             yield Mistake(task.name, "", f"{reason}: set engine=fleet and solo=0")
+
+
+def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
+    """Yield which cells do not fit, and which packages tasks need and are not installed."""
+    yield from misfits(suite)
     wanted = {needed: task for task in map(tasks().load, suite.tasks) if (needed := suite.recipe_for(task).extra)}
     for (package, extra), task in wanted.items():
         if find_spec(package) is None:
@@ -754,9 +759,15 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
     for index, name in enumerate(suite.pruners):
         pruner, settings = suite.method(name)
         try:
-            trained_epochs(pruner.steps(settings), 2)
+            plan = pruner.steps(settings)
+            trained_epochs(plan, 2)
+            end = reached(plan, 0.9)
         except Exception as error:  # somebody else's plan may fail in any way
             yield ("pruners", index), f"the plan of '{name}' cannot be followed: {type(error).__name__}: {error}"
+            return
+        if pruner.cut != NOTHING and end != 0.9:
+            ends = "never prunes" if end is None else f"ends at a sparsity of {end:.4g} where 0.9 is asked for"
+            yield ("pruners", index), f"the plan of '{name}' {ends}"
             return
     for task in suite.tasks:
         named: dict[str, str] = {}

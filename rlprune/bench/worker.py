@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -68,7 +68,8 @@ def _give_back_large_blocks() -> None:
 def run(assigned: Assignment, tell: Tell) -> list[Record]:
     """Run cells in this process, which runs nothing else; return a record of each.
 
-    Seconds and joules go from the first line of this to its last; starting the process and importing is not its own.
+    Seconds and joules go from the first line of this until the final network is evaluated; starting the process, importing, and
+    timing that network are not its own.
     ``memory_peak_bytes`` on a CPU is the most the process held resident, less what it held before. All of them are for
     cells that ran alone and in one go: a fleet's share and the time before a crash are nobody's to tell.
     """
@@ -83,11 +84,17 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
     _give_back_large_blocks()
     _touch_torch()
     started, device = provenance.now(), assigned.cells[0].device
-    with Energy(assigned.country, device) as energy:
+    spent: dict[str, float] = {}
+    with ExitStack() as metered:
+        energy = metered.enter_context(Energy(assigned.country, device))
         resident, wall, cpu = _peak_resident(), time.perf_counter(), time.process_time()
-        results = run_cells(assigned.cells, assigned.checkpoints, tell)
+
+        def stop() -> None:
+            spent.update(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
+            metered.close()
+
+        results = run_cells(assigned.cells, assigned.checkpoints, tell, stop)
         seconds = time.perf_counter() - wall
-        spent = {"wall_seconds": seconds, "cpu_seconds": time.process_time() - cpu}
     machine = {**provenance.machine(), "energy_method": energy.method, "memory_method": "process peak"}
     if device.startswith("cuda"):
         machine |= {"gpu": torch.cuda.get_device_name(device), "memory_method": "CUDA allocator"}

@@ -54,7 +54,14 @@ CATALOGUE = (
     Measure("pruning_epoch", "epoch of pruning", "", None, about="epochs trained before the last cut"),
     # what finding and training it took
     Measure(
-        "wall_seconds", "training time", "s", "lower", solo=True, column=True, drawn=True, about="from start to end of the cell"
+        "wall_seconds",
+        "training time",
+        "s",
+        "lower",
+        solo=True,
+        column=True,
+        drawn=True,
+        about="from the cell's start until its final network is evaluated",
     ),
     Measure("cpu_seconds", "CPU time", "s", "lower", solo=True, about="of the same, by all threads of the process"),
     Measure("worker_seconds", "worker time", "s", "lower", about="the worker's wall time, shared among the cells it had at once"),

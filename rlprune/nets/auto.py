@@ -153,7 +153,7 @@ def _value(net: nn.Module, loss: Loss) -> float:
     place = next(net.parameters()).device
     with torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(0)
-        return float(loss(net, 1.0))
+        return float(loss(net, 1.0).detach())
 
 
 def _redrawn(net: nn.Module, dtype: torch.dtype | None) -> nn.Module:

@@ -57,9 +57,9 @@ class Formula:
         kind = "weight" if self._cut == WEIGHTS else "group"
         for key in scores:
             if key not in expected:
-                raise ValueError(
-                    f"{name}: the score names '{key}', which is no {kind} to prune{nearest(str(key), list(expected))}"
-                )
+                read = self._cut == WEIGHTS and key in probe.parameters  # biases among them, which are never pruned
+                hint = ": go over probe.weights" if read else nearest(str(key), list(expected))
+                raise ValueError(f"{name}: the score names '{key}', which is no {kind} to prune{hint}")
         for key, shape in expected.items():
             if key not in scores:
                 raise ValueError(f"{name}: the score leaves out the {kind} {key}")

@@ -350,6 +350,12 @@ def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
     return progress.trained
 
 
+def reached(plan: Plan, sparsity: float) -> float | None:
+    """Return the sparsity that a plan prunes to last when this one is asked for; None where it never prunes."""
+    rounds = [share for step in plan if isinstance(step, Prune) for share in step.schedule.sparsities(sparsity)]
+    return rounds[-1] if rounds else None
+
+
 def _settle(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Progress:
     """Pass over the steps that are finished."""
     while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, progress):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
 from rlprune.pruning.plan import Plan
 from rlprune.registry import Registry, nearest
@@ -99,6 +99,7 @@ class Pruner:
                 names = [name for name in allowed if name is not None]
                 hint = nearest(str(got), names)
                 raise ValueError(f"{key} of pruner {self.name}: got {got!r}; must be {' or '.join(names)}{hint}")
+        _settings_model(self)
 
     def settings(self, given: Mapping[str, Any] | None = None) -> CommonSettings:
         """Validate settings and fill in the defaults.
@@ -133,12 +134,27 @@ _PRUNERS = Registry("rlprune.pruners", Pruner)
 
 @cache
 def _settings_model(pruner: Pruner) -> type[CommonSettings]:
+    """Return the model of a pruner's settings.
+
+    Raises:
+        ValueError: a setting without a type, or of one that cannot be checked.
+    """
     fields: dict[str, Any] = {}
     for function in (pruner.score, pruner.plan):
         if callable(function):
             for name, parameter in _keywords(function).items():
+                where = f"setting '{name}' of pruner {pruner.name}"
+                if parameter.annotation is parameter.empty:
+                    kind = type(parameter.default).__name__
+                    raise ValueError(f"{where} needs a type, say {name}: {kind} = {parameter.default!r}")
+                if isinstance(parameter.annotation, str):
+                    raise ValueError(f"{where} is of type {parameter.annotation}, which is not there when the pruner is loaded")
                 fields[name] = (parameter.annotation, parameter.default)
-    return create_model(pruner.name, __base__=CommonSettings, **fields)
+    try:
+        return create_model(pruner.name, __base__=CommonSettings, **fields)
+    except (PydanticUserError, TypeError) as error:
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"the settings of pruner {pruner.name} are of a type that cannot be checked: {why}") from None
 
 
 def _chosen(function: Callable[..., Any], settings: CommonSettings) -> dict[str, Any]:
@@ -146,5 +162,8 @@ def _chosen(function: Callable[..., Any], settings: CommonSettings) -> dict[str,
 
 
 def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(function).parameters
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except Exception:  # a type that is imported for checkers alone, say
+        parameters = inspect.signature(function).parameters
     return {name: parameter for name, parameter in parameters.items() if parameter.default is not parameter.empty}

@@ -125,7 +125,7 @@ def _usable(suite: Suite) -> set[str]:
     """Return the names of variants and pruners that load: somebody else's, not asked for here, may be broken."""
     known = set()
     for name in (*pruners().names(), *suite.variant):
-        with suppress(ValueError, ImportError, TypeError):
+        with suppress(Exception):
             suite.method(name)
             known.add(name.casefold())
     return known
