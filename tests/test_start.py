@@ -99,7 +99,7 @@ def test_every_pruner_reaches_its_size_from_every_start_and_learns(name, start):
     pruning = finish(*follow(name, start, subject))
     within = 1e-3 if pruners().load(name).cut == WEIGHTS else 0.03
     assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=within)
-    if name != "Magnitude-After":  # it has little time to mend what it breaks
+    if name in BEFORE:  # what is rescaled late has little time to mend what that breaks
         assert subject.loss(subject.module).item() < before
     for weight, mask in subject.masked.masks.items():
         assert not subject.module.get_parameter(weight)[~mask].any()
