@@ -11,7 +11,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,20 +242,14 @@ def _chosen(done: "Sequence[Row]", args: argparse.Namespace) -> "Row":
 
 def _told_apart(rows: "Sequence[Row]") -> list[str]:
     """Return for each of several cells of one task, pruner, sparsity and seed the option that names it, and what is its own."""
-    flat = [_flat(row.config) for row in rows]
-    keys = sorted({key for one in flat for key in one if any(other.get(key) != one[key] for other in flat)})
+    from rlprune.report.comparable import flat
+
+    facts = [flat(row.config) for row in rows]
+    keys = sorted({key for one in facts for key in one if any(other.get(key) != one[key] for other in facts)})
     return [
         f"--cell {row.id[:8]} (profile {row.profile}; {', '.join(f'{key} = {shown(one.get(key))}' for key in keys)})"
-        for row, one in zip(rows, flat, strict=True)
+        for row, one in zip(rows, facts, strict=True)
     ]
-
-
-def _flat(table: Mapping[str, object], before: str = "") -> dict[str, object]:
-    """Return a table of tables under dotted keys."""
-    flat: dict[str, object] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
-    return flat
 
 
 if __name__ == "__main__":

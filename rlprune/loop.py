@@ -22,7 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rlprune.nets import accepted, auto
-from rlprune.nets.channels import Call
+from rlprune.nets.channels import Call, copied
 from rlprune.pruners import magnitude, random
 from rlprune.pruning import select, start, surgery
 from rlprune.pruning.follower import PlanFollower
@@ -196,7 +196,7 @@ class _Network:
         """Nothing else knows this network's sizes."""
 
     def redrawn(self) -> Mapping[str, Tensor]:
-        return start.drawn_anew(self.module, self.anatomy.all_weights())
+        return start.drawn_anew(copied(self.module), self.anatomy.all_weights())
 
     def silence(self) -> None:
         """Zero masked weights."""

@@ -10,8 +10,7 @@ are shared by name: a package cannot have a built-in's, and a name that two pack
 import ast
 import importlib
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -53,11 +52,9 @@ class Registry(Generic[Entry]):
     def _claims(self) -> dict[str, list[str]]:
         """Every name, as its first owner spells it, with the places that claim it."""
         claims: dict[str, list[str]] = {}
-        for file in self._files:
-            with suppress(SyntaxError, ValueError):  # no Python, or no text
-                found = _assignments(_body(file), self.kind.__name__)
-                for variable, name in found:
-                    claims.setdefault(name, []).append(f"{self.package}.{file.stem}:{variable}")
+        for file, body in self._read[0].items():
+            for variable, name in _assignments(body, self.kind.__name__):
+                claims.setdefault(name, []).append(f"{self.package}.{file.stem}:{variable}")
         spelled = {name.casefold(): name for name in claims}
         for point in sorted(entry_points(group=self.package), key=lambda point: (point.name, point.value)):
             name = spelled.setdefault(point.name.casefold(), point.name)
@@ -65,22 +62,23 @@ class Registry(Generic[Entry]):
                 claims[name].append(point.value)
         return claims
 
-    @property
-    def _files(self) -> list[Path]:
-        return sorted(Path(__file__).parent.joinpath(*self.package.split(".")[1:]).glob("*.py"))
-
-    def unread(self) -> dict[str, str]:
-        """Return the files of the folder whose entries nobody finds, for they are no Python, and why."""
-        found = {}
-        for file in self._files:
+    @cached_property
+    def _read(self) -> tuple[dict[Path, list[ast.stmt]], dict[str, str]]:
+        """Return what the files of the folder hold, and of those that are no Python why."""
+        bodies, faults = {}, {}
+        for file in sorted(Path(__file__).parent.joinpath(*self.package.split(".")[1:]).glob("*.py")):
+            place = f"{self.package.replace('.', '/')}/{file.name}"
             try:
-                _body(file)
-            except (SyntaxError, ValueError) as error:
-                line = (
-                    f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
-                )
-                found[f"{self.package.replace('.', '/')}/{file.name}"] = plain(line, 200)
-        return found
+                bodies[file] = ast.parse(file.read_text(encoding="utf-8")).body
+            except SyntaxError as error:
+                faults[place] = plain(f"line {error.lineno}: {error.msg}", 200)
+            except ValueError as error:
+                faults[place] = plain(f"{type(error).__name__}: {error}", 200)
+        return bodies, faults
+
+    def unread(self) -> Mapping[str, str]:
+        """Return the files of the folder whose entries nobody finds, for they are no Python, and why."""
+        return self._read[1]
 
     def _built_in(self, place: str) -> bool:
         return place.startswith(f"{self.package}.")
@@ -145,10 +143,6 @@ class Registry(Generic[Entry]):
         if own.casefold() != name.casefold():  # its cells bear that name, and nobody would find it
             raise TypeError(f"{place} is registered as '{name}' but calls itself '{plain(own)}': register it under that name")
         return entry
-
-
-def _body(file: Path) -> list[ast.stmt]:
-    return ast.parse(file.read_text(encoding="utf-8")).body
 
 
 def _assignments(body: Iterable[ast.stmt], kind: str) -> Iterator[tuple[str, str]]:

@@ -132,3 +132,16 @@ def bits(module, optimizer=None):
                 value.numpy().tobytes() if isinstance(value, torch.Tensor) else repr(value).encode() for value in state.values()
             ]
     return parts
+
+
+def finish_together(*pairs):
+    """Train trainers with their followers side by side to the ends of their plans."""
+    pairs = list(pairs)
+    while pairs:
+        epochs = [pruning.next_epoch() for _, pruning in pairs]
+        pairs = [pair for pair, epoch in zip(pairs, epochs, strict=True) if epoch is not None]
+        if pairs:
+            trainers = [trainer for trainer, _ in pairs]
+            type(trainers[0]).train_together(trainers, [epoch for epoch in epochs if epoch is not None])
+        for _, pruning in pairs:
+            pruning.epoch_done()

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 import torch
-from subjects import bits, seeds
+from subjects import bits, finish_together, seeds
 
 from rlprune.bench import checkpoint
 from rlprune.bench.cell import run_cell, run_cells
@@ -36,27 +36,15 @@ def make(number, name="Dense", sparsity=0.8, recipe=TINY):
     )
 
 
-def finish(*pairs):
-    """Train agents side by side to the ends of their plans."""
-    pairs = list(pairs)
-    while pairs:
-        epochs = [pruning.next_epoch() for _, pruning in pairs]
-        pairs = [pair for pair, epoch in zip(pairs, epochs, strict=True) if epoch is not None]
-        if pairs:
-            FleetAgent.train_together([agent for agent, _ in pairs], [epoch for epoch in epochs if epoch is not None])
-        for _, pruning in pairs:
-            pruning.epoch_done()
-
-
 COMPANY = ["Dense", "SNIP", "CroP-S", "EarlyCroP-U", "EarlyCroP-S", "Random-U", "Random-S", "GraSP"]
 
 
 @pytest.mark.parametrize("size", [4, 5, 16])
 def test_an_agents_numbers_do_not_depend_on_its_company(size):
     alone = [make(number, COMPANY[number % 8]) for number in range(4)]
-    finish(*alone)
+    finish_together(*alone)
     fleet = [make(number, COMPANY[number % 8]) for number in range(size)]
-    finish(*reversed(fleet))
+    finish_together(*reversed(fleet))
     for (one, _), (other, _) in zip(alone, fleet, strict=False):
         assert bits(one.module, one.optimizer) == bits(other.module, other.optimizer)
         assert one.evaluate() == other.evaluate()
@@ -75,7 +63,7 @@ def test_fleet_and_stable_baselines3_start_from_the_same_network_and_prune_it_al
 @pytest.mark.parametrize("name", ["SNIP", "EarlyCroP-U"])
 def test_pruned_weights_and_their_averages_stay_zero(name):
     agent, pruning = make(0, name)
-    finish((agent, pruning))
+    finish_together((agent, pruning))
     for weight, mask in pruning.masked.masks.items():
         parameter = agent.module.get_parameter(weight)
         assert not parameter[~mask].any()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
-from subjects import Tiny, bits, seeds
+from subjects import Tiny, bits, finish_together, seeds
 from torch import nn
 
 import rlprune
@@ -323,20 +323,13 @@ def test_a_redrawn_small_policy_is_as_stable_baselines3_makes_one_of_its_widths(
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
 def test_company_in_a_fleet_changes_no_bit(name, start):
-    def finished(pairs):
-        pairs, left = list(pairs), list(pairs)
-        while left:
-            epochs = [pruning.next_epoch() for _, pruning in left]
-            left = [pair for pair, epoch in zip(left, epochs, strict=True) if epoch is not None]
-            if left:
-                FleetAgent.train_together([one for one, _ in left], [epoch for epoch in epochs if epoch is not None])
-            for _, pruning in left:
-                pruning.epoch_done()
+    def finished(*pairs):
+        finish_together(*pairs)
         return bits(pairs[0][0].module, pairs[0][0].optimizer)
 
-    alone = finished([agent(FleetAgent, name, start)])
+    alone = finished(agent(FleetAgent, name, start))
     others = [agent(FleetAgent, name, other, number=number) for number, other in enumerate(STARTS, 1)]
-    assert finished([agent(FleetAgent, name, start), *others]) == alone
+    assert finished(agent(FleetAgent, name, start), *others) == alone
 
 
 @pytest.mark.parametrize("name", ["vgg-small", "resnet-small"])
@@ -346,11 +339,28 @@ def test_a_network_of_images_is_redrawn_as_it_was_made(name):
         net, anatomy = classifier(name, 10)
         made = {weight: net.get_parameter(weight).detach().clone() for weight in anatomy.all_weights()}
         torch.manual_seed(0)
-        again = starts.drawn_anew(net, anatomy.all_weights())
+        again = starts.drawn_anew(copy.deepcopy(net), anatomy.all_weights())
     for weight, was in made.items():
         now = again[weight]
         assert now.square().mean() == pytest.approx(float(was.square().mean()), rel=1e-5)
         assert not torch.equal(now, was)
+
+
+def test_a_network_that_keeps_what_it_computed_is_redrawn():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Linear(5, 30), nn.Linear(30, 2)
+
+        def forward(self, inputs):
+            self.hidden = torch.tanh(self.first(inputs))
+            return self.head(self.hidden)
+
+    net, inputs = Keeps(), torch.ones(4, 5)
+    net(inputs)
+    before = net.first.weight.detach().clone()
+    rlprune.Pruning(net, "SNIP", 0.8, epochs=2, loss=lambda net: net(inputs).square().mean(), optimizer=None, start="redrawn")
+    assert not torch.isin(net.first.weight[net.first.weight != 0], before).any()
 
 
 def test_a_callback_and_a_loop_take_the_setting():

@@ -340,8 +340,8 @@ def load_suite(
     if "sparsities" in (options or {}):  # the command line's are for every task
         changes["task_sparsities"] = {}
     suite = suite.model_copy(update=changes)
-    if misfits := [_mistake(keys, message, origins, layers) for keys, message in _matrix_problems(suite)]:
-        raise SuiteError(misfits)
+    if wrong := [_mistake(keys, message, origins, layers) for keys, message in _matrix_problems(suite)]:
+        raise SuiteError(wrong)
     return suite
 
 

@@ -305,7 +305,7 @@ class PlanFollower:
             kept = self._chosen(scores, sparsity)
             if self._start == "shuffled":
                 blocks = {group.name: group.blocks for group in self._subject.anatomy.all_groups()}
-                kept = start.shuffled_channels(kept, blocks, torch.Generator().manual_seed(self._word("shuffled")))
+                kept = start.shuffled_channels(kept, blocks, self._lots(f"shuffled/{self.progress.rounds}"))
             self._cut(kept)
         for optimizer in self._subject.optimizers if self._moments == "reset" else ():
             optimizer.state.clear()
@@ -317,9 +317,8 @@ class PlanFollower:
 
     def _probe(self, round: int) -> Probe:
         subject, anatomy = self._subject, self._subject.anatomy
-        generator = torch.Generator().manual_seed(int(self._seeds(f"noise/{round}").generate_state(1)[0]))
-        groups = present(anatomy.all_groups(), self._kept)
-        return Probe(subject.module, anatomy, subject.scoring(round), generator, self.masked.masks, groups, self._tried)
+        groups, lots = present(anatomy.all_groups(), self._kept), self._lots(f"noise/{round}")
+        return Probe(subject.module, anatomy, subject.scoring(round), lots, self.masked.masks, groups, self._tried)
 
     def _temperature(self, settings: CommonSettings) -> None:
         """Refuse a temperature that would not act."""
@@ -516,11 +515,11 @@ class PlanFollower:
                 start.rescale_by_inputs(module, stood.gains, masks, self._normalised)
             case "redrawn":
                 with torch.random.fork_rng([]):
-                    torch.set_rng_state(torch.Generator().manual_seed(self._word("redrawn")).get_state())  # of the CPU alone
+                    torch.set_rng_state(self._lots(f"redrawn/{self.progress.rounds}").get_state())  # of the CPU alone
                     fresh = self._subject.redrawn()
                 start.redraw(module, fresh, masks)
             case "shuffled":
-                lots = torch.Generator().manual_seed(self._word("shuffled"))
+                lots = self._lots(f"shuffled/{self.progress.rounds}")
                 moved = start.shuffled(masks, stood.masks, lots) if stood.weights else {}
                 for name in moved:
                     module.get_parameter(name).data.copy_(stood.weights[name])
@@ -537,8 +536,9 @@ class PlanFollower:
 
         return start.normalised(self._subject.module, self._subject.anatomy.all_weights(), run)
 
-    def _word(self, use: str) -> int:
-        return int(self._seeds(f"{use}/{self.progress.rounds}").generate_state(1)[0])
+    def _lots(self, use: str) -> torch.Generator:
+        """Return what draws lots for one use; on the CPU, so that every device draws the same."""
+        return torch.Generator().manual_seed(int(self._seeds(use).generate_state(1)[0]))
 
     # -- how an epoch is trained ---------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Formula:
             expected = {group.name: (group.size,) for group in probe.groups}
         if not isinstance(scores, Mapping):
             raise ValueError(f"{name}: a score returns a tensor for each name, got a {type(scores).__name__}")
-        kind = "weight" if self._cut == WEIGHTS else "group"
+        kind, device = "weight" if self._cut == WEIGHTS else "group", next(probe.module.parameters()).device
         for key in scores:
             if key not in expected:
                 read = self._cut == WEIGHTS and key in probe.parameters  # biases among them, which are never pruned
@@ -67,7 +67,6 @@ class Formula:
             if not isinstance(score, Tensor) or not score.is_floating_point() or tuple(score.shape) != shape:
                 got = f"{score.dtype} {tuple(score.shape)}" if isinstance(score, Tensor) else f"a {type(score).__name__}"
                 raise ValueError(f"{name}: the score of {key} has to be floating-point numbers of shape {shape}, got {got}")
-            device = next(probe.module.parameters()).device
             if score.device != device:
                 raise ValueError(f"{name}: the score of {key} lies on {score.device}, the network on {device}")
         return scores

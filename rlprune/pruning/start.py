@@ -3,7 +3,6 @@
 Done once where a plan goes from pruning to training, so that no score and no mask depends on it but those of rounds to come.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -101,10 +100,14 @@ def redraw(module: nn.Module, fresh: Mapping[str, Tensor], masks: Mapping[str, T
 def drawn_anew(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
     """Return weights of a module drawn anew from torch's generator of the CPU, as ``reset_parameters`` of its parts draw them.
 
+    Args:
+        module: a copy of the network: it is moved to the CPU, and all of it is drawn.
+        names: of the weights.
+
     Raises:
         NotApplicable: a weight that none of them draws.
     """
-    module, reached = copy.deepcopy(module).cpu(), set[int]()
+    module, reached = module.cpu(), set[int]()
 
     def visit(part: nn.Module) -> None:
         reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)

@@ -96,8 +96,8 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     note = (
         f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
         "95 % stratified bootstrap interval. Costs are means over the cells that measured them, n of them where these are not "
-        "all; training time counts from a cell's start to its end. Best of a block in bold, second best underlined; "
-        f"{MISSING}: not measured.{'' if measured['price_usd'] else UNPRICED}"
+        "all; training time counts from a cell's start until its final network is evaluated. Best of a block in bold, second "
+        f"best underlined; {MISSING}: not measured.{'' if measured['price_usd'] else UNPRICED}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
     return Table(title, note, (*header, *(cost.heading for cost in COLUMNS)), tuple(blocks), tuple(fields))

@@ -124,7 +124,7 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
             self.module.to(memory_format=torch.channels_last)
 
     def redrawn(self) -> Mapping[str, Tensor]:
-        return start.drawn_anew(self.module, self._anatomy.all_weights())
+        return start.drawn_anew(copy.deepcopy(self.module), self._anatomy.all_weights())
 
     def scoring(self, round: int) -> Scoring:
         """Take ``scoring_batches`` batches of the training data, not augmented, in pieces of ``scoring_micro_batch``."""
