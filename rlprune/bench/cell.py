@@ -103,14 +103,29 @@ class _Company:
         measured = self.each(qualities, lambda member: trainees[member].measure(qualities[member]), resumable=True)
         for member, result in measured.items():
             self.leave(member, result)
-        epochs, began = {member: epoch for member, epoch in due.items() if epoch is not None}, time.perf_counter()
+        epochs = {member: epoch for member, epoch in due.items() if epoch is not None}
+        while epochs:  # those whose plans stop inside it come again, until all have done with the epoch
+            epochs = self._train(epochs)
+
+    def _train(self, epochs: Mapping[int, TrainEpoch]) -> dict[int, TrainEpoch]:
+        """Train members together, each what it is to; return what is due of those that are inside an epoch."""
+        trainees, began = self.trainees, time.perf_counter()
         measures = self.together(
             list(epochs), lambda some: _trained([trainees[member] for member in some], [epochs[member] for member in some])
         )
         seconds = time.perf_counter() - began
-        rows = self.each(measures, lambda member: trainees[member].note(measures[member], seconds))
+        self.each(measures, lambda member: trainees[member].trained(seconds))
+        ended = [member for member in measures if member in trainees and epochs[member].ends]
+        rows = self.each(ended, lambda member: trainees[member].note(measures[member]))
         for member, row in rows.items():
             self._tell({**row, "of": float(trainees[member].total), "member": float(member)})
+        inside = [member for member in measures if member in trainees and not epochs[member].ends]
+        due = self.each(inside, self._next_part)
+        return {member: epoch for member, epoch in due.items() if epoch is not None}
+
+    def _next_part(self, member: int) -> TrainEpoch | None:
+        self.trainees[member].pruning.epoch_done()
+        return self._next_epoch(member)
 
     def _next_epoch(self, member: int) -> TrainEpoch | None:
         """Do what a member's plan has due; a sparsity that it cannot reach is said."""
@@ -208,7 +223,8 @@ class Trainee:
         if missing := lacking(pruner, self.trainer.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which the network of {cell.task} does not have")
         settings = pruner.settings(cell.settings)
-        self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
+        parts = self.trainer.steps
+        self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds, parts)
         self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
         self._cell, self._checkpoint = cell, file
         self._rows: list[dict[str, float]] = []
@@ -221,26 +237,29 @@ class Trainee:
         self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
         self._samples = self.trainer.samples
 
-    def note(self, measures: Mapping[str, float], seconds: float) -> dict[str, float]:
-        """Take note of an epoch that was trained, and save; return its row.
+    def trained(self, seconds: float) -> None:
+        """Take note of what an epoch, or a part of one, has cost.
 
         Raises:
             FloatingPointError: a weight is no finite number any more, so that nothing can come of training on.
         """
-        position = self.pruning.progress.epoch + 1
         if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
-            more = f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
+            position, more = self.pruning.progress.epoch + 1, f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
             raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
         training, fresh = self._training, self.trainer.samples - self._samples
         training.seconds += seconds
         training.macs += self.trainer.sample_macs() * fresh
         training.samples += fresh
         self._samples = self.trainer.samples
+
+    def note(self, measures: Mapping[str, float]) -> dict[str, float]:
+        """Take note of an epoch that was trained, and save; return its row."""
+        position = self.pruning.progress.epoch + 1
         self.pruning.epoch_done()
-        self._rows.append(_row(position, self.pruning, training, measures))
+        self._rows.append(_row(position, self.pruning, self._training, measures))
         if self._checkpoint is not None:
             state = {"trainer": self.trainer.state(), "pruning": self.pruning.state()}
-            checkpoint.save(self._checkpoint, self._cell.id, {**state, "rows": self._rows, "training": vars(training)})
+            checkpoint.save(self._checkpoint, self._cell.id, {**state, "rows": self._rows, "training": vars(self._training)})
         return self._rows[-1]
 
     def measure(self, quality: Mapping[str, float]) -> Measured:

@@ -17,7 +17,7 @@ from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
-from rlprune.training.onpolicy import OPTIMIZERS, statistics
+from rlprune.training.onpolicy import OPTIMIZERS, Batch, statistics
 from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import Seeds
 
@@ -45,8 +45,9 @@ class FleetAgent(A2CTrainer):
 
     @staticmethod
     def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
-        for numbers in _alike(trainers):
-            _train_alike([trainers[number] for number in numbers], [epochs[number] for number in numbers])
+        spans = [epoch.span(trainer.steps) for trainer, epoch in zip(trainers, epochs, strict=True)]
+        for numbers in _alike(trainers, spans):
+            _train_alike([trainers[number] for number in numbers], [epochs[number] for number in numbers], spans[numbers[0]])
         return [trainer.latest() for trainer in trainers]
 
     def evaluate(self) -> Mapping[str, float]:
@@ -74,6 +75,7 @@ class FleetAgent(A2CTrainer):
             "policy": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rollouts": self._rollouts,
+            "batch": self.batch,
             "env": self.env.state(),
             "games": self.games.state(),
         }
@@ -81,7 +83,7 @@ class FleetAgent(A2CTrainer):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._rollouts = state["rollouts"]
+        self._rollouts, self.batch = state["rollouts"], state["batch"]
         self.env.load_state(state["env"])
         self.games.load_state(state["games"])
 
@@ -105,13 +107,13 @@ class FleetAgent(A2CTrainer):
             rollouts=self._rollouts,
         )
 
-    def take(self, agent: Agent, env: environments.BatchedEnv, games: environments.Games) -> None:
-        """Take over what an agent became in a fleet."""
+    def take(self, agent: Agent, batch: Batch, env: environments.BatchedEnv, games: environments.Games) -> None:
+        """Take over what an agent became in a fleet, and what it learned from last."""
         for name, parameter in self.module.named_parameters():
             parameter.data.copy_(agent.weights[name])
             averages = {key: values[name] for key, values in agent.moments.items()}
             self.optimizer.state[parameter] = {"step": OPTIMIZERS[self._recipe.optimizer].updates(agent.updates), **averages}
-        self._rollouts, self.env, self.games = agent.rollouts, env, games
+        self._rollouts, self.batch, self.env, self.games = agent.rollouts, batch, env, games
 
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
         """Return fresh environments, whose games follow from the agent's seed for this use."""
@@ -121,11 +123,11 @@ class FleetAgent(A2CTrainer):
         return env
 
 
-def _alike(agents: Sequence[FleetAgent]) -> list[list[int]]:
-    """Return the numbers of the agents of each size."""
-    alike: dict[Sizes, list[int]] = defaultdict(list)
-    for number, agent in enumerate(agents):
-        alike[sizes(dict(agent.module.named_parameters()))].append(number)
+def _alike(agents: Sequence[FleetAgent], spans: Sequence[range] | None = None) -> list[list[int]]:
+    """Return the numbers of the agents of each size, and that train as long."""
+    alike: dict[tuple[Sizes, range], list[int]] = defaultdict(list)
+    for number, (agent, span) in enumerate(zip(agents, spans or [range(0)] * len(agents), strict=True)):
+        alike[sizes(dict(agent.module.named_parameters())), span].append(number)
     return list(alike.values())
 
 
@@ -140,14 +142,14 @@ def _play(agents: Sequence[FleetAgent], *, greedily: bool) -> Tensor:
     return games
 
 
-def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch]) -> None:
+def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch], span: range) -> None:
     recipe = agents[0].recipe
     env = environments.join([agent.env for agent in agents])
     games = environments.Games.join([agent.games for agent in agents])
     fleet = Fleet([agent.agent() for agent in agents], env, recipe, str(agents[0].model.device), games)
-    fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs])
+    fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs], span)
     for number, (agent, own, latest) in enumerate(zip(agents, fleet.envs.split(), fleet.games.split(), strict=True)):
-        agent.take(fleet.agent(number), own, latest)
+        agent.take(fleet.agent(number), fleet.learned(number), own, latest)
 
 
 def _word(seeds: Seeds, use: str) -> int:

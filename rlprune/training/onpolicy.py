@@ -4,6 +4,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
@@ -66,7 +67,9 @@ class Agent:
 
     def __init__(self, model: OnPolicyAlgorithm, dense: policies.Widths | None = None) -> None:
         self.model = model
-        self.masked = Masked(self.module, self.optimizers)
+        self.batch: Batch | None = None
+        starts = {"square_avg": 1.0} if isinstance(self.optimizer, RMSpropTFLike) else {}
+        self.masked = Masked(self.module, self.optimizers, starts=starts)
         self._anatomy = policies.anatomy(self.module, dense)
 
     @property
@@ -90,6 +93,15 @@ class Agent:
 
     def redrawn(self) -> Mapping[str, Tensor]:
         return policies.redrawn(self.module)
+
+    def scoring(self, round: int) -> Scoring:
+        raise NotImplementedError
+
+    def learned(self, round: int) -> Scoring:
+        """Return the rollout that it learned from last, if it remembers one."""
+        if (batch := self.batch) is None:
+            return self.scoring(round)
+        return replace(self.scored_on(1, lambda: [batch]), samples=0)
 
     def scored_on(self, rollouts: int, play: Callable[[], Iterable[Batch]]) -> Scoring:
         """Return scoring on the loss of each batch that ``play`` makes of so many rollouts."""
@@ -186,13 +198,18 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     def samples(self) -> int:
         return self.model.num_timesteps
 
+    @property
+    def steps(self) -> int:
+        return self._recipe.iterations
+
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
         with self._generators.owned():
             callback = self._begin()
-            for iteration in range(recipe.iterations):
-                model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / recipe.iterations
+            for iteration in epoch.span(recipe.iterations):
+                model._current_progress_remaining = epoch.remaining(iteration / recipe.iterations)
                 model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
+                self.batch = remembered(model.rollout_buffer)  # learning from it changes its shapes
                 model.train()
         return self.latest()
 
@@ -256,6 +273,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
             "steps": model.num_timesteps,
             "games": json.dumps(list(model.ep_info_buffer or ())),
             "environments": self._envs.state(),
+            "batch": self.batch,
             "observations": torch.as_tensor(np.array(model._last_obs)),
             "starts": torch.as_tensor(np.array(model._last_episode_starts)),
         }
@@ -267,6 +285,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         self.optimizer.load_state_dict(state["optimizer"])
         self._generators.load_state(state["generators"])
         model.num_timesteps = state["steps"]
+        self.batch = state["batch"]
         assert model.ep_info_buffer is not None
         model.ep_info_buffer.extend(json.loads(state["games"]))
         model._last_obs = state["observations"].numpy()

@@ -31,6 +31,10 @@ class Trainer(Subject, Protocol):
     def samples(self) -> int:
         """Training samples or environment steps so far, scoring not included."""
 
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch between which training can be stopped and gone on with."""
+
     @staticmethod
     def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
         """Train several trainers of this kind and of one recipe for one epoch each; return the measures of each."""
@@ -43,7 +47,10 @@ class Trainer(Subject, Protocol):
         """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does."""
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
-        """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures."""
+        """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures.
+
+        Of an epoch that falls into parts, what comes before the last one need not be measured.
+        """
 
     def evaluate(self) -> Mapping[str, float]:
         """Return the task's measures of the network as it is, by their names."""
@@ -68,7 +75,10 @@ class Trainer(Subject, Protocol):
         """Return arrays that the report draws (see ``rlprune.report.pictures``), or None."""
 
     def state(self) -> dict[str, Any]:
-        """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values."""
+        """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values.
+
+        Taken where an epoch has ended.
+        """
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state; the network must have the saved sizes already."""
