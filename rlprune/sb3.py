@@ -302,8 +302,9 @@ class _Agent(onpolicy.Agent):
             )
         follower.counted_from(policies.shapes(self.policy, self._dense), masks)
         gone, wanted = follower.reached()["sparsity_weights"], follower.sparsity
+        done = all(1 - count.kept / count.dense > count.sparsity - 1 / count.dense for count in follower.counts())
         told = f"this agent was pruned before: {gone:.1%} of its dense network's weights are gone"
-        if gone > wanted - 1 / sum(layer["dense"] for layer in follower.layers().values()):
+        if done:
             warnings.warn(f"{told}, and no more will go for sparsity={wanted}", stacklevel=2)
             follower.progress = replace(follower.progress, step=len(follower.plan), epoch=follower.epochs)
         else:

@@ -39,6 +39,7 @@ class Tiny:
         self.anatomy = Anatomy(
             weights={name: [f"{layer}.weight" for layer in layers] for name, layers in chains.items()},
             groups={name: [self._scaled(group) for group in chain(self.module, layers)] for name, layers in chains.items()},
+            heads=[f"{name}.4.weight" for name in sizes],
         )
         self.resizes = 0
 

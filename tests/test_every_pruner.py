@@ -22,10 +22,11 @@ WEIGHT_PRUNERS = [name for name in NAMES if pruners().load(name).cut == WEIGHTS]
 CHANNEL_PRUNERS = [name for name in NAMES if pruners().load(name).cut == CHANNELS]
 
 
-def shortened(pruner):
-    """The settings that keep a pruner's own plan short enough for a test."""
+def shortened(pruner, **settings):
+    """The settings that keep a pruner's own plan short enough for a test, and others."""
     known = type(pruner.settings()).model_fields
-    return pruner.settings({key: value for key, value in {"levels": 2, "rounds": 3}.items() if key in known})
+    short = {key: value for key, value in {"levels": 2, "rounds": 3}.items() if key in known}
+    return pruner.settings({**short, **settings})
 
 
 def fit(name):
@@ -33,9 +34,10 @@ def fit(name):
     return Tiny(normed="batchnorm" in pruners().load(name).needs)
 
 
-def prune(name, sparsity=0.8, subject=None, watch=lambda pruning, subject: None, number=0, scope="network"):
+def prune(name, sparsity=0.8, subject=None, watch=lambda pruning, subject: None, number=0, scope="network", **settings):
     subject, pruner = subject or fit(name), pruners().load(name)
-    pruning = PlanFollower(subject, pruner, shortened(pruner), sparsity, EPOCHS, scope, partial(seeds, number=number))
+    settings = shortened(pruner, **settings)
+    pruning = PlanFollower(subject, pruner, settings, sparsity, EPOCHS, scope, partial(seeds, number=number))
     epochs = 0
     while pruning.next_epoch() is not None:
         watch(pruning, subject)
@@ -125,7 +127,7 @@ def test_scoring_leaves_network_optimizer_and_global_generators_alone(name):
     )
     modes = [module.training for module in subject.module.modules()]
     now = replace(pruner, plan=[Prune(), Train()])
-    pruning = PlanFollower(subject, now, now.settings(), 0.0, EPOCHS, "network", seeds)
+    pruning = PlanFollower(subject, now, now.settings({"start": "kept"}), 0.0, EPOCHS, "network", seeds)
     pruning.next_epoch()
     assert pruning.pruning_epoch == 0, "it was scored, and all was kept"
     assert bits(subject.module, subject.optimizer) == before[0]
@@ -150,7 +152,7 @@ def test_another_seed_draws_other_lots(name):
 @pytest.mark.parametrize("name", CHANNEL_PRUNERS)
 def test_the_cut_network_equals_the_masked_one(name):
     subject, pruner = fit(name), pruners().load(name)
-    pruning = PlanFollower(subject, pruner, shortened(pruner), 0.8, EPOCHS, "network", seeds)
+    pruning = PlanFollower(subject, pruner, shortened(pruner, start="kept"), 0.8, EPOCHS, "network", seeds)
     cuts, training = 0, True
     while training:
         dense, before = copy.deepcopy(subject.module), chosen(pruning)

@@ -22,7 +22,7 @@ from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
 from rlprune.pruning.plan import reached, trained_epochs
-from rlprune.pruning.pruner import NOTHING, CommonSettings, Pruner, pruners
+from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.safely import fault
 from rlprune.task import Recipe, Task, tasks
@@ -224,6 +224,8 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
             for key, value in every.items()
             if key not in chosen.later or value != type(chosen).model_fields[key].default
         }
+        if pruner.cut == CHANNELS:  # nor do heads here: outputs are never cut
+            every.pop("heads", None)
         if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
             return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
         return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}

@@ -28,7 +28,9 @@ def anatomy(net: nn.Module, example: Tensor) -> Anatomy:
         ValueError: the network does not run on the example.
     """
     groups, stays = cuttable(net, [((example,), {})])
-    return Anatomy({"network": weights(net)}, {"network": groups}, stays)
+    names = weights(net)
+    heads = [name for name in names if stays.get(name.rpartition(".")[0]) == RETURNED]
+    return Anatomy({"network": names}, {"network": groups}, stays, heads=heads or None)
 
 
 def cuttable(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:

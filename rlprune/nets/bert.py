@@ -75,7 +75,7 @@ class BertClassifier(nn.Module):
             groups += chain(self, [f"{name}.intermediate.dense", f"{name}.output.dense"])
             weights += [f"{attention}.{part}.weight" for part in made]
             weights += [f"{name}.{part}.dense.weight" for part in ("attention.output", "intermediate", "output")]
-        return Anatomy({"network": weights}, {"network": groups})
+        return Anatomy({"network": weights}, {"network": groups}, heads=[])
 
 
 def small(

@@ -97,7 +97,7 @@ class FCRN(nn.Module):
             groups.append(stream(self, f"{block}.conv1", [f"{block}.conv1"], [f"{block}.bn1"], [f"{block}.conv2"]))
             made_by, scaled_by = [f"{block}.conv2", f"{block}.shortcut"], [f"{block}.bn2", f"{block}.norm"]
         groups.append(stream(self, made_by[0], made_by, scaled_by, ["head"]))
-        return Anatomy({"network": matrices(self)}, {"network": groups})
+        return Anatomy({"network": matrices(self)}, {"network": groups}, heads=["head.weight"])
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:

@@ -89,4 +89,4 @@ class PSMM(nn.Module):
             Group("lstm", hidden, (*gates, *query, *read)),
         ]
         layers = ("embedding", "inputs", "recurrence", "query", "output")
-        return Anatomy({"network": [f"{layer}.weight" for layer in layers]}, {"network": groups})
+        return Anatomy({"network": [f"{layer}.weight" for layer in layers]}, {"network": groups}, heads=["output.weight"])

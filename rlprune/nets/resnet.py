@@ -121,7 +121,7 @@ class ResNet(nn.Module):
         blocks = [f"stages.{index}" for index in range(len(self.stages))]
         groups = residual(self, blocks, read_by="head.3", inner=4)
         groups.append(stream(self, "head.3", ["head.3"], ["head.4"], ["head.6"]))
-        return Anatomy({"network": matrices(self)}, {"network": groups})
+        return Anatomy({"network": matrices(self)}, {"network": groups}, heads=["head.6.weight"])
 
 
 def residual(net: nn.Module, blocks: Sequence[str], read_by: str, inner: int = 1) -> list[Group]:

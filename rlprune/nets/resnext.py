@@ -24,7 +24,7 @@ class ResNeXt(ResNet):  # type: ignore[misc]
     def anatomy(self) -> Anatomy:
         """Return what may be pruned: all but the colours and the classes."""
         blocks = [name for name, layer in self.named_modules() if isinstance(layer, Bottleneck)]
-        return Anatomy({"network": matrices(self)}, {"network": residual(self, blocks, read_by="fc")})
+        return Anatomy({"network": matrices(self)}, {"network": residual(self, blocks, read_by="fc")}, heads=["fc.weight"])
 
 
 NETWORKS: Mapping[str, Callable[[int], ResNeXt]] = {

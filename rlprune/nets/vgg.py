@@ -53,7 +53,7 @@ class VGG(nn.Module):
             norm = f"layers.{int(maker.removeprefix('layers.')) + 1}"
             flattened = isinstance(before, nn.Conv2d) and isinstance(after, nn.Linear)
             groups.append(stream(self, maker, [maker], [norm], [reader], {reader: 4} if flattened else None))
-        return Anatomy({"network": weights}, {"network": groups})
+        return Anatomy({"network": weights}, {"network": groups}, heads=weights[-1:])
 
 
 _SIXTEEN = (64, 64, None, 128, 128, None, 256, 256, 256, None, 512, 512, 512, None, 512, 512, 1024)

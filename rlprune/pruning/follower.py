@@ -88,6 +88,16 @@ class _Stood:
     masks: Masks
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many weights some networks had and have, counted together, and the sparsity that is asked of them."""
+
+    networks: Sequence[str]
+    dense: float
+    kept: float
+    sparsity: float
+
+
 class PlanFollower:
     """One pruner, one network, one plan.
 
@@ -134,6 +144,8 @@ class PlanFollower:
             raise ValueError(f"no scope is named '{self._scope}'{nearest(str(self._scope), known)} (scopes: {', '.join(known)})")
         if self._scope == "erk" and pruner.cut == CHANNELS:
             raise NotApplicable(f'scope = "erk" gives out weights, and {pruner.name} cuts channels: take "layer"')
+        self._own = _own_sparsities(settings, subject.anatomy, self._scope)
+        self._heads = _whole_heads(settings, subject.anatomy) if pruner.cut == WEIGHTS else frozenset[str]()
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity
         self.epochs = epochs
@@ -247,7 +259,8 @@ class PlanFollower:
 
     def mask_distance(self, window: int) -> float:
         """Draw the channels that would be kept now, and compare; see ``Watch``."""
-        kept = self._chosen(self._scored(self._probe(0)), self.sparsity)
+        sparsities = dict.fromkeys(self._subject.anatomy.weights, self.sparsity) | self._own
+        kept = self._chosen(self._scored(self._probe(0)), sparsities)
         self._drawn = [*self._drawn, torch.cat([keep.cpu() for keep in kept.values()])][-window:]
         if len(self._drawn) < window:
             return 1.0
@@ -262,6 +275,15 @@ class PlanFollower:
         """
         left = {name: int(self._left(name).sum()) for name in self._dense}
         return {name: {"kept": float(left[name]), "dense": float(np.prod(shape))} for name, shape in self._dense.items()}
+
+    def counts(self) -> list[Count]:
+        """Return what is left, and should be, of networks that are counted together."""
+        layers, found = self.layers(), []
+        for networks in self._together():
+            own = [layers[name] for network in networks for name in self._subject.anatomy.weights[network]]
+            dense, kept = sum(layer["dense"] for layer in own), sum(layer["kept"] for layer in own)
+            found.append(Count(networks, dense, kept, self._own.get(networks[0], self.sparsity)))
+        return found
 
     def reached(self) -> dict[str, float]:
         """Return weight and node sparsity, and how many layers have at most one weight left, the one that the floor spares.
@@ -318,11 +340,11 @@ class PlanFollower:
             return
         began = time.perf_counter()
         probe = self._probe(action.round)
-        scores = self._scored(probe, action.by)
+        scores, sparsities = self._scored(probe, action.by), self._sparsities(action.sparsity)
         if self._pruner.cut == WEIGHTS:
-            self._mask(scores, action.sparsity, action.beyond)
+            self._mask(scores, sparsities, action.beyond)
         else:
-            kept = self._chosen(scores, action.sparsity)
+            kept = self._chosen(scores, sparsities)
             if self._start == "shuffled":
                 blocks = {group.name: group.blocks for group in self._subject.anatomy.all_groups()}
                 kept = start.shuffled_channels(kept, blocks, self._lots(f"shuffled/{self.progress.rounds}"))
@@ -336,8 +358,9 @@ class PlanFollower:
         began = time.perf_counter()
         probe = self._probe(action.round, self._subject.learned(action.round))
         scores = self._scored(probe, action.by)
+        whole = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
         masks: dict[str, Tensor] = {}
-        for names, quota in zip(*self._quotas(action.sparsity), strict=True):
+        for names, quota in self._quotas(self._sparsities(action.sparsity), whole):
             masks |= select.grow_weights({name: scores[name] for name in names}, self.masked.masks, quota)
         self.masked.set(masks, moved=True)
         self._spent(began, probe)
@@ -421,18 +444,19 @@ class PlanFollower:
 
     def _tell_what_is_missed(self) -> None:
         """Say so where the sparsity cannot be reached: at the floor, or where a network was pruned further before."""
-        layers = self.layers().values()
-        kept, dense = sum(layer["kept"] for layer in layers), sum(layer["dense"] for layer in layers)
-        asked = dense * (1 - self.sparsity)
-        weights = self._pruner.cut == WEIGHTS
-        if kept > asked + (1 if weights else self._widest()):
-            why = f"{self._floor} stay in every {'weight tensor' if weights else 'group of channels'}"
-        elif kept < asked - 1 and weights:
-            why = "more was pruned before"
-        else:
-            return
-        reached = f"{1 - kept / dense:.4g} of the weights are removed, not {self.sparsity:g}"
-        warnings.warn(f"{self._pruner.name}: {reached}: {why}", Missed, stacklevel=4)
+        counts, weights = self.counts(), self._pruner.cut == WEIGHTS
+        for count in counts:
+            asked = count.dense * (1 - count.sparsity)
+            if count.kept > asked + (1 if weights else self._widest()):
+                why = f"{self._floor} stay in every {'weight tensor' if weights else 'group of channels'}"
+                why += ", and all in output layers" if self._heads else ""
+            elif count.kept < asked - 1 and weights:
+                why = "more was pruned before"
+            else:
+                continue
+            whose = f" of {' and '.join(count.networks)}" if counts[1:] else ""
+            reached = f"{1 - count.kept / count.dense:.4g} of the weights{whose} are removed, not {count.sparsity:g}"
+            warnings.warn(f"{self._pruner.name}: {reached}: {why}", Missed, stacklevel=4)
 
     def _widest(self) -> int:
         """Return how many weights go with the widest channel that is left."""
@@ -442,48 +466,57 @@ class PlanFollower:
         fewer = [select.weights_left(shapes, groups, {group.name: group.size - group.blocks}) for group in groups]
         return max((whole - less for less in fewer), default=0)
 
-    def _mask(self, scores: Mapping[str, Tensor], sparsity: float, beyond: float) -> None:
-        alive = {name: int(mask.sum()) for name, mask in self.masked.masks.items()}
+    def _sparsities(self, sparsity: float) -> dict[str, float]:
+        """Return the sparsity of each network in this round; the plan leads one with a target of its own to that."""
+        found = dict.fromkeys(self._subject.anatomy.weights, sparsity)
+        for network, target in self._own.items():
+            action = plans.next_action(self.plan, target, self.epochs, self.progress, self.parts)
+            assert isinstance(action, PruneTo | GrowTo)
+            found[network] = action.sparsity
+        return found
+
+    def _quotas(self, sparsities: Mapping[str, float], most: Mapping[str, int]) -> list[tuple[list[str], int]]:
+        """Return the weights that are ranked together, and how many of each such part stay.
+
+        Args:
+            sparsities: of each network.
+            most: how many of each weight can stay, say those alive, or all where some may come back.
+        """
+        least = dict.fromkeys(most, 0)  # channels have their floor where they are chosen
+        if self._pruner.cut == WEIGHTS:
+            least = {name: count if name in self._heads else min(self._floor, count) for name, count in most.items()}
+        sizes = {name: int(np.prod(shape)) for name, shape in self._dense.items()}
+        found: list[tuple[list[str], int]] = []
+        for networks in self._together():
+            parts = self._parts(networks)
+            summed = [[sum(counts[name] for name in names) for names in parts] for counts in (sizes, least, most)]
+            quotas = select.quotas(summed[0], sparsities[networks[0]], *summed[1:])
+            for names, quota in zip(parts, quotas, strict=True):
+                if self._scope == "erk":
+                    shapes = [self._dense[name] for name in names]
+                    own = select.erk_quotas(shapes, quota, [least[name] for name in names], [most[name] for name in names])
+                    found += [([name], share) for name, share in zip(names, own, strict=True)]
+                else:
+                    found.append((names, quota))
+        return found
+
+    def _mask(self, scores: Mapping[str, Tensor], sparsities: Mapping[str, float], beyond: float) -> None:
+        alive = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
+        alive |= {name: int(mask.sum()) for name, mask in self.masked.masks.items()}
         masks: dict[str, Tensor] = {}
-        for names, quota in zip(*self._quotas(sparsity, alive), strict=True):
-            left = quota - round(quota * beyond)
+        for names, quota in self._quotas(sparsities, alive):
+            left = quota if self._heads.issuperset(names) else quota - round(quota * beyond)
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, left, self._floor)
         self._subject.resized()
         self.masked.set(masks)
 
-    def _quotas(self, sparsity: float, alive: Mapping[str, int] | None = None) -> tuple[list[list[str]], list[int]]:
-        """Return the weights that are ranked together, and how many of them are kept.
-
-        Args:
-            sparsity: of the dense network.
-            alive: how many of each can be kept; all of those left out.
-        """
-        parts = self._parts()
-        sizes = [sum(int(np.prod(self._dense[name])) for name in names) for names in parts]
-        shapes = {name: self._subject.module.get_parameter(name).shape for names in parts for name in names}
-        counts = [[(alive or {}).get(name, int(np.prod(shapes[name]))) for name in names] for names in parts]
-        least = [sum(min(self._floor, count) for count in part) for part in counts]
-        quotas = select.quotas(sizes, sparsity, least, [sum(part) for part in counts])
-        return self._by_erk(parts, quotas, counts) if self._scope == "erk" else (parts, quotas)
-
-    def _by_erk(
-        self, parts: Sequence[Sequence[str]], quotas: Sequence[int], counts: Sequence[Sequence[int]]
-    ) -> tuple[list[list[str]], list[int]]:
-        """Give out what each network keeps to its weights, each ranked for itself."""
-        own: list[int] = []
-        for names, quota, alive in zip(parts, quotas, counts, strict=True):
-            shapes, least = [self._dense[name] for name in names], [min(self._floor, count) for count in alive]
-            own += select.erk_quotas(shapes, quota, least, alive)
-        return [[name] for names in parts for name in names], own
-
-    def _chosen(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    def _chosen(self, scores: Mapping[str, Tensor], sparsities: Mapping[str, float]) -> dict[str, Tensor]:
         """Return which of the present channels to keep."""
         anatomy, module = self._subject.anatomy, self._subject.module
         groups = present(anatomy.all_groups(), self._kept)
-        parts = self._parts()
-        sizes = [sum(int(np.prod(self._dense[name])) for name in names) for names in parts]
+        dense = {name: int(np.prod(shape)) for name, shape in self._dense.items()}
         kept: dict[str, Tensor] = {}
-        for names, quota in zip(parts, select.quotas(sizes, sparsity), strict=True):
+        for names, quota in self._quotas(sparsities, dense):
             shapes = {name: tuple(module.get_parameter(name).shape) for name in names}
             owned = [group for group in groups if any(member.tensor in shapes and member.produces for member in group.members)]
             if owned:
@@ -506,16 +539,29 @@ class PlanFollower:
             self._kept[name][self._kept[name].clone()] = keep.cpu()
         self._subject.resized()
 
-    def _parts(self) -> list[list[str]]:
-        """Return the weights that are ranked together; channels of a layer are made comparable by rank instead."""
-        anatomy = self._subject.anatomy
+    def _together(self) -> list[list[str]]:
+        """Return the networks that are counted together, exactly to one weight: all but those that answer for themselves."""
+        networks = list(self._subject.anatomy.weights)
+        alone = networks if self._heads and self._scope != "global" else list(self._own)
+        rest = [network for network in networks if network not in alone]
+        return [*([network] for network in networks if network in alone), *([rest] if rest else [])]
+
+    def _parts(self, networks: Sequence[str]) -> list[list[str]]:
+        """Return the weights of networks that are ranked together, and each head that stays whole by itself.
+
+        Channels of a layer are made comparable by rank instead.
+        """
+        weights = [list(self._subject.anatomy.weights[network]) for network in networks]
         match self._scope:
             case "global":
-                return [anatomy.all_weights()]
+                parts = [[name for names in weights for name in names]]
             case "layer" if self._pruner.cut == WEIGHTS:
-                return [[name] for name in anatomy.all_weights()]
+                parts = [[name] for names in weights for name in names]
             case _:
-                return [list(names) for names in anatomy.weights.values()]
+                parts = weights
+        heads = [[name] for names in weights for name in names if name in self._heads]
+        ranked = [[name for name in names if name not in self._heads] for names in parts]
+        return [*filter(None, ranked), *heads]
 
     def _makers(self, group: Group) -> list[Member]:
         return [member for member in group.members if member.produces and member.tensor in self._dense]
@@ -636,6 +682,36 @@ class PlanFollower:
     @property
     def _device(self) -> torch.device:
         return next(self._subject.module.parameters()).device
+
+
+def _own_sparsities(settings: CommonSettings, anatomy: Anatomy, scope: Scope) -> dict[str, float]:
+    """Return the sparsities of networks that have their own.
+
+    Raises:
+        NotApplicable: there is no such network, or all are ranked as one.
+    """
+    own = {name: share for name, share in (("actor", settings.actor), ("critic", settings.critic)) if share is not None}
+    for name, share in own.items():
+        if name not in anatomy.weights:
+            raise NotApplicable(f"{name} = {share:g} is the sparsity of one of several networks, and this one has no {name}")
+        if scope == "global":
+            raise NotApplicable(
+                f'scope = "global" ranks all networks as one, and {name} = {share:g} sets one apart: take "network"'
+            )
+    return own
+
+
+def _whole_heads(settings: CommonSettings, anatomy: Anatomy) -> frozenset[str]:
+    """Return the weights that make the outputs where they are to stay whole.
+
+    Raises:
+        NotApplicable: nobody knows which they are.
+    """
+    if settings.heads == "pruned":
+        return frozenset()
+    if anatomy.heads is None:
+        raise NotApplicable('heads = "dense" leaves output layers whole, and nothing says which of this network they are')
+    return frozenset(anatomy.heads)
 
 
 def _faithful(subject: Subject) -> None:

@@ -83,12 +83,14 @@ class Anatomy:
     that holds them all. Groups keep the numbering of the dense module for good. ``stays`` says of layers whose channels
     are in no group what they meet. ``copies`` are tensors, a target network's say, each with the name of the one it is a copy
     of: they follow its masks and cuts, and count neither as weights to prune nor in the distance that training has gone.
+    ``heads`` are those weights that make the outputs; None where nobody knows.
     """
 
     weights: Mapping[str, Sequence[str]]
     groups: Mapping[str, Sequence[Group]]
     stays: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
+    heads: Sequence[str] | None = None
 
     def all_weights(self) -> list[str]:
         """Return the names of all prunable weights, network by network."""

@@ -53,6 +53,10 @@ class CommonSettings(BaseModel):
             its mean squared gain is as before (``rescaled``) or each output by its inputs before and now (``fan-in``); as
             controls, from new weights at the same places (``redrawn``), or from as many old ones at other places
             (``shuffled``).
+        actor: sparsity of the network of this name, which is then ranked and counted for itself; left out, that of the cell.
+        critic: the same of the critic.
+        heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``), counted
+            as kept, so that the others of their network pay for them. Channels of outputs are never cut: nothing changes for them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -60,7 +64,10 @@ class CommonSettings(BaseModel):
     floor: int = Field(default=1, ge=1, le=1_000_000)
     moments: Literal["keep", "reset"] = "keep"
     start: Start = "kept"
-    later: ClassVar[frozenset[str]] = frozenset({"start"})
+    actor: float | None = Field(default=None, ge=0, lt=1)
+    critic: float | None = Field(default=None, ge=0, lt=1)
+    heads: Literal["pruned", "dense"] = "pruned"
+    later: ClassVar[frozenset[str]] = frozenset({"start", "actor", "critic", "heads"})
     """Settings that came when cells had been stored: left out of a cell's configuration where they are at their defaults."""
 
 
@@ -74,6 +81,7 @@ class Pruner:
         cut: WEIGHTS, CHANNELS or NOTHING.
         plan: the steps, or a function of settings that returns them.
         scope: what the method itself ranks against what; None leaves it to the task. A suite may set another.
+        start: where training begins after the method's cuts. A suite may set another.
         needs: what a network must have, say ``"batchnorm"``; a cell without it is skipped with that reason.
     """
 
@@ -83,9 +91,12 @@ class Pruner:
     plan: Plan | Callable[..., Plan]
     needs: frozenset[str] = frozenset()
     scope: Scope | None = None
+    start: Start = "kept"
 
     def __post_init__(self) -> None:
-        for key, got, allowed in (("cut", self.cut, get_args(Cut)), ("scope", self.scope, (None, *get_args(Scope)))):
+        scopes = (None, *get_args(Scope))
+        said = (("cut", self.cut, get_args(Cut)), ("scope", self.scope, scopes), ("start", self.start, get_args(Start)))
+        for key, got, allowed in said:
             if got not in allowed:
                 names = [name for name in allowed if name is not None]
                 hint = nearest(str(got), names)
@@ -130,7 +141,7 @@ def _settings_model(pruner: Pruner) -> type[CommonSettings]:
     Raises:
         ValueError: a setting without a type, or of one that cannot be checked.
     """
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"start": (Start, pruner.start)}
     for function in (pruner.score, pruner.plan):
         if callable(function):
             for name, parameter in _keywords(function).items():

@@ -383,6 +383,7 @@ class Style:
 _KNOWN = {
     "Dense": ("#000000", ""),
     "Random": ("#777777", "o"),
+    "Tiny": ("#777777", "D"),
     "Magnitude-Before": ("#999933", "s"),
     "Magnitude-After": ("#999933", "D"),
     "SNIP": ("#44AA99", "^"),

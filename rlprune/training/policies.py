@@ -38,7 +38,7 @@ def anatomy(policy: "ActorCriticPolicy", dense: Widths | None = None) -> Anatomy
         layers = _layers(policy, network)
         weights[network] = [f"{layer}.weight" for layer in layers]
         groups[network] = [replace(group, size=size) for group, size in zip(chain(policy, layers), dense[key], strict=True)]
-    return Anatomy(weights, groups)
+    return Anatomy(weights, groups, heads=[names[-1] for names in weights.values()])
 
 
 def widths(policy: "ActorCriticPolicy") -> Widths:
