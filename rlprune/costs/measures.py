@@ -67,6 +67,13 @@ CATALOGUE = (
     Measure("worker_seconds", "worker time", "s", "lower", about="the worker's wall time, shared among the cells it had at once"),
     Measure("training_seconds", "time in epochs", "s", "lower", solo=True, about="of `wall_seconds`, what trained"),
     Measure("training_macs", "training MACs", "", "lower", about="multiply-accumulates as done, zeros included"),
+    Measure(
+        "training_macs_nonzero",
+        "training MACs, zeros left out",
+        "",
+        "lower",
+        about="of `training_macs`, those with weights that were not pruned yet",
+    ),
     Measure("training_samples", "training samples", "", "lower", about="environment steps, images or texts trained on"),
     Measure("trained_epochs", "epochs trained", "", "lower", about="rewound ones included"),
     Measure("resumed", "resumed", "", None, about="1 for a cell that went on from a checkpoint: its clock has a gap"),
@@ -86,6 +93,7 @@ CATALOGUE = (
     Measure("disk_file_mb", "disk, file", "MB", "lower", column=True, about="a file really written"),
     Measure("parameters", "parameters", "", "lower", column=True, about="masked weights that are kept, and all other parameters"),
     Measure("macs", "MACs", "", "lower", column=True, about="multiply-accumulates of a forward pass, zeros included"),
+    Measure("macs_nonzero", "MACs, zeros left out", "", "lower", column=True, about="of `macs`, those with weights not pruned"),
     # what it all used up
     Measure("energy_joules", "energy, CPU + GPU", "J", "lower", solo=True, column=True, drawn=True, about="added up by reports"),
     Measure("energy_cpu_joules", "energy, CPU", "J", "lower", solo=True, about="by CodeCarbon in process mode"),

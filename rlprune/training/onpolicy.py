@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from rlprune.costs import cost
 from rlprune.pruning.groups import Anatomy
-from rlprune.pruning.masked import Masked
+from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
 from rlprune.training import policies
@@ -207,9 +207,9 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     # -- costs ---------------------------------------------------------------------------------------------------
 
-    def sample_macs(self) -> float:
+    def sample_macs(self, masks: Masks | None = None) -> float:
         """One pass of both networks to act, and one forward and two backward each time that a sample is learned from."""
-        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module)
+        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module, masks)
 
     def forward(self) -> object:
         observation = torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)
