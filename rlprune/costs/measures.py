@@ -108,6 +108,21 @@ CATALOGUE = (
     Measure("sparsity", "weights removed", "%", None, 100, about="of an epoch: `sparsity_weights` at its end"),
     Measure("distance", "distance travelled", "", None, about="of an epoch: Euclidean, of all parameters from where they began"),
     Measure("trigger", "trigger", "", None, about="of an epoch: what the plan compares with its threshold to prune"),
+    *(
+        Measure(f"{name}_{network}", f"{title}, {network}", unit, None, scale, about=f"of an epoch: {about}")
+        for name, title, unit, scale, about in (
+            (
+                "dormant",
+                "dormant units",
+                "%",
+                100,
+                "share of its hidden units whose mean output, signs aside, is at most .025 of their layer's",
+            ),
+            ("rank", "effective rank", "", 1, "largest singular values of its last hidden layer's outputs that make 99 % of all"),
+            ("norm", "parameter norm", "", 1, "Euclidean, of all its parameters"),
+        )
+        for network in ("actor", "critic")
+    ),
     Measure("of", "epochs at most", "", None, about="of an epoch: how many the cell trains at most; told, and not stored"),
 )
 """All that cells and their epochs record but for what their trainer measures quality by, in the order of tables and figures."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.training import environments
+from rlprune.training import environments, insides
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
 from rlprune.training.onpolicy import OPTIMIZERS, statistics
@@ -45,9 +45,13 @@ class FleetAgent(A2CTrainer):
 
     @staticmethod
     def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
+        measures: list[Mapping[str, float]] = [{}] * len(trainers)
         for numbers in _alike(trainers):
-            _train_alike([trainers[number] for number in numbers], [epochs[number] for number in numbers])
-        return [trainer.latest() for trainer in trainers]
+            agents = [trainers[number] for number in numbers]
+            seen = _train_alike(agents, [epochs[number] for number in numbers])
+            for number, agent, features in zip(numbers, agents, seen, strict=True):
+                measures[number] = {**agent.latest(), **insides.measures(agent.module, features)}
+        return measures
 
     def evaluate(self) -> Mapping[str, float]:
         (measures,) = self.evaluate_together([self])
@@ -140,14 +144,16 @@ def _play(agents: Sequence[FleetAgent], *, greedily: bool) -> Tensor:
     return games
 
 
-def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch]) -> None:
+def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch]) -> list[Tensor]:
+    """Train agents of equal sizes; return the last observations [samples, features] that each acted on."""
     recipe = agents[0].recipe
     env = environments.join([agent.env for agent in agents])
     games = environments.Games.join([agent.games for agent in agents])
     fleet = Fleet([agent.agent() for agent in agents], env, recipe, str(agents[0].model.device), games)
-    fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs])
+    seen = fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs])
     for number, (agent, own, latest) in enumerate(zip(agents, fleet.envs.split(), fleet.games.split(), strict=True)):
         agent.take(fleet.agent(number), own, latest)
+    return [features.clone() for features in seen]  # each at an aligned address of its own, wherever it stood
 
 
 def _word(seeds: Seeds, use: str) -> int:

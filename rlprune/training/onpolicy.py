@@ -25,7 +25,7 @@ from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
-from rlprune.training import policies
+from rlprune.training import insides, policies
 from rlprune.training.environments.parallel import Environments, environment
 from rlprune.training.recipes import OnPolicyRecipe
 from rlprune.training.trainer import Apart, Generators, Seeds
@@ -188,13 +188,24 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
+        seen = insides.latest(recipe.rollout_steps * recipe.environments)
         with self._generators.owned():
             callback = self._begin()
             for iteration in range(recipe.iterations):
                 model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / recipe.iterations
                 model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
+                seen.append(model.rollout_buffer.to_torch(model.rollout_buffer.observations).flatten(0, 1))  # a copy
                 model.train()
-        return self.latest()
+        return {**self.latest(), **self._insides(seen)}
+
+    def _insides(self, seen: Iterable[Tensor]) -> Mapping[str, float]:
+        """Return the measures of the networks as they are, on the last of the observations [samples, ...] that were seen."""
+        if not (observations := list(seen)):
+            return {}
+        with torch.no_grad():
+            features = self.module.extract_features(torch.cat(observations)[-insides.SAMPLES :])
+        assert isinstance(features, Tensor)  # one extractor for both networks
+        return insides.measures(self.module, features)
 
     def latest(self) -> Mapping[str, float]:
         """Return the mean return of the last 100 training games, or nothing before the first one ended."""
