@@ -56,7 +56,7 @@ def dormant(layers: Sequence[Tensor], threshold: float = 0.025) -> float:
     Args:
         layers: activations [samples, units] of each.
     """
-    sizes = [torch.linalg.vector_norm(layer, 1, dim=0, dtype=torch.float64) for layer in layers]
+    sizes = [layer.abs().mean(0) for layer in layers]
     return sum(int((size <= threshold * size.mean()).sum()) for size in sizes) / sum(len(size) for size in sizes)
 
 
