@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -234,7 +235,8 @@ class Trainee:
         """Go on from a saved state."""
         self.pruning.load_state(saved["pruning"])
         self.trainer.load_state(saved["trainer"])
-        self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
+        known = {"macs_nonzero": math.nan, **saved["training"]}  # not counted yet where the checkpoint is older
+        self._rows, self._training = list(saved["rows"]), Training(**{**known, "resumed": True})
         self._samples = self.trainer.samples
 
     def trained(self, seconds: float) -> None:
@@ -246,11 +248,9 @@ class Trainee:
         if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
             position, more = self.pruning.progress.epoch + 1, f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
             raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
-        training, fresh = self._training, self.trainer.samples - self._samples
+        training = self._training
         training.seconds += seconds
-        training.macs += self.trainer.sample_macs() * fresh
-        training.samples += fresh
-        self._samples = self.trainer.samples
+        self._count()
 
     def note(self, measures: Mapping[str, float]) -> dict[str, float]:
         """Take note of an epoch that was trained, and save; return its row."""
@@ -261,6 +261,14 @@ class Trainee:
             state = {"trainer": self.trainer.state(), "pruning": self.pruning.state()}
             checkpoint.save(self._checkpoint, self._cell.id, {**state, "rows": self._rows, "training": vars(self._training)})
         return self._rows[-1]
+
+    def _count(self) -> None:
+        """Count the samples trained on since it was called last, each at what the network as it is takes."""
+        training, trainer, fresh = self._training, self.trainer, self.trainer.samples - self._samples
+        training.macs += trainer.sample_macs() * fresh
+        training.macs_nonzero += trainer.sample_macs(trainer.masked.masks) * fresh
+        training.samples += fresh
+        self._samples = trainer.samples
 
     def measure(self, quality: Mapping[str, float]) -> Measured:
         """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet.
@@ -290,12 +298,18 @@ class Training:
 
     seconds: float = 0.0
     macs: float = 0.0
+    macs_nonzero: float = 0.0
     samples: int = 0
     resumed: bool = False
 
     def values(self) -> dict[str, float]:
         """Return the measures by their names; a resumed cell is marked, its clock has a gap."""
-        values = {"training_seconds": self.seconds, "training_macs": self.macs, "training_samples": float(self.samples)}
+        values = {
+            "training_seconds": self.seconds,
+            "training_macs": self.macs,
+            "training_macs_nonzero": self.macs_nonzero,
+            "training_samples": float(self.samples),
+        }
         return values | ({"resumed": 1.0} if self.resumed else {})
 
 
@@ -317,6 +331,7 @@ def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
     """Measure the final network and what was spent on finding it."""
     return {
         "macs": float(cost.macs(trainer.forward, trainer.module)),
+        "macs_nonzero": float(cost.macs(trainer.forward, trainer.module, trainer.masked.masks)),
         "memory_static_bytes": float(cost.static_memory(trainer.module)),
         "scoring_seconds": pruning.scoring_seconds,
         "scoring_samples": float(pruning.scoring_samples),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rlprune.pruning.masked import Masks
-from rlprune.training import noise
+from rlprune.training import insides, noise
 from rlprune.training.environments import BatchedEnv, Games
 from rlprune.training.recipes import A2CRecipe
 
@@ -199,24 +199,30 @@ class Fleet:
             self._write(slot, agents[slot % len(agents)])  # beyond the agents: company, which nobody looks at
         self._inputs[0][: self._count, 0, self._rows(recipe.rollout_steps)] = envs.observations
 
-    def train(self, iterations: int, start: Sequence[float], end: Sequence[float], span: range | None = None) -> None:
+    def train(self, iterations: int, start: Sequence[float], end: Sequence[float], span: range | None = None) -> Tensor:
         """Play and learn, what remains of each agent's schedule going from ``start`` to ``end``.
 
         Args:
             iterations: rollouts, each followed by an update, from ``start`` to ``end``.
             span: which of them to play; by default all.
+
+        Returns:
+            The last observations [P, samples, features] that were acted on.
         """
         span = range(iterations) if span is None else span
         rest = [0.0] * (self._slots - self._count)
         first, last = (torch.tensor([*shares, *rest], dtype=torch.float64).to(self._device) for shares in (start, end))
         constant = self._recipe.annealing == "constant"
-        iterate = self.iteration
+        iterate, samples = self.iteration, self._errors.shape[2]
+        seen = insides.latest(samples)
         for iteration in span:
             if iteration == span.start + _EAGER and self._device.type == "cuda" and self.envs.simulated:
                 iterate = self._recorded()
             share = torch.ones_like(first) if constant else torch.lerp(first, last, iteration / iterations)
             self._rates[:, 0] = share * self._recipe.learning_rate
             iterate()
+            seen.append(self._inputs[0][: self._count, 0, :samples].clone())
+        return torch.cat([self._inputs[0][: self._count, 0, :0], *seen], 1)[:, -insides.SAMPLES :]
 
     def iteration(self) -> None:
         """Play one rollout and learn from it, each agent at its present rate."""

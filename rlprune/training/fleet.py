@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.training import environments
+from rlprune.training import environments, insides
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
 from rlprune.training.onpolicy import OPTIMIZERS, Batch, statistics
@@ -45,10 +45,15 @@ class FleetAgent(A2CTrainer):
 
     @staticmethod
     def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
+        measures: list[Mapping[str, float]] = [{}] * len(trainers)
         spans = [epoch.span(trainer.steps) for trainer, epoch in zip(trainers, epochs, strict=True)]
         for numbers in _alike(trainers, spans):
-            _train_alike([trainers[number] for number in numbers], [epochs[number] for number in numbers], spans[numbers[0]])
-        return [trainer.latest() for trainer in trainers]
+            some = [epochs[number] for number in numbers]
+            _train_alike([trainers[number] for number in numbers], some, spans[numbers[0]])
+            for number, epoch in zip(numbers, some, strict=True):
+                if epoch.ends:
+                    measures[number] = {**trainers[number].latest(), **trainers[number]._insides()}
+        return measures
 
     def evaluate(self) -> Mapping[str, float]:
         (measures,) = self.evaluate_together([self])
@@ -115,6 +120,16 @@ class FleetAgent(A2CTrainer):
             self.optimizer.state[parameter] = {"step": OPTIMIZERS[self._recipe.optimizer].updates(agent.updates), **averages}
         self._rollouts, self.batch, self.env, self.games = agent.rollouts, batch, env, games
 
+    def saw(self, features: Tensor, epoch: TrainEpoch) -> None:
+        """Keep the last observations [samples, features] of an epoch, at an aligned address of their own."""
+        before = features[:0] if epoch.begins or not self._seen else self._seen.pop()
+        self._seen.clear()
+        self._seen.append(torch.cat([before, features])[-insides.SAMPLES :].clone())
+
+    def _insides(self) -> Mapping[str, float]:
+        """Return the measures of the networks as they are, on the last observations that the epoch saw."""
+        return insides.measures(self.module, self._seen[-1])
+
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
         """Return fresh environments, whose games follow from the agent's seed for this use."""
         recipe, device = self._recipe, str(self.model.device)
@@ -147,9 +162,11 @@ def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch], spa
     env = environments.join([agent.env for agent in agents])
     games = environments.Games.join([agent.games for agent in agents])
     fleet = Fleet([agent.agent() for agent in agents], env, recipe, str(agents[0].model.device), games)
-    fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs], span)
-    for number, (agent, own, latest) in enumerate(zip(agents, fleet.envs.split(), fleet.games.split(), strict=True)):
+    seen = fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs], span)
+    parts = zip(agents, epochs, seen, fleet.envs.split(), fleet.games.split(), strict=True)
+    for number, (agent, epoch, features, own, latest) in enumerate(parts):
         agent.take(fleet.agent(number), fleet.learned(number), own, latest)
+        agent.saw(features, epoch)
 
 
 def _word(seeds: Seeds, use: str) -> int:

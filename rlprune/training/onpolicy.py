@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from rlprune.costs import cost
 from rlprune.pruning.groups import Anatomy
-from rlprune.pruning.masked import Masked
+from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
-from rlprune.training import policies
+from rlprune.training import insides, policies
 from rlprune.training.environments.parallel import Environments, environment
 from rlprune.training.recipes import OnPolicyRecipe
 from rlprune.training.trainer import Apart, Generators, Seeds
@@ -176,6 +176,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         super().__init__(model)
         self._generators = Generators.seeded(seeds("actions"))
         self._callback: BaseCallback | None = None
+        self._seen = insides.latest(recipe.rollout_steps * recipe.environments)
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
@@ -204,14 +205,26 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
+        if epoch.begins:
+            self._seen.clear()
         with self._generators.owned():
             callback = self._begin()
             for iteration in epoch.span(recipe.iterations):
                 model._current_progress_remaining = epoch.remaining(iteration / recipe.iterations)
                 model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
                 self.batch = remembered(model.rollout_buffer)  # learning from it changes its shapes
+                self._seen.append(model.rollout_buffer.to_torch(model.rollout_buffer.observations).flatten(0, 1))  # a copy
                 model.train()
-        return self.latest()
+        return {**self.latest(), **self._insides()} if epoch.ends else {}
+
+    def _insides(self) -> Mapping[str, float]:
+        """Return the measures of the networks as they are, on the last observations that the epoch saw."""
+        if not self._seen:
+            return {}
+        with torch.no_grad():
+            features = self.module.extract_features(torch.cat(list(self._seen))[-insides.SAMPLES :])
+        assert isinstance(features, Tensor)  # one extractor for both networks
+        return insides.measures(self.module, features)
 
     def latest(self) -> Mapping[str, float]:
         """Return the mean return of the last 100 training games, or nothing before the first one ended."""
@@ -224,9 +237,9 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     # -- costs ---------------------------------------------------------------------------------------------------
 
-    def sample_macs(self) -> float:
+    def sample_macs(self, masks: Masks | None = None) -> float:
         """One pass of both networks to act, and one forward and two backward each time that a sample is learned from."""
-        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module)
+        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module, masks)
 
     def forward(self) -> object:
         observation = torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)

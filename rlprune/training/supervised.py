@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rlprune.costs import cost
 from rlprune.pruning import start
 from rlprune.pruning.groups import Anatomy
-from rlprune.pruning.masked import Masked
+from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.training.recipes import SupervisedRecipe
@@ -191,9 +191,9 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
 
     # -- costs ---------------------------------------------------------------------------------------------------
 
-    def sample_macs(self) -> float:
+    def sample_macs(self, masks: Masks | None = None) -> float:
         """One forward pass, and two of the same size backward."""
-        return 3.0 * cost.macs(self.forward, self.module)
+        return 3.0 * cost.macs(self.forward, self.module, masks)
 
     def forward(self) -> object:
         with evaluating(self.module), torch.no_grad():

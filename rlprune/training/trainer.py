@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.pruning.follower import Subject
+from rlprune.pruning.masked import Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import seed_sequence, tasks
 
@@ -43,8 +44,12 @@ class Trainer(Subject, Protocol):
     def evaluate_together(trainers: Sequence[Any]) -> Sequence[Mapping[str, float]]:
         """Return what ``evaluate`` does for each of several trainers of this kind and of one recipe."""
 
-    def sample_macs(self) -> float:
-        """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does."""
+    def sample_macs(self, masks: Masks | None = None) -> float:
+        """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does.
+
+        Args:
+            masks: leave out the weights that these remove.
+        """
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures.
