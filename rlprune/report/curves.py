@@ -12,6 +12,7 @@ import numpy as np
 from rlprune import safely, stats
 from rlprune.costs.measures import Measure
 from rlprune.report import comparable
+from rlprune.report.dense import Against, against
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row
 
@@ -115,6 +116,27 @@ class Comparison:
         """Return the metric against sparsity, one curve a pruner."""
         ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
         return _chart(self.title, self.metric, [self], lambda pruner, sparsity: ends[sparsity].get(pruner))
+
+    @cached_property
+    def against(self) -> Against:
+        """Return its pruners against the dense network."""
+        levels, name = self.cutting("nothing"), self.metric.name
+        found = {
+            pruner: {
+                sparsity: seeds
+                for sparsity in ([0.0] if pruner in levels else self.sparsities)
+                if (seeds := by_seed(self.cells(pruner, sparsity), name))
+            }
+            for pruner in self.pruners
+        }
+        return against(found, levels, self.metric, self.anchors.get("random"))
+
+    @cached_property
+    def chart_of_dense(self) -> "Chart":
+        """Return what is kept of the dense network's metric against sparsity; without curves where a share means nothing."""
+        kept = self.against.pruners
+        metric = Measure("of_dense", f"{self.measured}, share of dense")
+        return _chart(self.title, metric, [self], lambda pruner, sparsity: kept[pruner].at(sparsity) if pruner in kept else None)
 
     @property
     def seeds(self) -> tuple[int, int]:

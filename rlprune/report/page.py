@@ -216,6 +216,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         chart = one.chart
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
+    if one.against.pruners and len(one.sparsities) > 1:
+        page.table(f"{one.stem}-dense", partial(tables.dense_table, one))
     if drawn := pictures.illustrated(one, networks):
         caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
         page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption)
@@ -223,6 +225,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         shown = sparsity == max(one.sparsities, default=0.0)
         page.table(f"{one.stem}-costs-{_in_name(sparsity)}", partial(tables.cost_table, one, sparsity), folded=not shown)
         page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
+        if one.against.dense and any(one.values(sparsity, name) for name in tables.NONZERO):
+            page.table(f"{one.stem}-macs-{_in_name(sparsity)}", partial(tables.macs_table, one, sparsity), folded=not shown)
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
