@@ -106,7 +106,7 @@ def drawn_together(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0)
     middle = (place >= known // 4) & (place < known - known // 4)
     counted = middle.sum(axis=1)
     total = np.where(middle, ordered, 0.0).sum(axis=1)
-    return np.divide(total, counted, out=np.full(total.shape, np.nan), where=counted > 0)
+    return np.asarray(np.divide(total, counted, out=np.full(total.shape, np.nan), where=counted > 0), dtype=float)
 
 
 def percentiles(drawn: FloatArray, method: Literal["linear", "nearest"] = "linear") -> Interval | None:

@@ -10,11 +10,14 @@ from math import isfinite
 import numpy as np
 
 from rlprune import safely, stats
-from rlprune.costs.measures import Measure
+from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row
+
+NETWORKS = ("actor", "critic")
+"""Whose insides epochs measure; the names of these measures end with them."""
 
 # -- what is comparable ------------------------------------------------------------------------------------------
 
@@ -310,22 +313,38 @@ class LearningCurve:
     seeds: int
 
 
-def learning_curves(comparison: Comparison) -> list[LearningCurve]:
-    """Return a learning curve for every pruner and sparsity whose epochs have the value; dense has sparsity 0."""
+def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity: float | None = None) -> list[LearningCurve]:
+    """Return a curve for every pruner and sparsity whose epochs have the value; dense has sparsity 0.
+
+    Args:
+        comparison: whose epochs.
+        of: what is measured every epoch; the task's learning curve where nothing is named.
+        sparsity: the only one that is asked for.
+    """
+    of = of or comparison.curve
     position = "samples" if comparison.unit == "steps" else "trained"
+    sparsities = comparison.sparsities if sparsity is None else [sparsity]
     curves = []
     for pruner in comparison.pruners:
-        for sparsity in comparison.sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
-            rows = [row for row in comparison.cells(pruner, sparsity) if row.epochs]
+        for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
+            rows = [row for row in comparison.cells(pruner, removed) if any(of.name in epoch for epoch in row.epochs)]
             if rows:
-                curve = _learning_curve(pruner, sparsity, [_track(row, position, comparison.curve.name) for row in rows])
+                curve = _learning_curve(pruner, removed, [_track(row, position, of) for row in rows])
                 curves += [curve] if len(curve.iqm) else []
     return curves
 
 
-def _track(row: Row, position: str, name: str) -> FloatArray:
-    """Return position and value of every epoch, shape (epochs, 2), NaN where one is missing."""
-    return np.array([(epoch.get(position, np.nan), epoch.get(name, np.nan)) for epoch in row.epochs], dtype=float)
+def insides(
+    comparison: Comparison, sparsity: float, measures: Iterable[Measure] = CATALOGUE
+) -> dict[Measure, list[LearningCurve]]:
+    """Return curves of what epochs measure inside the actor and inside the critic, at one sparsity and of dense."""
+    inside = [one for one in measures if one.name.endswith(tuple(f"_{network}" for network in NETWORKS))]
+    return {one: curves for one in inside if (curves := learning_curves(comparison, one, sparsity))}
+
+
+def _track(row: Row, position: str, of: Measure) -> FloatArray:
+    """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing."""
+    return np.array([(epoch.get(position, np.nan), epoch.get(of.name, np.nan) * of.scale) for epoch in row.epochs], dtype=float)
 
 
 def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> LearningCurve:

@@ -1,13 +1,15 @@
 """The figures of a report: metric against sparsity, learning curves, performance profiles, layers, costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from math import ceil, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import (
+    NETWORKS,
     Chart,
     Comparison,
     Curve,
@@ -23,6 +25,7 @@ from rlprune.report.curves import (
 from rlprune.report.draw import (
     ALARM,
     FAINT,
+    GREY,
     INK,
     LINE,
     NORMAL,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
+DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.2))}
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 
 # -- metric against sparsity -------------------------------------------------------------------------------------
@@ -242,9 +246,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     dense = [curve for curve in curves if curve.sparsity == 0]
     pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
     colours = {0.0: INK} | _shades(sorted({curve.sparsity for curve in curves if curve.sparsity > 0}))
-    lengths = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
-    usual = float(np.median([*lengths.values(), *map(_end, dense)]))
-    shared = max([length for length in [*lengths.values(), *map(_end, dense)] if length <= LONG * usual], default=usual)
+    lengths, usual, shared = _lengths(curves, pruners)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
     figure, panels = grid(rows, columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
@@ -252,25 +254,41 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     for axes, pruner in zip(everywhere, pruners, strict=False):
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours[curve.sparsity])
-        times = lengths[pruner] / usual if usual else 1.0
-        axes.set_xlim(0, lengths[pruner] if times > LONG else shared or None)
-        title = f"{pruner} (trains {times:.2g} times as long)" if times > LONG else pruner
+        title, length = _horizon(pruner, lengths[pruner], usual, shared)
+        axes.set_xlim(0, length)
         axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in everywhere[len(pruners) :]:
         axes.remove()
-    unit = "environment steps" if comparison.unit == "steps" else "epochs trained"
-    figure.supxlabel(unit, fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    headline(figure, comparison.title, _note((min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))))
+    headline(figure, comparison.title, _note(_seeds(curves)))
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure
 
 
 def _end(curve: LearningCurve) -> float:
     return float(curve.samples[-1])
+
+
+def _trained(comparison: Comparison) -> str:
+    return "environment steps" if comparison.unit == "steps" else "epochs trained"
+
+
+def _lengths(curves: Sequence[LearningCurve], pruners: Sequence[str]) -> tuple[dict[str, float], float, float]:
+    """Return how long pruners train, how long is usual, dense among them, and the longest that is no longer than that by much."""
+    ends = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
+    everybody = [*ends.values(), *(_end(curve) for curve in curves if curve.sparsity == 0)]
+    usual = float(np.median(everybody))
+    return ends, usual, max([length for length in everybody if length <= LONG * usual], default=usual)
+
+
+def _horizon(pruner: str, length: float, usual: float, shared: float) -> tuple[str, float | None]:
+    """Return what a panel is called and where its axis ends: one that trains far longer than usual says so."""
+    times = length / usual if usual else 1.0
+    return (f"{pruner} (trains {times:.2g} times as long)", length) if times > LONG else (pruner, shared or None)
 
 
 def _shades(sparsities: Sequence[float]) -> dict[float, str]:
@@ -296,6 +314,96 @@ def _name_shades(figure: "Figure", colours: dict[float, str], dense: Sequence[st
     handles = [Line2D([], [], color=colour) for colour in shown]
     columns = max(1, int(WIDTH / (max(map(text_width, names)) + 0.4)))
     figure.legend(handles, names, loc="lower center", ncols=min(columns, len(names)), handlelength=1.6)
+
+
+# -- inside actor and critic -------------------------------------------------------------------------------------
+
+
+@print_style()
+def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Measure, Sequence[LearningCurve]]) -> "Figure":
+    """Draw what happens inside actor and critic over training: a block a pruner, a panel a quantity, dense as dotted lines.
+
+    Panels of one quantity share their vertical scale.
+
+    Args:
+        comparison: whose curves.
+        sparsity: of the pruners.
+        inside: what ``curves.insides`` found.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    everything = [curve for curves in inside.values() for curve in curves]
+    dense = [curve.pruner for curve in everything if curve.sparsity == 0][:1]
+    pruners = list(dict.fromkeys(curve.pruner for curve in everything if curve.sparsity > 0)) or dense
+    lengths, usual, shared = _lengths(everything, pruners)
+    quantities = list(dict.fromkeys(map(_quantity, inside)))
+    across = min(max(1, 6 // len(quantities)), len(pruners))
+    columns, gap = across * len(quantities), 0.32
+    figure, panels = grid(
+        ceil(len(pruners) / across), columns, 0.62, left=0.38, right=0.12, gap=gap, above=0.74, below=0.62, between=0.34
+    )
+    everywhere = [axes for line in panels for axes in line]
+    drawn = list(zip(everywhere, product(pruners, quantities), strict=False))
+    for axes in everywhere[len(drawn) :]:
+        axes.remove()
+    width = size_of(everywhere[0])[0]
+    for axes, (pruner, quantity) in drawn:
+        own = [(_colour(one), curve) for one, curves in inside.items() if _quantity(one) == quantity for curve in curves]
+        for colour, curve in own:
+            if curve.pruner == pruner:
+                _draw_learning(axes, curve, colour)
+            elif curve.pruner in dense:
+                axes.plot(curve.samples, curve.iqm, color=colour, label=curve.pruner, **DOTTED)
+        title, length = _horizon(pruner, lengths[pruner], usual, shared)
+        if quantity == quantities[0]:
+            axes.set_title(fitted(title, len(quantities) * (width + gap) - gap), fontsize=SMALL, pad=2.5)
+        axes.set_xlim(0, length)
+        axes.set_ylim(*_span([curve for _, curve in own]))
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(2))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+    for (axes, _), (below, _) in zip(drawn, drawn[columns:], strict=False):
+        axes.tick_params(labelbottom=axes.get_xlim() != below.get_xlim())
+    for axes, (_, quantity) in drawn[:columns]:
+        box = axes.get_position()
+        above = 0.2 / figure.get_figheight()
+        figure.text(box.x0, box.y1 + above, fitted(quantity, width + gap / 2), color=GREY, fontsize=SMALL)
+    figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    handles = {_network(one): Line2D([], [], color=_colour(one)) for one in inside}
+    for level in {*dense} - {*pruners}:
+        handles |= {f"{level}, {_network(one)}": Line2D([], [], color=_colour(one), **DOTTED) for one in inside}
+    figure.legend(handles.values(), handles, loc="lower center", ncols=len(handles), handlelength=1.6)
+    headline(figure, _where(comparison, sparsity), _note(_seeds(everything)))
+    return figure
+
+
+def _quantity(one: Measure) -> str:
+    """Return what a measure is called without the network that it is measured in."""
+    title = one.title.rpartition(", ")[0] or one.title
+    return f"{title} ({one.unit})" if one.unit else title
+
+
+def _network(one: Measure) -> str:
+    return one.name.rpartition("_")[2]
+
+
+def _colour(one: Measure) -> str:
+    return dict(zip(NETWORKS, ("#0072B2", "#D55E00"), strict=True))[_network(one)]
+
+
+def _span(curves: Sequence[LearningCurve]) -> tuple[float, float]:
+    """Return limits that hold all curves and their bands."""
+    values = np.concatenate([part for curve in curves for part in (curve.iqm, *(curve.band if curve.band is not None else ()))])
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def _seeds(curves: Sequence[LearningCurve]) -> tuple[int, int]:
+    counts = [curve.seeds for curve in curves]
+    return min(counts), max(counts)
 
 
 # -- performance profiles ----------------------------------------------------------------------------------------

@@ -241,6 +241,9 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     if shares.kept:
         caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
+    if inside := curves.insides(one, sparsity):
+        caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds)}"
+        page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
     if not one.seeds[1]:
         return
     caption = (

@@ -124,7 +124,7 @@ def finding(one: Comparison) -> str:
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     told = f"{one.measured} {tables.iqm_text(top)}, {spread}."
     if len(alike) == len(ends) > 1:
-        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *dense])
+        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *_kept(one), *dense])
     rivals = [pruner for pruner, end in ends.items() if pruner not in alike and _overlap(end.interval, top.interval)]
     sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:
@@ -140,7 +140,7 @@ def finding(one: Comparison) -> str:
 
 
 def _kept(one: Comparison) -> list[str]:
-    """Return up to which sparsity pruners are as good as dense, and which keeps most over all of them, where there are several."""
+    """Return up to which sparsity pruners are as good as dense, and which keeps most over all, where there are several."""
     sparsities = tuple(one.sparsities)
     kept = {pruner: kept for pruner, kept in one.against.pruners.items() if kept.sparsities == sparsities}
     if len(sparsities) < 2 or not kept:
