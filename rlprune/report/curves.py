@@ -138,7 +138,7 @@ class Comparison:
     def chart_of_dense(self) -> "Chart":
         """Return what is kept of the dense network's metric against sparsity; without curves where a share means nothing."""
         kept = self.against.pruners
-        metric = Measure("of_dense", f"{self.measured}, share of dense")
+        metric = Measure("of_dense", f"{self.measured}, share {self.against.unit}")
         return _chart(self.title, metric, [self], lambda pruner, sparsity: kept[pruner].at(sparsity) if pruner in kept else None)
 
     @property
@@ -466,12 +466,12 @@ def style(pruner: str, cut: str) -> Style:
 
 def order(pruner: str) -> tuple[int, str, str]:
     """Return a sort key: dense first, then families as listed here, then the others by name, its numbers as numbers."""
-    family = _family(_base(pruner))
+    family = _family(base(pruner))
     counted = re.sub(r"\d+", lambda number: number[0].zfill(6), pruner.casefold())
     return _PLACES.get(family, len(_PLACES)), counted, pruner
 
 
-def _base(pruner: str) -> str:
+def base(pruner: str) -> str:
     """Return the pruner that a variant's name begins with, "CroP-S" of "CroP-S by layer"."""
     return pruner.partition(" ")[0].rstrip(",")
 

@@ -69,13 +69,13 @@ class Against:
     Args:
         dense: the network's name; empty where there is none, or no telling which.
         scale: what a share is, in words; where there is none, why.
-        unit: of shares.
+        unit: what a share is of.
         pruners: pruner to what it keeps; empty where a share means nothing.
     """
 
     dense: str
     scale: str
-    unit: str = "% of dense"
+    unit: str = "of dense"
     pruners: Mapping[str, Kept] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ def against(
     if metric.sign > 0 and min([*values, random or 0.0]) >= 0:
         origin, scale, unit = 0.0, f"{metric.title} over the dense network's", Against.unit
     elif random is not None:
-        origin, unit = random, "% from chance to dense"
+        origin, unit = random, "from chance to dense"
         scale = f"(x − chance) / (dense − chance), chance {random:g}".replace("-", "−")
     else:
         why = "lower is better" if metric.sign < 0 else "there are values below zero"

@@ -305,7 +305,9 @@ def _html(table: Table, kind: str) -> str:
     for title, block in table.blocks:
         if title:
             body += f'<tr class="block"><th colspan="{len(table.header)}">{escape(title)}</th></tr>'
-        body += "".join(f"<tr>{''.join(_entry(entry, place) for place, entry in enumerate(line))}</tr>" for line in block)
+        for line, far in zip(block, tables.apart(block), strict=True):
+            entries = "".join(_entry(entry, place) for place, entry in enumerate(line))
+            body += f'<tr class="apart">{entries}</tr>' if far else f"<tr>{entries}</tr>"
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
@@ -349,6 +351,7 @@ th, td {{ padding: 0.2rem 0.6rem; text-align: right; white-space: nowrap; }}
 thead th {{ vertical-align: bottom; white-space: normal; border-bottom: 1px solid var(--ink); line-height: 1.25; }}
 tbody th, thead th:first-child {{ position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }}
 tr.block th {{ padding-top: 0.7rem; color: var(--soft); font-style: italic; border-bottom: 1px solid var(--line); }}
+tr.apart > * {{ padding-top: 0.7rem; }}
 .matrix th, .matrix td {{ padding: 0.15rem 0.35rem; }}
 .matrix thead span {{ writing-mode: vertical-rl; transform: rotate(180deg); }}
 .facts th, .facts td, .plain th, .plain td {{ text-align: left; white-space: normal; }}

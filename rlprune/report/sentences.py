@@ -152,7 +152,7 @@ def _kept(one: Comparison) -> list[str]:
     reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
     areas = {pruner: it.area for pruner, it in kept.items()}
     best = max(areas, key=lambda pruner: areas[pruner].iqm)
-    most = f"over all of them {best} keeps most, {tables.share_text(areas[best])} {one.against.unit}"
+    most = f"over all of them {best} keeps most, {tables.share_text(areas[best])} % {one.against.unit}"
     return [
         f"Of sparsities from {percent(sparsities[0])} on, {reached if furthest else f'none leaves any pruner {within}'}; {most}."
     ]

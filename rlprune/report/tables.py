@@ -15,7 +15,7 @@ from rlprune import safely
 from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import Comparison, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import Comparison, base, by_seed, count_of, measure, order, percent
 from rlprune.report.dense import WITHIN, Kept
 from rlprune.report.sound import DAMAGED
 from rlprune.stats import Estimate, Improvement, probability_of_improvement
@@ -103,8 +103,8 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
             held = _interval(SHARE.name, shares.get(pruner))
             fields.append({**_named(comparison, pruner, sparsity), **_numbers(end), **held, **named})
     header = ["pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]"]
-    header += [f"{comparison.measured}, {against.unit} [95 %]"] if shares else []
-    absent = ", ".join(cost.title for cost in COLUMNS if cost not in shown)
+    header += [f"{comparison.measured}, % {against.unit} [95 %]"] if shares else []
+    absent = "; ".join(cost.title for cost in COLUMNS if cost not in shown)
     note = (
         f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
         f"95 % stratified bootstrap interval. {_of_dense(comparison)} Costs are means over the cells that measured them, n of "
@@ -120,7 +120,7 @@ def _of_dense(comparison: Comparison) -> str:
     """Return what a share of dense is, or why there is none, in a sentence."""
     against = comparison.against
     both = "of interquartile means, both of the same seeds in every bootstrap sample"
-    return f"{against.unit}: {against.scale}, {both}." if against.pruners else f"No {against.unit}: {against.scale}."
+    return f"% {against.unit}: {against.scale}, {both}." if against.pruners else f"No % {against.unit}: {against.scale}."
 
 
 def dense_table(comparison: Comparison) -> Table:
@@ -154,7 +154,7 @@ def dense_table(comparison: Comparison) -> Table:
         "does not counts for nothing; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis "
         f"of its figure; {MISSING} where a sparsity is missing. Best of a block in bold, second best underlined."
     )
-    return Table(f"{comparison.title}: {comparison.measured}, {against.unit}", note, header, tuple(blocks), tuple(fields))
+    return Table(f"{comparison.title}: {comparison.measured}, % {against.unit}", note, header, tuple(blocks), tuple(fields))
 
 
 def _shares(ends: Sequence[Estimate | None], cut: str) -> list[Entry]:
@@ -416,6 +416,13 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([_line(map(_markdown, header)), "|" + " --- |" * len(header), *(_line(map(_markdown, it)) for it in body)])
 
 
+def apart(block: Sequence[Sequence[Entry]]) -> list[bool]:
+    """Return which lines begin the variants of another pruner, where a block has several of one."""
+    names = [base(line[0].text) for line in block]
+    several = len(set(names)) < len(names)
+    return [several and place > 0 and name != names[place - 1] for place, name in enumerate(names)]
+
+
 def _line(texts: Iterable[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
@@ -427,7 +434,9 @@ def to_latex(table: Table) -> str:
     for place, (heading, block) in enumerate(table.blocks):
         body += [r"\midrule"] if place else []
         body += [rf"\multicolumn{{{len(table.header)}}}{{l}}{{\emph{{{_latex(heading)}}}}} \\"] if heading else []
-        body += [" & ".join(wrap[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\" for line in block]
+        for line, far in zip(block, apart(block), strict=True):
+            body += [r"\addlinespace"] if far else []
+            body += [" & ".join(wrap[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
     return "\n".join(
         [
             r"\begin{table*}",
