@@ -249,6 +249,28 @@ def test_more_names_than_fit_become_a_legend(sweep: list[Row]) -> None:
     assert not figure.axes[1].texts
 
 
+def test_many_variants_of_a_few_pruners_have_a_panel_a_pruner(sweep: list[Row]) -> None:
+    """Forty-eight lines in two panels, in colours by hash, could not be told apart."""
+    starts = ("kept", "rescaled", "redrawn")
+    pruners = ("SNIP", "GraSP", "CroP-S", "SNAP", "SynFlow", "CroP-U", "LTR")
+    some = [
+        replace(one, id=f"{one.id}{start}", pruner=f"{one.pruner} {start}")
+        for one in sweep
+        for start in starts
+        if one.pruner in pruners
+    ]
+    chart = only([*(one for one in sweep if one.pruner == "Dense"), *some]).chart
+    figure = figures.sparsity_figure([chart])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["SNIP", "SNAP", "GraSP", "SynFlow", "CroP-S", "CroP-U", "LTR"]
+    lines = figure.axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["Dense", "SNIP kept", "SNIP redrawn", "SNIP rescaled"]
+    assert len({line.get_color() for line in lines}) == 4
+    assert [line.get_color() for line in lines] == [line.get_color() for line in figure.axes[5].get_lines()]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["kept", "redrawn", "rescaled", "Dense"]
+
+
 def test_several_tasks_are_columns_with_channels_above_weights(sweep: list[Row]) -> None:
     many = sweep + as_task(sweep, "acrobot-v1", "Acrobot-v1", -500, 0.8)
     figure = figures.sparsity_figure([one.chart for one in curves.comparisons(many)])

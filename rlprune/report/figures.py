@@ -1,6 +1,7 @@
 """The figures of a report: metric against sparsity, learning curves, performance profiles, layers, costs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import ceil, log10
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from rlprune.report.curves import (
     Curve,
     LayerShares,
     LearningCurve,
+    Style,
+    base,
     count_of,
     order,
     percent,
@@ -42,6 +45,7 @@ from rlprune.report.draw import (
     spread_out,
     text_width,
     uncrowded,
+    wear,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +55,17 @@ if TYPE_CHECKING:
 LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
+CROWD = 20  # more lines than two panels can show
+VARIANTS = (  # colours of Okabe and Ito, and of Tol
+    ("#332288", "o"),
+    ("#D55E00", "s"),
+    ("#0072B2", "^"),
+    ("#E69F00", "D"),
+    ("#117733", "v"),
+    ("#CC6677", "P"),
+    ("#5AAFE0", "X"),
+    ("#777777", "h"),
+)
 DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.2))}
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 
@@ -61,8 +76,9 @@ PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights
 def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
     """Draw the metric against sparsity: interquartile means as lines, 95 % intervals as bands, dense as a level across.
 
-    One chart puts channel and weight pruners side by side, each line named at its end where the names fit; several
-    charts are columns, with channel pruners above weight pruners and one legend below.
+    One chart puts channel and weight pruners side by side, each line named at its end where the names fit; where these
+    are many variants of a few pruners, each pruner has a panel. Several charts are columns, with channel pruners above
+    weight pruners and one legend below.
 
     Raises:
         ValueError: no chart has a pruner that removes anything.
@@ -70,7 +86,10 @@ def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
     cuts = [cut for cut in PANELS if any(curve.cut == cut for one in charts for curve in one.curves)]
     if not cuts:
         raise ValueError("there is no curve to draw: no pruner removed anything")
-    return _side_by_side(charts[0], cuts) if len(charts) == 1 else _columns(charts, cuts)
+    if len(charts) > 1:
+        return _columns(charts, cuts)
+    variants = _variants(charts[0])
+    return _by_pruner(charts[0], variants) if variants else _side_by_side(charts[0], cuts)
 
 
 def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
@@ -92,6 +111,49 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     headline(figure, one.title, _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))))
     if not direct:
         legend(figure, names)
+    return figure
+
+
+def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
+    """Return pruner to what tells a variant from the others to its curve, where there are too many curves for two panels."""
+    found: dict[str, dict[str, Curve]] = {}
+    for curve in one.curves:
+        if curve.cut != "nothing":
+            pruner = base(curve.pruner)
+            found.setdefault(pruner, {})[curve.pruner[len(pruner) :].strip(" ,")] = curve
+    names = {name for curves in found.values() for name in curves}
+    many = sum(map(len, found.values())) > CROWD
+    return found if many and "" not in names and len(names) <= len(VARIANTS) else {}
+
+
+def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(name for curves in variants.values() for name in curves))
+    looks = dict(zip(names, VARIANTS, strict=False))
+    levels = [curve for curve in one.curves if curve.cut == "nothing"]
+    columns = min(4, len(variants))
+    figure, panels = grid(
+        ceil(len(variants) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all"
+    )
+    everywhere = [axes for line in panels for axes in line]
+    beyond = False
+    for axes, (pruner, curves) in zip(everywhere, variants.items(), strict=False):
+        cut = next(iter(curves.values())).cut
+        own = {curve.pruner: Style(*looks[name], solid=cut != "weights") for name, curve in curves.items()}
+        panel = replace(one, curves=(*levels, *curves.values()))
+        _draw_panel(axes, panel, cut, own)
+        axes.set_ylim(*_limits(one.curves))
+        beyond |= _mark_cut(axes, panel, cut, own)
+        axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
+    for axes in everywhere[len(variants) :]:
+        axes.remove()
+    figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
+    handles = {name: Line2D([], [], color=colour, marker=marker) for name, (colour, marker) in looks.items()}
+    handles |= {level.pruner: Line2D([], [], color=INK) for level in levels}
+    figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
+    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond))
     return figure
 
 
@@ -129,12 +191,12 @@ def _lines(title: str, inches: float) -> str:
     return "\n".join(fitted(line, inches, NORMAL + 1) for line in [*lines[:2], " ".join(lines[2:])] if line)
 
 
-def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
+def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> None:
     for curve in one.curves:
         if curve.cut == "nothing":
             _draw_level(axes, curve)
         elif curve.cut == cut:
-            _draw_curve(axes, curve)
+            _draw_curve(axes, curve, _look(curve, looks))
     sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
     places = [_position(sparsity) for sparsity in sparsities]
     margin = 0.04 * (places[-1] - places[0]) or 0.1
@@ -145,6 +207,10 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
+def _look(curve: Curve, looks: Mapping[str, Style] | None) -> Style:
+    return (looks or {}).get(curve.pruner) or style(curve.pruner, curve.cut)
+
+
 def _draw_level(axes: "Axes", curve: Curve) -> None:
     level, colour = curve.points[0].estimate, style(curve.pruner, curve.cut).colour
     axes.axhline(level.iqm, color=colour, linewidth=1.0, zorder=2, label=curve.pruner)
@@ -152,11 +218,11 @@ def _draw_level(axes: "Axes", curve: Curve) -> None:
         axes.axhspan(*level.interval, color=colour, alpha=0.12, linewidth=0, zorder=1)
 
 
-def _draw_curve(axes: "Axes", curve: Curve) -> None:
+def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
     places = [_position(point.sparsity) for point in curve.points]
     (line,) = axes.plot(places, [point.estimate.iqm for point in curve.points], label=curve.pruner, zorder=4)
-    dress(line, curve.pruner, curve.cut)
-    colour = style(curve.pruner, curve.cut).colour
+    wear(line, look)
+    colour = look.colour
     held = [(at, *point.estimate.interval) for at, point in zip(places, curve.points, strict=True) if point.estimate.interval]
     if len(held) > 1:
         at, low, high = zip(*held, strict=True)
@@ -166,7 +232,7 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
 
 
-def _mark_cut(axes: "Axes", one: Chart, cut: str) -> bool:
+def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> bool:
     """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
     low, high = axes.get_ylim()
     found = False
@@ -176,7 +242,7 @@ def _mark_cut(axes: "Axes", one: Chart, cut: str) -> bool:
             bottom, top = point.estimate.interval or (low, high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
-                colour = style(curve.pruner, curve.cut).colour
+                colour = _look(curve, looks).colour
                 axes.scatter([at], [edge], s=9, marker=marker, color=colour, clip_on=False, zorder=5)
                 found = True
     return found
