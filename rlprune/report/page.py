@@ -223,6 +223,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         shown = sparsity == max(one.sparsities, default=0.0)
         page.table(f"{one.stem}-costs-{_in_name(sparsity)}", partial(tables.cost_table, one, sparsity), folded=not shown)
         page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
+    if one.barriers:
+        page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
