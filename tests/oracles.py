@@ -132,3 +132,9 @@ def erk(shapes, share):
         kept = sum(density * size for density, size in zip(densities(middle), sizes, strict=True))
         low, high = (middle, high) if kept < share * sum(sizes) else (low, middle)
     return densities(high)
+
+
+def barrier(first, second, error, points=11):
+    """The largest error on the straight line between two flat vectors of weights, over the mean of its ends."""
+    errors = [error(first + step / (points - 1) * (second - first)) for step in range(points)]
+    return max(errors) - (errors[0] + errors[-1]) / 2

@@ -1,7 +1,7 @@
 """What is measured: one kind of thing for a task's metric, a learning curve and a column of costs; and a catalogue of these."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -33,7 +33,7 @@ class Measure:
     column: bool = False
     drawn: bool = False
     about: str = ""
-    span: float | None = None
+    span: float | None = field(default=None, compare=False)  # a row does not store it
 
     @property
     def heading(self) -> str:
