@@ -777,8 +777,8 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
     if (count := suite.seeds * (len(suite.pruners) * sum(shares) + len(suite.branches) * len(shares))) > MOST_CELLS:
         yield ("seeds",), f"tasks, pruners, sparsities and seeds make {count:,} cells; must be at most {MOST_CELLS:,}"
         return
-    for task in map(tasks().load, suite.tasks if suite.branches else ()):
-        if why := _unbranched(task, suite.recipe_for(task), max(suite.branches)):
+    for one in map(tasks().load, suite.tasks if suite.branches else ()):
+        if why := _unbranched(one, suite.recipe_for(one), max(suite.branches)):
             yield ("branches",), why
             return
     make = cell_maker(suite, "cpu")
