@@ -149,3 +149,9 @@ def effective_rank(matrix, share):
     """The smallest k such that the k largest singular values make this share of the sum of all."""
     values = np.linalg.svd(matrix, compute_uv=False)
     return next(k for k in range(1, len(values) + 1) if values[:k].sum() >= share * values.sum())
+
+
+def barrier(first, second, error, points=11):
+    """The largest error on the straight line between two flat vectors of weights, over the mean of its ends."""
+    errors = [error(first + step / (points - 1) * (second - first)) for step in range(points)]
+    return max(errors) - (errors[0] + errors[-1]) / 2

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rlprune import reason
 from rlprune.bench import checkpoint
-from rlprune.bench.suite import Cell
+from rlprune.bench.suite import Cell, branched
 from rlprune.costs import cost
 from rlprune.costs.measures import SOLO
 from rlprune.executors import Tell
@@ -29,6 +29,7 @@ from rlprune.pruning.plan import TrainEpoch, trained_epochs
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import NotApplicable
 from rlprune.task import seed_sequence, tasks
+from rlprune.training import connectivity
 from rlprune.training.trainer import Trainer, make
 
 Yield = TypeVar("Yield")
@@ -224,12 +225,13 @@ class Trainee:
         if missing := lacking(pruner, self.trainer.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which the network of {cell.task} does not have")
         settings = pruner.settings(cell.settings)
-        parts = self.trainer.steps
+        pruner, parts = branched(pruner, settings, cell.branch), self.trainer.steps
         self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds, parts)
         self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
         self._cell, self._checkpoint = cell, file
         self._rows: list[dict[str, float]] = []
         self._training, self._samples = Training(), 0
+        self._budget, self._first = epochs, None if cell.branch is None else dict[str, Tensor]()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
@@ -238,6 +240,7 @@ class Trainee:
         known = {"macs_nonzero": math.nan, **saved["training"]}  # not counted yet where the checkpoint is older
         self._rows, self._training = list(saved["rows"]), Training(**{**known, "resumed": True})
         self._samples = self.trainer.samples
+        self._first = saved.get("first")
 
     def trained(self, seconds: float) -> None:
         """Take note of what an epoch, or a part of one, has cost.
@@ -256,10 +259,13 @@ class Trainee:
         """Take note of an epoch that was trained, and save; return its row."""
         position = self.pruning.progress.epoch + 1
         self.pruning.epoch_done()
+        if self._first == {} and position == self._budget:
+            self._first = connectivity.weights(self.trainer.module)
         self._rows.append(_row(position, self.pruning, self._training, measures))
         if self._checkpoint is not None:
             state = {"trainer": self.trainer.state(), "pruning": self.pruning.state()}
-            checkpoint.save(self._checkpoint, self._cell.id, {**state, "rows": self._rows, "training": vars(self._training)})
+            noted = {"rows": self._rows, "training": vars(self._training), "first": self._first}
+            checkpoint.save(self._checkpoint, self._cell.id, {**state, **noted})
         return self._rows[-1]
 
     def _count(self) -> None:
@@ -285,6 +291,8 @@ class Trainee:
             **_costs(self.trainer, self.pruning),
         }
         values["trained_epochs"] = float(len(self._rows))
+        if self._first is not None:
+            values |= connectivity.measured(self.trainer, self._first, tasks().load(self._cell.task).metric)
         if self._cell.fleet:
             values = {name: value for name, value in values.items() if name not in SOLO}
         else:

@@ -1,7 +1,7 @@
 """What is measured: one kind of thing for a task's metric, a learning curve and a column of costs; and a catalogue of these."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -21,6 +21,7 @@ class Measure:
         column: whether the table of costs has a column for it.
         drawn: whether the figure of costs has a panel for it.
         about: what it is, in a sentence without its end.
+        span: the largest value that it can have less the smallest; None where it has no bounds, or nobody asked.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Measure:
     column: bool = False
     drawn: bool = False
     about: str = ""
+    span: float | None = field(default=None, compare=False)  # a row does not store it
 
     @property
     def heading(self) -> str:
@@ -101,6 +103,11 @@ CATALOGUE = (
     Measure("energy_ram_joules", "energy, RAM", "J", "lower", solo=True, about="rated watts of the whole memory by wall seconds"),
     Measure("co2_grams", "CO₂", "g", "lower", solo=True, column=True, about="CPU and GPU energy by the country's grams a kWh"),
     Measure("price_usd", "price", "$", "lower", solo=True, column=True, about="`wall_seconds` by the suite's `price_per_hour`"),
+    # between two copies of a network
+    Measure(
+        "barrier", "barrier", "%", "lower", 100, about="of a branched cell: share of the metric's range lost between its copies"
+    ),
+    Measure("line_ends", "metric of the copies", "", None, about="of a branched cell: the mean of its two copies"),
     # where an epoch stands
     Measure("trained", "epochs trained", "", None, about="of an epoch: its number, rewound ones counted again"),
     Measure("epoch", "epoch", "", None, about="of an epoch: its place in the budget"),

@@ -19,6 +19,11 @@ from rlprune.store import Row
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""
 
+BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
+
+STABLE = 2.0
+"""Percent of the metric's range below which a barrier is noise (Frankle et al., 2020, section 3)."""
+
 # -- what is comparable ------------------------------------------------------------------------------------------
 
 
@@ -37,6 +42,7 @@ class Comparison:
         shared: what all its cells have in common: fields of the recipe, the device.
         runs: folders of its rows, where there are several runs.
         label: what tells it from others of this task and profile; empty where there is no other.
+        branched: cells that trained two copies of a network, for the barriers between them.
     """
 
     suite: str
@@ -53,6 +59,7 @@ class Comparison:
     shared: Mapping[str, object]
     runs: tuple[str, ...]
     label: str
+    branched: tuple[Row, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -115,6 +122,21 @@ class Comparison:
         return {}
 
     @cached_property
+    def barriers(self) -> dict[int, Estimate]:
+        """Return epoch to what the seeds say of the barrier, in percent, between two copies that train on from its end."""
+        found = {}
+        for epoch in sorted({epoch for row in self.branched if (epoch := comparable.branch(row)) is not None}):
+            if values := by_seed((row for row in self.branched if comparable.branch(row) == epoch), BARRIER.name):
+                found[epoch] = stats.estimate([[BARRIER.scale * value for value in values.values()]])
+        return found
+
+    @property
+    def stable(self) -> int | None:
+        """Return the first epoch from which on every barrier that was measured is below ``STABLE``; None without one."""
+        unstable = max((epoch for epoch, barrier in self.barriers.items() if not barrier.iqm < STABLE), default=-1)
+        return next((epoch for epoch in self.barriers if epoch > unstable), None)
+
+    @cached_property
     def chart(self) -> "Chart":
         """Return the metric against sparsity, one curve a pruner."""
         ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
@@ -173,6 +195,7 @@ def _comparison(group: comparable.Group) -> Comparison:
         shared=group.shared,
         runs=group.runs,
         label=group.label,
+        branched=group.branched,
     )
 
 

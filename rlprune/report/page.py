@@ -227,6 +227,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
         if one.against.dense and any(one.values(sparsity, name) for name in tables.NONZERO):
             page.table(f"{one.stem}-macs-{_in_name(sparsity)}", partial(tables.macs_table, one, sparsity), folded=not shown)
+    if one.barriers:
+        page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)

@@ -15,7 +15,7 @@ from rlprune import safely
 from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import Comparison, base, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import BARRIER, STABLE, Comparison, base, by_seed, count_of, measure, order, percent
 from rlprune.report.dense import WITHIN, Kept
 from rlprune.report.sound import DAMAGED
 from rlprune.stats import Estimate, Improvement, probability_of_improvement
@@ -268,6 +268,37 @@ def _marked(texts: Sequence[str], values: Sequence[float | None], of: Measure, c
         Entry(text, marks.get(value, "") if 2 * seen.count(value) <= len(seen) else "")
         for text, value in zip(texts, seen, strict=True)
     ]
+
+
+# -- when it is settled where training ends ----------------------------------------------------------------------
+
+
+def barrier_table(comparison: Comparison) -> Table:
+    """Return the barrier between two copies of the dense network that train on from the end of an epoch, for every epoch."""
+    ends = {
+        epoch: [
+            value
+            for row in comparison.branched
+            if comparable.branch(row) == epoch
+            for value in by_seed([row], "line_ends").values()
+        ]
+        for epoch in comparison.barriers
+    }
+    lines, fields = [], []
+    for epoch, barrier in comparison.barriers.items():
+        metric = float(np.mean(ends[epoch])) if ends[epoch] else None
+        shown = number(metric) if metric is not None else MISSING
+        texts = (str(epoch), str(barrier.seeds), mean_text(barrier), iqm_text(barrier), shown)
+        lines.append(tuple(map(Entry, texts)))
+        fields.append({"task": comparison.task, "epoch": epoch, **_numbers(barrier), "line_ends": metric})
+    stable = "none" if comparison.stable is None else f"epoch {comparison.stable}"
+    note = (
+        "Two copies train on from the end of an epoch with other noise. The barrier is how much more the worst network on the "
+        f"line between them errs than the two do in the mean, in percent of the metric's range ({comparison.metric.heading}); "
+        f"stable, below {STABLE:g} % from there on (Frankle et al., 2020), from: {stable}."
+    )
+    header = ("epoch", "seeds", f"{BARRIER.heading}, mean ± std", f"{BARRIER.heading}, IQM [95 %]", "the copies' metric")
+    return Table(f"{comparison.title}: linear mode connectivity", note, header, (("", tuple(lines)),), tuple(fields))
 
 
 # -- who beats whom ----------------------------------------------------------------------------------------------

@@ -235,6 +235,9 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
         return {**statistics(self._games(True), self._games(False)), **self.latest()}
 
+    def normalise_anew(self) -> None:
+        """Do nothing: an MLP policy has no normalisation layer."""
+
     # -- costs ---------------------------------------------------------------------------------------------------
 
     def sample_macs(self, masks: Masks | None = None) -> float:

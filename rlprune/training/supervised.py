@@ -189,6 +189,21 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
         with evaluating(self.module), torch.no_grad():
             return self.measures()
 
+    def normalise_anew(self) -> None:
+        """Average the statistics of each batch of one augmented pass, with everything else as in evaluation."""
+        kind = nn.modules.batchnorm._BatchNorm
+        layers = [layer for layer in self.module.modules() if isinstance(layer, kind) and layer.track_running_stats]
+        momenta = [layer.momentum for layer in layers]
+        with evaluating(self.module), torch.no_grad():
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.train().momentum = None
+            for batch in self.batches("statistics", augmented=True) if layers else ():
+                for piece in pieces(batch, self.recipe.micro_batch):
+                    self.loss(self.module, piece)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
     # -- costs ---------------------------------------------------------------------------------------------------
 
     def sample_macs(self, masks: Masks | None = None) -> float:

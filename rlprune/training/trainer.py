@@ -60,6 +60,9 @@ class Trainer(Subject, Protocol):
     def evaluate(self) -> Mapping[str, float]:
         """Return the task's measures of the network as it is, by their names."""
 
+    def normalise_anew(self) -> None:
+        """Take the statistics of normalisation layers anew from training data, for the weights as they are."""
+
     def forward(self) -> object:
         """Run the network once on one sample, as somebody who uses it would."""
 
