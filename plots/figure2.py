@@ -2,9 +2,10 @@
 
     python plots/figure2.py results/when --to figures/
 
-Above: the metric at the end of training against the epoch of pruning; a star where the pruner's own trigger fired, a hollow one
-where it never did and the latest epoch it may wait for came. Below: the trigger's value in every epoch before pruning, with the
-threshold under which it fires.
+Above: the metric at the end of training against the epoch of pruning, a ring around the best; a star where the pruner's own
+trigger fired, a hollow one where it never did and the latest epoch it may wait for came. Below: the trigger's value in every
+epoch before pruning, with the threshold under which it fires. At the bottom, where cells branched: the barrier between two
+copies of the dense network that train on from an epoch; where it stays below 2 % from (Frankle et al., 2020), a dashed line.
 """
 
 import argparse
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlprune import safely
+from rlprune.costs.measures import Measure
 from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
-from rlprune.report.curves import Comparison, Style, by_seed, comparisons, count_of, measure, percent, style
+from rlprune.report.curves import STABLE, Comparison, Style, by_seed, comparisons, count_of, measure, percent, style
 from rlprune.report.scripts import ended
-from rlprune.stats import estimate
+from rlprune.stats import Estimate, estimate
 from rlprune.store import Row
 
 if TYPE_CHECKING:
@@ -45,51 +47,90 @@ def main() -> None:
             stem = safely.name(f"figure2-{one.task}{label}-{100 * sparsity:g}")
             draw.save(figure(one, sparsity), given.to, stem)
             print(given.to / f"{stem}.png")
+            for method in sorted({_method(row) for row in _at(one, sparsity) if _moment(row) is not None}):
+                print(f"  {method}: {moments(one, sparsity, method)}")
+
+
+def moments(one: Comparison, sparsity: float, method: str) -> str:
+    """Return in words when a pruner's trigger fired, when pruning was best, and from when on copies stay connected."""
+    mine = [row for row in _at(one, sparsity) if row.cut != "nothing" and _method(row) == method]
+    own = [row.values["pruning_epoch"] for row in mine if _own(row)]
+    best = _best(_ends(mine, one.metric.name), one.metric)
+    told = [f"its own moment {np.mean(own):.3g}"] if own else []
+    told += [f"best fixed moment {best}"]
+    if one.barriers:
+        told += ["never stable" if one.stable is None else f"stable from {one.stable}"]
+    return ", ".join(told)
 
 
 @draw.print_style()
 def figure(one: Comparison, sparsity: float) -> "Figure":
     """Draw one task at one sparsity, a column a pruner."""
-    rows = [row for row in one.rows if row.cut == "nothing" or row.sparsity == sparsity]
-    rows = [row for row in rows if measure(row, one.metric.name) is not None]
+    rows = _at(one, sparsity)
     methods = sorted({_method(row) for row in rows if _moment(row) is not None})
-    drawn, panels = draw.grid(2, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
+    lines = 3 if one.barriers else 2
+    drawn, panels = draw.grid(lines, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
     dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric.name).values())
     for column, method in enumerate(methods):
         mine = [row for row in rows if row.cut != "nothing" and _method(row) == method]
-        above, below = panels[0][column], panels[1][column]
+        above, below, *bottom = (line[column] for line in panels)
         look = style(method, mine[0].cut)
-        _metric(above, mine, one.metric.name, look)
+        _metric(above, mine, one.metric, look)
         if dense:
             level = estimate([dense]).iqm
             above.axhline(level, color=draw.INK, linewidth=0.8)
             above.annotate("dense", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL)
         _trigger(below, mine, look.colour)
         above.set_title(method)
+        for axes in bottom:
+            _barrier(axes, one.barriers)
         last = max([*filter(None, map(_moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0)
-        for axes in (above, below):
+        for axes in (above, below, *bottom):
             axes.set_xlim(-0.03 * (last or 1), 1.03 * (last or 1))
-        above.tick_params(labelbottom=False)
+            if one.stable is not None:
+                axes.axvline(one.stable, color=draw.GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        for axes in (above, below, *bottom)[:-1]:
+            axes.tick_params(labelbottom=False)
         below.yaxis.set_major_formatter("{x:g}")
         below.yaxis.set_minor_formatter("")
-        below.set_xlabel("pruned after epoch")
+        panels[-1][column].set_xlabel("pruned, or branched, after epoch" if bottom else "pruned after epoch")
     panels[0][0].set_ylabel(one.metric.heading)
     panels[1][0].set_ylabel("trigger")
-    drawn.align_ylabels([panels[0][0], panels[1][0]])
-    note = f"interquartile means, 95 % intervals, {count_of(one.seeds)}; star: where the trigger fired"
+    if one.barriers:
+        panels[2][0].set_ylabel("barrier (%)")
+    drawn.align_ylabels([line[0] for line in panels])
+    note = f"interquartile means, 95 % intervals, {count_of(one.seeds)}; ring: best; star: where the trigger fired"
     if any(_own(row) and not _fired(row) for row in rows):
         note += ", hollow: where waiting had to end"
     note += "; dotted: its threshold"
+    if one.stable is not None:
+        note += "; dashed: copies stay connected"
     draw.headline(drawn, f"{one.title}, {percent(sparsity)} of weights removed", note)
     return drawn
 
 
-def _metric(axes: "Axes", rows: Sequence[Row], metric: str, look: Style) -> None:
+def _at(one: Comparison, sparsity: float) -> list[Row]:
+    rows = [row for row in one.rows if row.cut == "nothing" or row.sparsity == sparsity]
+    return [row for row in rows if measure(row, one.metric.name) is not None]
+
+
+def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
+    """Return moment to what the cells that were told it ended at."""
     groups = defaultdict[int, list[float]](list)
     for row in rows:
         if (moment := _moment(row)) is not None:
             groups[moment].append(row.values[metric])
-    ends = {moment: estimate([groups[moment]]) for moment in sorted(groups)}
+    return {moment: estimate([groups[moment]]) for moment in sorted(groups)}
+
+
+def _best(ends: dict[int, Estimate], metric: Measure) -> int:
+    return max(ends, key=lambda moment: metric.sign * ends[moment].iqm)
+
+
+def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> None:
+    metric, ends = judged.name, _ends(rows, judged.name)
+    best = _best(ends, judged)
+    axes.plot([best], [ends[best].iqm], marker="o", markersize=7, markerfacecolor="none", color=look.colour, linestyle="")
     axes.plot(list(ends), [end.iqm for end in ends.values()], color=look.colour, marker=look.marker, markersize=2.6)
     bands = {moment: end.interval for moment, end in ends.items() if end.interval is not None}
     axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=look.colour, alpha=0.15, linewidth=0)
@@ -100,6 +141,14 @@ def _metric(axes: "Axes", rows: Sequence[Row], metric: str, look: Style) -> None
             star = estimate([[row.values[metric] for row in own]]).iqm
             inside, edge = (look.colour, "white") if fired else ("white", look.colour)
             axes.plot([epoch], [star], marker="*", markersize=9, color=inside, markeredgecolor=edge, zorder=5)
+
+
+def _barrier(axes: "Axes", barriers: dict[int, Estimate]) -> None:
+    axes.plot(list(barriers), [one.iqm for one in barriers.values()], color=draw.INK, marker="o", markersize=2.6)
+    bands = {epoch: one.interval for epoch, one in barriers.items() if one.interval is not None}
+    axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=draw.INK, alpha=0.15, linewidth=0)
+    axes.axhline(STABLE, color=draw.GREY, linewidth=0.8, linestyle=":")
+    axes.set_ylim(bottom=0)
 
 
 def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:

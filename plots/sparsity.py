@@ -4,6 +4,7 @@
 
 Vision is figure 3, reinforcement learning 4, depth and language 5 and 6: name the folders of their runs.
 
+With `--of-dense` it is what is kept of the dense network's metric; a task where such a share means nothing is left out.
 Tasks stand side by side in the order of the folders; one task is drawn wide, with its pruners named at their lines.
 """
 
@@ -24,12 +25,16 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs, say results/cartpole")
     parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write NAME.{png,svg,pdf} into")
     parser.add_argument("--name", default="sparsity", help="of the files")
+    parser.add_argument("--of-dense", action="store_true", help="draw shares of the dense network's metric")
     given = parser.parse_args()
     folders = list(map(str, given.results))
     found = [one for one in comparisons(gathered(given.results)) if one.sparsities and one.seeds[1]]
     found.sort(key=lambda one: folders.index(one.runs[0]) if one.runs else 0)
+    charts = [one.chart_of_dense if given.of_dense else one.chart for one in found]
+    if found and not any(chart.curves for chart in charts):
+        raise ValueError(f"{found[0].title}: {found[0].against.scale}")
     given.to.mkdir(parents=True, exist_ok=True)
-    draw.save(figures.sparsity_figure([one.chart for one in found]), given.to, safely.name(given.name))
+    draw.save(figures.sparsity_figure([chart for chart in charts if chart.curves]), given.to, safely.name(given.name))
     print(given.to / f"{safely.name(given.name)}.png")
 
 

@@ -12,8 +12,23 @@ SNIP = Pruner("SNIP", score, cut=WEIGHTS, plan=[Prune(), Train()])
 from typing import TYPE_CHECKING
 
 from rlprune.costs.measures import Measure
-from rlprune.pruning.plan import Exponential, Halving, LazyRegime, Level, MaskDistance, Plan, Prune, Rewind, Save, Train
-from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, Pruner, Scores, Share
+from rlprune.pruning.plan import (
+    Cubic,
+    Exponential,
+    Grow,
+    Halving,
+    LazyRegime,
+    Level,
+    MaskDistance,
+    Plan,
+    Prune,
+    Rewind,
+    Save,
+    Score,
+    Scores,
+    Train,
+)
+from rlprune.pruning.pruner import CHANNELS, NOTHING, WEIGHTS, Count, Pruner, Share
 from rlprune.reason import NotApplicable
 from rlprune.task import Recipe, Task
 from rlprune.training.recipes import (
@@ -39,9 +54,11 @@ __all__ = [
     "WEIGHTS",
     "A2CRecipe",
     "Count",
+    "Cubic",
     "DepthRecipe",
     "Exponential",
     "GlueRecipe",
+    "Grow",
     "Halving",
     "ImageRecipe",
     "LanguageRecipe",
@@ -59,6 +76,7 @@ __all__ = [
     "Recipe",
     "Rewind",
     "Save",
+    "Score",
     "Scores",
     "Share",
     "SupervisedRecipe",

@@ -192,6 +192,9 @@ class _Network:
         tempered = all(map(_is_tempered, self._losses))
         return Scoring(lambda: losses, self._samples, self._outputs, trial=losses[0], tempered=tempered)
 
+    def learned(self, round: int) -> Scoring:
+        return self.scoring(round)
+
     def resized(self) -> None:
         """Nothing else knows this network's sizes."""
 

@@ -446,7 +446,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
     lines = [["task", "pruner", "sparsities", "seeds", "cells", "done", "epochs a cell", "to train", "set by the suite"]]
     for (task, pruner), group in groups.items():
         budgets = sum(epochs_of(cell) / cell.recipe["epochs"] for cell in group)
-        changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(pruner)}
+        changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(group[0].variant or group[0].pruner)}
         lines.append(
             [
                 task,

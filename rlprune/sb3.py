@@ -9,6 +9,7 @@ model.save("small")     # A2C.load("small") builds the small agent
 
 import copy
 import hashlib
+import math
 import warnings
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from rlprune.pruning.follower import PlanFollower
-from rlprune.pruning.plan import Plan, PruneTo, after, begin, next_action, trained_epochs
+from rlprune.pruning.plan import Plan, PruneTo, Train, after, begin, next_action, trained_epochs
 from rlprune.pruning.probe import Scoring
 from rlprune.pruning.pruner import CHANNELS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import nearest
@@ -130,7 +131,7 @@ class PruneCallback(BaseCallback):
                 f"steps: ask for {next(enough, self._asked) * rollout} steps, or for shorter rollouts (n_steps)"
             )
         agent = _Agent(model, self._scoring_steps, self._pruner, self._seeds)
-        follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, self._scope, self._seeds)
+        follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, self._scope, self._seeds, length)
         agent.go_on_from_earlier(follower)
         policies.hold(agent.policy, agent.masked)
         self._agent, self._follower = agent, follower
@@ -161,15 +162,16 @@ class PruneCallback(BaseCallback):
         self._catch_up()
 
     def _catch_up(self) -> None:
-        """End the epochs whose rollouts were played and learned from."""
-        done = self._epochs if self._rollouts >= self._all else self._rollouts // self._length
-        while self.pruning.progress.epoch < done:
+        """End the epochs, or the parts of them, whose rollouts were played and learned from."""
+        played = self._epochs * self._length if self._rollouts >= self._all else self._rollouts
+        while self._due <= played:
             self.pruning.epoch_done()
             self._advance()
 
     def _advance(self) -> None:
-        rounds = self.pruning.progress.rounds
-        self.pruning.next_epoch()
+        """Do what is due, and take note of the rollout after which something is again."""
+        rounds, epoch = self.pruning.progress.rounds, self.pruning.next_epoch()
+        self._due = math.inf if epoch is None else self.pruning.progress.epoch * self._length + epoch.last
         if self.pruning.progress.rounds > rounds:
             self._agent.record()
             if self.verbose:
@@ -258,7 +260,8 @@ def _elementwise(activation: nn.Module, width: int) -> bool:
 
 
 def _training(plan: Plan, epochs: int, sparsity: float) -> list[bool]:
-    """Return before which rounds of pruning a plan trains, and whether it does after the last."""
+    """Return before which rounds of pruning a plan trains whole epochs, and whether it does after the last."""
+    plan = [step for step in plan if not (isinstance(step, Train) and step.fine)]
     progress, trained = begin(plan, sparsity, epochs), 0
     found = []
     while (action := next_action(plan, sparsity, epochs, progress)) is not None:
@@ -315,7 +318,8 @@ class _Agent(onpolicy.Agent):
 
     def remember(self) -> None:
         """Keep the rollout just played."""
-        self._rollouts.append(onpolicy.remembered(self.model.rollout_buffer))
+        self.batch = onpolicy.remembered(self.model.rollout_buffer)
+        self._rollouts.append(self.batch)
 
     def scoring(self, round: int) -> Scoring:
         return self.scored_on(self._wanted, self._latest)

@@ -7,7 +7,7 @@ the values of one task, one a seed: resampling draws seeds within each task, nev
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,6 +87,35 @@ def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: 
         return None
     tail = 100 * (1 - CONFIDENCE) / 2
     return np.asarray(np.percentile(iqm(np.concatenate(drawn, axis=1), axis=1), [tail, 100 - tail], axis=0), dtype=float)
+
+
+def drawn_together(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
+    """Return interquartile means of bootstrap samples of seeds, shape (resamples, groups).
+
+    A seed is drawn for all groups at once: what it does to all of them alike leaves no trace in their ratios.
+
+    Args:
+        values: one row a seed, one column a group, NaN where a group lacks the seed. A sample that has none of a group's
+            seeds is NaN there.
+    """
+    values = np.asarray(values, dtype=float)
+    generator = np.random.default_rng(seed)
+    ordered = np.sort(values[generator.integers(len(values), size=(resamples, len(values)))], axis=1)  # NaN last
+    known = np.isfinite(ordered).sum(axis=1, keepdims=True)
+    place = np.arange(len(values))[:, None]
+    middle = (place >= known // 4) & (place < known - known // 4)
+    counted = middle.sum(axis=1)
+    total = np.where(middle, ordered, 0.0).sum(axis=1)
+    return np.asarray(np.divide(total, counted, out=np.full(total.shape, np.nan), where=counted > 0), dtype=float)
+
+
+def percentiles(drawn: FloatArray, method: Literal["linear", "nearest"] = "linear") -> Interval | None:
+    """Return the 95 % percentile interval of bootstrap samples; None where more of them than a tail holds are NaN."""
+    tail = (1 - CONFIDENCE) / 2
+    if np.isnan(drawn).mean() > tail:
+        return None
+    low, high = np.nanquantile(drawn, [tail, 1 - tail], method=method)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -132,3 +132,26 @@ def erk(shapes, share):
         kept = sum(density * size for density, size in zip(densities(middle), sizes, strict=True))
         low, high = (middle, high) if kept < share * sum(sizes) else (low, middle)
     return densities(high)
+
+
+def dormant(layers, threshold):
+    """Share of units whose score, mean |h| over the layer's mean of these, is at most the threshold."""
+    silent = total = 0
+    for layer in layers:
+        means = [sum(abs(value) for value in layer[:, unit]) / len(layer) for unit in range(layer.shape[1])]
+        for mean in means:
+            silent += mean / (sum(means) / len(means)) <= threshold
+            total += 1
+    return silent / total
+
+
+def effective_rank(matrix, share):
+    """The smallest k such that the k largest singular values make this share of the sum of all."""
+    values = np.linalg.svd(matrix, compute_uv=False)
+    return next(k for k in range(1, len(values) + 1) if values[:k].sum() >= share * values.sum())
+
+
+def barrier(first, second, error, points=11):
+    """The largest error on the straight line between two flat vectors of weights, over the mean of its ends."""
+    errors = [error(first + step / (points - 1) * (second - first)) for step in range(points)]
+    return max(errors) - (errors[0] + errors[-1]) / 2

@@ -171,3 +171,39 @@ FAILED = row(
     layers={},
 )
 SKIPPED = row("SynFlow", 0.98, 0, status="skipped", error="needs batchnorm, and mlp has none", values={}, epochs=(), layers={})
+
+INSIDE = tuple(
+    Measure(f"{name}_{network}", f"{title}, {network}", unit, None, scale)
+    for name, title, unit, scale in (
+        ("dormant", "dormant units", "%", 100),
+        ("rank", "effective rank", "", 1),
+        ("norm", "parameter norm", "", 1),
+    )
+    for network in ("actor", "critic")
+)
+
+
+def sparse_training(sweep: Sequence[Row]) -> list[Row]:
+    """Return the rows with what papers on sparse training print: MACs without zeros, and insides of actor and critic."""
+    return [
+        replace(
+            one,
+            values={
+                **one.values,
+                "macs_nonzero": 33_410 * (1 - one.sparsity),
+                "training_macs": 1e12 * (1 - one.sparsity * (one.cut == "channels")),
+                "training_macs_nonzero": 1e12 * (1 - one.sparsity),
+            },
+            epochs=tuple({**epoch, **_inside(one, epoch["epoch"] / 30)} for epoch in one.epochs),
+        )
+        for one in sweep
+    ]
+
+
+def _inside(one: Row, done: float) -> dict[str, float]:
+    found = {}
+    for network, pace in (("actor", 1.0), ("critic", 0.6)):
+        found[f"dormant_{network}"] = 0.05 + 0.5 * one.sparsity * done * pace + 0.001 * one.seed
+        found[f"rank_{network}"] = float(round(60 * (1 - 0.7 * one.sparsity) * (1 - 0.4 * done * pace)))
+        found[f"norm_{network}"] = 14 * (1 - one.sparsity) ** 0.5 + 6 * done / pace
+    return found

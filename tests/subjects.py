@@ -73,6 +73,9 @@ class Tiny:
         halves = [partial(self.loss, rows=slice(0, 10)), partial(self.loss, rows=slice(10, 20))]
         return Scoring(lambda: halves, samples=20, outputs=outputs)
 
+    def learned(self, round):
+        return Scoring(lambda: [partial(self.loss, rows=slice(10, 20))], samples=10, outputs=outputs)
+
     def resized(self):
         self.resizes += 1
 

@@ -61,6 +61,26 @@ def test_smaller_networks_cost_less(tmp_path):
         assert cut[measure] < dense[measure] / 2, measure
 
 
+def test_zeros_are_left_out_where_multiplications_are_counted_without_them():
+    dense, masked, cut = (run_cell(CELLS[name]) for name in ("Dense", "SNIP", "CroP-S"))
+    for one in (dense, cut):
+        assert one.values["macs_nonzero"] == one.values["macs"]
+        assert one.values["training_macs_nonzero"] == one.values["training_macs"]
+    assert masked.values["macs"] == dense.values["macs"]
+    kept = {name: layer["kept"] for name, layer in masked.layers.items()}
+    assert masked.values["macs_nonzero"] == sum(kept[name] for name in kept if "policy_net" in name or "action" in name)
+    assert masked.values["training_macs_nonzero"] == 640 * 4 * sum(kept.values())
+
+
+def test_what_was_trained_before_pruning_counts_whole():
+    until = ["pruner.EarlyCroP-U.until={epoch=2, cap=1.0}", "pruners=['EarlyCroP-U']"]
+    (cell,) = cells(load_suite("cartpole", "smoke", [*SMALL, *until]), "cpu")
+    measured = run_cell(cell)
+    kept, dense = (sum(layer[what] for layer in measured.layers.values()) for what in ("kept", "dense"))
+    assert measured.values["training_macs_nonzero"] == 4 * (320 * dense + 320 * kept)
+    assert measured.values["training_macs"] == 4 * 640 * dense
+
+
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize("name", sorted(CELLS))
 def test_a_killed_cell_goes_on_from_its_last_epoch_and_ends_bit_identical(name, after, tmp_path):

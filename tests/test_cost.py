@@ -15,23 +15,26 @@ from rlprune.costs import cost
 CPU = torch.device("cpu")
 
 
-def linear(weight, x):
-    """Return a linear layer's output for one input, and the multiplications it took."""
+def linear(weight, x, kept=None):
+    """Return a linear layer's output for one input, and the multiplications it took with weights that are kept."""
     out, count = np.zeros(len(weight)), 0
     for o, i in itertools.product(range(weight.shape[0]), range(weight.shape[1])):
-        out[o] += weight[o, i] * x[i]
-        count += 1
+        if kept is None or kept[o, i]:
+            out[o] += weight[o, i] * x[i]
+            count += 1
     return out, count
 
 
-def convolution(weight, x, stride, padding, groups):
-    """Return a two-dimensional convolution of one image, and the multiplications it took; those with the border's zeros count."""
+def convolution(weight, x, stride, padding, groups, kept=None):
+    """Return a convolution of one image, and the multiplications with kept weights; those with the border's zeros count."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
     outs, ins, height, width = weight.shape
     rows, columns = (x.shape[1] - height) // stride + 1, (x.shape[2] - width) // stride + 1
     out, count = np.zeros((outs, rows, columns)), 0
     for o, r, c in itertools.product(range(outs), range(rows), range(columns)):
         for i, h, w in itertools.product(range(ins), range(height), range(width)):
+            if kept is not None and not kept[o, i, h, w]:
+                continue
             out[o, r, c] += weight[o, i, h, w] * x[o // (outs // groups) * ins + i, r * stride + h, c * stride + w]
             count += 1
     return out, count
@@ -58,6 +61,43 @@ def test_macs_of_a_convolution_are_those_of_a_loop(stride, padding, groups):
     assert counted(layer, x[None]) == count
 
 
+def masked(module, *names, share=0.3, seed=0):
+    """Masks that keep about a share of these weights, which are zeroed where they do not."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = {name: torch.rand(module.get_parameter(name).shape, generator=generator) < share for name in names}
+    with torch.no_grad():
+        for name, mask in masks.items():
+            module.get_parameter(name).mul_(mask)
+    return masks
+
+
+def test_macs_with_weights_that_are_kept_are_those_of_a_loop():
+    layer, x = nn.Linear(9, 7).double(), torch.randn(9, dtype=torch.float64)
+    masks = masked(layer, "weight")
+    out, count = linear(layer.weight.detach().numpy(), x.numpy(), masks["weight"].numpy())
+    assert np.allclose(out + layer.bias.detach().numpy(), layer(x).detach().numpy())
+    assert 0 < count < 30
+    assert cost.macs(lambda: layer(x), layer, masks) == count
+    assert cost.macs(lambda: layer(x.expand(1000, 9)), layer, masks) == 1000 * count
+    assert counted(layer, x) == 9 * 7
+
+
+@pytest.mark.parametrize(("stride", "padding", "groups"), [(1, 0, 1), (2, 1, 1), (1, 1, 2), (3, 2, 4)])
+def test_macs_of_a_masked_convolution_are_those_of_a_loop(stride, padding, groups):
+    layer = nn.Conv2d(4, 8, 3, stride, padding, groups=groups, bias=False).double()
+    x, masks = torch.randn(4, 7, 6, dtype=torch.float64), masked(layer, "weight")
+    out, count = convolution(layer.weight.detach().numpy(), x.numpy(), stride, padding, groups, masks["weight"].numpy())
+    assert np.allclose(out, layer(x[None])[0].detach().numpy())
+    assert cost.macs(lambda: layer(x[None]), layer, masks) == count
+
+
+def test_each_weight_of_a_recurrent_layer_that_is_kept_multiplies_once_a_step():
+    layer = nn.LSTM(5, 7, num_layers=2, batch_first=True)
+    masks = masked(layer, "weight_ih_l0", "weight_hh_l1")
+    step = sum(int(mask.sum()) for mask in masks.values()) + 2 * 4 * 7 * 7
+    assert cost.macs(lambda: layer(torch.randn(3, 10, 5)), layer, masks) == 3 * 10 * step
+
+
 class Functional(nn.Module):
     """Layers whose weights are used without calling the layers."""
 
@@ -77,6 +117,53 @@ def test_weights_are_counted_however_they_are_used():
     """Swin's attention calls no layer: its weights were left out, and its table of positions was refused."""
     filters = 5 * 4 * 1 * (1 * 3 * 3)
     assert counted(Functional(), torch.randn(5, 6)) == 5 * (6 * 8 + 8 * 8 + 8 * 3) + filters
+
+
+def test_kept_weights_are_counted_however_they_are_used():
+    module = Functional()
+    masks = masked(module, "first.weight", "filters.weight", "table", "last.weight")
+    first, filters, table, last = (int(mask.sum()) for mask in masks.values())
+    assert cost.macs(lambda: module(torch.randn(5, 6)), module, masks) == 5 * (first + filters + table + last)
+
+
+@pytest.mark.parametrize("kind", ["functional", "recurrent", "convolution"])
+def test_masks_of_ones_leave_every_multiplication(kind):
+    module, x = {
+        "functional": (Functional(), torch.randn(5, 6)),
+        "recurrent": (nn.LSTM(5, 7), torch.randn(3, 5)),
+        "convolution": (nn.Conv2d(4, 6, 3), torch.ones(4, 9, 9)),
+    }[kind]
+    ones = {name: torch.ones_like(own, dtype=torch.bool) for name, own in module.named_parameters() if own.ndim > 1}
+    assert cost.macs(lambda: module(x), module, ones) == counted(module, x) > 0
+
+
+class Parts(nn.Module):
+    """Uses its weights by parts: two views of one, a copy of another, and two put together."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = (nn.Parameter(torch.randn(8, 6)) for _ in range(2))
+
+    def forward(self, x):
+        return x @ self.one[:3].mT, x @ self.one.mT[:, 3:5], x @ self.two.mT.contiguous(), x @ torch.cat([self.one, self.two]).mT
+
+
+def test_of_a_part_of_a_weight_its_own_kept_entries_count():
+    module = Parts()
+    masks = {"one": torch.zeros(8, 6, dtype=torch.bool), "two": torch.ones(8, 6, dtype=torch.bool)}
+    masks["one"][:4] = True
+    assert cost.macs(lambda: module(torch.randn(2, 6)), module, masks) == 2 * (3 * 6 + 6 + 8 * 6 + (4 * 6 + 8 * 6))
+
+
+def test_masks_of_attention_and_of_a_parametrized_layer_count():
+    attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    masks = masked(attention, "self_attn.in_proj_weight", "linear1.weight")
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    assert cost.macs(lambda: attention(torch.randn(3, 5, 8)), attention, masks) == 3 * 5 * (kept + 8 * 8 + 16 * 8)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    direction = "parametrizations.weight.original1"
+    masks = masked(normed, direction)
+    assert cost.macs(lambda: normed(torch.randn(2, 4)), normed, masks) == 2 * int(masks[direction].sum())
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -164,11 +164,10 @@ def test_a_killed_agent_ends_as_one_that_was_never_killed():
 
     ends = [TrainEpoch(1 - epoch / 3, 1 - (epoch + 1) / 3) for epoch in range(3)]
     whole, killed, resumed = fresh(), fresh(), fresh()
-    for epoch in ends:
-        whole.train_epoch(epoch)
+    rows = [whole.train_epoch(epoch) for epoch in ends]
     killed.train_epoch(ends[0])
     resumed.load_state(killed.state())
-    assert [resumed.train_epoch(epoch) for epoch in ends[1:]][-1] == whole.latest()
+    assert [resumed.train_epoch(epoch) for epoch in ends[1:]] == rows[1:]
     assert bits(resumed.module, resumed.optimizer) == bits(whole.module, whole.optimizer)
     assert resumed.evaluate() == whole.evaluate()
 

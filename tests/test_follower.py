@@ -13,7 +13,7 @@ from torch.nn import functional
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, chain
 from rlprune.pruning.masked import Masked
-from rlprune.pruning.plan import Prune, Train
+from rlprune.pruning.plan import Prune, PruneTo, Train
 from rlprune.pruning.probe import Scoring
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Pruner, pruners
 from rlprune.reason import NotApplicable
@@ -357,7 +357,7 @@ def test_quotas_of_nested_rounds_only_fall_and_every_round_is_exact(scope):
         pruning = PlanFollower(fresh, pruner, pruner.settings({"rounds": 12}), sparsity, 1, scope, seeds)
         dense, counts = sum(layer["dense"] for layer in pruning.layers().values()), []
         for number, target in enumerate(pruning.plan[0].schedule.sparsities(sparsity)):
-            pruning._prune(target, number)
+            pruning._prune(PruneTo(target, number))
             counts.append({name: layer["kept"] for name, layer in pruning.layers().items()})
             assert sum(counts[-1].values()) == round(dense * (1 - target))
         assert all(after[name] <= before[name] for before, after in pairwise(counts) for name in before)

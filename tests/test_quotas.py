@@ -96,7 +96,7 @@ def test_each_network_is_at_its_own_sparsity_after_every_round(name):
     pruning, subject = follow(name, 0.6, actor=0.9, rounds=6)
     schedule, seen = pruning.plan[0].schedule, []
     while isinstance(action := next_action(pruning.plan, 0.6, 4, pruning.progress), PruneTo):
-        pruning._prune(action.sparsity, action.round)
+        pruning._prune(action)
         seen.append([left(subject, network) for network in ("actor", "critic")])
         pruning.progress = after(pruning.plan, 0.6, 4, pruning.progress, action)
     rounds = zip(schedule.sparsities(0.9), schedule.sparsities(0.6), strict=True)

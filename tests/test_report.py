@@ -17,7 +17,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
-from rows import FAILED, LAYERS, LOWER, PRUNERS, SKIPPED, as_task, row, rows
+from rows import FAILED, INSIDE, LAYERS, LOWER, PRUNERS, SKIPPED, as_task, row, rows, sparse_training
 
 from rlprune import stats
 from rlprune.report import curves, draw, figures, tables
@@ -174,7 +174,13 @@ DRAWINGS: dict[str, Callable[[Comparison], Figure]] = {
     "profiles": lambda one: figures.profile_figure(one, 0.98),
     "layers": lambda one: figures.layer_figure(one, curves.layer_shares(one, 0.98)),
     "costs": lambda one: figures.cost_figure(one, 0.98),
+    "insides": lambda one: inside(one, 0.98),
 }
+
+
+def inside(one: Comparison, sparsity: float) -> Figure:
+    one = only(sparse_training(one.rows))
+    return figures.insides_figure(one, sparsity, curves.insides(one, sparsity, INSIDE))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -241,6 +247,28 @@ def test_more_names_than_fit_become_a_legend(sweep: list[Row]) -> None:
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} >= {"Mine3-U", "Dense", "SNAP"}
     assert not figure.axes[1].texts
+
+
+def test_many_variants_of_a_few_pruners_have_a_panel_a_pruner(sweep: list[Row]) -> None:
+    """Forty-eight lines in two panels, in colours by hash, could not be told apart."""
+    starts = ("kept", "rescaled", "redrawn")
+    pruners = ("SNIP", "GraSP", "CroP-S", "SNAP", "SynFlow", "CroP-U", "LTR")
+    some = [
+        replace(one, id=f"{one.id}{start}", pruner=f"{one.pruner} {start}")
+        for one in sweep
+        for start in starts
+        if one.pruner in pruners
+    ]
+    chart = only([*(one for one in sweep if one.pruner == "Dense"), *some]).chart
+    figure = figures.sparsity_figure([chart])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["SNIP", "SNAP", "GraSP", "SynFlow", "CroP-S", "CroP-U", "LTR"]
+    lines = figure.axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["Dense", "SNIP kept", "SNIP redrawn", "SNIP rescaled"]
+    assert len({line.get_color() for line in lines}) == 4
+    assert [line.get_color() for line in lines] == [line.get_color() for line in figure.axes[5].get_lines()]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["kept", "redrawn", "rescaled", "Dense"]
 
 
 def test_several_tasks_are_columns_with_channels_above_weights(sweep: list[Row]) -> None:
@@ -312,6 +340,27 @@ def test_learning_panels_share_scales_but_for_who_trains_longer() -> None:
     assert panels["SNIP"].get_xlim() == panels["SNAP"].get_xlim() == (0, 30 * 16_667)
     assert panels["LTR (trains 11 times as long)"].get_xlim() == (0, 330 * 16_667)
     assert [line.get_label() for line in panels["SNIP"].get_lines()] == ["Dense 0 %", "SNIP 90 %"]
+
+
+def test_insides_are_drawn_a_block_a_pruner_with_dense_dotted() -> None:
+    figure = inside(only(rows(3, ("Dense", "SNIP", "CroP-S", "LTR"), (0.8, 0.9))), 0.9)
+    panels = figure.axes
+    assert [axes.get_title(loc="left") for axes in panels[::3]] == ["SNIP", "CroP-S", "LTR (trains 11 times as long)"]
+    written = [text.get_text() for text in figure.texts]
+    assert [written.count(name) for name in ("dormant units (%)", "effective rank", "parameter norm")] == [2, 2, 2]
+    lines = {(line.get_label(), line.get_color()): line for line in panels[0].get_lines()}
+    assert {label for label, _ in lines} == {"Dense", "SNIP 90 %"}
+    actor = lines["SNIP 90 %", "#0072B2"]
+    expected = [5 + 50 * 0.9 * epoch / 30 + 0.1 for epoch in range(1, 31)]
+    np.testing.assert_allclose(actor.get_ydata(), expected)
+    assert panels[0].get_ylim() == panels[3].get_ylim() == panels[6].get_ylim() != panels[1].get_ylim()
+    assert panels[0].get_xlim() == panels[5].get_xlim() == (0, 30 * 16_667)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["actor", "critic", "Dense, actor", "Dense, critic"]
+
+
+def test_epochs_that_look_inside_nothing_are_no_figure(compared: Comparison) -> None:
+    assert curves.insides(compared, 0.98, INSIDE) == {}
 
 
 def test_profiles_fall_from_all_seeds_to_none(compared: Comparison) -> None:
@@ -437,11 +486,11 @@ def test_what_most_of_a_block_share_is_not_marked() -> None:
 
 
 def test_what_was_not_measured_is_a_dash_and_an_empty_field_never_zero() -> None:
-    bare = only([replace(row("SNIP", 0.9, seed), values={"return_greedy": 100.0, "macs": 0.0}) for seed in range(2)])
-    table = tables.cost_table(bare, 0.9)
+    some = [replace(row("SNIP", 0.9, seed), values={"return_greedy": 100.0, "macs": 0.0}) for seed in range(2)]
+    table = tables.cost_table(only([*some, row("GraSP", 0.9)]), 0.9)
     assert texts(table)["SNIP"]["energy, CPU + GPU (J)"] == "–"
     assert texts(table)["SNIP"]["MACs"] == "0"
-    (record,) = csv.DictReader(io.StringIO(tables.to_csv(table)))
+    record = next(csv.DictReader(io.StringIO(tables.to_csv(table))))
     assert (record["energy_joules"], record["wall_seconds"], record["macs"]) == ("", "", "0.0")
 
 
@@ -463,6 +512,15 @@ def test_costs_say_how_many_cells_measured_them_where_not_all_did() -> None:
     assert [records[pruner]["wall_seconds_cells"] for pruner in ("Dense", "SNIP")] == ["0", "1"]
     assert records["Dense"]["wall_seconds"] == ""
     assert "price_per_hour" not in table.note
+
+
+def test_what_no_cell_measured_has_no_column_and_the_note_says_so() -> None:
+    bare = [replace(row("SNIP", 0.9, seed), values={"return_greedy": 100.0, "macs": 7.0}) for seed in range(2)]
+    table = tables.cost_table(only(bare), 0.9)
+    assert table.header == ("pruner", "seeds", "return, mean ± std", "return, IQM [95 %]", "MACs")
+    assert "No cell measured weights removed; nodes removed;" in table.note
+    (record,) = csv.DictReader(io.StringIO(tables.to_csv(table)))
+    assert (record["batch_seconds"], record["batch_seconds_cells"]) == ("", "0")
 
 
 def test_an_unknown_price_is_said() -> None:
@@ -643,7 +701,7 @@ def test_every_figure_and_table_lies_beside_the_page_in_its_formats(written: Pat
         f"{name}.{ending}" for name in drawn for ending in ("png", "svg", "pdf")
     }
     both = [f"{stem}-{kind}-{sparsity}" for kind in ("costs", "measures") for sparsity in (80, 98)]
-    listed = [*both, f"{stem}-improvement-98", f"{stem}-recipe", "missing"]
+    listed = [*both, f"{stem}-dense", f"{stem}-improvement-98", f"{stem}-recipe", "missing"]
     assert {file.name for file in (written.parent / "tables").iterdir()} == {
         f"{name}.{ending}" for name in listed for ending in ("md", "tex", "csv")
     }

@@ -97,7 +97,8 @@ def test_suites_like_cartpole_run_the_same_pruners_in_profile_paper_and_no_other
     others = [suite for name in suites() for suite in load_profiles(name) if suite.like == "cartpole"]
     assert others
     for suite in others:
-        assert set(suite.pruners) <= set(paper.pruners), suite.name
+        more = {"Tiny", "GMP", "Static", "SET", "RigL"} if suite.name == "rl" else set()  # of the tables of sparse deep RL
+        assert set(suite.pruners) <= {*paper.pruners, *more}, suite.name
         assert suite.profile != "paper" or suite.pruners == paper.pruners
 
 

@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from rlprune import reason
 from rlprune.bench import checkpoint
-from rlprune.bench.suite import Cell
+from rlprune.bench.suite import Cell, branched
 from rlprune.costs import cost
 from rlprune.costs.measures import SOLO
 from rlprune.executors import Tell
@@ -28,6 +29,7 @@ from rlprune.pruning.plan import TrainEpoch, trained_epochs
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import NotApplicable
 from rlprune.task import seed_sequence, tasks
+from rlprune.training import connectivity
 from rlprune.training.trainer import Trainer, make
 
 Yield = TypeVar("Yield")
@@ -103,14 +105,29 @@ class _Company:
         measured = self.each(qualities, lambda member: trainees[member].measure(qualities[member]), resumable=True)
         for member, result in measured.items():
             self.leave(member, result)
-        epochs, began = {member: epoch for member, epoch in due.items() if epoch is not None}, time.perf_counter()
+        epochs = {member: epoch for member, epoch in due.items() if epoch is not None}
+        while epochs:  # those whose plans stop inside it come again, until all have done with the epoch
+            epochs = self._train(epochs)
+
+    def _train(self, epochs: Mapping[int, TrainEpoch]) -> dict[int, TrainEpoch]:
+        """Train members together, each what it is to; return what is due of those that are inside an epoch."""
+        trainees, began = self.trainees, time.perf_counter()
         measures = self.together(
             list(epochs), lambda some: _trained([trainees[member] for member in some], [epochs[member] for member in some])
         )
         seconds = time.perf_counter() - began
-        rows = self.each(measures, lambda member: trainees[member].note(measures[member], seconds))
+        self.each(measures, lambda member: trainees[member].trained(seconds))
+        ended = [member for member in measures if member in trainees and epochs[member].ends]
+        rows = self.each(ended, lambda member: trainees[member].note(measures[member]))
         for member, row in rows.items():
             self._tell({**row, "of": float(trainees[member].total), "member": float(member)})
+        inside = [member for member in measures if member in trainees and not epochs[member].ends]
+        due = self.each(inside, self._next_part)
+        return {member: epoch for member, epoch in due.items() if epoch is not None}
+
+    def _next_part(self, member: int) -> TrainEpoch | None:
+        self.trainees[member].pruning.epoch_done()
+        return self._next_epoch(member)
 
     def _next_epoch(self, member: int) -> TrainEpoch | None:
         """Do what a member's plan has due; a sparsity that it cannot reach is said."""
@@ -208,40 +225,56 @@ class Trainee:
         if missing := lacking(pruner, self.trainer.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which the network of {cell.task} does not have")
         settings = pruner.settings(cell.settings)
-        self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds)
+        pruner, parts = branched(pruner, settings, cell.branch), self.trainer.steps
+        self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds, parts)
         self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
         self._cell, self._checkpoint = cell, file
         self._rows: list[dict[str, float]] = []
         self._training, self._samples = Training(), 0
+        self._budget, self._first = epochs, None if cell.branch is None else dict[str, Tensor]()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self.pruning.load_state(saved["pruning"])
         self.trainer.load_state(saved["trainer"])
-        self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
+        known = {"macs_nonzero": math.nan, **saved["training"]}  # not counted yet where the checkpoint is older
+        self._rows, self._training = list(saved["rows"]), Training(**{**known, "resumed": True})
         self._samples = self.trainer.samples
+        self._first = saved.get("first")
 
-    def note(self, measures: Mapping[str, float], seconds: float) -> dict[str, float]:
-        """Take note of an epoch that was trained, and save; return its row.
+    def trained(self, seconds: float) -> None:
+        """Take note of what an epoch, or a part of one, has cost.
 
         Raises:
             FloatingPointError: a weight is no finite number any more, so that nothing can come of training on.
         """
-        position = self.pruning.progress.epoch + 1
         if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
-            more = f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
+            position, more = self.pruning.progress.epoch + 1, f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
             raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
-        training, fresh = self._training, self.trainer.samples - self._samples
+        training = self._training
         training.seconds += seconds
-        training.macs += self.trainer.sample_macs() * fresh
-        training.samples += fresh
-        self._samples = self.trainer.samples
+        self._count()
+
+    def note(self, measures: Mapping[str, float]) -> dict[str, float]:
+        """Take note of an epoch that was trained, and save; return its row."""
+        position = self.pruning.progress.epoch + 1
         self.pruning.epoch_done()
-        self._rows.append(_row(position, self.pruning, training, measures))
+        if self._first == {} and position == self._budget:
+            self._first = connectivity.weights(self.trainer.module)
+        self._rows.append(_row(position, self.pruning, self._training, measures))
         if self._checkpoint is not None:
             state = {"trainer": self.trainer.state(), "pruning": self.pruning.state()}
-            checkpoint.save(self._checkpoint, self._cell.id, {**state, "rows": self._rows, "training": vars(training)})
+            noted = {"rows": self._rows, "training": vars(self._training), "first": self._first}
+            checkpoint.save(self._checkpoint, self._cell.id, {**state, **noted})
         return self._rows[-1]
+
+    def _count(self) -> None:
+        """Count the samples trained on since it was called last, each at what the network as it is takes."""
+        training, trainer, fresh = self._training, self.trainer, self.trainer.samples - self._samples
+        training.macs += trainer.sample_macs() * fresh
+        training.macs_nonzero += trainer.sample_macs(trainer.masked.masks) * fresh
+        training.samples += fresh
+        self._samples = trainer.samples
 
     def measure(self, quality: Mapping[str, float]) -> Measured:
         """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet.
@@ -258,6 +291,8 @@ class Trainee:
             **_costs(self.trainer, self.pruning),
         }
         values["trained_epochs"] = float(len(self._rows))
+        if self._first is not None:
+            values |= connectivity.measured(self.trainer, self._first, tasks().load(self._cell.task).metric)
         if self._cell.fleet:
             values = {name: value for name, value in values.items() if name not in SOLO}
         else:
@@ -271,12 +306,18 @@ class Training:
 
     seconds: float = 0.0
     macs: float = 0.0
+    macs_nonzero: float = 0.0
     samples: int = 0
     resumed: bool = False
 
     def values(self) -> dict[str, float]:
         """Return the measures by their names; a resumed cell is marked, its clock has a gap."""
-        values = {"training_seconds": self.seconds, "training_macs": self.macs, "training_samples": float(self.samples)}
+        values = {
+            "training_seconds": self.seconds,
+            "training_macs": self.macs,
+            "training_macs_nonzero": self.macs_nonzero,
+            "training_samples": float(self.samples),
+        }
         return values | ({"resumed": 1.0} if self.resumed else {})
 
 
@@ -298,6 +339,7 @@ def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
     """Measure the final network and what was spent on finding it."""
     return {
         "macs": float(cost.macs(trainer.forward, trainer.module)),
+        "macs_nonzero": float(cost.macs(trainer.forward, trainer.module, trainer.masked.masks)),
         "memory_static_bytes": float(cost.static_memory(trainer.module)),
         "scoring_seconds": pruning.scoring_seconds,
         "scoring_samples": float(pruning.scoring_samples),

@@ -14,7 +14,7 @@ from torch import Tensor
 from rlprune import __version__
 from rlprune.files import written
 
-FORMAT = 2
+FORMAT = 3
 _SIZE = 32
 
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ from rlprune.bench.mistakes import Mistake, SuiteError, line_of, reach
 from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
-from rlprune.pruning.plan import reached, trained_epochs
+from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs
 from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry, nearest
 from rlprune.safely import fault
@@ -67,6 +67,8 @@ _Shares: TypeAlias = Annotated[
     tuple[Annotated[float, AfterValidator(_share)], ...], Field(min_length=1, max_length=1000, strict=False)
 ]
 
+_Epoch: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
+
 
 class Contents(BaseModel):
     """The keys of a suite file, those of the suites that it is like and one profile merged in.
@@ -81,6 +83,8 @@ class Contents(BaseModel):
         sparsities: shares of weights to remove.
         task_sparsities: those of one task in their place, by its name.
         seeds: how many; they are numbered from 0.
+        branches: epochs from whose end two copies of each network that is not cut train to the end with other noise, to
+            measure the barrier between them.
         engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each alone.
         solo: seeds below it train alone in any case, so that their cost can be measured.
         price_per_hour: of one worker, in USD; None is unknown.
@@ -102,6 +106,7 @@ class Contents(BaseModel):
     sparsities: _Shares
     task_sparsities: dict[str, _Shares] = {}
     seeds: int = Field(ge=1, le=10_000)
+    branches: Annotated[tuple[_Epoch, ...], Field(max_length=1000, strict=False)] = ()
     engine: Literal["fleet", "sb3"] = "fleet"
     solo: int = Field(default=1, ge=0, le=10_000)
     price_per_hour: float | None = Field(default=None, ge=0, le=1e6)
@@ -171,6 +176,7 @@ class Cell:
         folder: where its data set is read; the result does not depend on the place.
         variant: what the suite calls the pruner under these settings, where it has a name for that.
         data: fingerprint of the data read from ``folder``; empty where they are the program's own.
+        branch: the epoch from whose end two copies train to the end; None for a cell that trains one network.
     """
 
     task: str
@@ -184,16 +190,18 @@ class Cell:
     folder: str = ""
     variant: str = ""
     data: str = ""
+    branch: int | None = None
 
     @property
     def method(self) -> str:
         """What figures and tables call its pruner."""
-        return self.variant or self.pruner
+        return (self.variant or self.pruner) + ("" if self.branch is None else f" branched at {self.branch}")
 
     @property
     def config(self) -> dict[str, Any]:
         """All that the result depends on, as JSON has it."""
-        left_out = ("folder", "variant") if self.data else ("folder", "variant", "data")
+        later = {"data": self.data, "branch": self.branch is not None}  # cells had been stored without them
+        left_out = {"folder", "variant", *(name for name, there in later.items() if not there)}
         return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     @cached_property
@@ -241,17 +249,31 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
     return make
 
 
+def branched(pruner: Pruner, settings: CommonSettings, branch: int | None) -> Pruner:
+    """Return a pruner whose plan goes on twice from the end of an epoch; the pruner itself where there is none.
+
+    Only the network, its optimizer and the schedule go back: noise goes on, so that the second copy meets other noise than
+    the first, which ends as the network of an ordinary cell does.
+    """
+    if branch is None:
+        return pruner
+    plan = pruner.steps(settings)
+    return replace(pruner, plan=(Train(epochs=branch), Save(), *plan, Rewind(), *plan))
+
+
 def cells(suite: Suite, device: str) -> list[Cell]:
     """Return every cell, seed by seed so that what is done so far is balanced, in each seed what cuts nothing first."""
     make = cell_maker(suite, device)
     uncut = [name for name in suite.pruners if suite.method(name)[0].cut == NOTHING]
     shares = {task: suite.task_sparsities.get(task, suite.sparsities) for task in suite.tasks}
-    turns = [(name, 0) for name in uncut]
-    turns += [(name, turn) for name in suite.pruners if name not in uncut for turn in range(max(map(len, shares.values())))]
+    turns: list[tuple[str, int, int | None]] = [(name, 0, None) for name in uncut]
+    longest = max(map(len, shares.values()))
+    turns += [(name, turn, None) for name in suite.pruners if name not in uncut for turn in range(longest)]
+    turns += [(name, 0, branch) for branch in suite.branches for name in uncut]
     return [
-        make(task, pruner, shares[task][turn], seed)
+        replace(make(task, pruner, shares[task][turn], seed), branch=branch)
         for seed in range(suite.seeds)
-        for pruner, turn in turns
+        for pruner, turn, branch in turns
         for task in suite.tasks
         if turn < len(shares[task])
     ]
@@ -699,7 +721,7 @@ def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
         Contents.model_validate(table)
     except ValidationError as error:
         yield from in_words(error, Contents)
-    for key in ("tasks", "data_tasks", "pruners", "sparsities"):
+    for key in ("tasks", "data_tasks", "pruners", "sparsities", "branches"):
         seen = set()
         for index, value in enumerate(_list(table.get(key))):
             if shown(value) in seen:
@@ -754,9 +776,13 @@ def _value_problems(table: Table) -> Iterator[tuple[Keys, str]]:
 def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
     """Yield what is wrong with a suite's cells together: too many, or one under two names."""
     shares = [len(suite.task_sparsities.get(task, suite.sparsities)) for task in suite.tasks]
-    if (count := suite.seeds * len(suite.pruners) * sum(shares)) > MOST_CELLS:
+    if (count := suite.seeds * (len(suite.pruners) * sum(shares) + len(suite.branches) * len(shares))) > MOST_CELLS:
         yield ("seeds",), f"tasks, pruners, sparsities and seeds make {count:,} cells; must be at most {MOST_CELLS:,}"
         return
+    for one in map(tasks().load, suite.tasks if suite.branches else ()):
+        if why := _unbranched(one, suite.recipe_for(one), max(suite.branches)):
+            yield ("branches",), why
+            return
     make = cell_maker(suite, "cpu")
     for index, name in enumerate(suite.pruners):
         pruner, settings = suite.method(name)
@@ -778,6 +804,17 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
             if first != method:
                 variant, other = (method, first) if method in suite.variant else (first, method)
                 yield ("variant", variant), f"has all settings of '{other}' (on {task}): one cell cannot have two names"
+
+
+def _unbranched(task: Task, recipe: Recipe, latest: int) -> str:
+    """Return why there is no barrier between two copies of a task's network, or an empty string."""
+    if latest >= recipe.epochs:
+        return f"got {latest}; must be less than the {recipe.epochs} epochs of {task.name}"
+    if task.metric.span is None:
+        return f"a barrier is a share of the metric's range, and nobody says how far {task.metric.title} of {task.name} goes"
+    if recipe.unit == "steps" and recipe.about != task.recipe.about:  # a return has another range in another game
+        return f"a barrier is a share of the metric's range, known for {task.recipe.about}, and this is {recipe.about}"
+    return ""
 
 
 def _entry_problems(

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from rlprune.bench import worker
-from rlprune.bench.suite import Cell, Suite
+from rlprune.bench.suite import Cell, Suite, branched
 from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
@@ -201,13 +201,15 @@ def preload(cells: Iterable[Cell]) -> list[str]:
 
 def epochs_of(cell: Cell) -> int:
     """Return how many epochs a cell trains at most, rewound ones included."""
-    return _epochs(cell.pruner, json.dumps(dict(cell.settings), sort_keys=True), cell.recipe["epochs"], cell.sparsity)
+    settings = json.dumps(dict(cell.settings), sort_keys=True)
+    return _epochs(cell.pruner, settings, cell.recipe["epochs"], cell.sparsity, cell.branch)
 
 
 @cache
-def _epochs(name: str, settings: str, epochs: int, sparsity: float) -> int:
+def _epochs(name: str, settings: str, epochs: int, sparsity: float, branch: int | None) -> int:
     pruner = pruners().load(name)
-    return trained_epochs(pruner.steps(pruner.settings(json.loads(settings))), epochs, sparsity)
+    chosen = pruner.settings(json.loads(settings))
+    return trained_epochs(branched(pruner, chosen, branch).steps(chosen), epochs, sparsity)
 
 
 def identity(cell: Cell, suite: Suite) -> Identity:

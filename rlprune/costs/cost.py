@@ -14,26 +14,34 @@ from torch.utils._pytree import tree_leaves
 
 Act: TypeAlias = Callable[[], object]
 """One forward pass, or one training step, as somebody who uses the network would do it."""
+_Kept: TypeAlias = Mapping[nn.Parameter, Tensor]
+"""Masked weights with their masks, True where one is kept."""
 
 
-def macs(run: Act, module: nn.Module) -> int:
+def macs(run: Act, module: nn.Module, masks: Mapping[str, Tensor] | None = None) -> int:
     """Return the multiply-accumulates that weights take part in while ``run`` runs; weights that are zero count too.
 
     Additions of a bias, activations and products of two activations (attention scores) are not counted. Layers that torch has
     are counted by what goes in and comes out; weights that are used in any other way, say by functions, by the products that
     they go into.
 
+    Args:
+        masks: leave out the weights that these remove. What is made of weights, and is no view of them, is taken to have the
+            share of its entries left that they have.
+
     Raises:
         TypeError: such a weight goes into a step that is no plain product.
     """
-    counted, called, within = [0], set[nn.Module](), [0]
+    counted, called, within = [0.0], set[nn.Module](), [0]
     layers = [layer for layer in module.modules() if any(own.ndim > 1 for own in layer.parameters(recurse=False))]
     ruled = [layer for layer in layers if isinstance(layer, tuple(_RULES))]
+    kept = {module.get_parameter(name): mask for name, mask in (masks or {}).items()}
+    shares = {layer: _share_of(layer, kept) for layer in ruled}
 
     def count(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         within[0] -= 1
         rule = next(rule for kind, rule in _RULES.items() if isinstance(layer, kind))
-        counted[0] += int(rule(layer, inputs[0], output))
+        counted[0] += int(rule(layer, inputs[0], output)) * shares[layer]
         called.add(layer)
 
     def enter(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -43,33 +51,45 @@ def macs(run: Act, module: nn.Module) -> int:
     try:
         run()
         by_rule = counted[0]
-        return by_rule if len(called) == len(layers) else by_rule + _products(run, module, within)
+        return round(by_rule if len(called) == len(layers) else by_rule + _products(run, module, kept, within))
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _products(run: Act, module: nn.Module, within: Sequence[int]) -> int:
+def _share_of(layer: nn.Module, kept: _Kept) -> float:
+    """Return the share of a layer's weights that are kept."""
+    own = [weight for weight in layer.parameters(recurse=False) if weight.ndim > 1]
+    left = sum(int(kept[weight].sum()) if weight in kept else weight.numel() for weight in own)
+    return left / max(1, sum(weight.numel() for weight in own))
+
+
+def _products(run: Act, module: nn.Module, kept: _Kept, within: Sequence[int]) -> float:
     """Return the multiply-accumulates of weights while ``within`` is 0: outside of layers that are counted already."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one step for a whole layer, which nothing looks into
     try:
-        with _Watch(module, within) as watch:
+        with _Watch(module, kept, within) as watch:
             run()
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    return int(watch.macs)
+    return float(watch.macs)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the products that parameters, and what is made of parameters alone, go into."""
 
-    def __init__(self, module: nn.Module, within: Sequence[int]) -> None:
+    def __init__(self, module: nn.Module, kept: _Kept, within: Sequence[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.macs = 0.0
         self._within = within
         # held, so that their places stay theirs
-        self._weights: dict[int, Tensor] = {own.untyped_storage().data_ptr(): own for own in module.parameters()}
+        self._weights: dict[int, Tensor] = {_place(own): own for own in module.parameters()}
+        # at the places of masked weights which entries are kept, at those of what is made of weights a share of all
+        self._kept: dict[int, Tensor | float] = {}
+        for own, mask in kept.items():
+            entries = torch.ones(own.untyped_storage().nbytes() // own.element_size(), dtype=torch.bool, device=own.device)
+            _viewed(self._kept.setdefault(_place(own), entries), own).copy_(mask)  # type: ignore[arg-type]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
@@ -78,16 +98,38 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.overloadpacket.__name__
         if given and all(weights):
             made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-            self._weights |= {tensor.untyped_storage().data_ptr(): tensor for tensor in made}
+            for tensor in made:
+                if not self._is_weight(tensor):
+                    self._weights[_place(tensor)] = tensor
+                    self._kept[_place(tensor)] = self._share([one for one in given if one.numel() == tensor.numel()] or given)
         elif any(weights) and not self._within[0]:
             if name in _PRODUCTS:
-                self.macs += int(_PRODUCTS[name](*args))
+                begin, product = _PRODUCTS[name]
+                self.macs += product(*args[begin:]) * self._share([one for one in args[begin:][:2] if self._is_weight(one)])
             elif any(word in name for word in ("lstm", "gru", "rnn", "attention", "transformer", "trilinear")):
                 raise TypeError(f"no rule counts the multiplications of {name}")
         return output
 
     def _is_weight(self, tensor: Tensor) -> bool:
-        return tensor.untyped_storage().data_ptr() in self._weights
+        return _place(tensor) in self._weights
+
+    def _share(self, weights: Sequence[Tensor]) -> float:
+        """Return the share of the weights' entries that are kept."""
+        count = sum(weight.numel() for weight in weights)
+        return sum(self._count(weight) for weight in weights) / count if count else 1.0
+
+    def _count(self, weight: Tensor) -> float:
+        entries = self._kept.get(_place(weight), 1.0)
+        return int(_viewed(entries, weight).sum()) if isinstance(entries, Tensor) else entries * weight.numel()
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _viewed(entries: Tensor, tensor: Tensor) -> Tensor:
+    """Return of all entries of a tensor's storage those that the tensor shows."""
+    return entries.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
 def _matrices(a: Tensor, b: Tensor, *_: Any) -> int:
@@ -104,15 +146,15 @@ def _filters(
     return int(given.shape[0] * places * weight.numel())
 
 
-_PRODUCTS: Mapping[str, Callable[..., int]] = {
-    "mm": _matrices,
-    "bmm": _matrices,
-    "mv": _matrices,
-    "dot": lambda a, b: a.numel(),
-    "addmm": lambda _, a, b, *rest: _matrices(a, b),
-    "addmv": lambda _, a, b, *rest: _matrices(a, b),
-    "baddbmm": lambda _, a, b, *rest: _matrices(a, b),
-    "convolution": _filters,
+_PRODUCTS: Mapping[str, tuple[int, Callable[..., int]]] = {  # where the two factors are among the arguments, and a rule
+    "mm": (0, _matrices),
+    "bmm": (0, _matrices),
+    "mv": (0, _matrices),
+    "dot": (0, _matrices),
+    "addmm": (1, _matrices),
+    "addmv": (1, _matrices),
+    "baddbmm": (1, _matrices),
+    "convolution": (0, _filters),
 }
 
 

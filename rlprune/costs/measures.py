@@ -1,7 +1,7 @@
 """What is measured: one kind of thing for a task's metric, a learning curve and a column of costs; and a catalogue of these."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -21,6 +21,7 @@ class Measure:
         column: whether the table of costs has a column for it.
         drawn: whether the figure of costs has a panel for it.
         about: what it is, in a sentence without its end.
+        span: the largest value that it can have less the smallest; None where it has no bounds, or nobody asked.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Measure:
     column: bool = False
     drawn: bool = False
     about: str = ""
+    span: float | None = field(default=None, compare=False)  # a row does not store it
 
     @property
     def heading(self) -> str:
@@ -67,6 +69,13 @@ CATALOGUE = (
     Measure("worker_seconds", "worker time", "s", "lower", about="the worker's wall time, shared among the cells it had at once"),
     Measure("training_seconds", "time in epochs", "s", "lower", solo=True, about="of `wall_seconds`, what trained"),
     Measure("training_macs", "training MACs", "", "lower", about="multiply-accumulates as done, zeros included"),
+    Measure(
+        "training_macs_nonzero",
+        "training MACs, zeros left out",
+        "",
+        "lower",
+        about="of `training_macs`, those with weights that were not pruned yet",
+    ),
     Measure("training_samples", "training samples", "", "lower", about="environment steps, images or texts trained on"),
     Measure("trained_epochs", "epochs trained", "", "lower", about="rewound ones included"),
     Measure("resumed", "resumed", "", None, about="1 for a cell that went on from a checkpoint: its clock has a gap"),
@@ -86,6 +95,7 @@ CATALOGUE = (
     Measure("disk_file_mb", "disk, file", "MB", "lower", column=True, about="a file really written"),
     Measure("parameters", "parameters", "", "lower", column=True, about="masked weights that are kept, and all other parameters"),
     Measure("macs", "MACs", "", "lower", column=True, about="multiply-accumulates of a forward pass, zeros included"),
+    Measure("macs_nonzero", "MACs, zeros left out", "", "lower", column=True, about="of `macs`, those with weights not pruned"),
     # what it all used up
     Measure("energy_joules", "energy, CPU + GPU", "J", "lower", solo=True, column=True, drawn=True, about="added up by reports"),
     Measure("energy_cpu_joules", "energy, CPU", "J", "lower", solo=True, about="by CodeCarbon in process mode"),
@@ -93,6 +103,11 @@ CATALOGUE = (
     Measure("energy_ram_joules", "energy, RAM", "J", "lower", solo=True, about="rated watts of the whole memory by wall seconds"),
     Measure("co2_grams", "CO₂", "g", "lower", solo=True, column=True, about="CPU and GPU energy by the country's grams a kWh"),
     Measure("price_usd", "price", "$", "lower", solo=True, column=True, about="`wall_seconds` by the suite's `price_per_hour`"),
+    # between two copies of a network
+    Measure(
+        "barrier", "barrier", "%", "lower", 100, about="of a branched cell: share of the metric's range lost between its copies"
+    ),
+    Measure("line_ends", "metric of the copies", "", None, about="of a branched cell: the mean of its two copies"),
     # where an epoch stands
     Measure("trained", "epochs trained", "", None, about="of an epoch: its number, rewound ones counted again"),
     Measure("epoch", "epoch", "", None, about="of an epoch: its place in the budget"),
@@ -100,6 +115,21 @@ CATALOGUE = (
     Measure("sparsity", "weights removed", "%", None, 100, about="of an epoch: `sparsity_weights` at its end"),
     Measure("distance", "distance travelled", "", None, about="of an epoch: Euclidean, of all parameters from where they began"),
     Measure("trigger", "trigger", "", None, about="of an epoch: what the plan compares with its threshold to prune"),
+    *(
+        Measure(f"{name}_{network}", f"{title}, {network}", unit, None, scale, about=f"of an epoch: {about}")
+        for name, title, unit, scale, about in (
+            (
+                "dormant",
+                "dormant units",
+                "%",
+                100,
+                "share of its hidden units whose mean output, signs aside, is at most .025 of their layer's",
+            ),
+            ("rank", "effective rank", "", 1, "largest singular values of its last hidden layer's outputs that make 99 % of all"),
+            ("norm", "parameter norm", "", 1, "Euclidean, of all its parameters"),
+        )
+        for network in ("actor", "critic")
+    ),
     Measure("of", "epochs at most", "", None, about="of an epoch: how many the cell trains at most; told, and not stored"),
 )
 """All that cells and their epochs record but for what their trainer measures quality by, in the order of tables and figures."""

@@ -5,13 +5,15 @@ The host owns the training and calls two methods; a benchmark cell, a callback a
     while (epoch := pruning.next_epoch()) is not None:     # prunes, saves and rewinds what is due
         ...train one epoch, its learning rate following epoch.start to epoch.end...
         pruning.epoch_done()
+
+A host that can stop inside an epoch says into how many parts it falls, and gets those to train: ``epoch.span``.
 """
 
 import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, Protocol, get_args
 
@@ -24,9 +26,9 @@ from rlprune.pruning import select, start, surgery
 from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
-from rlprune.pruning.plan import Progress, PruneTo, Rewind, Save, TrainEpoch
+from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
 from rlprune.pruning.probe import Probe, Scoring, evaluating
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, Scores
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope
 from rlprune.reason import NotApplicable
 from rlprune.registry import nearest
 
@@ -62,6 +64,9 @@ class Subject(Protocol):
 
     def scoring(self, round: int) -> Scoring:
         """Return the data for one round of scoring; leaves network, environments and generators alone."""
+
+    def learned(self, round: int) -> Scoring:
+        """Return the batch that it learned from last, or another one like it: less than ``scoring`` gives."""
 
     def resized(self) -> None:
         """Follow a pruning step: bring attributes that repeat the network's sizes up to date."""
@@ -104,10 +109,11 @@ class PlanFollower:
         epochs: the budget in epochs.
         scope: what is ranked against what, where the settings leave it open.
         seeds: a use's name to its seed; draws lots for pruners that need noise.
+        parts: into how many parts the host can divide an epoch, to prune or grow in between.
 
     Raises:
         NotApplicable: a network that the pruner cannot work on, tried out before anything is trained.
-        ValueError: a plan that rewinds after channels were cut, or a sparsity, scope or number of epochs that cannot be.
+        ValueError: a plan that rewinds or grows where channels are cut, or a sparsity, scope or number of epochs that cannot be.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class PlanFollower:
         epochs: int,
         scope: Scope,
         seeds: Callable[[str], np.random.SeedSequence],
+        parts: int = 1,
     ) -> None:
         if missing := lacking(pruner, subject.module):
             raise NotApplicable(f"{pruner.name} needs {', '.join(missing)}, which this network does not have")
@@ -142,7 +149,8 @@ class PlanFollower:
         self.plan = pruner.steps(settings)
         self.sparsity = sparsity
         self.epochs = epochs
-        self.progress = plans.begin(self.plan, sparsity, epochs)
+        self.parts = parts
+        self.progress = plans.begin(self.plan, sparsity, epochs, parts)
         self.masked = subject.masked
         self.trigger_value: float | None = None
         self.travelled: float | None = None
@@ -152,6 +160,8 @@ class PlanFollower:
         self._subject = subject
         self._pruner = pruner
         self._formula = Formula(pruner, settings) if pruner.score is not None else None
+        others = [step.by for step in self.plan if isinstance(step, plans.Prune | Grow) and step.by is not None]
+        self._formulas = {score: Formula(pruner, settings, score) for score in others}
         self._floor, self._moments, self._start = settings.floor, settings.moments, settings.start
         self._stood: _Stood | None = None
         self._seeds = seeds
@@ -164,6 +174,8 @@ class PlanFollower:
         self._undo: list[Callable[[], object]] = []
         if pruner.cut == CHANNELS and any(isinstance(step, Rewind) for step in self.plan):
             raise ValueError(f"{pruner.name} cuts channels and rewinds: what was cut cannot come back")
+        if pruner.cut == CHANNELS and any(isinstance(step, Grow) for step in self.plan):
+            raise ValueError(f"{pruner.name} cuts channels and grows: what was cut cannot come back")
         self._temperature(settings)
         self._met = self._tried = False
         if self._whole():
@@ -191,7 +203,7 @@ class PlanFollower:
             self._go_on()
             self._met = True
         while True:
-            action = plans.next_action(self.plan, self.sparsity, self.epochs, self.progress)
+            action = plans.next_action(self.plan, self.sparsity, self.epochs, self.progress, self.parts)
             match action:
                 case None:
                     return None
@@ -199,23 +211,32 @@ class PlanFollower:
                     self._begin_anew()
                     self._prepare(self.plan[self.progress.step])
                     return action
-                case PruneTo(sparsity, round):
+                case PruneTo(beyond=0):
                     self._stand(self.masked.masks)
-                    self._prune(sparsity, round)
-                    if sparsity == self.sparsity and self._formula is not None:
+                    self._prune(action)
+                    if action.sparsity == self.sparsity and self._formula is not None:
                         self._tell_what_is_missed()
+                case PruneTo():
+                    self._prune(action)
+                case GrowTo():
+                    self._grow(action)
                 case Save():
                     self._begin_anew()
                     self._saved = self._training_state()
                 case Rewind():
                     self._stood = None  # what training starts from is what was saved
                     self._rewind()
-            self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, action)
+            self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, action, parts=self.parts)
 
     def epoch_done(self) -> None:
-        """Take note that the epoch was trained, and of what the plan waits for."""
+        """Take note that the epoch, or the part of it, was trained, and of what the plan waits for."""
         while self._undo:
             self._undo.pop()()
+        epoch = plans.next_action(self.plan, self.sparsity, self.epochs, self.progress, self.parts)
+        assert isinstance(epoch, TrainEpoch)
+        if not epoch.ends:
+            self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, epoch, parts=self.parts)
+            return
         trigger = plans.waiting_for(self.plan, self.progress)
         reading = self.travelled = self.trigger_value = None
         if trigger is not None:
@@ -224,8 +245,7 @@ class PlanFollower:
             reading = trigger.measure(self)
             self.travelled = self.distance("start")
             self.trigger_value = trigger.value((*self.progress.readings, reading))
-        epoch = TrainEpoch(0.0, 0.0)
-        self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, epoch, reading)
+        self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, epoch, reading, self.parts)
 
     def distance(self, reference: Literal["start", "epoch1"]) -> float:
         """Return ``‖θ − θ_ref‖₂`` over all trainable parameters but copies."""
@@ -315,32 +335,48 @@ class PlanFollower:
 
     # -- pruning -------------------------------------------------------------------------------------------------
 
-    def _prune(self, sparsity: float, round: int) -> None:
+    def _prune(self, action: PruneTo) -> None:
         if self._formula is None:
             return
         began = time.perf_counter()
-        probe = self._probe(round)
-        scores, sparsities = self._scored(probe), self._sparsities(sparsity)
+        probe = self._probe(action.round)
+        scores, sparsities = self._scored(probe, action.by), self._sparsities(action.sparsity)
         if self._pruner.cut == WEIGHTS:
-            self._mask(scores, sparsities)
+            self._mask(scores, sparsities, action.beyond)
         else:
             kept = self._chosen(scores, sparsities)
             if self._start == "shuffled":
                 blocks = {group.name: group.blocks for group in self._subject.anatomy.all_groups()}
                 kept = start.shuffled_channels(kept, blocks, self._lots(f"shuffled/{self.progress.rounds}"))
             self._cut(kept)
-        for optimizer in self._subject.optimizers if self._moments == "reset" else ():
+        for optimizer in self._subject.optimizers if self._moments == "reset" and not action.beyond else ():
             optimizer.state.clear()
+        self.pruning_epoch = self.progress.trained
+        self._spent(began, probe)
+
+    def _grow(self, action: GrowTo) -> None:
+        began = time.perf_counter()
+        probe = self._probe(action.round, self._subject.learned(action.round))
+        scores = self._scored(probe, action.by)
+        whole = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
+        masks: dict[str, Tensor] = {}
+        for names, quota in self._quotas(self._sparsities(action.sparsity), whole):
+            masks |= select.grow_weights({name: scores[name] for name in names}, self.masked.masks, quota)
+        self.masked.set(masks, moved=True)
+        self._spent(began, probe)
+
+    def _spent(self, began: float, probe: Probe) -> None:
+        """Take note of what a round has cost."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        self.pruning_epoch = self.progress.trained
         self.scoring_seconds += time.perf_counter() - began
         self.scoring_samples += probe.samples
 
-    def _probe(self, round: int) -> Probe:
+    def _probe(self, round: int, scoring: Scoring | None = None) -> Probe:
         subject, anatomy = self._subject, self._subject.anatomy
+        scoring = scoring or subject.scoring(round)
         groups, lots = present(anatomy.all_groups(), self._kept), self._lots(f"noise/{round}")
-        return Probe(subject.module, anatomy, subject.scoring(round), lots, self.masked.masks, groups, self._tried)
+        return Probe(subject.module, anatomy, scoring, lots, self.masked.masks, groups, self._tried)
 
     def _temperature(self, settings: CommonSettings) -> None:
         """Refuse a temperature that would not act."""
@@ -351,9 +387,10 @@ class PlanFollower:
     def _rehearse(self) -> None:
         """Try the formula on the cheapest loss there is: what it cannot score is told before anything is trained."""
         if self._formula and any(isinstance(step, plans.Prune) for step in self.plan):
-            probe = self._probe(0)
+            probe = self._probe(0, self._subject.scoring(0).rehearsal())
             with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-                self._formula(replace(probe, scoring=probe.scoring.rehearsal()))
+                for formula in (self._formula, *self._formulas.values()):
+                    formula(probe)
             self._tried = True
 
     def _whole(self) -> bool:
@@ -362,15 +399,16 @@ class PlanFollower:
         groups = present(self._subject.anatomy.all_groups(), self._kept)
         return all(m.offset + m.span(group.size) <= tensors[m.tensor].shape[m.dim] for group in groups for m in group.members)
 
-    def _scored(self, probe: Probe) -> Scores:
-        """Return the scores.
+    def _scored(self, probe: Probe, by: "Score | None" = None) -> Scores:
+        """Return the scores, the pruner's own or others.
 
         Raises:
             NotApplicable: a network that this formula cannot score.
             ValueError: scores that are no numbers, or all zero before anything is pruned.
         """
-        assert self._formula is not None
-        scores, name = self._formula(probe), self._pruner.name
+        formula = self._formulas[by] if by is not None else self._formula
+        assert formula is not None
+        scores, name = formula(probe), self._pruner.name
         for key, score in scores.items():
             if not bool(score.isfinite().all()):
                 raise ValueError(f"{name}: the score of {key} holds infinities or values that are not numbers")
@@ -432,8 +470,8 @@ class PlanFollower:
         """Return the sparsity of each network in this round; the plan leads one with a target of its own to that."""
         found = dict.fromkeys(self._subject.anatomy.weights, sparsity)
         for network, target in self._own.items():
-            action = plans.next_action(self.plan, target, self.epochs, self.progress)
-            assert isinstance(action, PruneTo)
+            action = plans.next_action(self.plan, target, self.epochs, self.progress, self.parts)
+            assert isinstance(action, PruneTo | GrowTo)
             found[network] = action.sparsity
         return found
 
@@ -462,12 +500,13 @@ class PlanFollower:
                     found.append((names, quota))
         return found
 
-    def _mask(self, scores: Mapping[str, Tensor], sparsities: Mapping[str, float]) -> None:
+    def _mask(self, scores: Mapping[str, Tensor], sparsities: Mapping[str, float], beyond: float) -> None:
         alive = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
         alive |= {name: int(mask.sum()) for name, mask in self.masked.masks.items()}
         masks: dict[str, Tensor] = {}
         for names, quota in self._quotas(sparsities, alive):
-            masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, quota, self._floor)
+            left = quota if self._heads.issuperset(names) else quota - round(quota * beyond)
+            masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, left, self._floor)
         self._subject.resized()
         self.masked.set(masks)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rlprune.pruning.plan import Score, Scores
 from rlprune.pruning.probe import Probe
-from rlprune.pruning.pruner import WEIGHTS, CommonSettings, Pruner, Scores
+from rlprune.pruning.pruner import WEIGHTS, CommonSettings, Pruner
 from rlprune.reason import NotApplicable
 from rlprune.registry import nearest
 
@@ -23,10 +24,11 @@ class Formula:
     Args:
         pruner: one that removes something.
         settings: its settings.
+        score: another one, of a step of its plan.
     """
 
-    def __init__(self, pruner: Pruner, settings: CommonSettings) -> None:
-        self._name, self._cut, self._score = pruner.name, pruner.cut, pruner.formula(settings)
+    def __init__(self, pruner: Pruner, settings: CommonSettings, score: "Score | None" = None) -> None:
+        self._name, self._cut, self._score = pruner.name, pruner.cut, score or pruner.formula(settings)
 
     def __call__(self, probe: Probe) -> Scores:
         """Return the scores of a network.

@@ -18,18 +18,23 @@ class Masked:
         module: the module that holds every network.
         optimizers: whose state is masked with the weights.
         copies: a tensor's name to the name of the one that it is a copy of, and whose mask it follows.
+        starts: what the optimizers' averages begin with, by their names, where that is not zero.
 
     A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are
     zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero.
     """
 
     def __init__(
-        self, module: nn.Module, optimizers: Sequence[torch.optim.Optimizer] = (), copies: Mapping[str, str] | None = None
+        self,
+        module: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer] = (),
+        copies: Mapping[str, str] | None = None,
+        starts: Mapping[str, float] | None = None,
     ) -> None:
         self.masks: Masks = {}
         self._module = module
         self._optimizers = optimizers
-        self._copies = copies or {}
+        self._copies, self._starts = copies or {}, starts or {}
         self._hooks: dict[str, RemovableHandle] = {}
 
     def set(self, masks: Mapping[str, Tensor], *, moved: bool = False) -> None:
@@ -37,7 +42,7 @@ class Masked:
 
         Args:
             masks: True where a weight is kept.
-            moved: let them bring weights back that are pruned now.
+            moved: let them bring weights back that are pruned now, as they are; the optimizer's averages of these begin anew.
 
         Raises:
             ValueError: a mask of another shape than its weight, or one that brings a pruned weight back.
@@ -49,6 +54,8 @@ class Masked:
             if not moved and name in self.masks and bool((mask & ~self.masks[name]).any()):
                 raise ValueError(f"the new mask of {name} brings pruned weights back: masks only shrink")
         for name, mask in masks.items():
+            if moved and name in self.masks:
+                self._begin(name, mask & ~self.masks[name])
             self.masks[name] = mask.to(self._module.get_parameter(name).device)
             if handle := self._hooks.pop(name, None):
                 handle.remove()
@@ -64,7 +71,15 @@ class Masked:
             weight.data.mul_(mask)
             if weight.grad is not None:
                 weight.grad.mul_(mask)
-            for optimizer in self._optimizers:
-                for value in optimizer.state.get(weight, {}).values():
-                    if isinstance(value, Tensor) and value.shape == mask.shape:
-                        value.mul_(mask)
+            for _, average in self._averages(weight):
+                average.mul_(mask)
+
+    def _begin(self, name: str, places: Tensor) -> None:
+        """Let the optimizers' averages of some weights begin anew."""
+        for key, average in self._averages(self._module.get_parameter(name)):
+            average[places.to(average.device)] = self._starts.get(key, 0.0)
+
+    def _averages(self, weight: Tensor) -> list[tuple[str, Tensor]]:
+        """Return what optimizers keep of each entry of a weight, by its name."""
+        states = [(key, value) for optimizer in self._optimizers for key, value in optimizer.state.get(weight, {}).items()]
+        return [(key, value) for key, value in states if isinstance(value, Tensor) and value.shape == weight.shape]

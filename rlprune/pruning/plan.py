@@ -7,13 +7,26 @@ a benchmark cell, a fleet in lockstep, somebody's callback, and a run resumed af
     while (action := next_action(plan, sparsity, epochs, progress)) is not None:
         ...do it...
         progress = after(plan, sparsity, epochs, progress, action, reading)
+
+Whoever can stop inside an epoch says into how many ``parts`` it falls, say its optimizer steps; most plans train whole epochs
+all the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import Field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlprune.pruning.probe import Probe
+
+Scores: TypeAlias = "dict[str, Tensor]"
+"""High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
+
+Score: TypeAlias = "Callable[[Probe], Scores]"
 
 Cap: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -171,6 +184,19 @@ class Exponential:
 
 
 @dataclass(frozen=True)
+class Cubic:
+    """``ρ_i = ρ (1 − (1 − i/n)³)`` for i = 1..n: fast while there is much, slow in the end.
+
+    Source: Zhu & Gupta, 2017.
+    """
+
+    rounds: int
+
+    def sparsities(self, target: float) -> list[float]:
+        return [target * (1 - (1 - i / self.rounds) ** 3) for i in range(1, self.rounds)] + [target]
+
+
+@dataclass(frozen=True)
 class Level:
     """The one round number ``index`` (from 1) of another schedule, for plans that train between rounds."""
 
@@ -193,6 +219,7 @@ class Train:
     Args:
         penalty: L1 on the scales of batch normalisation, its gradient added at every optimizer step.
         only: ``gates`` freezes all but batch normalisation and the layers that make the outputs.
+        fine: let ``share`` end inside an epoch, where whoever trains can stop there.
     """
 
     epochs: int | None = None
@@ -200,12 +227,38 @@ class Train:
     until: Trigger | None = None
     penalty: float = 0.0
     only: Literal["everything", "gates"] = "everything"
+    fine: bool = False
 
 
 @dataclass(frozen=True)
 class Prune:
-    """Score and prune, once for every round of ``schedule``, with no training in between."""
+    """Score and prune, once for every round of ``schedule``, with no training in between.
 
+    Args:
+        schedule: the sparsities of the rounds.
+        by: another score than the pruner's own.
+        beyond: share of what the schedule keeps that goes as well, to be grown elsewhere; left out while nothing was trained
+            since the network was pruned or grown last.
+    """
+
+    schedule: Schedule = Halving(rounds=1)
+    by: "Score | None" = None
+    beyond: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Bring weights back, those with the highest scores, until the network is as sparse as ``schedule`` says.
+
+    They begin at zero, and the optimizer's averages of them as at its start. Channels that were cut cannot come back. Left out
+    while nothing was trained since the network was pruned or grown last, but for what goes ``beyond``.
+
+    Args:
+        by: the score.
+        schedule: its last sparsity is the one to grow to.
+    """
+
+    by: "Score"
     schedule: Schedule = Halving(rounds=1)
 
 
@@ -219,7 +272,7 @@ class Rewind:
     """Go back to what ``Save`` remembered; masks stay."""
 
 
-Step: TypeAlias = Train | Prune | Save | Rewind
+Step: TypeAlias = Train | Prune | Grow | Save | Rewind
 Plan: TypeAlias = Sequence[Step]
 
 
@@ -228,21 +281,61 @@ Plan: TypeAlias = Sequence[Step]
 
 @dataclass(frozen=True)
 class TrainEpoch:
-    """Train one epoch while the schedule's remaining share goes from ``start`` to ``end`` (1 at first, 0 at the end)."""
+    """Train one epoch, or some of its ``parts``, while the schedule's remaining share goes from ``start`` to ``end``.
+
+    Args:
+        start: what of the schedule remains when the whole epoch begins; 1 at first.
+        end: and when it ends; 0 at the end.
+        first: the part to begin with.
+        last: the part to stop before.
+        parts: equal parts into which the epoch falls.
+    """
 
     start: float
     end: float
+    first: int = 0
+    last: int = 1
+    parts: int = 1
+
+    @property
+    def begins(self) -> bool:
+        """Whether it begins the epoch."""
+        return self.first == 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends the epoch."""
+        return self.last == self.parts
+
+    def span(self, count: int) -> range:
+        """Return which of ``count`` equal pieces of the whole epoch, say its batches, to train."""
+        return range(self.first * count // self.parts, self.last * count // self.parts)
+
+    def remaining(self, done: float) -> float:
+        """Return what of the schedule remains when this share of the whole epoch is done."""
+        return self.start + (self.end - self.start) * done
 
 
 @dataclass(frozen=True)
 class PruneTo:
-    """Score once and prune to this sparsity of the dense network. ``round`` counts all rounds of the plan."""
+    """Score once and prune to this sparsity of the dense network. ``round`` counts all rounds of the plan; see ``Prune``."""
 
     sparsity: float
     round: int
+    by: "Score | None" = None
+    beyond: float = 0.0
 
 
-Action: TypeAlias = TrainEpoch | PruneTo | Save | Rewind
+@dataclass(frozen=True)
+class GrowTo:
+    """Score once and grow to this sparsity of the dense network; see ``Grow``."""
+
+    sparsity: float
+    round: int
+    by: "Score"
+
+
+Action: TypeAlias = TrainEpoch | PruneTo | GrowTo | Save | Rewind
 
 
 @dataclass(frozen=True)
@@ -253,21 +346,25 @@ class Progress:
         step: index of the current step.
         inside: epochs or rounds done inside that step.
         epoch: position in the budget; rewinding turns it back.
+        part: parts of the epoch at that position that are trained already.
         trained: epochs really trained, rewound ones included.
         rounds: pruning rounds done.
         anneal: epoch from which the schedule runs down to the budget's end.
         saved: (epoch, anneal) at ``Save``.
         readings: the trigger's measurements, one an epoch since the step began.
+        still: whether nothing was trained since the network was pruned, or grown to what it is to have.
     """
 
     step: int = 0
     inside: int = 0
     epoch: int = 0
+    part: int = 0
     trained: int = 0
     rounds: int = 0
     anneal: int = 0
     saved: tuple[int, int] | None = None
     readings: tuple[float, ...] = field(default=())
+    still: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -278,12 +375,12 @@ class Progress:
         return cls(**{**state, "saved": saved and (saved[0], saved[1]), "readings": tuple(state["readings"])})
 
 
-def begin(plan: Plan, sparsity: float, epochs: int) -> Progress:
+def begin(plan: Plan, sparsity: float, epochs: int, parts: int = 1) -> Progress:
     """Return where a plan stands before anything was done."""
-    return _settle(plan, sparsity, epochs, Progress())
+    return _settle(plan, sparsity, epochs, parts, Progress())
 
 
-def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Action | None:
+def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress, parts: int = 1) -> Action | None:
     """Return what a plan does next, or None when it is finished.
 
     Args:
@@ -291,37 +388,66 @@ def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress) ->
         sparsity: the target ρ, share of weights removed, in [0, 1).
         epochs: the budget.
         progress: where the plan stands, from ``begin`` or ``after``.
+        parts: into how many parts whoever trains can divide an epoch.
     """
     if progress.step == len(plan):
         return None
     match plan[progress.step]:
-        case Train(until=None):
+        case Train() as step:
+            waits, left = step.until is not None, _left(step, epochs, parts, progress)
             return TrainEpoch(
-                start=_remaining(progress.epoch, progress.anneal, epochs),
-                end=_remaining(progress.epoch + 1, progress.anneal, epochs),
+                start=1.0 if waits else _remaining(progress.epoch, progress.anneal, epochs),
+                end=1.0 if waits else _remaining(progress.epoch + 1, progress.anneal, epochs),
+                first=progress.part,
+                last=min(parts, progress.part + left),
+                parts=parts,
             )
-        case Train():
-            return TrainEpoch(start=1.0, end=1.0)
-        case Prune(schedule):
-            return PruneTo(schedule.sparsities(sparsity)[progress.inside], progress.rounds)
+        case Prune(schedule, by, beyond):
+            return PruneTo(schedule.sparsities(sparsity)[progress.inside], progress.rounds, by, beyond)
+        case Grow(by, schedule):
+            return GrowTo(schedule.sparsities(sparsity)[-1], progress.rounds, by)
         case step:
             return step
 
 
-def after(plan: Plan, sparsity: float, epochs: int, progress: Progress, action: Action, reading: float | None = None) -> Progress:
+def after(
+    plan: Plan,
+    sparsity: float,
+    epochs: int,
+    progress: Progress,
+    action: Action,
+    reading: float | None = None,
+    parts: int = 1,
+) -> Progress:
     """Return where the plan stands once ``action`` was done.
 
     Args:
         reading: after a ``TrainEpoch`` that waits for a trigger, what ``waiting_for(...).measure`` returned.
+
+    Raises:
+        ValueError: a plan that saves or rewinds inside an epoch, or rewinds before it saves.
     """
+    if isinstance(action, Save | Rewind) and progress.part:
+        raise ValueError("the plan saves or rewinds inside an epoch: let the Train(...) before it end with one")
     match action:
+        case TrainEpoch(ends=False):
+            moved = replace(progress, part=action.last, still=False)
         case TrainEpoch():
             readings = progress.readings if reading is None else (*progress.readings, reading)
             moved = replace(
-                progress, inside=progress.inside + 1, epoch=progress.epoch + 1, trained=progress.trained + 1, readings=readings
+                progress,
+                inside=progress.inside + 1,
+                epoch=progress.epoch + 1,
+                part=0,
+                trained=progress.trained + 1,
+                readings=readings,
+                still=False,
             )
         case PruneTo():
-            moved = replace(progress, inside=progress.inside + 1, rounds=progress.rounds + 1)
+            still = action.beyond == 0
+            moved = replace(progress, inside=progress.inside + 1, rounds=progress.rounds + 1, still=still)
+        case GrowTo():
+            moved = replace(progress, inside=progress.inside + 1, rounds=progress.rounds + 1, still=True)
         case Save():
             moved = replace(progress, step=progress.step + 1, inside=0, saved=(progress.epoch, progress.anneal))
         case Rewind():
@@ -329,7 +455,7 @@ def after(plan: Plan, sparsity: float, epochs: int, progress: Progress, action: 
                 raise ValueError("the plan rewinds before it saves: put Save() in front of Rewind()")
             epoch, anneal = progress.saved
             moved = replace(progress, step=progress.step + 1, inside=0, epoch=epoch, anneal=anneal)
-    return _settle(plan, sparsity, epochs, moved)
+    return _settle(plan, sparsity, epochs, parts, moved)
 
 
 def waiting_for(plan: Plan, progress: Progress) -> Trigger | None:
@@ -344,21 +470,21 @@ def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
     while (action := next_action(plan, sparsity, epochs, progress)) is not None:
         if isinstance(step := plan[progress.step], Train):  # all its epochs but the last in one stride
             inside, epoch, trained = progress.inside, progress.epoch, progress.trained
-            stride = _left(step, epochs, progress) - 1
+            stride = _left(step, epochs, 1, progress) - 1
             progress = replace(progress, inside=inside + stride, epoch=epoch + stride, trained=trained + stride)
         progress = after(plan, sparsity, epochs, progress, action)
     return progress.trained
 
 
 def reached(plan: Plan, sparsity: float) -> float | None:
-    """Return the sparsity that a plan prunes to last when this one is asked for; None where it never prunes."""
-    rounds = [share for step in plan if isinstance(step, Prune) for share in step.schedule.sparsities(sparsity)]
+    """Return the sparsity that a plan comes to last when this one is asked for; None where it never prunes."""
+    rounds = [share for step in plan if isinstance(step, Prune | Grow) for share in step.schedule.sparsities(sparsity)]
     return rounds[-1] if rounds else None
 
 
-def _settle(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Progress:
+def _settle(plan: Plan, sparsity: float, epochs: int, parts: int, progress: Progress) -> Progress:
     """Pass over the steps that are finished."""
-    while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, progress):
+    while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, parts, progress):
         waited = waiting_for(plan, progress) is not None
         progress = replace(
             progress,
@@ -370,24 +496,28 @@ def _settle(plan: Plan, sparsity: float, epochs: int, progress: Progress) -> Pro
     return progress
 
 
-def _left(step: Train, epochs: int, progress: Progress) -> int:
-    """Return how many epochs a step trains from here on if its trigger does not fire."""
-    left = epochs - progress.epoch
+def _left(step: Train, epochs: int, parts: int, progress: Progress) -> int:
+    """Return how many parts of epochs a step trains from here on if its trigger does not fire."""
+    done = progress.epoch * parts + progress.part
+    left = epochs * parts - done
     if step.epochs is not None:
-        return min(left, step.epochs - progress.inside)
+        return min(left, (step.epochs - progress.inside) * parts - progress.part)
     if (share := step.until.cap if step.share is None and step.until is not None else step.share) is not None:
-        return min(left, round(share * epochs) - progress.epoch)
+        end = round(share * epochs * parts) if step.fine else round(share * epochs) * parts
+        return min(left, end - done)
     return left
 
 
-def _finished(step: Step, sparsity: float, epochs: int, progress: Progress) -> bool:
+def _finished(step: Step, sparsity: float, epochs: int, parts: int, progress: Progress) -> bool:
     match step:
         case Train():
             waits = step.epochs is None and step.share is None
             fires = waits and step.until is not None and step.until.fires(progress.readings, sparsity)
-            return fires or _left(step, epochs, progress) <= 0
-        case Prune(schedule):
-            return progress.inside >= len(schedule.sparsities(sparsity))
+            return fires or _left(step, epochs, parts, progress) <= 0
+        case Prune(schedule, _, beyond):
+            return progress.inside >= len(schedule.sparsities(sparsity)) or bool(beyond and progress.still)
+        case Grow():
+            return progress.inside > 0 or progress.still
         case _:
             return False
 

@@ -17,22 +17,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
-from rlprune.pruning.plan import Plan
+from rlprune.pruning.plan import Plan, Score, Scores
 from rlprune.registry import Registry, nearest
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from rlprune.pruning.probe import Probe
-
-Scores: TypeAlias = "dict[str, Tensor]"
-"""High is kept. For weights: parameter name to a tensor of its shape. For channels: group name to one number a channel."""
-
-Score: TypeAlias = "Callable[[Probe], Scores]"
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""
 

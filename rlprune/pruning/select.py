@@ -118,6 +118,29 @@ def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], quot
     return {name: part.view_as(scores[name]) for name, part in zip(names, parts, strict=True)}
 
 
+def grow_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], quota: int) -> dict[str, Tensor]:
+    """Return masks that keep what is alive and, of the rest, the highest scores, ``quota`` weights in all.
+
+    Args:
+        scores: weight name to scores, ranked against one another.
+        alive: masks to grow; a name left out is all alive.
+        quota: how many weights there are in all; no fewer than are alive.
+
+    Raises:
+        ValueError: a score that is not a number.
+    """
+    flat = []
+    for name, score in scores.items():
+        if not bool(score.isfinite().all()):
+            raise ValueError(f"the score of {name} holds infinities or values that are not numbers")
+        whole = torch.ones_like(score, dtype=torch.bool)
+        flat.append(score.detach().masked_fill(alive.get(name, whole), torch.inf).flatten())
+    joined = torch.cat(flat)
+    chosen = _highest(joined, min(max(quota, int((joined == torch.inf).sum())), len(joined)))
+    parts = torch.split(chosen, [score.numel() for score in scores.values()])
+    return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
+
+
 def keep_channels(
     scores: Mapping[str, Tensor],
     count: Callable[[Mapping[str, int]], int],

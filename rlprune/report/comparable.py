@@ -22,7 +22,7 @@ from rlprune.store import Row, Store, StoreError
 
 RESULTS = "results.sqlite"
 
-OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet")
+OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 """Parts of a configuration in which the cells of one group may differ; all others they share."""
 
 OF_DATA = ("data",)
@@ -41,12 +41,14 @@ class Group:
         shared: what all of them have in common: the recipe's fields, the device.
         runs: folders they are from, where there are several runs.
         label: what tells the group from others of this task and profile; empty where there is no other.
+        branched: cells that trained two copies of a network: they measure a barrier, and stand beside the others.
     """
 
     rows: tuple[Row, ...]
     shared: Mapping[str, object]
     runs: tuple[str, ...]
     label: str = ""
+    branched: tuple[Row, ...] = ()
 
 
 def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.warn) -> list[Row]:
@@ -151,7 +153,10 @@ def groups(rows: Iterable[Row]) -> list[Group]:
     for key in sorted(found):
         for rows_of_one in _by_run(found[key]):
             runs = tuple(sorted({run for row in rows_of_one if (run := row.labels.get("run"))}))
-            made.append(Group(tuple(_named_apart(rows_of_one)), _shared(rows_of_one[0]), runs))
+            mine = [row for row in rows_of_one if branch(row) is None]
+            branched = tuple(row for row in rows_of_one if branch(row) is not None)
+            if mine:
+                made.append(Group(tuple(_named_apart(mine)), _shared(mine[0]), runs, branched=branched))
     return _labelled(made)
 
 
@@ -166,6 +171,12 @@ def flat(table: object, inside: str = "") -> dict[str, object]:
 def settings(row: Row) -> dict[str, object]:
     """Return what the pruner of a cell was set to."""
     return flat(row.config.get("settings"))
+
+
+def branch(row: Row) -> int | None:
+    """Return the epoch from whose end a cell trained two copies; None for an ordinary cell."""
+    epoch = row.config.get("branch")
+    return epoch if isinstance(epoch, int) else None
 
 
 def _spelled(rows: Sequence[Row]) -> list[Row]:

@@ -10,10 +10,19 @@ from math import isfinite
 import numpy as np
 
 from rlprune import safely, stats
-from rlprune.costs.measures import Measure
+from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
+from rlprune.report.dense import Against, against
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row
+
+NETWORKS = ("actor", "critic")
+"""Whose insides epochs measure; the names of these measures end with them."""
+
+BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
+
+STABLE = 2.0
+"""Percent of the metric's range below which a barrier is noise (Frankle et al., 2020, section 3)."""
 
 # -- what is comparable ------------------------------------------------------------------------------------------
 
@@ -33,6 +42,7 @@ class Comparison:
         shared: what all its cells have in common: fields of the recipe, the device.
         runs: folders of its rows, where there are several runs.
         label: what tells it from others of this task and profile; empty where there is no other.
+        branched: cells that trained two copies of a network, for the barriers between them.
     """
 
     suite: str
@@ -49,6 +59,7 @@ class Comparison:
     shared: Mapping[str, object]
     runs: tuple[str, ...]
     label: str
+    branched: tuple[Row, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -111,10 +122,46 @@ class Comparison:
         return {}
 
     @cached_property
+    def barriers(self) -> dict[int, Estimate]:
+        """Return epoch to what the seeds say of the barrier, in percent, between two copies that train on from its end."""
+        found = {}
+        for epoch in sorted({epoch for row in self.branched if (epoch := comparable.branch(row)) is not None}):
+            if values := by_seed((row for row in self.branched if comparable.branch(row) == epoch), BARRIER.name):
+                found[epoch] = stats.estimate([[BARRIER.scale * value for value in values.values()]])
+        return found
+
+    @property
+    def stable(self) -> int | None:
+        """Return the first epoch from which on every barrier that was measured is below ``STABLE``; None without one."""
+        unstable = max((epoch for epoch, barrier in self.barriers.items() if not barrier.iqm < STABLE), default=-1)
+        return next((epoch for epoch in self.barriers if epoch > unstable), None)
+
+    @cached_property
     def chart(self) -> "Chart":
         """Return the metric against sparsity, one curve a pruner."""
         ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
         return _chart(self.title, self.metric, [self], lambda pruner, sparsity: ends[sparsity].get(pruner))
+
+    @cached_property
+    def against(self) -> Against:
+        """Return its pruners against the dense network."""
+        levels, name = self.cutting("nothing"), self.metric.name
+        found = {
+            pruner: {
+                sparsity: seeds
+                for sparsity in ([0.0] if pruner in levels else self.sparsities)
+                if (seeds := by_seed(self.cells(pruner, sparsity), name))
+            }
+            for pruner in self.pruners
+        }
+        return against(found, levels, self.metric, self.anchors.get("random"))
+
+    @cached_property
+    def chart_of_dense(self) -> "Chart":
+        """Return what is kept of the dense network's metric against sparsity; without curves where a share means nothing."""
+        kept = self.against.pruners
+        metric = Measure("of_dense", f"{self.measured}, share {self.against.unit}")
+        return _chart(self.title, metric, [self], lambda pruner, sparsity: kept[pruner].at(sparsity) if pruner in kept else None)
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -148,6 +195,7 @@ def _comparison(group: comparable.Group) -> Comparison:
         shared=group.shared,
         runs=group.runs,
         label=group.label,
+        branched=group.branched,
     )
 
 
@@ -288,22 +336,38 @@ class LearningCurve:
     seeds: int
 
 
-def learning_curves(comparison: Comparison) -> list[LearningCurve]:
-    """Return a learning curve for every pruner and sparsity whose epochs have the value; dense has sparsity 0."""
+def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity: float | None = None) -> list[LearningCurve]:
+    """Return a curve for every pruner and sparsity whose epochs have the value; dense has sparsity 0.
+
+    Args:
+        comparison: whose epochs.
+        of: what is measured every epoch; the task's learning curve where nothing is named.
+        sparsity: the only one that is asked for.
+    """
+    of = of or comparison.curve
     position = "samples" if comparison.unit == "steps" else "trained"
+    sparsities = comparison.sparsities if sparsity is None else [sparsity]
     curves = []
     for pruner in comparison.pruners:
-        for sparsity in comparison.sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
-            rows = [row for row in comparison.cells(pruner, sparsity) if row.epochs]
+        for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
+            rows = [row for row in comparison.cells(pruner, removed) if any(of.name in epoch for epoch in row.epochs)]
             if rows:
-                curve = _learning_curve(pruner, sparsity, [_track(row, position, comparison.curve.name) for row in rows])
+                curve = _learning_curve(pruner, removed, [_track(row, position, of) for row in rows])
                 curves += [curve] if len(curve.iqm) else []
     return curves
 
 
-def _track(row: Row, position: str, name: str) -> FloatArray:
-    """Return position and value of every epoch, shape (epochs, 2), NaN where one is missing."""
-    return np.array([(epoch.get(position, np.nan), epoch.get(name, np.nan)) for epoch in row.epochs], dtype=float)
+def insides(
+    comparison: Comparison, sparsity: float, measures: Iterable[Measure] = CATALOGUE
+) -> dict[Measure, list[LearningCurve]]:
+    """Return curves of what epochs measure inside the actor and inside the critic, at one sparsity and of dense."""
+    inside = [one for one in measures if one.name.endswith(tuple(f"_{network}" for network in NETWORKS))]
+    return {one: curves for one in inside if (curves := learning_curves(comparison, one, sparsity))}
+
+
+def _track(row: Row, position: str, of: Measure) -> FloatArray:
+    """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing."""
+    return np.array([(epoch.get(position, np.nan), epoch.get(of.name, np.nan) * of.scale) for epoch in row.epochs], dtype=float)
 
 
 def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> LearningCurve:
@@ -426,12 +490,12 @@ def style(pruner: str, cut: str) -> Style:
 
 def order(pruner: str) -> tuple[int, str, str]:
     """Return a sort key: dense first, then families as listed here, then the others by name, its numbers as numbers."""
-    family = _family(_base(pruner))
+    family = _family(base(pruner))
     counted = re.sub(r"\d+", lambda number: number[0].zfill(6), pruner.casefold())
     return _PLACES.get(family, len(_PLACES)), counted, pruner
 
 
-def _base(pruner: str) -> str:
+def base(pruner: str) -> str:
     """Return the pruner that a variant's name begins with, "CroP-S" of "CroP-S by layer"."""
     return pruner.partition(" ")[0].rstrip(",")
 

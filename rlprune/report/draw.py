@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rlprune import files
-from rlprune.report.curves import order, style
+from rlprune.report.curves import Style, order, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,8 +139,12 @@ def headline(figure: "Figure", title: str, note: str) -> None:
 
 
 def dress(line: "Line2D", pruner: str, cut: str) -> "Line2D":
-    """Give a line its pruner's look: solid and filled where channels are cut, dashed and hollow where weights are."""
-    look = style(pruner, cut)
+    """Give a line its pruner's look."""
+    return wear(line, style(pruner, cut))
+
+
+def wear(line: "Line2D", look: Style) -> "Line2D":
+    """Give a line a look: solid and filled where channels are cut, dashed and hollow where weights are."""
     line.set(
         color=look.colour,
         marker=look.marker,

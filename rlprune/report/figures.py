@@ -1,18 +1,23 @@
 """The figures of a report: metric against sparsity, learning curves, performance profiles, layers, costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from math import ceil, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import (
+    NETWORKS,
     Chart,
     Comparison,
     Curve,
     LayerShares,
     LearningCurve,
+    Style,
+    base,
     count_of,
     order,
     percent,
@@ -23,6 +28,7 @@ from rlprune.report.curves import (
 from rlprune.report.draw import (
     ALARM,
     FAINT,
+    GREY,
     INK,
     LINE,
     NORMAL,
@@ -39,6 +45,7 @@ from rlprune.report.draw import (
     spread_out,
     text_width,
     uncrowded,
+    wear,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +55,18 @@ if TYPE_CHECKING:
 LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
+CROWD = 20  # more lines than two panels can show
+VARIANTS = (  # colours of Okabe and Ito, and of Tol
+    ("#332288", "o"),
+    ("#D55E00", "s"),
+    ("#0072B2", "^"),
+    ("#E69F00", "D"),
+    ("#117733", "v"),
+    ("#CC6677", "P"),
+    ("#5AAFE0", "X"),
+    ("#777777", "h"),
+)
+DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.2))}
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 
 # -- metric against sparsity -------------------------------------------------------------------------------------
@@ -57,8 +76,9 @@ PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights
 def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
     """Draw the metric against sparsity: interquartile means as lines, 95 % intervals as bands, dense as a level across.
 
-    One chart puts channel and weight pruners side by side, each line named at its end where the names fit; several
-    charts are columns, with channel pruners above weight pruners and one legend below.
+    One chart puts channel and weight pruners side by side, each line named at its end where the names fit; where these
+    are many variants of a few pruners, each pruner has a panel. Several charts are columns, with channel pruners above
+    weight pruners and one legend below.
 
     Raises:
         ValueError: no chart has a pruner that removes anything.
@@ -66,7 +86,10 @@ def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
     cuts = [cut for cut in PANELS if any(curve.cut == cut for one in charts for curve in one.curves)]
     if not cuts:
         raise ValueError("there is no curve to draw: no pruner removed anything")
-    return _side_by_side(charts[0], cuts) if len(charts) == 1 else _columns(charts, cuts)
+    if len(charts) > 1:
+        return _columns(charts, cuts)
+    variants = _variants(charts[0])
+    return _by_pruner(charts[0], variants) if variants else _side_by_side(charts[0], cuts)
 
 
 def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
@@ -88,6 +111,49 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     headline(figure, one.title, _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))))
     if not direct:
         legend(figure, names)
+    return figure
+
+
+def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
+    """Return pruner to what tells a variant from the others to its curve, where there are too many curves for two panels."""
+    found: dict[str, dict[str, Curve]] = {}
+    for curve in one.curves:
+        if curve.cut != "nothing":
+            pruner = base(curve.pruner)
+            found.setdefault(pruner, {})[curve.pruner[len(pruner) :].strip(" ,")] = curve
+    names = {name for curves in found.values() for name in curves}
+    many = sum(map(len, found.values())) > CROWD
+    return found if many and "" not in names and len(names) <= len(VARIANTS) else {}
+
+
+def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(name for curves in variants.values() for name in curves))
+    looks = dict(zip(names, VARIANTS, strict=False))
+    levels = [curve for curve in one.curves if curve.cut == "nothing"]
+    columns = min(4, len(variants))
+    figure, panels = grid(
+        ceil(len(variants) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all"
+    )
+    everywhere = [axes for line in panels for axes in line]
+    beyond = False
+    for axes, (pruner, curves) in zip(everywhere, variants.items(), strict=False):
+        cut = next(iter(curves.values())).cut
+        own = {curve.pruner: Style(*looks[name], solid=cut != "weights") for name, curve in curves.items()}
+        panel = replace(one, curves=(*levels, *curves.values()))
+        _draw_panel(axes, panel, cut, own)
+        axes.set_ylim(*_limits(one.curves))
+        beyond |= _mark_cut(axes, panel, cut, own)
+        axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
+    for axes in everywhere[len(variants) :]:
+        axes.remove()
+    figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
+    handles = {name: Line2D([], [], color=colour, marker=marker) for name, (colour, marker) in looks.items()}
+    handles |= {level.pruner: Line2D([], [], color=INK) for level in levels}
+    figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
+    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond))
     return figure
 
 
@@ -125,12 +191,12 @@ def _lines(title: str, inches: float) -> str:
     return "\n".join(fitted(line, inches, NORMAL + 1) for line in [*lines[:2], " ".join(lines[2:])] if line)
 
 
-def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
+def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> None:
     for curve in one.curves:
         if curve.cut == "nothing":
             _draw_level(axes, curve)
         elif curve.cut == cut:
-            _draw_curve(axes, curve)
+            _draw_curve(axes, curve, _look(curve, looks))
     sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
     places = [_position(sparsity) for sparsity in sparsities]
     margin = 0.04 * (places[-1] - places[0]) or 0.1
@@ -141,6 +207,10 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
+def _look(curve: Curve, looks: Mapping[str, Style] | None) -> Style:
+    return (looks or {}).get(curve.pruner) or style(curve.pruner, curve.cut)
+
+
 def _draw_level(axes: "Axes", curve: Curve) -> None:
     level, colour = curve.points[0].estimate, style(curve.pruner, curve.cut).colour
     axes.axhline(level.iqm, color=colour, linewidth=1.0, zorder=2, label=curve.pruner)
@@ -148,11 +218,11 @@ def _draw_level(axes: "Axes", curve: Curve) -> None:
         axes.axhspan(*level.interval, color=colour, alpha=0.12, linewidth=0, zorder=1)
 
 
-def _draw_curve(axes: "Axes", curve: Curve) -> None:
+def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
     places = [_position(point.sparsity) for point in curve.points]
     (line,) = axes.plot(places, [point.estimate.iqm for point in curve.points], label=curve.pruner, zorder=4)
-    dress(line, curve.pruner, curve.cut)
-    colour = style(curve.pruner, curve.cut).colour
+    wear(line, look)
+    colour = look.colour
     held = [(at, *point.estimate.interval) for at, point in zip(places, curve.points, strict=True) if point.estimate.interval]
     if len(held) > 1:
         at, low, high = zip(*held, strict=True)
@@ -162,7 +232,7 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
 
 
-def _mark_cut(axes: "Axes", one: Chart, cut: str) -> bool:
+def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> bool:
     """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
     low, high = axes.get_ylim()
     found = False
@@ -172,7 +242,7 @@ def _mark_cut(axes: "Axes", one: Chart, cut: str) -> bool:
             bottom, top = point.estimate.interval or (low, high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
-                colour = style(curve.pruner, curve.cut).colour
+                colour = _look(curve, looks).colour
                 axes.scatter([at], [edge], s=9, marker=marker, color=colour, clip_on=False, zorder=5)
                 found = True
     return found
@@ -242,9 +312,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     dense = [curve for curve in curves if curve.sparsity == 0]
     pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
     colours = {0.0: INK} | _shades(sorted({curve.sparsity for curve in curves if curve.sparsity > 0}))
-    lengths = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
-    usual = float(np.median([*lengths.values(), *map(_end, dense)]))
-    shared = max([length for length in [*lengths.values(), *map(_end, dense)] if length <= LONG * usual], default=usual)
+    lengths, usual, shared = _lengths(curves, pruners)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
     figure, panels = grid(rows, columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
@@ -252,25 +320,41 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     for axes, pruner in zip(everywhere, pruners, strict=False):
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours[curve.sparsity])
-        times = lengths[pruner] / usual if usual else 1.0
-        axes.set_xlim(0, lengths[pruner] if times > LONG else shared or None)
-        title = f"{pruner} (trains {times:.2g} times as long)" if times > LONG else pruner
+        title, length = _horizon(pruner, lengths[pruner], usual, shared)
+        axes.set_xlim(0, length)
         axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in everywhere[len(pruners) :]:
         axes.remove()
-    unit = "environment steps" if comparison.unit == "steps" else "epochs trained"
-    figure.supxlabel(unit, fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    headline(figure, comparison.title, _note((min(curve.seeds for curve in curves), max(curve.seeds for curve in curves))))
+    headline(figure, comparison.title, _note(_seeds(curves)))
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure
 
 
 def _end(curve: LearningCurve) -> float:
     return float(curve.samples[-1])
+
+
+def _trained(comparison: Comparison) -> str:
+    return "environment steps" if comparison.unit == "steps" else "epochs trained"
+
+
+def _lengths(curves: Sequence[LearningCurve], pruners: Sequence[str]) -> tuple[dict[str, float], float, float]:
+    """Return how long pruners train, how long is usual, dense among them, and the longest that is no longer than that by much."""
+    ends = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
+    everybody = [*ends.values(), *(_end(curve) for curve in curves if curve.sparsity == 0)]
+    usual = float(np.median(everybody))
+    return ends, usual, max([length for length in everybody if length <= LONG * usual], default=usual)
+
+
+def _horizon(pruner: str, length: float, usual: float, shared: float) -> tuple[str, float | None]:
+    """Return what a panel is called and where its axis ends: one that trains far longer than usual says so."""
+    times = length / usual if usual else 1.0
+    return (f"{pruner} (trains {times:.2g} times as long)", length) if times > LONG else (pruner, shared or None)
 
 
 def _shades(sparsities: Sequence[float]) -> dict[float, str]:
@@ -296,6 +380,96 @@ def _name_shades(figure: "Figure", colours: dict[float, str], dense: Sequence[st
     handles = [Line2D([], [], color=colour) for colour in shown]
     columns = max(1, int(WIDTH / (max(map(text_width, names)) + 0.4)))
     figure.legend(handles, names, loc="lower center", ncols=min(columns, len(names)), handlelength=1.6)
+
+
+# -- inside actor and critic -------------------------------------------------------------------------------------
+
+
+@print_style()
+def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Measure, Sequence[LearningCurve]]) -> "Figure":
+    """Draw what happens inside actor and critic over training: a block a pruner, a panel a quantity, dense as dotted lines.
+
+    Panels of one quantity share their vertical scale.
+
+    Args:
+        comparison: whose curves.
+        sparsity: of the pruners.
+        inside: what ``curves.insides`` found.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    everything = [curve for curves in inside.values() for curve in curves]
+    dense = [curve.pruner for curve in everything if curve.sparsity == 0][:1]
+    pruners = list(dict.fromkeys(curve.pruner for curve in everything if curve.sparsity > 0)) or dense
+    lengths, usual, shared = _lengths(everything, pruners)
+    quantities = list(dict.fromkeys(map(_quantity, inside)))
+    across = min(max(1, 6 // len(quantities)), len(pruners))
+    columns, gap = across * len(quantities), 0.32
+    figure, panels = grid(
+        ceil(len(pruners) / across), columns, 0.62, left=0.38, right=0.12, gap=gap, above=0.74, below=0.62, between=0.34
+    )
+    everywhere = [axes for line in panels for axes in line]
+    drawn = list(zip(everywhere, product(pruners, quantities), strict=False))
+    for axes in everywhere[len(drawn) :]:
+        axes.remove()
+    width = size_of(everywhere[0])[0]
+    for axes, (pruner, quantity) in drawn:
+        own = [(_colour(one), curve) for one, curves in inside.items() if _quantity(one) == quantity for curve in curves]
+        for colour, curve in own:
+            if curve.pruner == pruner:
+                _draw_learning(axes, curve, colour)
+            elif curve.pruner in dense:
+                axes.plot(curve.samples, curve.iqm, color=colour, label=curve.pruner, **DOTTED)
+        title, length = _horizon(pruner, lengths[pruner], usual, shared)
+        if quantity == quantities[0]:
+            axes.set_title(fitted(title, len(quantities) * (width + gap) - gap), fontsize=SMALL, pad=2.5)
+        axes.set_xlim(0, length)
+        axes.set_ylim(*_span([curve for _, curve in own]))
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(2))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+    for (axes, _), (below, _) in zip(drawn, drawn[columns:], strict=False):
+        axes.tick_params(labelbottom=axes.get_xlim() != below.get_xlim())
+    for axes, (_, quantity) in drawn[:columns]:
+        box = axes.get_position()
+        above = 0.2 / figure.get_figheight()
+        figure.text(box.x0, box.y1 + above, fitted(quantity, width + gap / 2), color=GREY, fontsize=SMALL)
+    figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    handles = {_network(one): Line2D([], [], color=_colour(one)) for one in inside}
+    for level in {*dense} - {*pruners}:
+        handles |= {f"{level}, {_network(one)}": Line2D([], [], color=_colour(one), **DOTTED) for one in inside}
+    figure.legend(handles.values(), handles, loc="lower center", ncols=len(handles), handlelength=1.6)
+    headline(figure, _where(comparison, sparsity), _note(_seeds(everything)))
+    return figure
+
+
+def _quantity(one: Measure) -> str:
+    """Return what a measure is called without the network that it is measured in."""
+    title = one.title.rpartition(", ")[0] or one.title
+    return f"{title} ({one.unit})" if one.unit else title
+
+
+def _network(one: Measure) -> str:
+    return one.name.rpartition("_")[2]
+
+
+def _colour(one: Measure) -> str:
+    return dict(zip(NETWORKS, ("#0072B2", "#D55E00"), strict=True))[_network(one)]
+
+
+def _span(curves: Sequence[LearningCurve]) -> tuple[float, float]:
+    """Return limits that hold all curves and their bands."""
+    values = np.concatenate([part for curve in curves for part in (curve.iqm, *(curve.band if curve.band is not None else ()))])
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def _seeds(curves: Sequence[LearningCurve]) -> tuple[int, int]:
+    counts = [curve.seeds for curve in curves]
+    return min(counts), max(counts)
 
 
 # -- performance profiles ----------------------------------------------------------------------------------------

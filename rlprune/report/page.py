@@ -216,6 +216,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         chart = one.chart
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
+    if one.against.pruners and len(one.sparsities) > 1:
+        page.table(f"{one.stem}-dense", partial(tables.dense_table, one))
     if drawn := pictures.illustrated(one, networks):
         caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
         page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption)
@@ -223,6 +225,10 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         shown = sparsity == max(one.sparsities, default=0.0)
         page.table(f"{one.stem}-costs-{_in_name(sparsity)}", partial(tables.cost_table, one, sparsity), folded=not shown)
         page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
+        if one.against.dense and any(one.values(sparsity, name) for name in tables.NONZERO):
+            page.table(f"{one.stem}-macs-{_in_name(sparsity)}", partial(tables.macs_table, one, sparsity), folded=not shown)
+    if one.barriers:
+        page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
@@ -237,6 +243,9 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     if shares.kept:
         caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
+    if inside := curves.insides(one, sparsity):
+        caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds)}"
+        page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
     if not one.seeds[1]:
         return
     caption = (
@@ -298,7 +307,9 @@ def _html(table: Table, kind: str) -> str:
     for title, block in table.blocks:
         if title:
             body += f'<tr class="block"><th colspan="{len(table.header)}">{escape(title)}</th></tr>'
-        body += "".join(f"<tr>{''.join(_entry(entry, place) for place, entry in enumerate(line))}</tr>" for line in block)
+        for line, far in zip(block, tables.apart(block), strict=True):
+            entries = "".join(_entry(entry, place) for place, entry in enumerate(line))
+            body += f'<tr class="apart">{entries}</tr>' if far else f"<tr>{entries}</tr>"
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
@@ -342,6 +353,7 @@ th, td {{ padding: 0.2rem 0.6rem; text-align: right; white-space: nowrap; }}
 thead th {{ vertical-align: bottom; white-space: normal; border-bottom: 1px solid var(--ink); line-height: 1.25; }}
 tbody th, thead th:first-child {{ position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }}
 tr.block th {{ padding-top: 0.7rem; color: var(--soft); font-style: italic; border-bottom: 1px solid var(--line); }}
+tr.apart > * {{ padding-top: 0.7rem; }}
 .matrix th, .matrix td {{ padding: 0.15rem 0.35rem; }}
 .matrix thead span {{ writing-mode: vertical-rl; transform: rotate(180deg); }}
 .facts th, .facts td, .plain th, .plain td {{ text-align: left; white-space: normal; }}

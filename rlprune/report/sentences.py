@@ -9,6 +9,7 @@ import numpy as np
 from rlprune.costs.measures import CATALOGUE, SOLO, Measure
 from rlprune.report import curves, tables
 from rlprune.report.curves import Comparison, Curve, count_of, percent
+from rlprune.report.dense import WITHIN
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.stats import Estimate, Interval
 from rlprune.store import Row
@@ -16,6 +17,7 @@ from rlprune.store import Row
 PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
 CHANCE = 0.05  # share of that way, or of what chance reaches, within which it has learned nothing
+NAMED = 4  # most pruners that are named for one thing
 UNEVEN = 1.25  # ratio of times that networks of equal MACs should not have
 TIMES = tuple(cost for cost in CATALOGUE if cost.name in ("batch_seconds", "latency_seconds"))  # of the final network
 
@@ -122,7 +124,7 @@ def finding(one: Comparison) -> str:
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     told = f"{one.measured} {tables.iqm_text(top)}, {spread}."
     if len(alike) == len(ends) > 1:
-        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *dense])
+        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *_kept(one), *dense])
     rivals = [pruner for pruner, end in ends.items() if pruner not in alike and _overlap(end.interval, top.interval)]
     sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:
@@ -134,7 +136,26 @@ def finding(one: Comparison) -> str:
         sentences.append(f"Its interval overlaps with those of {', '.join(rivals)}.")
     others = [said for other in one.also if other.better and (said := _ranked_otherwise(one, ends, other))]
     sentences += [f"Other measures rank them differently: {'; '.join(others)}."] if others else []
-    return " ".join([*sentences, *dense])
+    return " ".join([*sentences, *_kept(one), *dense])
+
+
+def _kept(one: Comparison) -> list[str]:
+    """Return up to which sparsity pruners are as good as dense, and which keeps most over all, where there are several."""
+    sparsities = tuple(one.sparsities)
+    kept = {pruner: kept for pruner, kept in one.against.pruners.items() if kept.sparsities == sparsities}
+    if len(sparsities) < 2 or not kept:
+        return []
+    furthest = max(it.ultimate[0] for it in kept.values())
+    names = [pruner for pruner, it in kept.items() if it.ultimate[0] == furthest]
+    alike = " and ".join(names) if len(names) <= NAMED else f"{len(names)} of {len(kept)} pruners"
+    within = f"within {percent(WITHIN)} of dense"
+    reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
+    areas = {pruner: it.area for pruner, it in kept.items()}
+    best = max(areas, key=lambda pruner: areas[pruner].iqm)
+    most = f"over all of them {best} keeps most, {tables.share_text(areas[best])} % {one.against.unit}"
+    return [
+        f"Of sparsities from {percent(sparsities[0])} on, {reached if furthest else f'none leaves any pruner {within}'}; {most}."
+    ]
 
 
 def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], other: Measure) -> str:

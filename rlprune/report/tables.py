@@ -5,17 +5,18 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from rlprune import safely
-from rlprune.costs.measures import COLUMNS, Measure
+from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import Comparison, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import BARRIER, STABLE, Comparison, base, by_seed, count_of, measure, order, percent
+from rlprune.report.dense import WITHIN, Kept
 from rlprune.report.sound import DAMAGED
 from rlprune.stats import Estimate, Improvement, probability_of_improvement
 from rlprune.store import Row
@@ -23,6 +24,9 @@ from rlprune.store import Row
 MISSING = "–"
 UNPRICED = " No price: the suite names no price_per_hour."
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
+SHARE = Measure("of_dense", "share of dense")
+NONZERO = ("macs_nonzero", "training_macs_nonzero")
+WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
 
 Fields: TypeAlias = Mapping[str, str | float | int | None]
 """A line of a CSV file: plain numbers in the units of the row's values, None where nothing was measured."""
@@ -62,11 +66,15 @@ class Table:
 def cost_table(comparison: Comparison, sparsity: float) -> Table:
     """Return metric and costs of every pruner at one sparsity: dense, then channel pruners, then weight pruners.
 
-    Costs are means over the cells that measured them; their number stands beside where it is not that of the seeds.
+    Costs are means over the cells that measured them; their number stands beside where it is not that of the seeds. A cost
+    that no cell measured has no column.
     """
     metric = comparison.estimates(sparsity, comparison.metric.name)
+    against = comparison.against
+    shares = {pruner: kept.at(sparsity) for pruner, kept in against.pruners.items()}
     measured = {cost.name: comparison.values(sparsity, cost.name) for cost in COLUMNS}
     costs = {name: {pruner: float(np.mean(found)) for pruner, found in values.items()} for name, values in measured.items()}
+    shown = [cost for cost in COLUMNS if measured[cost.name]]
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
@@ -77,7 +85,8 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
             _marked([mean_text(end) for end in ends], [end.mean if end else None for end in ends], comparison.metric, cut),
             _marked([iqm_text(end) for end in ends], [end.iqm if end else None for end in ends], comparison.metric, cut),
         ]
-        for cost in COLUMNS:
+        columns += [_shares([shares.get(pruner) for pruner in pruners], cut)] if shares else []
+        for cost in shown:
             means = [costs[cost.name].get(pruner) for pruner in pruners]
             counts = [len(measured[cost.name].get(pruner, ())) for pruner in pruners]
             texts = [
@@ -91,16 +100,91 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
             named: dict[str, float | int | None] = {}
             for name, means_of in costs.items():
                 named |= {name: means_of.get(pruner), f"{name}_cells": len(measured[name].get(pruner, ()))}
-            fields.append({**_named(comparison, pruner, sparsity), **_numbers(end), **named})
-    header = ("pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]")
+            held = _interval(SHARE.name, shares.get(pruner))
+            fields.append({**_named(comparison, pruner, sparsity), **_numbers(end), **held, **named})
+    header = ["pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]"]
+    header += [f"{comparison.measured}, % {against.unit} [95 %]"] if shares else []
+    absent = "; ".join(cost.title for cost in COLUMNS if cost not in shown)
     note = (
         f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
-        "95 % stratified bootstrap interval. Costs are means over the cells that measured them, n of them where these are not "
-        "all; training time counts from a cell's start until its final network is evaluated. Best of a block in bold, second "
-        f"best underlined; {MISSING}: not measured.{'' if measured['price_usd'] else UNPRICED}"
+        f"95 % stratified bootstrap interval. {_of_dense(comparison)} Costs are means over the cells that measured them, n of "
+        "them where these are not all; training time counts from a cell's start until its final network is evaluated. Best of a "
+        f"block in bold, second best underlined; {MISSING}: not measured.{f' No cell measured {absent}.' if absent else ''}"
+        f"{'' if measured['price_usd'] else UNPRICED}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
-    return Table(title, note, (*header, *(cost.heading for cost in COLUMNS)), tuple(blocks), tuple(fields))
+    return Table(title, note, (*header, *(cost.heading for cost in shown)), tuple(blocks), tuple(fields))
+
+
+def _of_dense(comparison: Comparison) -> str:
+    """Return what a share of dense is, or why there is none, in a sentence."""
+    against = comparison.against
+    both = "of interquartile means, both of the same seeds in every bootstrap sample"
+    return f"% {against.unit}: {against.scale}, {both}." if against.pruners else f"No % {against.unit}: {against.scale}."
+
+
+def dense_table(comparison: Comparison) -> Table:
+    """Return what pruners keep of the dense network's metric: at each sparsity, up to which nearly all, and the curve's area."""
+    sparsities, against, kept = tuple(comparison.sparsities), comparison.against, comparison.against.pruners
+    blocks, fields = [], []
+    for cut in ("channels", "weights"):
+        pruners = [pruner for pruner in comparison.cutting(cut) if pruner in kept]
+        columns = [[Entry(pruner) for pruner in pruners]]
+        columns += [_shares([kept[pruner].at(sparsity) for pruner in pruners], cut) for sparsity in sparsities]
+        levels = [kept[pruner].ultimate for pruner in pruners]
+        columns.append(
+            _marked([ultimate_text(kept[pruner]) for pruner in pruners], [level or None for level, _ in levels], SHARE, cut)
+        )
+        areas = [kept[pruner].area if kept[pruner].sparsities == sparsities else None for pruner in pruners]
+        columns.append(_shares(areas, cut))
+        if pruners:
+            blocks.append((BLOCKS[cut], tuple(zip(*columns, strict=True))))
+        for pruner, (level, interval), area in zip(pruners, levels, areas, strict=True):
+            low, high = interval or (None, None)
+            ultimate = {"ultimate": level, "ultimate_low": low, "ultimate_high": high}
+            named = {name: value for name, value in _named(comparison, pruner, 0.0).items() if name != "sparsity"}
+            shares = {
+                f"{SHARE.name}_{100 * sparsity:.6g}": _interval("", kept[pruner].at(sparsity))[""] for sparsity in sparsities
+            }
+            fields.append({**named, **shares, **ultimate, **_interval("area", area)})
+    header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]")
+    note = (
+        f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity run up to which "
+        f"all, from the smallest on, keep {percent(1 - WITHIN)} of dense or more: one that does so by luck beyond one that "
+        "does not counts for nothing; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis "
+        f"of its figure; {MISSING} where a sparsity is missing. Best of a block in bold, second best underlined."
+    )
+    return Table(f"{comparison.title}: {comparison.measured}, % {against.unit}", note, header, tuple(blocks), tuple(fields))
+
+
+def _shares(ends: Sequence[Estimate | None], cut: str) -> list[Entry]:
+    """Return shares in per cent."""
+    return _marked([share_text(end) for end in ends], [end.iqm if end else None for end in ends], SHARE, cut)
+
+
+def macs_table(comparison: Comparison, sparsity: float) -> Table:
+    """Return multiply-accumulates of training and of a forward pass over the dense network's, with zeros and without."""
+    dense = comparison.against.dense
+    means = {
+        cost.name: {name: float(np.mean(it)) for name, it in comparison.values(sparsity, cost.name).items()} for cost in WORK
+    }
+    shown = [cost for cost in WORK if means[cost.name].get(dense)]
+    times = {cost.name: {name: it / means[cost.name][dense] for name, it in means[cost.name].items()} for cost in shown}
+    blocks, fields = [], []
+    for cut, heading in BLOCKS.items():
+        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
+        columns = [[Entry(pruner) for pruner in pruners]]
+        for cost in shown:
+            found = [times[cost.name].get(pruner) for pruner in pruners]
+            columns.append(_marked([MISSING if it is None else f"{number(it)}×" for it in found], found, cost, cut))
+        if pruners:
+            blocks.append((heading, tuple(zip(*columns, strict=True))))
+        fields += [
+            {**_named(comparison, name, sparsity), **{cost: it.get(name) for cost, it in times.items()}} for name in pruners
+        ]
+    title = f"{comparison.title}, {percent(sparsity)} of weights removed: multiply-accumulates, as multiples of dense"
+    note = f"Means over the cells that measured them. Best of a block in bold, second best underlined; {MISSING}: not measured."
+    return Table(title, note, ("pruner", *(cost.heading for cost in shown)), tuple(blocks), tuple(fields))
 
 
 def measures_table(comparison: Comparison, sparsity: float) -> Table:
@@ -168,6 +252,11 @@ def _numbers(end: Estimate | None) -> dict[str, float | int | None]:
     return {"seeds": end.seeds, "mean": end.mean, "std": end.std, "iqm": end.iqm, "iqm_low": low, "iqm_high": high}
 
 
+def _interval(name: str, end: Estimate | None) -> dict[str, float | None]:
+    low, high = (end.interval if end else None) or (None, None)
+    return {name: end.iqm if end else None, f"{name}_low": low, f"{name}_high": high}
+
+
 def _marked(texts: Sequence[str], values: Sequence[float | None], of: Measure, cut: str) -> list[Entry]:
     """Mark the best and second best value of a column, ties included, but no value that more than half of the block share."""
     seen = [None if value is None else float(f"{value:.3g}") for value in values]
@@ -179,6 +268,37 @@ def _marked(texts: Sequence[str], values: Sequence[float | None], of: Measure, c
         Entry(text, marks.get(value, "") if 2 * seen.count(value) <= len(seen) else "")
         for text, value in zip(texts, seen, strict=True)
     ]
+
+
+# -- when it is settled where training ends ----------------------------------------------------------------------
+
+
+def barrier_table(comparison: Comparison) -> Table:
+    """Return the barrier between two copies of the dense network that train on from the end of an epoch, for every epoch."""
+    ends = {
+        epoch: [
+            value
+            for row in comparison.branched
+            if comparable.branch(row) == epoch
+            for value in by_seed([row], "line_ends").values()
+        ]
+        for epoch in comparison.barriers
+    }
+    lines, fields = [], []
+    for epoch, barrier in comparison.barriers.items():
+        metric = float(np.mean(ends[epoch])) if ends[epoch] else None
+        shown = number(metric) if metric is not None else MISSING
+        texts = (str(epoch), str(barrier.seeds), mean_text(barrier), iqm_text(barrier), shown)
+        lines.append(tuple(map(Entry, texts)))
+        fields.append({"task": comparison.task, "epoch": epoch, **_numbers(barrier), "line_ends": metric})
+    stable = "none" if comparison.stable is None else f"epoch {comparison.stable}"
+    note = (
+        "Two copies train on from the end of an epoch with other noise. The barrier is how much more the worst network on the "
+        f"line between them errs than the two do in the mean, in percent of the metric's range ({comparison.metric.heading}); "
+        f"stable, below {STABLE:g} % from there on (Frankle et al., 2020), from: {stable}."
+    )
+    header = ("epoch", "seeds", f"{BARRIER.heading}, mean ± std", f"{BARRIER.heading}, IQM [95 %]", "the copies' metric")
+    return Table(f"{comparison.title}: linear mode connectivity", note, header, (("", tuple(lines)),), tuple(fields))
 
 
 # -- who beats whom ----------------------------------------------------------------------------------------------
@@ -280,6 +400,23 @@ def iqm_text(one: Estimate | None) -> str:
     return _signed(f"{one.iqm:.{decimals}f}") + spread
 
 
+def share_text(one: Estimate | None) -> str:
+    """Return ``97.2 [93.1, 100]``: a share in per cent and its interval, as far as known."""
+    if one is None:
+        return MISSING
+    low, high = one.interval or (None, None)
+    interval = None if low is None or high is None else (100 * low, 100 * high)
+    return iqm_text(replace(one, iqm=100 * one.iqm, interval=interval))
+
+
+def ultimate_text(kept: Kept) -> str:
+    """Return ``95 % [90 %, ≥ 98 %]``: up to which sparsity a pruner is as good as dense, as far as known."""
+    level, interval = kept.ultimate
+    told = {0.0: f"< {percent(kept.sparsities[0])}"} | {sparsity: percent(sparsity) for sparsity in kept.sparsities}
+    told[kept.sparsities[-1]] = f"≥ {percent(kept.sparsities[-1])}"
+    return told[level] + (f" [{told[interval[0]]}, {told[interval[1]]}]" if interval else "")
+
+
 def _decimals(largest: float) -> int:
     """Return how many decimals give the largest number three significant digits."""
     return max(0, 2 - floor(log10(largest))) if largest > 0 else 0
@@ -310,6 +447,13 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([_line(map(_markdown, header)), "|" + " --- |" * len(header), *(_line(map(_markdown, it)) for it in body)])
 
 
+def apart(block: Sequence[Sequence[Entry]]) -> list[bool]:
+    """Return which lines begin the variants of another pruner, where a block has several of one."""
+    names = [base(line[0].text) for line in block]
+    several = len(set(names)) < len(names)
+    return [several and place > 0 and name != names[place - 1] for place, name in enumerate(names)]
+
+
 def _line(texts: Iterable[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
@@ -321,7 +465,9 @@ def to_latex(table: Table) -> str:
     for place, (heading, block) in enumerate(table.blocks):
         body += [r"\midrule"] if place else []
         body += [rf"\multicolumn{{{len(table.header)}}}{{l}}{{\emph{{{_latex(heading)}}}}} \\"] if heading else []
-        body += [" & ".join(wrap[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\" for line in block]
+        for line, far in zip(block, apart(block), strict=True):
+            body += [r"\addlinespace"] if far else []
+            body += [" & ".join(wrap[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
     return "\n".join(
         [
             r"\begin{table*}",
@@ -369,6 +515,8 @@ _LATEX = {letter: f"\\{letter}" for letter in "%&#_{}$"} | {
     "–": "--",
     "±": r"$\pm$",
     "₂": "$_2$",
+    "×": r"$\times$",
+    "≥": r"$\geq$",
     "…": r"\dots{}",
 }
 

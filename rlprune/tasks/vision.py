@@ -2,7 +2,7 @@
 
 from rlprune.api import ImageRecipe, Measure, Task
 
-TOP1 = Measure("top1", "top-1 accuracy", "%")
+TOP1 = Measure("top1", "top-1 accuracy", "%", span=100)
 TOP5 = Measure("top5", "top-5 accuracy", "%")
 
 # Images that the program draws, and networks small enough for two cores.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rlprune.pruning.masked import Masks
-from rlprune.training import noise
+from rlprune.training import insides, noise
 from rlprune.training.environments import BatchedEnv, Games
 from rlprune.training.recipes import A2CRecipe
 
@@ -199,23 +199,37 @@ class Fleet:
             self._write(slot, agents[slot % len(agents)])  # beyond the agents: company, which nobody looks at
         self._inputs[0][: self._count, 0, self._rows(recipe.rollout_steps)] = envs.observations
 
-    def train(self, iterations: int, start: Sequence[float], end: Sequence[float]) -> None:
-        """Play and learn, what remains of each agent's schedule going from ``start`` to ``end``."""
+    def train(self, iterations: int, start: Sequence[float], end: Sequence[float], span: range | None = None) -> Tensor:
+        """Play and learn, what remains of each agent's schedule going from ``start`` to ``end``.
+
+        Args:
+            iterations: rollouts, each followed by an update, from ``start`` to ``end``.
+            span: which of them to play; by default all.
+
+        Returns:
+            The last observations [P, samples, features] that were acted on.
+        """
+        span = range(iterations) if span is None else span
         rest = [0.0] * (self._slots - self._count)
         first, last = (torch.tensor([*shares, *rest], dtype=torch.float64).to(self._device) for shares in (start, end))
         constant = self._recipe.annealing == "constant"
-        iterate = self.iteration
-        for iteration in range(iterations):
-            if iteration == _EAGER and self._device.type == "cuda" and self.envs.simulated:
+        iterate, samples = self.iteration, self._errors.shape[2]
+        seen = insides.latest(samples)
+        for iteration in span:
+            if iteration == span.start + _EAGER and self._device.type == "cuda" and self.envs.simulated:
                 iterate = self._recorded()
             share = torch.ones_like(first) if constant else torch.lerp(first, last, iteration / iterations)
             self._rates[:, 0] = share * self._recipe.learning_rate
             iterate()
+            seen.append(self._inputs[0][: self._count, 0, :samples].clone())
+        return torch.cat([self._inputs[0][: self._count, 0, :0], *seen], 1)[:, -insides.SAMPLES :]
 
     def iteration(self) -> None:
         """Play one rollout and learn from it, each agent at its present rate."""
         self._play()
-        self._differentiate(*self._estimate())
+        advantages, returns, excess = self._estimate()
+        self._learned = returns, advantages
+        self._differentiate(advantages, excess)
         self._update()
 
     def _recorded(self) -> Callable[[], None]:
@@ -235,6 +249,14 @@ class Fleet:
             updates=int(self._updates[number]),
             rollouts=int(self._rollouts[number]),
         )
+
+    def learned(self, number: int) -> dict[str, Tensor]:
+        """Return copies of what an agent learned from last: its rollout, flat, and what was made of it."""
+        samples = self._errors.shape[2]
+        observations, actions = self._inputs[0][number, 0, :samples], self._actions[number].flatten()
+        returns, advantages = (values[number].flatten() for values in self._learned)
+        batch = {"observations": observations, "actions": actions, "returns": returns, "advantages": advantages}
+        return {name: tensor.cpu().clone() for name, tensor in batch.items()}
 
     def load(self, number: int, agent: Agent) -> None:
         """Put an agent that was changed, or another one of the same sizes, in the place of one.
@@ -298,8 +320,8 @@ class Fleet:
             torch.where(self._truncated[:count, step, :, None], moved.final, cut, out=cut)
         self.games.add(self._rewards[:count], self._ended[:count])
 
-    def _estimate(self) -> tuple[Tensor, Tensor]:
-        """Return advantages [P, T, E], and how far values are above the returns that they are fitted to.
+    def _estimate(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return advantages [P, T, E], the returns that values are fitted to, and how far these are above them.
 
         Generalised advantage estimation (Schulman et al., 2016). A game cut short by the clock is not lost: its last
         reward carries the discounted value of its last observation.
@@ -317,7 +339,8 @@ class Fleet:
         for step in reversed(range(steps - 1)):
             advantages[:, step].addcmul_(going_on[:, step], advantages[:, step + 1])
         values = values[:, :steps]
-        return advantages, values - (advantages + values)  # rounded as Stable-Baselines3 rounds
+        returns = advantages + values  # rounded as Stable-Baselines3 rounds
+        return advantages, returns, values - returns
 
     def _differentiate(self, advantages: Tensor, excess: Tensor) -> None:
         """Write the gradient of each agent's ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.training import environments
+from rlprune.training import environments, insides
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
-from rlprune.training.onpolicy import OPTIMIZERS, statistics
+from rlprune.training.onpolicy import OPTIMIZERS, Batch, statistics
 from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import Seeds
 
@@ -45,9 +45,15 @@ class FleetAgent(A2CTrainer):
 
     @staticmethod
     def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
-        for numbers in _alike(trainers):
-            _train_alike([trainers[number] for number in numbers], [epochs[number] for number in numbers])
-        return [trainer.latest() for trainer in trainers]
+        measures: list[Mapping[str, float]] = [{}] * len(trainers)
+        spans = [epoch.span(trainer.steps) for trainer, epoch in zip(trainers, epochs, strict=True)]
+        for numbers in _alike(trainers, spans):
+            some = [epochs[number] for number in numbers]
+            _train_alike([trainers[number] for number in numbers], some, spans[numbers[0]])
+            for number, epoch in zip(numbers, some, strict=True):
+                if epoch.ends:
+                    measures[number] = {**trainers[number].latest(), **trainers[number]._insides()}
+        return measures
 
     def evaluate(self) -> Mapping[str, float]:
         (measures,) = self.evaluate_together([self])
@@ -74,6 +80,7 @@ class FleetAgent(A2CTrainer):
             "policy": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rollouts": self._rollouts,
+            "batch": self.batch,
             "env": self.env.state(),
             "games": self.games.state(),
         }
@@ -81,7 +88,7 @@ class FleetAgent(A2CTrainer):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._rollouts = state["rollouts"]
+        self._rollouts, self.batch = state["rollouts"], state["batch"]
         self.env.load_state(state["env"])
         self.games.load_state(state["games"])
 
@@ -105,13 +112,23 @@ class FleetAgent(A2CTrainer):
             rollouts=self._rollouts,
         )
 
-    def take(self, agent: Agent, env: environments.BatchedEnv, games: environments.Games) -> None:
-        """Take over what an agent became in a fleet."""
+    def take(self, agent: Agent, batch: Batch, env: environments.BatchedEnv, games: environments.Games) -> None:
+        """Take over what an agent became in a fleet, and what it learned from last."""
         for name, parameter in self.module.named_parameters():
             parameter.data.copy_(agent.weights[name])
             averages = {key: values[name] for key, values in agent.moments.items()}
             self.optimizer.state[parameter] = {"step": OPTIMIZERS[self._recipe.optimizer].updates(agent.updates), **averages}
-        self._rollouts, self.env, self.games = agent.rollouts, env, games
+        self._rollouts, self.batch, self.env, self.games = agent.rollouts, batch, env, games
+
+    def saw(self, features: Tensor, epoch: TrainEpoch) -> None:
+        """Keep the last observations [samples, features] of an epoch, at an aligned address of their own."""
+        before = features[:0] if epoch.begins or not self._seen else self._seen.pop()
+        self._seen.clear()
+        self._seen.append(torch.cat([before, features])[-insides.SAMPLES :].clone())
+
+    def _insides(self) -> Mapping[str, float]:
+        """Return the measures of the networks as they are, on the last observations that the epoch saw."""
+        return insides.measures(self.module, self._seen[-1])
 
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
         """Return fresh environments, whose games follow from the agent's seed for this use."""
@@ -121,11 +138,11 @@ class FleetAgent(A2CTrainer):
         return env
 
 
-def _alike(agents: Sequence[FleetAgent]) -> list[list[int]]:
-    """Return the numbers of the agents of each size."""
-    alike: dict[Sizes, list[int]] = defaultdict(list)
-    for number, agent in enumerate(agents):
-        alike[sizes(dict(agent.module.named_parameters()))].append(number)
+def _alike(agents: Sequence[FleetAgent], spans: Sequence[range] | None = None) -> list[list[int]]:
+    """Return the numbers of the agents of each size, and that train as long."""
+    alike: dict[tuple[Sizes, range], list[int]] = defaultdict(list)
+    for number, (agent, span) in enumerate(zip(agents, spans or [range(0)] * len(agents), strict=True)):
+        alike[sizes(dict(agent.module.named_parameters())), span].append(number)
     return list(alike.values())
 
 
@@ -140,14 +157,16 @@ def _play(agents: Sequence[FleetAgent], *, greedily: bool) -> Tensor:
     return games
 
 
-def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch]) -> None:
+def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch], span: range) -> None:
     recipe = agents[0].recipe
     env = environments.join([agent.env for agent in agents])
     games = environments.Games.join([agent.games for agent in agents])
     fleet = Fleet([agent.agent() for agent in agents], env, recipe, str(agents[0].model.device), games)
-    fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs])
-    for number, (agent, own, latest) in enumerate(zip(agents, fleet.envs.split(), fleet.games.split(), strict=True)):
-        agent.take(fleet.agent(number), own, latest)
+    seen = fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs], span)
+    parts = zip(agents, epochs, seen, fleet.envs.split(), fleet.games.split(), strict=True)
+    for number, (agent, epoch, features, own, latest) in enumerate(parts):
+        agent.take(fleet.agent(number), fleet.learned(number), own, latest)
+        agent.saw(features, epoch)
 
 
 def _word(seeds: Seeds, use: str) -> int:

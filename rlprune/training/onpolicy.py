@@ -4,6 +4,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
@@ -22,10 +23,10 @@ from torch.nn import functional
 
 from rlprune.costs import cost
 from rlprune.pruning.groups import Anatomy
-from rlprune.pruning.masked import Masked
+from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
-from rlprune.training import policies
+from rlprune.training import insides, policies
 from rlprune.training.environments.parallel import Environments, environment
 from rlprune.training.recipes import OnPolicyRecipe
 from rlprune.training.trainer import Apart, Generators, Seeds
@@ -66,7 +67,9 @@ class Agent:
 
     def __init__(self, model: OnPolicyAlgorithm, dense: policies.Widths | None = None) -> None:
         self.model = model
-        self.masked = Masked(self.module, self.optimizers)
+        self.batch: Batch | None = None
+        starts = {"square_avg": 1.0} if isinstance(self.optimizer, RMSpropTFLike) else {}
+        self.masked = Masked(self.module, self.optimizers, starts=starts)
         self._anatomy = policies.anatomy(self.module, dense)
 
     @property
@@ -90,6 +93,15 @@ class Agent:
 
     def redrawn(self) -> Mapping[str, Tensor]:
         return policies.redrawn(self.module)
+
+    def scoring(self, round: int) -> Scoring:
+        raise NotImplementedError
+
+    def learned(self, round: int) -> Scoring:
+        """Return the rollout that it learned from last, if it remembers one."""
+        if (batch := self.batch) is None:
+            return self.scoring(round)
+        return replace(self.scored_on(1, lambda: [batch]), samples=0)
 
     def scored_on(self, rollouts: int, play: Callable[[], Iterable[Batch]]) -> Scoring:
         """Return scoring on the loss of each batch that ``play`` makes of so many rollouts."""
@@ -164,6 +176,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         super().__init__(model)
         self._generators = Generators.seeded(seeds("actions"))
         self._callback: BaseCallback | None = None
+        self._seen = insides.latest(recipe.rollout_steps * recipe.environments)
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
@@ -186,15 +199,32 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     def samples(self) -> int:
         return self.model.num_timesteps
 
+    @property
+    def steps(self) -> int:
+        return self._recipe.iterations
+
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
+        if epoch.begins:
+            self._seen.clear()
         with self._generators.owned():
             callback = self._begin()
-            for iteration in range(recipe.iterations):
-                model._current_progress_remaining = epoch.start + (epoch.end - epoch.start) * iteration / recipe.iterations
+            for iteration in epoch.span(recipe.iterations):
+                model._current_progress_remaining = epoch.remaining(iteration / recipe.iterations)
                 model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
+                self.batch = remembered(model.rollout_buffer)  # learning from it changes its shapes
+                self._seen.append(model.rollout_buffer.to_torch(model.rollout_buffer.observations).flatten(0, 1))  # a copy
                 model.train()
-        return self.latest()
+        return {**self.latest(), **self._insides()} if epoch.ends else {}
+
+    def _insides(self) -> Mapping[str, float]:
+        """Return the measures of the networks as they are, on the last observations that the epoch saw."""
+        if not self._seen:
+            return {}
+        with torch.no_grad():
+            features = self.module.extract_features(torch.cat(list(self._seen))[-insides.SAMPLES :])
+        assert isinstance(features, Tensor)  # one extractor for both networks
+        return insides.measures(self.module, features)
 
     def latest(self) -> Mapping[str, float]:
         """Return the mean return of the last 100 training games, or nothing before the first one ended."""
@@ -205,11 +235,14 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
         return {**statistics(self._games(True), self._games(False)), **self.latest()}
 
+    def normalise_anew(self) -> None:
+        """Do nothing: an MLP policy has no normalisation layer."""
+
     # -- costs ---------------------------------------------------------------------------------------------------
 
-    def sample_macs(self) -> float:
+    def sample_macs(self, masks: Masks | None = None) -> float:
         """One pass of both networks to act, and one forward and two backward each time that a sample is learned from."""
-        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module)
+        return (1.0 + 3.0 * self._recipe.passes) * cost.macs(lambda: policies.outputs(self.module), self.module, masks)
 
     def forward(self) -> object:
         observation = torch.zeros(1, *self.model.observation_space.shape or (), device=self.model.device)
@@ -256,6 +289,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
             "steps": model.num_timesteps,
             "games": json.dumps(list(model.ep_info_buffer or ())),
             "environments": self._envs.state(),
+            "batch": self.batch,
             "observations": torch.as_tensor(np.array(model._last_obs)),
             "starts": torch.as_tensor(np.array(model._last_episode_starts)),
         }
@@ -267,6 +301,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         self.optimizer.load_state_dict(state["optimizer"])
         self._generators.load_state(state["generators"])
         model.num_timesteps = state["steps"]
+        self.batch = state["batch"]
         assert model.ep_info_buffer is not None
         model.ep_info_buffer.extend(json.loads(state["games"]))
         model._last_obs = state["observations"].numpy()

@@ -59,6 +59,14 @@ def shapes(policy: "ActorCriticPolicy", dense: Widths) -> dict[str, tuple[int, i
     return found
 
 
+def networks(policy: "ActorCriticPolicy") -> dict[str, tuple[nn.Sequential, nn.Linear]]:
+    """Return actor and critic, each as its hidden layers with their activations, and its last layer."""
+    return {
+        network: (getattr(policy.mlp_extractor, body), policy.get_submodule(head))  # type: ignore[misc]
+        for network, (_, body, head) in _NETWORKS.items()
+    }
+
+
 def _layers(policy: "ActorCriticPolicy", network: str) -> list[str]:
     _, body, head = _NETWORKS[network]
     layers = getattr(policy.mlp_extractor, body).named_children()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rlprune.costs import cost
 from rlprune.pruning import start
 from rlprune.pruning.groups import Anatomy
-from rlprune.pruning.masked import Masked
+from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.training.recipes import SupervisedRecipe
@@ -60,6 +60,8 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
         self._generators = Generators.seeded(seeds("dropout"))
         self._passes = 0
         self._samples = 0
+        self._pass: Iterator[Batch] = iter(())
+        self._total = torch.zeros(())
 
     # -- what a kind of task says --------------------------------------------------------------------------------
 
@@ -128,14 +130,20 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
 
     def scoring(self, round: int) -> Scoring:
         """Take ``scoring_batches`` batches of the training data, not augmented, in pieces of ``scoring_micro_batch``."""
+        return self._scoring(round, self.recipe.scoring_batches)
+
+    def learned(self, round: int) -> Scoring:
+        """Take one batch: those that it learned from are not kept."""
+        return self._scoring(round, 1)
+
+    def _scoring(self, round: int, count: int) -> Scoring:
         size = self.recipe.scoring_micro_batch or self.recipe.micro_batch
 
         def collect() -> list[Loss]:
-            taken = zip(range(self.recipe.scoring_batches), self.batches(f"scoring/{round}", augmented=False), strict=False)
+            taken = zip(range(count), self.batches(f"scoring/{round}", augmented=False), strict=False)
             return [partial(self._scored, piece) for _, batch in taken for piece in pieces(batch, size)]
 
-        samples = min(self.recipe.scoring_batches, self.steps) * self.recipe.batch_size
-        return Scoring(collect, samples, self.outputs, tempered=self.tempered)
+        return Scoring(collect, min(count, self.steps) * self.recipe.batch_size, self.outputs, tempered=self.tempered)
 
     def _scored(self, batch: Batch, module: nn.Module, temperature: float) -> Tensor:
         place = next(module.parameters()).device
@@ -150,16 +158,19 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         self.resized()
-        total = torch.zeros((), device=self.device)
+        if epoch.begins:
+            self._pass = self.batches(f"pass/{self._passes}", augmented=True)
+            self._total = torch.zeros((), device=self.device)
         self.module.train()
         with self._generators.owned():
-            for step, batch in enumerate(self.batches(f"pass/{self._passes}", augmented=True)):
-                remaining = epoch.start + (epoch.end - epoch.start) * step / self.steps
-                _set_rate(self.optimizer, self.recipe, remaining, held=epoch.start == epoch.end)
-                total += self._step(self.module, self.optimizer, batch)
+            for step, batch in zip(epoch.span(self.steps), self._pass, strict=False):
+                _set_rate(self.optimizer, self.recipe, epoch.remaining(step / self.steps), held=epoch.start == epoch.end)
+                self._total += self._step(self.module, self.optimizer, batch)
                 self._samples += len(batch[0])
+        if not epoch.ends:
+            return {}
         self._passes += 1
-        return {"loss_train": float(total) / self.steps}
+        return {"loss_train": float(self._total) / self.steps}
 
     def _step(self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
         """Take one optimizer step; return the batch's loss, detached."""
@@ -178,11 +189,26 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
         with evaluating(self.module), torch.no_grad():
             return self.measures()
 
+    def normalise_anew(self) -> None:
+        """Average the statistics of each batch of one augmented pass, with everything else as in evaluation."""
+        kind = nn.modules.batchnorm._BatchNorm
+        layers = [layer for layer in self.module.modules() if isinstance(layer, kind) and layer.track_running_stats]
+        momenta = [layer.momentum for layer in layers]
+        with evaluating(self.module), torch.no_grad():
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.train().momentum = None
+            for batch in self.batches("statistics", augmented=True) if layers else ():
+                for piece in pieces(batch, self.recipe.micro_batch):
+                    self.loss(self.module, piece)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
     # -- costs ---------------------------------------------------------------------------------------------------
 
-    def sample_macs(self) -> float:
+    def sample_macs(self, masks: Masks | None = None) -> float:
         """One forward pass, and two of the same size backward."""
-        return 3.0 * cost.macs(self.forward, self.module)
+        return 3.0 * cost.macs(self.forward, self.module, masks)
 
     def forward(self) -> object:
         with evaluating(self.module), torch.no_grad():

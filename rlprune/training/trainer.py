@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.pruning.follower import Subject
+from rlprune.pruning.masked import Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import seed_sequence, tasks
 
@@ -31,6 +32,10 @@ class Trainer(Subject, Protocol):
     def samples(self) -> int:
         """Training samples or environment steps so far, scoring not included."""
 
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch between which training can be stopped and gone on with."""
+
     @staticmethod
     def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
         """Train several trainers of this kind and of one recipe for one epoch each; return the measures of each."""
@@ -39,14 +44,24 @@ class Trainer(Subject, Protocol):
     def evaluate_together(trainers: Sequence[Any]) -> Sequence[Mapping[str, float]]:
         """Return what ``evaluate`` does for each of several trainers of this kind and of one recipe."""
 
-    def sample_macs(self) -> float:
-        """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does."""
+    def sample_macs(self, masks: Masks | None = None) -> float:
+        """Return the multiply-accumulates that training on one sample takes now, zeros counted as the processor does.
+
+        Args:
+            masks: leave out the weights that these remove.
+        """
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
-        """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures."""
+        """Train one epoch, the schedule's remaining share going from ``epoch.start`` to ``epoch.end``; return its measures.
+
+        Of an epoch that falls into parts, what comes before the last one need not be measured.
+        """
 
     def evaluate(self) -> Mapping[str, float]:
         """Return the task's measures of the network as it is, by their names."""
+
+    def normalise_anew(self) -> None:
+        """Take the statistics of normalisation layers anew from training data, for the weights as they are."""
 
     def forward(self) -> object:
         """Run the network once on one sample, as somebody who uses it would."""
@@ -68,7 +83,10 @@ class Trainer(Subject, Protocol):
         """Return arrays that the report draws (see ``rlprune.report.pictures``), or None."""
 
     def state(self) -> dict[str, Any]:
-        """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values."""
+        """Return the whole state of training (weights, optimizer, generators, environments) as tensors and plain values.
+
+        Taken where an epoch has ended.
+        """
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state; the network must have the saved sizes already."""

@@ -1,0 +1,45 @@
+"""What happens inside actor and critic over training: dormant units, effective rank and parameter norm, dense as dotted lines.
+
+    python plots/insides.py results/rl --sparsity .95 --pruners SNIP,EarlyCroP-S --to figures/
+
+A file a task; the sparsity is the highest and the pruners are all where none is named.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rlprune import safely
+from rlprune.report import draw, figures
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import comparisons, insides
+from rlprune.report.scripts import ended
+
+
+def main() -> None:
+    """Read runs, draw their tasks, write ``insides-TASK-SPARSITY.{png,svg,pdf}``."""
+    parser = argparse.ArgumentParser(description="insides of actor and critic over training")
+    parser.add_argument("results", type=Path, nargs="+", help="folders of runs, say results/rl")
+    parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write into")
+    parser.add_argument("--sparsity", type=float, help="share of weights removed")
+    parser.add_argument("--pruners", help="names, say SNIP,EarlyCroP-S; dense is drawn beside them")
+    given = parser.parse_args()
+    named = {name.strip().casefold() for name in given.pruners.split(",")} if given.pruners else set()
+    drawn = 0
+    for one in comparisons(gathered(given.results)):
+        sparsity = max(one.sparsities, default=0.0) if given.sparsity is None else given.sparsity
+        rows = tuple(row for row in one.rows if row.cut == "nothing" or not named or row.pruner.casefold() in named)
+        some = replace(one, rows=rows)
+        if found := insides(some, sparsity) if rows else {}:
+            given.to.mkdir(parents=True, exist_ok=True)
+            stem = safely.name(f"insides-{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}")
+            draw.save(figures.insides_figure(some, sparsity, found), given.to, stem)
+            print(given.to / f"{stem}.png")
+            drawn += 1
+    if not drawn:
+        raise ValueError("no epoch of these cells measured what is inside their networks")
+
+
+if __name__ == "__main__":
+    sys.exit(ended(main))

@@ -1,0 +1,25 @@
+"""SET: a random sparse network whose smallest weights are moved to random places again and again (Mocanu et al., 2018)."""
+
+from math import cos, pi
+
+from rlprune.api import WEIGHTS, Count, Grow, Plan, Prune, Pruner, Score, Share, Train
+from rlprune.pruners import magnitude, random
+
+
+def rewired(grow: Score, drop: Share, updates: Count, until: Share) -> Plan:
+    """Prune at random; then, up to ``until`` of the budget, drop ``drop/2 · (1 + cos(πt/T))`` of each layer and grow as many."""
+    steps: list[Prune | Train | Grow] = [Prune()]
+    for number in range(1, updates):  # at the last one the share is zero
+        done = number / updates
+        steps.append(Train(share=until * done, fine=True))
+        steps.append(Prune(by=magnitude.score, beyond=drop / 2 * (1 + cos(pi * done))))
+        steps.append(Grow(by=grow))
+    return [*steps, Train()]
+
+
+def at_random(drop: Share = 0.3, updates: Count = 100, until: Share = 0.75) -> Plan:
+    """Grow at random."""
+    return rewired(random.weights, drop, updates, until)
+
+
+SET = Pruner("SET", random.weights, cut=WEIGHTS, plan=at_random, scope="erk")

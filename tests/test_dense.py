@@ -1,0 +1,288 @@
+"""Pruners against dense: shares and their intervals by loops, gaps in a curve, what has no share and why."""
+
+import csv
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rows import JUDGED, LOWER, as_task, row, rows, sparse_training
+
+from rlprune.costs.measures import Measure
+from rlprune.report import curves, tables
+from rlprune.report.dense import against
+from rlprune.report.page import write_report
+from rlprune.report.sentences import finding
+from rlprune.stats import drawn_together, iqm_interval, percentiles
+from rlprune.store import Store
+
+RETURN = Measure("return", "return")
+
+
+def slow_iqm(values):
+    ordered, cut = sorted(values), len(values) // 4
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)
+
+
+def seeds(*values):
+    return dict(enumerate(values))
+
+
+def kept(dense, curve, metric=RETURN, random=None):
+    """Return what a pruner with one value a sparsity and seed keeps."""
+    found = against({"Dense": {0.0: dense}, "SNIP": curve}, ["Dense"], metric, random)
+    return found.pruners["SNIP"]
+
+
+def compared(returns, judged=JUDGED):
+    cells = [
+        replace(one, values={**one.values, "return_greedy": value}, judged=judged)
+        for (pruner, sparsity), values in returns.items()
+        for seed, value in enumerate(values)
+        for one in [row(pruner, sparsity, seed)]
+    ]
+    (one,) = curves.comparisons(cells)
+    return one
+
+
+# -- bootstrap of seeds that belong together -----------------------------------------------------------------------
+
+
+def test_groups_drawn_together_have_the_interval_that_each_has_alone():
+    values = np.random.default_rng(0).normal(size=(9, 3))
+    drawn = drawn_together(values)
+    for group in range(3):
+        assert percentiles(drawn[:, group]) == pytest.approx(tuple(iqm_interval([values[:, group]])))
+
+
+def test_seeds_that_a_group_lacks_are_left_out_of_its_samples():
+    values = np.array([[1.0, 10.0], [2.0, np.nan], [3.0, 30.0], [4.0, 70.0], [9.0, np.nan]])
+    drawn = drawn_together(values, resamples=50, seed=3)
+    picks = np.random.default_rng(3).integers(5, size=(50, 5))
+    for sample, own in zip(picks, drawn, strict=True):
+        assert own[0] == pytest.approx(slow_iqm(values[sample, 0]))
+        known = [value for value in values[sample, 1] if np.isfinite(value)]
+        assert own[1] == pytest.approx(slow_iqm(known)) if known else np.isnan(own[1])
+
+
+def test_an_interval_is_unknown_where_a_tail_of_its_samples_is():
+    drawn = np.arange(1000.0)
+    drawn[:20] = np.nan
+    assert percentiles(drawn) == pytest.approx(tuple(np.percentile(drawn[20:], [2.5, 97.5])))
+    drawn[:30] = np.nan
+    assert percentiles(drawn) is None
+
+
+# -- shares --------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_is_the_ratio_of_interquartile_means_with_seeds_drawn_for_both():
+    dense, mine = [100.0, 400.0, 500.0, 200.0, 300.0], [90.0, 200.0, 400.0, 100.0, 330.0]
+    end = kept(seeds(*dense), {0.9: seeds(*mine)}).at(0.9)
+    assert end.iqm == pytest.approx(slow_iqm(mine) / slow_iqm(dense))
+    generator, shares = np.random.default_rng(1), []
+    for _ in range(4000):
+        picks = generator.integers(5, size=5)
+        shares.append(slow_iqm([mine[pick] for pick in picks]) / slow_iqm([dense[pick] for pick in picks]))
+    assert end.interval == pytest.approx(tuple(np.percentile(shares, [2.5, 97.5])), abs=0.02)
+
+
+def test_what_a_seed_does_to_both_alike_is_no_spread():
+    dense = [100.0, 400.0, 500.0, 200.0]
+    end = kept(seeds(*dense), {0.9: seeds(*(0.8 * value for value in dense))}).at(0.9)
+    assert (end.iqm, *end.interval) == pytest.approx((0.8, 0.8, 0.8))
+
+
+def test_one_seed_has_a_share_and_no_interval():
+    one = kept(seeds(200.0), {0.8: seeds(200.0), 0.9: seeds(150.0)})
+    assert (one.at(0.9).iqm, one.at(0.9).interval) == (0.75, None)
+    assert one.ultimate == (0.8, None)
+    assert one.area.interval is None
+
+
+def test_negative_returns_are_counted_from_random_play():
+    end = kept(seeds(-80.0, -80.0), {0.9: seeds(-185.0, -185.0)}, random=-500.0).at(0.9)
+    assert end.iqm == pytest.approx((500 - 185) / (500 - 80))
+    assert kept(seeds(80.0, 80.0), {0.9: seeds(-20.0, 60.0)}, random=-100.0).at(0.9).iqm == pytest.approx(120 / 180)
+
+
+def test_errors_are_counted_from_chance_and_less_is_more():
+    end = kept(seeds(0.5, 0.5), {0.9: seeds(0.6, 0.6)}, LOWER.metric, 1.5).at(0.9)
+    assert end.iqm == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("dense", "metric", "random", "why"),
+    [
+        (-80.0, RETURN, None, "there are values below zero, and the task does not say what chance reaches"),
+        (0.5, LOWER.metric, None, "lower is better, and the task does not say what chance reaches"),
+        (-500.0, RETURN, -500.0, "the dense network is no better than chance"),
+        (1.6, LOWER.metric, 1.5, "the dense network is no better than chance"),
+    ],
+)
+def test_where_a_share_means_nothing_there_is_none_and_the_note_says_why(dense, metric, random, why):
+    found = against({"Dense": {0.0: seeds(dense, dense)}, "SNIP": {0.9: seeds(1.0, 1.0)}}, ["Dense"], metric, random)
+    assert (found.dense, found.scale, dict(found.pruners)) == ("Dense", why, {})
+    anchors = {} if random is None else {"random": random}
+    one = compared({("Dense", 0.0): [dense] * 2, ("SNIP", 0.9): [1.0] * 2}, replace(JUDGED, metric=metric, anchors=anchors))
+    one = replace(one, metric=replace(one.metric, name="return_greedy"))
+    table = tables.cost_table(one, 0.9)
+    assert f"No % of dense: {why}." in table.note
+    assert not any("dense [95 %]" in heading for heading in table.header)
+    assert [record["of_dense"] for record in table.csv] == [None, None]
+
+
+def test_without_one_dense_network_nothing_is_compared():
+    curve = {0.9: seeds(1.0, 2.0)}
+    assert against({"SNIP": curve}, [], RETURN, None).scale == "no dense network to compare with"
+    two = {"A": {0.0: seeds(1.0)}, "B": {0.0: seeds(2.0)}, "SNIP": curve}
+    assert against(two, ["A", "B"], RETURN, None).scale == "no telling which is dense: A, B"
+    named = {"dense": {0.0: seeds(4.0, 4.0)}, "B": {0.0: seeds(2.0, 2.0)}, "SNIP": curve}
+    found = against(named, ["dense", "B"], RETURN, None)
+    assert (found.dense, found.pruners["B"].at(0.9).iqm) == ("dense", 0.5)
+
+
+# -- one number a pruner -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shares", "ultimate"),
+    [
+        ([1.0, 0.99, 0.98], 0.95),
+        ([1.0, 0.9, 0.99], 0.8),
+        ([0.96, 1.0, 1.0], 0.0),
+        ([1.2, 0.971, 0.969], 0.9),
+    ],
+)
+def test_what_holds_beyond_a_gap_is_no_ultimate_compression(shares, ultimate):
+    curve = {sparsity: seeds(*[500 * share] * 3) for sparsity, share in zip((0.8, 0.9, 0.95), shares, strict=True)}
+    one = kept(seeds(500.0, 500.0, 500.0), curve)
+    assert one.ultimate == (ultimate, (ultimate, ultimate))
+
+
+def test_the_interval_of_ultimate_compression_is_of_sparsities_that_were_run():
+    curve = {0.8: [500.0] * 6, 0.9: [500.0, 500.0, 500.0, 450.0, 480.0, 500.0], 0.95: [490.0, 500.0, 100.0, 500.0, 90.0, 499.0]}
+    one = kept(seeds(*[500.0] * 6), {sparsity: seeds(*values) for sparsity, values in curve.items()})
+    generator, held = np.random.default_rng(2), []
+    for _ in range(4000):
+        picks = generator.integers(6, size=6)
+        level = 0.0
+        for sparsity, values in curve.items():
+            if slow_iqm([values[pick] for pick in picks]) < 0.97 * 500:
+                break
+            level = sparsity
+        held.append(level)
+    assert one.ultimate[1] == (sorted(held)[100], sorted(held)[3899]) == (0.8, 0.95)
+
+
+def test_the_area_is_that_of_the_figure_over_its_width():
+    sparsities, shares = (0.5, 0.8, 0.95, 0.98), (1.0, 0.9, 0.4, 0.1)
+    one = kept(
+        seeds(10.0, 10.0), {sparsity: seeds(10 * share, 10 * share) for sparsity, share in zip(sparsities, shares, strict=True)}
+    )
+    places = [-log(1 - sparsity) for sparsity in sparsities]
+    area = sum((shares[i] + shares[i + 1]) / 2 * (places[i + 1] - places[i]) for i in range(3)) / (places[3] - places[0])
+    assert (one.area.iqm, *one.area.interval) == pytest.approx((area, area, area))
+    assert kept(seeds(10.0, 10.0), {0.9: seeds(4.0, 4.0)}).area.iqm == pytest.approx(0.4)
+
+
+# -- tables and sentences ------------------------------------------------------------------------------------------
+
+RETURNS = {
+    ("Dense", 0.0): [500.0] * 3,
+    ("SNAP", 0.8): [500.0] * 3,
+    ("SNAP", 0.9): [490.0] * 3,
+    ("CroP-S", 0.8): [500.0] * 3,
+    ("CroP-S", 0.9): [250.0] * 3,
+    ("SNIP", 0.8): [100.0] * 3,
+    ("SNIP", 0.9): [50.0] * 3,
+    ("GraSP", 0.9): [400.0] * 3,
+}
+
+
+def test_the_table_says_shares_ultimate_compression_and_area():
+    table = tables.dense_table(compared(RETURNS))
+    told = {line[0].text: [entry.text for entry in line[1:]] for _, block in table.blocks for line in block}
+    assert table.header[1:3] == ("80 %", "90 %")
+    assert told["SNAP"] == ["100 [100, 100]", "98.0 [98.0, 98.0]", "≥ 90 % [≥ 90 %, ≥ 90 %]", "99.0 [99.0, 99.0]"]
+    assert told["CroP-S"][2] == "80 % [80 %, 80 %]"
+    assert told["SNIP"][2] == "< 80 % [< 80 %, < 80 %]"
+    assert told["GraSP"] == ["–", "80.0 [80.0, 80.0]", "< 90 % [< 90 %, < 90 %]", "–"]
+    records = {record["pruner"]: record for record in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    assert (records["SNAP"]["ultimate"], records["SNIP"]["ultimate"], records["GraSP"]["area"]) == ("0.9", "0.0", "")
+    assert float(records["CroP-S"]["of_dense_90"]) == 0.5
+    assert "keep 97 % of dense or more" in table.note
+    assert r"$\geq$ 90 \%" in tables.to_latex(table)
+
+
+def test_costs_stand_beside_the_share_of_dense():
+    table = tables.cost_table(compared(RETURNS), 0.9)
+    place = table.header.index("return, % of dense [95 %]")
+    assert {line[0].text: line[place].text for _, block in table.blocks for line in block}["CroP-S"] == "50.0 [50.0, 50.0]"
+
+
+def test_the_finding_says_how_far_one_can_go():
+    told = finding(compared({cell: values for cell, values in RETURNS.items() if cell[0] != "GraSP"}))
+    assert "Of sparsities from 80 % on, SNAP stays within 3 % of dense up to 90 %; " in told
+    assert "over all of them SNAP keeps most, 99.0 [99.0, 99.0] % of dense." in told
+    poor = {cell: values for cell, values in RETURNS.items() if cell[0] in ("Dense", "SNIP")}
+    assert "none leaves any pruner within 3 % of dense" in finding(compared(poor))
+    assert "Of sparsities" not in finding(compared({("Dense", 0.0): [1.0], ("SNIP", 0.9): [1.0]}))
+
+
+def test_macs_are_multiples_of_dense():
+    (one,) = curves.comparisons(sparse_training(rows(2, ("Dense", "SNIP", "SNAP"), (0.9,))))
+    table = tables.macs_table(one, 0.9)
+    assert table.header == ("pruner", *(cost.heading for cost in tables.WORK))
+    records = {record["pruner"]: record for record in table.csv}
+    for cost in tables.WORK:
+        held = 1.0 if not cost.name.endswith("nonzero") else 0.1
+        assert records["SNIP"][cost.name] == pytest.approx(held)
+        assert records["SNAP"][cost.name] == pytest.approx(0.1)
+    told = {line[0].text: line[1].text for _, block in table.blocks for line in block}
+    assert told == {"Dense": "1.00×", "SNAP": "0.100×", "SNIP": "1.00×"}
+
+
+def test_variants_of_one_pruner_stand_together():
+    some = [
+        replace(one, id=f"{one.id}-{start}", pruner=f"{one.pruner} {start}")
+        for one in rows(1, ("SNAP", "CroP-S"), (0.9,))
+        for start in ("kept", "rescaled")
+    ]
+    (one,) = curves.comparisons(some)
+    table = tables.cost_table(one, 0.9)
+    (_, block) = table.blocks[0]
+    assert [line[0].text for line in block] == ["SNAP kept", "SNAP rescaled", "CroP-S kept", "CroP-S rescaled"]
+    assert tables.apart(block) == [False, False, True, False]
+    assert tables.to_latex(table).count(r"\addlinespace") == 1
+    assert tables.apart(block[::2]) == [False, False]
+
+
+def test_what_papers_on_sparse_training_print_is_on_the_page(tmp_path):
+    some = sparse_training(rows(2, ("Dense", "SNIP", "SNAP"), (0.8, 0.9)))
+    text = write_report(some, tmp_path).read_text(encoding="utf-8")
+    stem = "cartpole-quick-cartpole-v1"
+    written = {file.stem.removeprefix(f"{stem}-") for folder in ("tables", "figures") for file in (tmp_path / folder).iterdir()}
+    assert {"dense", "macs-80", "macs-90"} <= written
+    assert "could not be made" not in text
+    (one,) = curves.comparisons(some)
+    assert ("insides-90" in written) == bool(curves.insides(one, 0.9))
+
+
+def test_figures_show_shares_of_dense_too(tmp_path):
+    with Store(tmp_path / "run" / "results.sqlite") as store:
+        for one in as_task(rows(2, ("Dense", "SNIP"), (0.8, 0.9)), "acrobot-v1", "Acrobot-v1", -500, 0.8):
+            store.save(one)
+    (one,) = curves.comparisons(as_task(rows(2, ("Dense", "SNIP"), (0.8, 0.9)), "acrobot-v1", "Acrobot-v1", -500, 0.8))
+    chart = one.chart_of_dense
+    assert chart.metric.heading == "return, share from chance to dense"
+    assert [curve.at(0.9).iqm for curve in chart.curves] == [1.0, one.against.pruners["SNIP"].at(0.9).iqm]
+    script = Path(__file__).parent.parent / "plots" / "sparsity.py"
+    command = [sys.executable, str(script), str(tmp_path / "run"), "--to", str(tmp_path / "drawn"), "--of-dense"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "drawn" / "sparsity.pdf").is_file()
