@@ -61,7 +61,7 @@ class PruneCallback(BaseCallback):
         scoring_steps: environment steps to score on.
         seed: draws lots for pruners that need noise.
         verbose: as in Stable-Baselines3.
-        **settings: settings of the pruner, say ``rounds=7``.
+        **settings: settings of the pruner, say ``rounds=7``, or of all: ``actor=0.9, critic=0.95``, ``heads="dense"``.
 
     Raises:
         KeyError: no pruner of this name.
@@ -302,7 +302,7 @@ class _Agent(onpolicy.Agent):
             )
         follower.counted_from(policies.shapes(self.policy, self._dense), masks)
         gone, wanted = follower.reached()["sparsity_weights"], follower.sparsity
-        done = all(1 - count.kept / count.dense > count.sparsity - 1 / count.dense for count in follower.counts())
+        done = all(1 - tally.kept / tally.dense > tally.sparsity - 1 / tally.dense for tally in follower.tallies())
         told = f"this agent was pruned before: {gone:.1%} of its dense network's weights are gone"
         if done:
             warnings.warn(f"{told}, and no more will go for sparsity={wanted}", stacklevel=2)

@@ -89,6 +89,7 @@ def test_a_classifier_of_torchvision_is_had_by_its_name():
     net, anatomy = classifier("torchvision/mobilenet_v2", 7)
     assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
     assert len(anatomy.all_groups()) > 20
+    assert anatomy.heads == ["classifier.1.weight"]
     with pytest.raises(ValueError, match=r"torchvision has no classifier 'resnet19'; did you mean 'torchvision/resnet1"):
         classifier("torchvision/resnet19", 7)
 

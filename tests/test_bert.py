@@ -15,6 +15,7 @@ from rlprune.pruning.groups import present
 from rlprune.pruning.masked import Masked
 from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import CHANNELS, NOTHING, pruners
+from rlprune.pruning.start import drawn_anew
 
 MARKS = Marks(pad=0, separator=3)
 TOKENS = torch.tensor([[2, 7, 8, 9, 3, 5, 6, 3], [2, 5, 3, 9, 7, 3, 0, 0], [2, 11, 4, 3, 10, 3, 0, 0], [2, 6, 6, 3, 6, 3, 0, 0]])
@@ -147,6 +148,9 @@ class Subject:
 
     def resized(self):
         pass
+
+    def redrawn(self):
+        return drawn_anew(copy.deepcopy(self.module), self.anatomy.all_weights())
 
     def train_epoch(self):
         self.optimizer.zero_grad()

@@ -355,7 +355,7 @@ def test_mistakes_are_told_where_they_are_made():
         ({"scoring_steps": True}, "scoring_steps is a whole number, at least 1; got True"),
         ({"seed": -1}, "seed is a whole number, at least 0; got -1"),
         ({"scope": "networks"}, "scope is one of global, network, layer, erk; got 'networks'; did you mean 'network'?"),
-        ({"bogus": 1}, "SNIP, setting 'bogus': no such key (allowed: scope, floor, moments, start)"),
+        ({"bogus": 1}, "SNIP, setting 'bogus': no such key (allowed: scope, floor, moments, start, actor, critic, heads)"),
         ({"floor": "x"}, "SNIP, setting 'floor': got \"x\"; must be a whole number"),
         ({"moments": "kep"}, "SNIP, setting 'moments': got \"kep\"; must be 'keep' or 'reset'; did you mean 'keep'?"),
     ],

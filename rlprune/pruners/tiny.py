@@ -1,6 +1,6 @@
-"""Tiny: a dense network from scratch, its hidden widths shrunk alike until it has the weights that are asked for (Tan et al., 2023).
+"""Tiny: a dense network from scratch, its hidden widths shrunk alike to the weights that are asked for (Tan et al., 2023).
 
-What is removed is drawn by lot, the same share of each layer, and what stays is drawn anew: a fresh network of these widths.
+As many channels of each layer as its share go by lot, and what stays is drawn anew: a fresh network of these widths.
 """
 
 from rlprune.api import CHANNELS, Prune, Pruner, Train

@@ -89,7 +89,7 @@ class _Stood:
 
 
 @dataclass(frozen=True)
-class Count:
+class Tally:
     """How many weights some networks had and have, counted together, and the sparsity that is asked of them."""
 
     networks: Sequence[str]
@@ -276,13 +276,13 @@ class PlanFollower:
         left = {name: int(self._left(name).sum()) for name in self._dense}
         return {name: {"kept": float(left[name]), "dense": float(np.prod(shape))} for name, shape in self._dense.items()}
 
-    def counts(self) -> list[Count]:
+    def tallies(self) -> list[Tally]:
         """Return what is left, and should be, of networks that are counted together."""
         layers, found = self.layers(), []
         for networks in self._together():
             own = [layers[name] for network in networks for name in self._subject.anatomy.weights[network]]
             dense, kept = sum(layer["dense"] for layer in own), sum(layer["kept"] for layer in own)
-            found.append(Count(networks, dense, kept, self._own.get(networks[0], self.sparsity)))
+            found.append(Tally(networks, dense, kept, self._own.get(networks[0], self.sparsity)))
         return found
 
     def reached(self) -> dict[str, float]:
@@ -444,18 +444,18 @@ class PlanFollower:
 
     def _tell_what_is_missed(self) -> None:
         """Say so where the sparsity cannot be reached: at the floor, or where a network was pruned further before."""
-        counts, weights = self.counts(), self._pruner.cut == WEIGHTS
-        for count in counts:
-            asked = count.dense * (1 - count.sparsity)
-            if count.kept > asked + (1 if weights else self._widest()):
+        tallies, weights = self.tallies(), self._pruner.cut == WEIGHTS
+        for tally in tallies:
+            asked = tally.dense * (1 - tally.sparsity)
+            if tally.kept > asked + (1 if weights else self._widest()):
                 why = f"{self._floor} stay in every {'weight tensor' if weights else 'group of channels'}"
                 why += ", and all in output layers" if self._heads else ""
-            elif count.kept < asked - 1 and weights:
+            elif tally.kept < asked - 1 and weights:
                 why = "more was pruned before"
             else:
                 continue
-            whose = f" of {' and '.join(count.networks)}" if counts[1:] else ""
-            reached = f"{1 - count.kept / count.dense:.4g} of the weights{whose} are removed, not {count.sparsity:g}"
+            whose = f" of {' and '.join(tally.networks)}" if tallies[1:] else ""
+            reached = f"{1 - tally.kept / tally.dense:.4g} of the weights{whose} are removed, not {tally.sparsity:g}"
             warnings.warn(f"{self._pruner.name}: {reached}: {why}", Missed, stacklevel=4)
 
     def _widest(self) -> int:

@@ -55,8 +55,8 @@ class CommonSettings(BaseModel):
             (``shuffled``).
         actor: sparsity of the network of this name, which is then ranked and counted for itself; left out, that of the cell.
         critic: the same of the critic.
-        heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``), counted
-            as kept, so that the others of their network pay for them. Channels of outputs are never cut: nothing changes for them.
+        heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``) and
+            count as kept, so that the others of their network pay for them. Of channels nothing changes: outputs are never cut.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
