@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from subjects import Tiny
 from torch import nn
 
+from rlprune.__main__ import main
 from rlprune.bench.cell import run_cell, run_cells
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import cells, load_suite
@@ -264,6 +265,13 @@ def test_branches_that_say_nothing_are_refused(suite, more, message):
     assert message in str(error.value)
 
 
+def test_a_preview_shows_branches_with_what_they_train(tmp_path, capsys):
+    command = ["run", "cartpole", "--profile", "smoke", "--dry-run", "--out", str(tmp_path)]
+    assert main([*command, *(word for one in TINY for word in ("--set", one)), "--set", "branches=[1]", "--seeds", "2"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "branched" in line]
+    assert line.split() == ["cartpole-v1", "Dense", "branched", "at", "1", "0", "2", "2", "0", "7", "2,240", "steps"]
+
+
 # -- reports -------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +309,7 @@ def test_the_table_of_barriers_has_a_line_an_epoch():
     ((_, lines),) = table.blocks
     assert [[entry.text for entry in line[:2]] for line in lines] == [[str(epoch), "2"] for epoch in BARRIERS]
     assert [line["mean"] for line in table.csv] == pytest.approx([100 * barrier for barrier in BARRIERS.values()])
-    assert "from: epoch 5" in table.note
+    assert "it stays there from epoch 5 on" in table.note
 
 
 def test_figure_2_has_the_stable_epoch_beside_the_triggers_and_the_best_fixed_moment():

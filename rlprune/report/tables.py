@@ -291,11 +291,11 @@ def barrier_table(comparison: Comparison) -> Table:
         texts = (str(epoch), str(barrier.seeds), mean_text(barrier), iqm_text(barrier), shown)
         lines.append(tuple(map(Entry, texts)))
         fields.append({"task": comparison.task, "epoch": epoch, **_numbers(barrier), "line_ends": metric})
-    stable = "none" if comparison.stable is None else f"epoch {comparison.stable}"
+    stays = "never stays there" if comparison.stable is None else f"stays there from epoch {comparison.stable} on"
     note = (
         "Two copies train on from the end of an epoch with other noise. The barrier is how much more the worst network on the "
-        f"line between them errs than the two do in the mean, in percent of the metric's range ({comparison.metric.heading}); "
-        f"stable, below {STABLE:g} % from there on (Frankle et al., 2020), from: {stable}."
+        f"line between them errs than the two do in the mean, in percent of the metric's range ({comparison.metric.title}). "
+        f"Below {STABLE:g} % it is noise (Frankle et al., 2020): it {stays}."
     )
     header = ("epoch", "seeds", f"{BARRIER.heading}, mean ± std", f"{BARRIER.heading}, IQM [95 %]", "the copies' metric")
     return Table(f"{comparison.title}: linear mode connectivity", note, header, (("", tuple(lines)),), tuple(fields))
