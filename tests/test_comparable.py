@@ -195,6 +195,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
     [
         ("figure2.py", ["--to", "x"], "no cell was told when to prune"),
         ("figure6.py", ["--to", "x"], "no cell measured unigram"),
+        ("insides.py", ["--to", "x"], "no epoch of these cells measured what is inside their networks"),
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
         ("table8.py", [], "has no results.sqlite"),

@@ -122,7 +122,7 @@ def _kept(curve: Mapping[float, Mapping[int, float]], dense: Mapping[int, float]
     for place, end in enumerate(held[1:]):
         counted = min(end.seeds, held[0].seeds)
         interval = percentiles(drawn[:, place]) if counted > 1 else None
-        share, mean = ((one - origin) / (base - origin) for one, base in ((end.iqm, held[0].iqm), (end.mean, held[0].mean)))
+        share, mean = (end.iqm - origin) / (held[0].iqm - origin), (end.mean - origin) / ((held[0].mean - origin) or np.nan)
         ends.append(Estimate(share, interval, mean, None, counted))
     return Kept(sparsities, tuple(ends), drawn)
 

@@ -150,7 +150,7 @@ def dense_table(comparison: Comparison) -> Table:
     header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]")
     note = (
         f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity run up to which "
-        f"all, from the smallest on, keep {percent(1 - WITHIN)} of dense or more: one that does so by luck beyond one that "
+        f"all, from the smallest on, keep {percent(1 - WITHIN)} {against.unit} or more: one that does so by luck beyond one that "
         "does not counts for nothing; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis "
         f"of its figure; {MISSING} where a sparsity is missing. Best of a block in bold, second best underlined."
     )
