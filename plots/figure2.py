@@ -148,7 +148,6 @@ def _barrier(axes: "Axes", barriers: dict[int, Estimate]) -> None:
     bands = {epoch: one.interval for epoch, one in barriers.items() if one.interval is not None}
     axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=draw.INK, alpha=0.15, linewidth=0)
     axes.axhline(STABLE, color=draw.GREY, linewidth=0.8, linestyle=":")
-    axes.set_ylim(bottom=0)
 
 
 def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:
