@@ -169,6 +169,8 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
                 self._samples += len(batch[0])
         if not epoch.ends:
             return {}
+        if next(self._pass, None) is not None:  # at its end it lets go of who reads ahead
+            raise RuntimeError(f"a pass over the data has more than the {self.steps} batches of an epoch")
         self._passes += 1
         return {"loss_train": float(self._total) / self.steps}
 
