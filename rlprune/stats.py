@@ -149,6 +149,32 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Improvement:
     return Improvement(p, (max(0.0, center - half), min(1.0, center + half)), n)
 
 
+def sign_flip(differences: ArrayLike) -> float:
+    """Return the two-sided p-value of paired differences whose signs could as well be others: the exact permutation test.
+
+    The share of all ``2^n`` patterns of signs under which the mean is as far from zero as it is, or farther.
+
+    Raises:
+        ValueError: no difference, or more than 20.
+    """
+    found = np.asarray(differences, dtype=float)
+    if not 1 <= found.size <= 20:
+        raise ValueError(f"the exact test takes 1 to 20 differences, got {found.size}")
+    sums = np.zeros(1)
+    for difference in np.abs(found):
+        sums = np.concatenate([sums + difference, sums - difference])
+    return float(np.mean(np.abs(sums) >= abs(found.sum()) * (1 - 1e-9) - 1e-12))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number: what may be called significant is so in all tests together (Holm, 1979)."""
+    corrected, worst = [0.0] * len(values), 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        worst = max(worst, min(1.0, values[place] * (len(values) - rank)))
+        corrected[place] = worst
+    return corrected
+
+
 def performance_profile(strata: Sequence[ArrayLike], thresholds: ArrayLike) -> FloatArray:
     """Return ``F(τ) = mean over tasks of (share of seeds with a value > τ)`` for every threshold τ."""
     thresholds = np.asarray(thresholds, dtype=float)

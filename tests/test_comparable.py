@@ -198,6 +198,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("insides.py", ["--to", "x"], "no epoch of these cells measured what is inside their networks"),
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
+        ("starts.py", [], "no pruner here has variants by where training starts"),
         ("table8.py", [], "has no results.sqlite"),
     ],
 )
@@ -209,6 +210,29 @@ def test_a_script_says_in_a_line_what_results_lack(script, more, lacking, tmp_pa
     assert ended.returncode == 1
     assert lacking in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
+    some = rows(4, ("Dense", "SNIP", "CroP-S"), (0.8, 0.9))
+    gain = {"kept": 0.0, "rescaled": 9.0}
+    started = [
+        replace(
+            one,
+            id=f"{one.id} {start}",
+            pruner=f"{one.pruner} {start}",
+            values={**one.values, "return_sampled": 100.0 + one.seed + more},
+        )
+        for one in some
+        if one.cut != "nothing"
+        for start, more in gain.items()
+    ]
+    folder = stored(tmp_path / "run", [*(one for one in some if one.cut == "nothing"), *started])
+    command = [sys.executable, PLOTS / "starts.py", folder, "--to", tmp_path / "drawn"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [line for line in ended.stdout.splitlines() if line.startswith(("| SNIP", "| CroP-S"))]
+    assert len(lines) == 4
+    assert all(line.endswith("| +9 | 0.250 |") for line in lines), "two patterns of 16, for two pruners"
+    assert (tmp_path / "drawn" / "starts.svg").is_file()
 
 
 def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):

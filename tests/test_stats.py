@@ -1,5 +1,6 @@
 """Statistics against slow loops and against what they promise: how often an interval holds the truth."""
 
+from itertools import product
 from math import isclose, sqrt
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlprune.stats import estimate, iqm, iqm_interval, performance_profile, probability_of_improvement
+from rlprune.stats import estimate, holm, iqm, iqm_interval, performance_profile, probability_of_improvement, sign_flip
 
 numbers = st.floats(-1e6, 1e6)
 
@@ -126,3 +127,26 @@ def test_performance_profile_is_the_share_above_each_threshold_averaged_over_tas
         shares = [sum(value > threshold for value in values) / len(values) for values in tasks]
         expected.append(sum(shares) / 2)
     assert performance_profile(tasks, [0.0, 2.0, 5.0, 9.0]) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_sign_flip_counts_the_patterns_that_are_as_far_from_zero(differences: list[int]) -> None:
+    sums = [abs(sum(sign * size for sign, size in zip(signs, differences, strict=True))) for signs in _signs(len(differences))]
+    assert sign_flip(differences) == sum(found >= abs(sum(differences)) for found in sums) / len(sums)
+
+
+def _signs(count: int) -> list[tuple[int, ...]]:
+    return list(product((1, -1), repeat=count))
+
+
+def test_ten_differences_of_one_sign_are_two_patterns_of_1024_whatever_they_are() -> None:
+    assert sign_flip(np.linspace(0.1, 3.3, 10)) == 2 / 1024
+    with pytest.raises(ValueError, match="takes 1 to 20 differences, got 0"):
+        sign_flip([])
+
+
+def test_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

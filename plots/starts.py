@@ -1,0 +1,118 @@
+"""What kept, rescaled, redrawn and shuffled weights make of each pruner: a table a task and sparsity, and one figure of all.
+
+    python plots/starts.py results/start --to figures/ [--metric return_sampled]
+
+A table's last columns are what rescaling brings: the mean paired difference to kept, with the exact sign-flip test corrected by
+Holm for the number of pruners.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlprune import stats
+from rlprune.report import draw
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent
+from rlprune.report.scripts import ended
+from rlprune.report.tables import MISSING, iqm_text, markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STARTS = {"kept": "#777777", "rescaled": "#D55E00", "redrawn": "#0072B2", "shuffled": "#E69F00"}
+"""Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
+
+
+def compared(one: Comparison) -> list[str]:
+    """Return the pruners that have variants by where training starts."""
+    names = {name.rpartition(" ")[0] for name in one.pruners if name.rpartition(" ")[2] in STARTS}
+    return sorted(names, key=lambda name: (one.cut(_some(one, name)), order(name)))
+
+
+def _some(one: Comparison, pruner: str) -> str:
+    return next(f"{pruner} {start}" for start in STARTS if f"{pruner} {start}" in one.pruners)
+
+
+def table(one: Comparison, sparsity: float, metric: str) -> str:
+    """Return the table of a task at a sparsity, a line a pruner."""
+    ends, lines, tested = one.estimates(sparsity, metric), [["pruner", *STARTS, "rescaled − kept", "p"]], []
+    for pruner in compared(one):
+        kept, rescaled = (by_seed(one.cells(f"{pruner} {start}", sparsity), metric) for start in ("kept", "rescaled"))
+        differences = np.array([rescaled[seed] - kept[seed] for seed in sorted(kept.keys() & rescaled.keys())])
+        lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in STARTS), MISSING, MISSING])
+        if differences.size:
+            lines[-1][-2] = f"{differences.mean():+.0f}".replace("-", "−")
+            tested.append((lines[-1], stats.sign_flip(differences)))
+    for (line, _), p in zip(tested, stats.holm([p for _, p in tested]), strict=True):
+        line[-1] = f"{p:.3f}"
+    dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
+    return f"**{one.title}, {percent(sparsity)} removed, {metric}; dense {', '.join(dense)}**\n\n" + markdown(lines)
+
+
+def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
+    """Return a panel a task and sparsity: each pruner's starts as points with their intervals, dense as a line."""
+    rows, columns = sorted({name for one, _ in found for name in compared(one)}, key=order), min(3, len(found))
+    with draw.print_style():
+        drawn, lines = draw.grid(
+            -(-len(found) // columns),
+            columns,
+            0.24 * len(rows),
+            left=1.0,
+            right=0.1,
+            above=0.62,
+            below=0.72,
+            gap=0.18,
+            between=0.5,
+        )
+        panels = [panel for line in lines for panel in line]
+        for panel in panels[len(found) :]:
+            panel.set_visible(False)
+        for panel, (one, sparsity) in zip(panels, found, strict=False):
+            ends = one.estimates(sparsity, metric)
+            for place, pruner in enumerate(rows):
+                panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)
+                for step, (start, colour) in enumerate(STARTS.items()):
+                    if (end := ends.get(f"{pruner} {start}")) is not None:
+                        height = place + (step - 1.5) * 0.2
+                        panel.plot(end.interval or (end.iqm, end.iqm), [height, height], color=colour, linewidth=1.0)
+                        panel.plot([end.iqm], [height], "o", color=colour, markersize=2.6)
+            for pruner in one.cutting("nothing"):
+                panel.axvline(ends[pruner].iqm, color=draw.INK, linewidth=0.8)
+            panel.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), title=f"{one.task_title}, {percent(sparsity)}")
+            panel.set_yticklabels(rows if any(panel is line[0] for line in lines) else [])
+            panel.tick_params(axis="y", length=0)
+        seeds = count_of(found[0][0].seeds)
+        draw.headline(
+            drawn, "Where training starts", f"{seeds}; interquartile means with 95 % stratified bootstrap intervals; line: dense"
+        )
+        name = next((measure.title for measure in (found[0][0].metric, *found[0][0].also) if measure.name == metric), metric)
+        drawn.text(0.5 + 0.45 / draw.WIDTH, 0.36 / drawn.get_figheight(), name, ha="center", fontsize=draw.NORMAL)
+        handles = [panels[0].plot([], [], "o-", color=colour, markersize=2.6)[0] for colour in STARTS.values()]
+        drawn.legend(handles, list(STARTS), loc="lower center", ncols=len(STARTS))
+    return drawn
+
+
+def main() -> None:
+    """Read runs, print tables, draw ``starts.{png,svg,pdf}``."""
+    parser = argparse.ArgumentParser(description="what starts make of each pruner")
+    parser.add_argument("results", type=Path, nargs="+", help="folders of runs of suite start")
+    parser.add_argument("--to", type=Path, help="folder to draw starts.{png,svg,pdf} into")
+    parser.add_argument("--metric", default="return_sampled", help="a measure of the task")
+    given = parser.parse_args()
+    found = [(one, sparsity) for one in comparisons(gathered(given.results)) if compared(one) for sparsity in one.sparsities]
+    if not found:
+        raise ValueError("no pruner here has variants by where training starts")
+    print("\n\n".join(table(one, sparsity, given.metric) for one, sparsity in found))
+    if given.to:
+        given.to.mkdir(parents=True, exist_ok=True)
+        draw.save(figure(found, given.metric), given.to, "starts")
+        print(f"\n{given.to / 'starts.png'}")
+
+
+if __name__ == "__main__":
+    sys.exit(ended(main))
