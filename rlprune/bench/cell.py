@@ -1,6 +1,5 @@
 """One cell, or a fleet of them: follow the plans, measure, return what was measured. Asks for nobody's name."""
 
-import copy
 import io
 import json
 import math
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from rlprune import reason
 from rlprune.bench import checkpoint
@@ -162,7 +162,7 @@ class _Company:
         self, members: Sequence[int], act: Callable[[Sequence[int]], Sequence[Yield]], *, resumable: bool = False
     ) -> dict[int, Yield]:
         """Do something with all members at once; if that fails, with each alone from where it stood."""
-        stood = self.each(members if members[1:] else (), lambda member: copy.deepcopy(self.trainees[member].trainer.state()))
+        stood = self.each(members if members[1:] else (), lambda member: _copied(self.trainees[member].trainer.state()))
         members = [member for member in members if member in self.trainees]
 
         def alone(member: int) -> Yield:
@@ -183,6 +183,11 @@ class _Company:
         if (trainee := self.trainees.pop(member, None)) is not None:
             with suppress(Exception):
                 trainee.trainer.close()
+
+
+def _copied(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a state, tensors and plain values, with copies of its tensors."""
+    return tree_map_only(Tensor, Tensor.clone, state)  # type: ignore[no-any-return]
 
 
 def _evaluated(trainees: "Sequence[Trainee]") -> Sequence[Mapping[str, float]]:
