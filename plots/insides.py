@@ -26,9 +26,16 @@ def main() -> None:
     parser.add_argument("--pruners", help="names, say SNIP,EarlyCroP-S; dense is drawn beside them")
     given = parser.parse_args()
     named = {name.strip().casefold() for name in given.pruners.split(",")} if given.pruners else set()
-    drawn = 0
-    for one in comparisons(gathered(given.results)):
+    drawn, found_all = 0, comparisons(gathered(given.results))
+    if unknown := named - {name.casefold() for one in found_all for name in one.pruners}:
+        raise ValueError(f"no pruner here is named {', '.join(sorted(unknown))}")
+    if given.sparsity is not None and all(given.sparsity not in one.sparsities for one in found_all):
+        there = sorted({sparsity for one in found_all for sparsity in one.sparsities})
+        raise ValueError(f"no cell here has sparsity {given.sparsity:g}; there are {', '.join(f'{one:g}' for one in there)}")
+    for one in found_all:
         sparsity = max(one.sparsities, default=0.0) if given.sparsity is None else given.sparsity
+        if given.sparsity is not None and sparsity not in one.sparsities:
+            continue
         rows = tuple(row for row in one.rows if row.cut == "nothing" or not named or row.pruner.casefold() in named)
         some = replace(one, rows=rows)
         if found := insides(some, sparsity) if rows else {}:

@@ -30,7 +30,8 @@ STARTS = {"kept": "#777777", "rescaled": "#D55E00", "redrawn": "#0072B2", "shuff
 
 def compared(one: Comparison) -> list[str]:
     """Return the pruners that have variants by where training starts."""
-    names = {name.rpartition(" ")[0] for name in one.pruners if name.rpartition(" ")[2] in STARTS}
+    found = [name.rpartition(" ")[0] for name in one.pruners if name.rpartition(" ")[2] in STARTS]
+    names = {name for name in found if found.count(name) > 1}
     return sorted(names, key=lambda name: (one.cut(_some(one, name)), order(name)))
 
 
@@ -45,7 +46,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
         kept, rescaled = (by_seed(one.cells(f"{pruner} {start}", sparsity), metric) for start in ("kept", "rescaled"))
         differences = np.array([rescaled[seed] - kept[seed] for seed in sorted(kept.keys() & rescaled.keys())])
         lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in STARTS), MISSING, MISSING])
-        if differences.size:
+        if differences.size > 1:
             lines[-1][-2] = f"{differences.mean():+.0f}".replace("-", "−")
             tested.append((lines[-1], stats.sign_flip(differences)))
     for (line, _), p in zip(tested, stats.holm([p for _, p in tested]), strict=True):

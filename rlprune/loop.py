@@ -54,7 +54,7 @@ class Pruning:
         samples: training samples that evaluating ``loss`` costs, to be counted.
         weights: names of the parameters to prune, where that is not all weights.
         groups: channel groups, where they are not to be found.
-        scope: what is ranked against what.
+        scope: what is ranked against what; left out, what the pruner says, or else everything.
         seed: draws lots for pruners that need noise.
         **settings: settings of the pruner, say ``rounds=7``.
 
@@ -76,7 +76,7 @@ class Pruning:
         samples: int = 0,
         weights: Sequence[str] | None = None,
         groups: Sequence[Group] | None = None,
-        scope: Scope = "global",
+        scope: Scope | None = None,
         seed: int = 0,
         **settings: Any,
     ) -> None:
@@ -86,9 +86,9 @@ class Pruning:
         for name, value, least in (("epochs", epochs, 1), ("samples", samples, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
-        if scope not in get_args(Scope):
+        if scope not in (None, *get_args(Scope)):
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
-        chosen = _settings(method, settings)
+        chosen = _settings(method, {**settings, "scope": scope})
         net = accepted.unwrapped(net)
         pruned = accepted.prunable(net, weights)
         if isinstance(optimizer, EllipsisType):
@@ -118,7 +118,7 @@ class Pruning:
         def seeds(use: str) -> np.random.SeedSequence:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
-        self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, scope, seeds)
+        self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", seeds)
         self._stay_zero()
         _PRUNINGS.add(self)
         self._epoch = self.follower.next_epoch()

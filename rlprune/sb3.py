@@ -57,7 +57,7 @@ class PruneCallback(BaseCallback):
         sparsity: share of the policy's weights to remove, in (0, 1).
         epochs: how many epochs ``learn``'s rollouts are divided into, at most: all have as many, at least one with its
             update. Plans advance at their ends.
-        scope: what is ranked against what; actor and critic apart by default.
+        scope: what is ranked against what; left out, what the pruner says, or else actor and critic apart.
         scoring_steps: environment steps to score on.
         seed: draws lots for pruners that need noise.
         verbose: as in Stable-Baselines3.
@@ -75,7 +75,7 @@ class PruneCallback(BaseCallback):
         sparsity: float,
         *,
         epochs: int = 30,
-        scope: Scope = "network",
+        scope: Scope | None = None,
         scoring_steps: int = 2048,
         seed: int = 0,
         verbose: int = 0,
@@ -88,12 +88,12 @@ class PruneCallback(BaseCallback):
         for name, value, least in (("epochs", epochs, 1), ("scoring_steps", scoring_steps, 1), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
-        if scope not in get_args(Scope):
+        if scope not in (None, *get_args(Scope)):
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
-        self._settings = _settings(self._pruner, settings)
+        self._settings = _settings(self._pruner, {**settings, "scope": scope})
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
-        self._sparsity, self._asked, self._scope, self._seed = sparsity, epochs, scope, seed
+        self._sparsity, self._asked, self._seed = sparsity, epochs, seed
         self._scoring_steps = scoring_steps
         self._follower: PlanFollower | None = None
 
@@ -131,7 +131,7 @@ class PruneCallback(BaseCallback):
                 f"steps: ask for {next(enough, self._asked) * rollout} steps, or for shorter rollouts (n_steps)"
             )
         agent = _Agent(model, self._scoring_steps, self._pruner, self._seeds)
-        follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, self._scope, self._seeds, length)
+        follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, "network", self._seeds, length)
         agent.go_on_from_earlier(follower)
         policies.hold(agent.policy, agent.masked)
         self._agent, self._follower = agent, follower

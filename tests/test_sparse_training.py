@@ -353,3 +353,39 @@ def test_weights_of_a_pruner_of_ones_own_grow_by_ones_own_score():
         flat = mask.flatten()
         assert int(flat.sum()) == pytest.approx(len(flat) / 2, abs=1)
         assert flat[: len(flat) // 4].all(), f"the first places of {name} are grown"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_nothing_moves_where_nothing_will_be_trained(epochs):
+    """A loop of few epochs makes at most one update between two, and none after the last."""
+    pruning, subject = follow("SET", epochs=epochs, parts=1)
+    moved = 0
+    while pruning.next_epoch() is not None:
+        rounds = pruning.progress.rounds
+        subject.train_epoch()
+        pruning.epoch_done()
+        moved += rounds > 1
+    assert moved == epochs - 1
+    before = {name: mask.clone() for name, mask in pruning.masked.masks.items()}
+    assert pruning.next_epoch() is None
+    assert all(torch.equal(mask, before[name]) for name, mask in pruning.masked.masks.items())
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("GMP", {"begin": 0.9, "until": 0.3}, "before the one where it ends; got 0.9 and 0.3"),
+        ("SET", {"updates": 1}, "greater than or equal to 2"),
+        ("RigL", {"drop": 1.0}, "less than 1"),
+    ],
+)
+def test_settings_of_no_sense_are_refused(name, given, message):
+    pruner = pruners().load(name)
+    with pytest.raises(ValueError, match=message):
+        pruner.steps(pruner.settings(given))
+
+
+def test_a_share_beyond_all_is_refused():
+    with pytest.raises(ValueError, match="beyond is a share of what is kept"):
+        Prune(beyond=1.5)

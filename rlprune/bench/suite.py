@@ -230,7 +230,7 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
         every = {
             key: value
             for key, value in every.items()
-            if key not in chosen.later or value != type(chosen).model_fields[key].default
+            if key not in chosen.later or {value} != {one.model_fields[key].default for one in (CommonSettings, type(chosen))}
         }
         if pruner.cut == CHANNELS:  # nor do heads here: outputs are never cut
             every.pop("heads", None)
@@ -783,9 +783,16 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
         if why := _unbranched(one, suite.recipe_for(one), max(suite.branches)):
             yield ("branches",), why
             return
+    if suite.branches and all(suite.method(name)[0].cut != NOTHING for name in suite.pruners):
+        yield ("branches",), "copies are of a network that is not pruned, and no pruner here leaves it so: add 'Dense'"
+        return
     make = cell_maker(suite, "cpu")
     for index, name in enumerate(suite.pruners):
         pruner, settings = suite.method(name)
+        if None not in (settings.actor, settings.critic) and max(shares) > 1 and pruner.cut != NOTHING:
+            what = f"'{name}' has sparsities of its own for actor and critic, so that all of sparsities would train one agent"
+            yield ("sparsities",), f"{what}: give one"
+            return
         try:
             plan = pruner.steps(settings)
             trained_epochs(plan, 2)

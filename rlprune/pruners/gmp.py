@@ -6,6 +6,8 @@ from rlprune.pruners import magnitude
 
 def gradual(rounds: Count = 100, begin: Share = 0.2, until: Share = 0.8) -> Plan:
     """Prune ``rounds`` times between these shares of the budget, to ``ρ (1 − (1 − i/n)³)``; then train on."""
+    if begin >= until:
+        raise ValueError(f"pruning begins at a share of the budget before the one where it ends; got {begin} and {until}")
     steps: list[Train | Prune] = []
     for number in range(1, rounds + 1):
         steps.append(Train(share=begin + (until - begin) * number / rounds, fine=True))

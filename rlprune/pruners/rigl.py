@@ -1,8 +1,8 @@
 """RigL: a random sparse network whose smallest weights are moved to where the gradient is largest (Evci et al., 2020)."""
 
-from rlprune.api import WEIGHTS, Count, Plan, Probe, Pruner, Scores, Share
+from rlprune.api import WEIGHTS, Plan, Probe, Pruner, Scores, Share
 from rlprune.pruners import random
-from rlprune.pruners.set import rewired
+from rlprune.pruners.set import Updates, rewired
 
 
 def gradient(probe: Probe) -> Scores:
@@ -11,7 +11,7 @@ def gradient(probe: Probe) -> Scores:
     return {name: slopes[name].abs() for name in probe.weights}
 
 
-def where_the_gradient_is_large(drop: Share = 0.3, updates: Count = 100, until: Share = 0.75) -> Plan:
+def where_the_gradient_is_large(drop: Share = 0.3, updates: Updates = 100, until: Share = 0.75) -> Plan:
     """Grow by gradient."""
     return rewired(gradient, drop, updates, until)
 

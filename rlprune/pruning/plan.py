@@ -238,12 +238,16 @@ class Prune:
         schedule: the sparsities of the rounds.
         by: another score than the pruner's own.
         beyond: share of what the schedule keeps that goes as well, to be grown elsewhere; left out while nothing was trained
-            since the network was pruned or grown last.
+            since the network was pruned or grown last, and where nothing will be.
     """
 
     schedule: Schedule = Halving(rounds=1)
     by: "Score | None" = None
     beyond: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beyond < 1:
+            raise ValueError(f"beyond is a share of what is kept, at least 0 and less than 1; got {self.beyond}")
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,7 @@ class Grow:
     """Bring weights back, those with the highest scores, until the network is as sparse as ``schedule`` says.
 
     They begin at zero, and the optimizer's averages of them as at its start. Channels that were cut cannot come back. Left out
-    while nothing was trained since the network was pruned or grown last, but for what goes ``beyond``.
+    while nothing was trained since the network was pruned or grown last, but for what goes ``beyond``, and where nothing will be.
 
     Args:
         by: the score.
@@ -515,11 +519,17 @@ def _finished(step: Step, sparsity: float, epochs: int, parts: int, progress: Pr
             fires = waits and step.until is not None and step.until.fires(progress.readings, sparsity)
             return fires or _left(step, epochs, parts, progress) <= 0
         case Prune(schedule, _, beyond):
-            return progress.inside >= len(schedule.sparsities(sparsity)) or bool(beyond and progress.still)
+            idle = progress.still or _over(epochs, progress)
+            return progress.inside >= len(schedule.sparsities(sparsity)) or (beyond > 0 and idle)
         case Grow():
-            return progress.inside > 0 or progress.still
+            return progress.inside > 0 or progress.still or _over(epochs, progress)
         case _:
             return False
+
+
+def _over(epochs: int, progress: Progress) -> bool:
+    """Return whether the budget is spent, so that what moves would move for nothing."""
+    return progress.epoch >= epochs
 
 
 def _remaining(epoch: int, anneal: int, epochs: int) -> float:
