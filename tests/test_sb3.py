@@ -373,3 +373,16 @@ def test_numbers_may_be_numpys():
 def test_a_sparsity_out_of_reach_is_said(name, reached):
     with pytest.warns(Missed, match=f"{name}: {reached} of the weights are removed, not 0.999: 1 stay in every"):
         agent().learn(8 * 40, callback=PruneCallback(name, 0.999))
+
+
+def test_a_scope_that_is_asked_for_is_taken_and_else_the_pruners_own():
+    def kept(**given):
+        callback = PruneCallback("SET", 0.8, epochs=4, **given)
+        agent().learn(400, callback=callback)
+        return [int(mask.sum()) for mask in callback.pruning.masked.masks.values()]
+
+    own, by_layer = kept(), kept(scope="layer")
+    assert kept(scope="erk") == own != by_layer
+    callback = PruneCallback("SET", 0.8, scope="global", actor=0.5)
+    with pytest.raises(ValueError, match='scope = "global" ranks all networks as one'):
+        agent().learn(400, callback=callback)

@@ -224,7 +224,9 @@ def recipe_table(comparison: Comparison) -> Table:
         *comparison.shared.items(),
     ]
     for pruner in comparison.pruners:
-        found = {_plain(comparable.settings(row)) for row in comparison.rows if row.pruner == pruner}
+        rows = [row for row in comparison.rows if row.pruner == pruner]
+        variants = [{"of": name} if (name := row.config.get("pruner", pruner)) != pruner else {} for row in rows]
+        found = {_plain({**of, **comparable.settings(row)}) for of, row in zip(variants, rows, strict=True)}
         facts.append((pruner, "; ".join(sorted(found))))
     told = [(safely.plain(name), _plain(value)) for name, value in facts if value not in ("", None)]
     lines = tuple((Entry(name), Entry(value)) for name, value in told)
