@@ -57,7 +57,8 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
 
 def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
     """Return a panel a task and sparsity: each pruner's starts as points with their intervals, dense as a line."""
-    rows, columns = sorted({name for one, _ in found for name in compared(one)}, key=order), min(3, len(found))
+    rows = list(dict.fromkeys(name for one, _ in found for name in compared(one)))
+    columns = len(found) if len(found) <= 4 else 3
     with draw.print_style():
         drawn, lines = draw.grid(
             -(-len(found) // columns),
