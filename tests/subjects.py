@@ -12,6 +12,19 @@ from torch import nn
 from rlprune.pruning.groups import Anatomy, Member, chain
 from rlprune.pruning.masked import Masked
 from rlprune.pruning.probe import Scoring, evaluating
+from rlprune.training.recipes import A2CRecipe
+
+SMALL_AGENT = A2CRecipe(
+    environment="CartPole-v1",
+    budget=960,
+    epochs=3,
+    environments=4,
+    widths=(20, 20),
+    scoring_steps=40,
+    evaluation_games=3,
+    reward_scale=0.1,
+)
+"""Alone or in a fleet, three epochs of a few updates."""
 
 
 def seeds(use, number=0):

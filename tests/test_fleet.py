@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 import torch
-from subjects import bits, finish_together, seeds
+from subjects import SMALL_AGENT, bits, finish_together, seeds
 
 from rlprune.bench import checkpoint
 from rlprune.bench.cell import run_cell, run_cells
@@ -14,21 +14,9 @@ from rlprune.pruning.pruner import pruners
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
 from rlprune.training.onpolicy import OPTIMIZERS
-from rlprune.training.recipes import A2CRecipe
-
-TINY = A2CRecipe(
-    environment="CartPole-v1",
-    budget=960,
-    epochs=3,
-    environments=4,
-    widths=(20, 20),
-    scoring_steps=40,
-    evaluation_games=3,
-    reward_scale=0.1,
-)
 
 
-def make(number, name="Dense", sparsity=0.8, recipe=TINY):
+def make(number, name="Dense", sparsity=0.8, recipe=SMALL_AGENT):
     agent = FleetAgent(recipe, partial(seeds, number=number), "cpu")
     pruner = pruners().load(name)
     return agent, PlanFollower(
@@ -51,8 +39,8 @@ def test_an_agents_numbers_do_not_depend_on_its_company(size):
 
 
 def test_fleet_and_stable_baselines3_start_from_the_same_network_and_prune_it_alike():
-    solo = A2CTrainer(TINY, seeds, "cpu")
-    agent = FleetAgent(TINY, seeds, "cpu")
+    solo = A2CTrainer(SMALL_AGENT, seeds, "cpu")
+    agent = FleetAgent(SMALL_AGENT, seeds, "cpu")
     assert bits(solo.module) == bits(agent.module)
     pruner = pruners().load("SNIP")
     for trainer in (solo, agent):
@@ -73,7 +61,7 @@ def test_pruned_weights_and_their_averages_stay_zero(name):
 
 @pytest.mark.parametrize("kind", [A2CTrainer, FleetAgent])
 def test_a_weight_that_happens_to_be_zero_learns_on(kind):
-    agent = kind(TINY, seeds, "cpu")
+    agent = kind(SMALL_AGENT, seeds, "cpu")
     weight = agent.module.mlp_extractor.policy_net[0].weight
     with torch.no_grad():
         weight.view(-1)[:25] = 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from subjects import Tiny, bits, finish_together, seeds
+from subjects import SMALL_AGENT, Tiny, bits, finish_together, seeds
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.masked import Masked
@@ -33,7 +33,6 @@ from rlprune.pruning.select import erk, grow_weights
 from rlprune.task import tasks
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
-from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import make
 
 MOVING = ["SET", "RigL"]
@@ -230,7 +229,7 @@ def test_the_averages_of_weights_that_come_back_begin_anew(optimizer, begins):
 
 
 def test_an_agent_with_tensorflows_rmsprop_grows_as_it_began():
-    agent = FleetAgent(TINY.model_copy(update={"optimizer": "rmsprop-tf"}), seeds, "cpu")
+    agent = FleetAgent(SMALL_AGENT.model_copy(update={"optimizer": "rmsprop-tf"}), seeds, "cpu")
     agent.train_epoch(TrainEpoch(1, 1))
     weight = agent.module.action_net.weight
     mask = torch.zeros_like(weight, dtype=torch.bool)
@@ -241,23 +240,12 @@ def test_an_agent_with_tensorflows_rmsprop_grows_as_it_began():
 
 # -- whoever trains --------------------------------------------------------------------------------------------------
 
-TINY = A2CRecipe(
-    environment="CartPole-v1",
-    budget=960,
-    epochs=3,
-    environments=4,
-    widths=(20, 20),
-    scoring_steps=40,
-    evaluation_games=3,
-    reward_scale=0.1,
-)
-
 
 @pytest.mark.parametrize(
     "trainer",
     [
-        partial(A2CTrainer, TINY, seeds, "cpu"),
-        partial(FleetAgent, TINY, seeds, "cpu"),
+        partial(A2CTrainer, SMALL_AGENT, seeds, "cpu"),
+        partial(FleetAgent, SMALL_AGENT, seeds, "cpu"),
         partial(
             make,
             "vgg-small-shapes",
@@ -280,7 +268,9 @@ def test_an_epoch_in_parts_is_the_epoch_to_the_bit(trainer):
 
 def test_a_fleet_remembers_the_rollout_it_learned_from():
     """The gradient on it is what moved the weights: with RMSprop's first step, each by the same length against its sign."""
-    agent = FleetAgent(TINY.model_copy(update={"budget": 20, "epochs": 1, "gae_lambda": 0.9, "entropy": 0.01}), seeds, "cpu")
+    agent = FleetAgent(
+        SMALL_AGENT.model_copy(update={"budget": 20, "epochs": 1, "gae_lambda": 0.9, "entropy": 0.01}), seeds, "cpu"
+    )
     before = {name: parameter.detach().clone() for name, parameter in agent.module.named_parameters()}
     agent.train_epoch(TrainEpoch(1, 1))
     after_ = {name: parameter.detach().clone() for name, parameter in agent.module.named_parameters()}
@@ -296,7 +286,7 @@ def test_a_fleet_remembers_the_rollout_it_learned_from():
 
 
 def agent(name, number, sparsity=0.8):
-    trainer, pruner = FleetAgent(TINY, partial(seeds, number=number), "cpu"), pruners().load(name)
+    trainer, pruner = FleetAgent(SMALL_AGENT, partial(seeds, number=number), "cpu"), pruners().load(name)
     settings = pruner.settings({"updates": 8} if name in MOVING else {"rounds": 8} if name == "GMP" else {})
     lots = partial(seeds, number=number)
     return trainer, PlanFollower(trainer, pruner, settings, sparsity, 3, "network", lots, trainer.steps)
@@ -319,7 +309,7 @@ def test_company_in_a_fleet_changes_no_bit(name):
 @pytest.mark.parametrize("name", ["SET", "RigL", "GMP"])
 def test_a_resumed_agent_goes_on_bit_identically(name, kind, tmp_path):
     def begun():
-        trainer, pruner = kind(TINY, seeds, "cpu"), pruners().load(name)
+        trainer, pruner = kind(SMALL_AGENT, seeds, "cpu"), pruners().load(name)
         settings = pruner.settings({"updates": 8} if name in MOVING else {"rounds": 8})
         return trainer, PlanFollower(trainer, pruner, settings, 0.8, 3, "network", seeds, trainer.steps)
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -242,13 +241,12 @@ class Trainee:
         """Go on from a saved state."""
         self.pruning.load_state(saved["pruning"])
         self.trainer.load_state(saved["trainer"])
-        known = {"macs_nonzero": math.nan, **saved["training"]}  # not counted yet where the checkpoint is older
-        self._rows, self._training = list(saved["rows"]), Training(**{**known, "resumed": True})
+        self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
         self._samples = self.trainer.samples
-        self._first = saved.get("first")
+        self._first = saved["first"]
 
     def trained(self, seconds: float) -> None:
-        """Take note of what an epoch, or a part of one, has cost.
+        """Take note of what an epoch, or a part of one, has cost, each sample at what the network as it is takes.
 
         Raises:
             FloatingPointError: a weight is no finite number any more, so that nothing can come of training on.
@@ -256,9 +254,12 @@ class Trainee:
         if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
             position, more = self.pruning.progress.epoch + 1, f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
             raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
-        training = self._training
+        training, trainer, fresh = self._training, self.trainer, self.trainer.samples - self._samples
         training.seconds += seconds
-        self._count()
+        training.macs += trainer.sample_macs() * fresh
+        training.macs_nonzero += trainer.sample_macs(trainer.masked.masks) * fresh
+        training.samples += fresh
+        self._samples = trainer.samples
 
     def note(self, measures: Mapping[str, float]) -> dict[str, float]:
         """Take note of an epoch that was trained, and save; return its row."""
@@ -272,14 +273,6 @@ class Trainee:
             noted = {"rows": self._rows, "training": vars(self._training), "first": self._first}
             checkpoint.save(self._checkpoint, self._cell.id, {**state, **noted})
         return self._rows[-1]
-
-    def _count(self) -> None:
-        """Count the samples trained on since it was called last, each at what the network as it is takes."""
-        training, trainer, fresh = self._training, self.trainer, self.trainer.samples - self._samples
-        training.macs += trainer.sample_macs() * fresh
-        training.macs_nonzero += trainer.sample_macs(trainer.masked.masks) * fresh
-        training.samples += fresh
-        self._samples = trainer.samples
 
     def measure(self, quality: Mapping[str, float]) -> Measured:
         """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet.

@@ -214,15 +214,16 @@ class Fleet:
         first, last = (torch.tensor([*shares, *rest], dtype=torch.float64).to(self._device) for shares in (start, end))
         constant = self._recipe.annealing == "constant"
         iterate, samples = self.iteration, self._errors.shape[2]
-        seen = insides.latest(samples)
+        seen = [self._inputs[0][: self._count, 0, :0]]
         for iteration in span:
             if iteration == span.start + _EAGER and self._device.type == "cuda" and self.envs.simulated:
                 iterate = self._recorded()
             share = torch.ones_like(first) if constant else torch.lerp(first, last, iteration / iterations)
             self._rates[:, 0] = share * self._recipe.learning_rate
             iterate()
-            seen.append(self._inputs[0][: self._count, 0, :samples].clone())
-        return torch.cat([self._inputs[0][: self._count, 0, :0], *seen], 1)[:, -insides.SAMPLES :]
+            if (span.stop - 1 - iteration) * samples < insides.SAMPLES:  # of the others none is looked at
+                seen.append(self._inputs[0][: self._count, 0, :samples].clone())
+        return torch.cat(seen, 1)[:, -insides.SAMPLES :]
 
     def iteration(self) -> None:
         """Play one rollout and learn from it, each agent at its present rate."""

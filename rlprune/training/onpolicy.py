@@ -208,11 +208,12 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         if epoch.begins:
             self._seen.clear()
         with self._generators.owned():
-            callback = self._begin()
-            for iteration in epoch.span(recipe.iterations):
+            callback, span = self._begin(), epoch.span(recipe.iterations)
+            for iteration in span:
                 model._current_progress_remaining = epoch.remaining(iteration / recipe.iterations)
                 model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
-                self.batch = remembered(model.rollout_buffer)  # learning from it changes its shapes
+                if iteration == span[-1]:
+                    self.batch = remembered(model.rollout_buffer)  # learning from it changes its shapes
                 self._seen.append(model.rollout_buffer.to_torch(model.rollout_buffer.observations).flatten(0, 1))  # a copy
                 model.train()
         return {**self.latest(), **self._insides()} if epoch.ends else {}
