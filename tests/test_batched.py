@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import gymnasium as gym
@@ -13,10 +14,16 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlprune.pruning.masked import Masked
 from rlprune.training import batched, environments, noise
 from rlprune.training.batched import Agent, Fleet
+from rlprune.training.compiled.fleet import CompiledFleet
 from rlprune.training.recipes import A2CRecipe
 
 TINY = A2CRecipe(environment="CartPole-v1", budget=1, environments=4, widths=(16, 16), reward_scale=0.1)
 OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "rmsprop-tf": RMSpropTFLike, "adam": torch.optim.Adam}
+
+
+@pytest.fixture(autouse=True, params=[Fleet, CompiledFleet], ids=["tensors", "compiled"])
+def _both_ways_of_computing(request, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "Fleet", request.param)
 
 
 def network(seed=0, actor=(16, 16), critic=None, features=4, actions=2, head=0.01):

@@ -6,10 +6,18 @@ import worlds
 
 from rlprune.training import environments, noise
 from rlprune.training.environments import Acrobot, CartPole, Games, GymnasiumEnv
+from rlprune.training.environments.simulated import Simulation
 
 # an error out of the import of Box2D's SWIG types takes the interpreter down
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 SEEDS = torch.tensor([3, 4, -5, 2**62])
+
+
+@pytest.fixture(autouse=True, params=["tensors", "compiled"])
+def _both_ways_of_computing(request, monkeypatch):
+    if request.param == "tensors":  # as on a GPU
+        monkeypatch.setattr(Simulation, "step", Simulation._tensor_step)
+        monkeypatch.setattr(Games, "add", Games._add_tensors)
 
 
 def play(env, steps, seed=0):

@@ -74,6 +74,7 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
     cells that ran alone and in one go: a fleet's share and the time before a crash are nobody's to tell.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     from rlprune.bench.cell import run_cells
 
@@ -81,6 +82,7 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
         with suppress(Exception):  # its cells meet it again, and can report it
             import_module(module)
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's and SciPy's threads are not torch's
     _give_back_large_blocks()
     _touch_torch()
     started, device = provenance.now(), assigned.cells[0].device
@@ -96,6 +98,10 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
         results = run_cells(assigned.cells, assigned.checkpoints, tell, stop)
         seconds = time.perf_counter() - wall
     machine = {**provenance.machine(), "energy_method": energy.method, "memory_method": "process peak"}
+    if assigned.cells[0].fleet and device == "cpu":
+        from rlprune.training.compiled import products
+
+        machine["products"] = products.library()[0]
     if device.startswith("cuda"):
         machine |= {"gpu": torch.cuda.get_device_name(device), "memory_method": "CUDA allocator"}
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rlprune import __version__
 
-_LIBRARIES = ("torch", "torchvision", "numpy", "gymnasium", "stable-baselines3", "codecarbon")
+_LIBRARIES = ("torch", "torchvision", "numpy", "numba", "gymnasium", "stable-baselines3", "codecarbon")
 
 
 @cache

@@ -28,7 +28,6 @@ Sizes: TypeAlias = tuple[int, ...]
 """Features, units of each hidden layer, actions."""
 
 _UNIT = 16  # hidden layers are filled up to its multiples
-_FEWEST = 4  # agents are filled up to its multiples: smaller batches and odd ones take other code paths, with other bits
 _EAGER = 3  # iterations on a GPU that load its libraries before a graph records one
 _CACHED = 1 << 17  # elements that stay in the cache through all operations of an optimizer's step
 
@@ -89,6 +88,7 @@ class Stack:
         ]
         self.weights, self.biases = [*views[:-2:2], views[-2].mT], views[1::2]
         self.rows = [view.view(agents, -1) for view in views]
+        self.starts = [end - length for end, length in zip(ends, lengths, strict=True)]
 
     def write(self, agent: int, values: Weights, names: Weights, blank: float) -> None:
         """Set an agent's rows to ``values``, and what they do not name, padding included, to ``blank``.
@@ -182,6 +182,8 @@ class Fleet:
         ValueError: agents of different sizes, or environments that are not theirs.
     """
 
+    fewest = 4  # agents are filled up to its multiples: smaller batches and odd ones take other code paths, with other bits
+
     def __init__(
         self, agents: Sequence[Agent], envs: BatchedEnv, recipe: A2CRecipe, device: str = "cpu", games: Games | None = None
     ) -> None:
@@ -193,7 +195,7 @@ class Fleet:
             raise ValueError(f"environments for {len(agents)} agents of sizes {shape} wanted, got some for {got}")
         self.envs, self.games = envs, games or Games(len(agents), envs.environments, device)
         self._recipe, self._device, self._shape = recipe, torch.device(device), shape
-        self._agents, self._count, self._slots = list(agents), len(agents), -(-len(agents) // _FEWEST) * _FEWEST
+        self._agents, self._count, self._slots = list(agents), len(agents), -(-len(agents) // self.fewest) * self.fewest
         self._allocate()
         for slot in range(self._slots):
             self._write(slot, agents[slot % len(agents)])  # beyond the agents: company, which nobody looks at
@@ -213,7 +215,7 @@ class Fleet:
         rest = [0.0] * (self._slots - self._count)
         first, last = (torch.tensor([*shares, *rest], dtype=torch.float64).to(self._device) for shares in (start, end))
         constant = self._recipe.annealing == "constant"
-        iterate, samples = self.iteration, self._errors.shape[2]
+        iterate, samples = self.iteration, self._samples
         seen = [self._inputs[0][: self._count, 0, :0]]
         for iteration in span:
             if iteration == span.start + _EAGER and self._device.type == "cuda" and self.envs.simulated:
@@ -228,10 +230,7 @@ class Fleet:
     def iteration(self) -> None:
         """Play one rollout and learn from it, each agent at its present rate."""
         self._play()
-        advantages, returns, excess = self._estimate()
-        self._learned = returns, advantages
-        self._differentiate(advantages, excess)
-        self._update()
+        self._learn()
 
     def _recorded(self) -> Callable[[], None]:
         """Return what repeats an iteration on a GPU, recorded but not yet run."""
@@ -253,7 +252,7 @@ class Fleet:
 
     def learned(self, number: int) -> dict[str, Tensor]:
         """Return copies of what an agent learned from last: its rollout, flat, and what was made of it."""
-        samples = self._errors.shape[2]
+        samples = self._samples
         observations, actions = self._inputs[0][number, 0, :samples], self._actions[number].flatten()
         returns, advantages = (values[number].flatten() for values in self._learned)
         batch = {"observations": observations, "actions": actions, "returns": returns, "advantages": advantages}
@@ -286,11 +285,7 @@ class Fleet:
         observations, step = envs.observations, 0
         while step % 20 or bool(playing.any()):  # asked seldom: the device would have to wait
             seen[: self._count] = observations
-            hidden = seen
-            for layer in range(len(self._inputs) - 1):
-                linear = self._linear(layer, 0, hidden)
-                hidden = self._activate(linear, torch.empty_like(linear))
-            logits = self._linear(len(self._inputs) - 1, 0, hidden)[: self._count]
+            logits = self._outputs(seen)[: self._count]
             if not greedily:
                 logits += noise.gumbel(noise.words(keys, step * len(lanes) + lanes)).view_as(logits)
             moved = envs.step(logits.argmax(-1))
@@ -304,14 +299,9 @@ class Fleet:
     def _play(self) -> None:
         """Play a rollout; the activations of the actors stay for the update."""
         count, steps, first = self._count, self._recipe.rollout_steps, self._inputs[0]
-        words = noise.words(self._keys[:, None], self._rollouts[:, None] * len(self._lanes) + self._lanes)
-        luck = noise.gumbel(words).view(self._logits.shape)
-        self._rollouts += 1
         first[:, 0, self._rows(0)] = first[:, 0, self._rows(steps)]
         for step in range(steps):
-            logits = self._forward(0, self._rows(step))
-            self._logits[:, step] = logits
-            torch.argmax(logits.add_(luck[:, step]), dim=-1, out=self._actions[:, step])
+            self._act(step)
             moved = self.envs.step(self._actions[:count, step])
             first[:count, 0, self._rows(step + 1)] = moved.observations
             self._rewards[:count, step] = moved.rewards
@@ -320,6 +310,23 @@ class Fleet:
             cut = first[:count, 0, self._rows(steps + 1 + step // self.envs.limit)]
             torch.where(self._truncated[:count, step, :, None], moved.final, cut, out=cut)
         self.games.add(self._rewards[:count], self._ended[:count])
+        self._rollouts += 1
+
+    def _act(self, step: int) -> None:
+        """Draw the actions of a step."""
+        if not step:
+            words = noise.words(self._keys[:, None], self._rollouts[:, None] * len(self._lanes) + self._lanes)
+            self._luck = noise.gumbel(words).view(self._logits.shape)
+        logits = self._forward(0, self._rows(step))
+        self._logits[:, step] = logits
+        torch.argmax(logits.add_(self._luck[:, step]), dim=-1, out=self._actions[:, step])
+
+    def _learn(self) -> None:
+        """Learn from a rollout."""
+        advantages, returns, excess = self._estimate()
+        self._learned = returns, advantages
+        self._differentiate(advantages, excess)
+        self._update()
 
     def _estimate(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return advantages [P, T, E], the returns that values are fitted to, and how far these are above them.
@@ -345,7 +352,7 @@ class Fleet:
 
     def _differentiate(self, advantages: Tensor, excess: Tensor) -> None:
         """Write the gradient of each agent's ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``."""
-        recipe, samples = self._recipe, self._errors.shape[2]
+        recipe, samples = self._recipe, self._samples
         actor, critic = self._errors[:, 0].view_as(self._logits), self._errors[:, 1].view_as(self._logits)
         logs = torch.log_softmax(self._logits, dim=-1)
         chances, share = logs.exp(), advantages[..., None] / samples
@@ -397,6 +404,14 @@ class Fleet:
                 self._activate(outputs, self._inputs[layer + 1][:, network, rows])
         return outputs
 
+    def _outputs(self, observations: Tensor) -> Tensor:
+        """Return the actors' outputs [P, E, A] for observations [P, E, D]."""
+        hidden = observations
+        for layer in range(len(self._inputs) - 1):
+            linear = self._linear(layer, 0, hidden)
+            hidden = self._activate(linear, torch.empty_like(linear))
+        return self._linear(len(self._inputs) - 1, 0, hidden)
+
     def _linear(self, layer: int, network: int, inputs: Tensor, out: Tensor | None = None) -> Tensor:
         """Return ``x W + b``, doubled for tanh in hidden layers."""
         weights, bias = self._weights.weights[layer][:, network], self._weights.biases[layer][:, network]
@@ -428,6 +443,7 @@ class Fleet:
     def _allocate(self) -> None:
         device, slots, shape, recipe = self._device, self._slots, self._shape, self._recipe
         steps, environments = recipe.rollout_steps, self.envs.environments
+        self._samples = steps * environments
         self._weights, self._gradient = Stack(shape, slots, device), Stack(shape, slots, device)
         self._moments = {name: Stack(shape, slots, device) for name in _STARTS[recipe.optimizer]}
         self._masks: Stack | None = None
@@ -435,15 +451,21 @@ class Fleet:
         self._rates = torch.zeros(slots, 1, device=device)
         # the steps of a rollout, its end, and the ends of games cut short: within ``limit`` steps one an environment
         rows = (steps + 1 + -(-steps // self.envs.limit)) * environments
-        self._inputs = [torch.zeros(slots, 2, rows, width, device=device) for width in shape[:-1]]
+        self._inputs = [torch.zeros(slots, 2, rows, shape[0], device=device)]
         self._logits = torch.zeros(slots, steps, environments, shape[-1], device=device)
-        self._errors = torch.zeros(slots, 2, steps * environments, shape[-1], device=device)
         self._rewards = torch.zeros(slots, steps, environments, device=device)
         self._ended, self._truncated = (torch.zeros_like(self._rewards, dtype=torch.bool) for _ in range(2))
         self._actions = torch.zeros_like(self._rewards, dtype=torch.int64)
+        self._make_room(rows)
+
+    def _make_room(self, rows: int) -> None:
+        """Allocate what one way of computing needs."""
+        slots, shape, device, samples = self._slots, self._shape, self._device, self._samples
+        self._inputs += [torch.zeros(slots, 2, rows, width, device=device) for width in shape[1:-1]]
+        self._errors = torch.zeros(slots, 2, samples, shape[-1], device=device)
         self._choices, self._lanes = (torch.arange(count, device=device) for count in (shape[-1], self._logits[0].numel()))
         self._minus_one = torch.tensor(-1.0, device=device)
-        self._scratch = [torch.zeros(slots * max(rows, 2 * steps * environments) * max(shape), device=device) for _ in range(2)]
+        self._scratch = [torch.zeros(slots * max(rows, 2 * samples) * max(shape), device=device) for _ in range(2)]
         self._pieces = list(self._cut_up())
 
     def _cut_up(self) -> Iterator[_Piece]:

@@ -17,6 +17,7 @@ from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments, insides
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
+from rlprune.training.compiled.fleet import CompiledFleet
 from rlprune.training.onpolicy import OPTIMIZERS, Batch, statistics
 from rlprune.training.recipes import A2CRecipe
 from rlprune.training.trainer import Seeds
@@ -150,18 +151,25 @@ def _play(agents: Sequence[FleetAgent], *, greedily: bool) -> Tensor:
     """Return the returns ``[agents, evaluation_games]`` of one fresh game in each environment."""
     recipe = agents[0].recipe
     env = environments.join([agent.environments(recipe.evaluation_games, "evaluation") for agent in agents])
-    fleet = Fleet([agent.agent() for agent in agents], env, recipe, str(agents[0].model.device))
+    fleet = _fleet(agents, env)
     noise = torch.tensor([_word(agent.seeds, "evaluation actions") for agent in agents])
     games = fleet.evaluate(env, noise, greedily=greedily).cpu()
     env.close()
     return games
 
 
+def _fleet(agents: Sequence[FleetAgent], env: environments.BatchedEnv, games: environments.Games | None = None) -> Fleet:
+    """Return the agents as a fleet of their device."""
+    device = agents[0].model.device
+    kind = CompiledFleet if device.type == "cpu" else Fleet
+    return kind([agent.agent() for agent in agents], env, agents[0].recipe, str(device), games)
+
+
 def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch], span: range) -> None:
     recipe = agents[0].recipe
     env = environments.join([agent.env for agent in agents])
     games = environments.Games.join([agent.games for agent in agents])
-    fleet = Fleet([agent.agent() for agent in agents], env, recipe, str(agents[0].model.device), games)
+    fleet = _fleet(agents, env, games)
     seen = fleet.train(recipe.iterations, [epoch.start for epoch in epochs], [epoch.end for epoch in epochs], span)
     parts = zip(agents, epochs, seen, fleet.envs.split(), fleet.games.split(), strict=True)
     for number, (agent, epoch, features, own, latest) in enumerate(parts):

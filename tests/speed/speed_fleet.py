@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from rlprune.task import tasks
 from rlprune.training import environments
 from rlprune.training.batched import Agent, Fleet
+from rlprune.training.compiled.fleet import CompiledFleet
 
 CASES = [  # task, width of three hidden layers, sizes of fleets
     ("cartpole-v1", 128, (1, 4, 16, 64)),
@@ -75,7 +76,8 @@ def fleet(recipe, count, device):
     spaces = gym.spaces.Box(-1, 1, (envs.features,)), gym.spaces.Discrete(envs.actions)
     arch = {"pi": list(recipe.widths), "vf": list(recipe.widths)}
     weights = ActorCriticPolicy(*spaces, lambda _: 0.0, net_arch=arch).state_dict()  # alike at first; their games are not
-    return Fleet([Agent(seed, weights) for seed in range(count)], envs, recipe, device)
+    kind = CompiledFleet if device == "cpu" else Fleet
+    return kind([Agent(seed, weights) for seed in range(count)], envs, recipe, device)
 
 
 def together(recipe, count, device):

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rlprune.training.compiled import physics
+
 
 class Games:
     """The returns of each agent's last ``WINDOW`` finished games, kept as tensors.
@@ -22,6 +24,13 @@ class Games:
 
     def add(self, rewards: Tensor, ended: Tensor) -> None:
         """Count rewards and ends of games, both [P, T, E], of T steps one after another."""
+        if self._count.device.type == "cpu":
+            record = self._running, self._returns, self._count, rewards.contiguous(), ended.contiguous()
+            physics.count(*(tensor.numpy() for tensor in record), self.WINDOW)
+        else:
+            self._add_tensors(rewards, ended)
+
+    def _add_tensors(self, rewards: Tensor, ended: Tensor) -> None:
         totals = torch.empty(rewards.shape, dtype=torch.float64, device=rewards.device)
         for step in range(rewards.shape[1]):
             self._running += rewards[:, step]

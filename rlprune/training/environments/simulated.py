@@ -1,23 +1,27 @@
-"""CartPole and Acrobot as tensor arithmetic, all games of all agents at once, on a CPU or a GPU."""
+"""CartPole and Acrobot, all games of all agents at once: as tensor arithmetic on a GPU, compiled on a CPU."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from rlprune.training import noise
+from rlprune.training.compiled import physics
 from rlprune.training.environments.contract import Transition
 
 _LANES = 32  # whole vectors, so that no element is left to the scalar code at the end of a loop
 
 
 class Simulation:
-    """Physics as tensor arithmetic on a float64 state [4, N], one column an environment, filled up to whole vectors.
+    """Physics on a float64 state [4, N], one column an environment, filled up to whole vectors.
 
     Everything is updated in place, so that a CUDA graph can repeat a step.
     """
+
+    compiled: ClassVar[Callable[..., None]]
+    """Takes a step on a CPU."""
 
     simulated = True
     features: int
@@ -46,6 +50,19 @@ class Simulation:
         return self.observations
 
     def step(self, actions: Tensor) -> Transition:
+        return self._compiled_step(actions) if self._device.type == "cpu" else self._tensor_step(actions)
+
+    def _compiled_step(self, actions: Tensor) -> Transition:
+        shape = self.agents, self.environments
+        observations, final = (torch.empty(*shape, self.features) for _ in range(2))
+        rewards = torch.empty(shape)
+        terminated, truncated = (torch.empty(shape, dtype=torch.bool) for _ in range(2))
+        places: list[Any] = [tensor.numpy() for tensor in (self._state, actions.flatten(), self._elapsed, self._drawn, self._key)]
+        brought = observations.flatten(0, 1), final.flatten(0, 1), rewards.flatten(), terminated.flatten(), truncated.flatten()
+        type(self).compiled(*places, self.limit, *(tensor.numpy() for tensor in brought))
+        return Transition(observations, rewards, terminated, truncated, final)
+
+    def _tensor_step(self, actions: Tensor) -> Transition:
         self._actions[: actions.numel()] = actions.flatten()
         rewards, terminated = self._advance(self._state, self._actions)
         self._elapsed += 1
@@ -132,6 +149,7 @@ class CartPole(Simulation):
 
     features = 4
     actions = 2
+    compiled = staticmethod(physics.cartpole)
 
     def _start(self, uniform: Tensor) -> Tensor:
         return uniform.sub_(0.5).mul_(0.1)
@@ -163,6 +181,7 @@ class Acrobot(Simulation):
 
     features = 6
     actions = 3
+    compiled = staticmethod(physics.acrobot)
 
     def _start(self, uniform: Tensor) -> Tensor:
         return uniform.sub_(0.5).mul_(0.2)

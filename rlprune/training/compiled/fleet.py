@@ -1,0 +1,65 @@
+"""A fleet on a CPU, whose arithmetic is compiled code that takes one agent after another."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlprune.training.batched import Fleet
+from rlprune.training.compiled import networks
+
+_OPTIMIZERS = ("rmsprop", "rmsprop-tf", "adam")
+
+
+class CompiledFleet(Fleet):
+    """A ``Fleet`` whose agents are computed one by one: none waits in slow memory for the others, or fills up a batch."""
+
+    fewest = 1
+
+    def _make_room(self, rows: int) -> None:
+        recipe, shape = self._recipe, self._shape
+        agents, depth, width = self._slots, len(shape) - 2, shape[1]
+        self._hidden = torch.zeros(agents, depth, self._samples, width)
+        self._learned = torch.zeros_like(self._rewards), torch.zeros_like(self._rewards)
+        self._no_masks = torch.zeros(0)
+        self._saturating = recipe.activation == "tanh"
+        # all of it lies where it begins a cache line: what a library's products are, to the last bit, may depend on that
+        room = (depth, rows, width), (2, self._samples, width), (rows, 1), (self._samples * (shape[-1] + 1),)
+        self._room = _arrays(*map(torch.zeros, room))
+        self._places = np.array(self._weights.starts), np.array([part.shape[1] for part in self._weights.rows])
+        numbers = recipe.reward_scale, recipe.discount, recipe.gae_lambda, recipe.entropy, recipe.value_weight, recipe.clip
+        self._numbers = np.array(numbers, dtype=np.float32)
+
+    def _act(self, step: int) -> None:
+        played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
+        networks.act(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
+
+    def _learn(self) -> None:
+        played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated
+        returns, advantages = self._learned
+        moments = [stack.buffer for stack in self._moments.values()]
+        masks = self._no_masks if self._masks is None else self._masks.buffer
+        learned = advantages, returns, self._weights.buffer, self._gradient.buffer, moments[0], moments[-1], masks
+        networks.learn(
+            *_arrays(*played, *learned),
+            *self._places,
+            *_arrays(self._rates, self._updates),
+            self.envs.limit,
+            self._saturating,
+            _OPTIMIZERS.index(self._recipe.optimizer),
+            self._numbers,
+            *self._room,
+        )
+
+    def _outputs(self, observations: Tensor) -> Tensor:
+        rows = observations.shape[1]
+        hidden = torch.empty(len(self._shape) - 2, rows, self._shape[1])
+        logits = torch.empty(len(observations), rows, self._shape[-1])
+        played = _arrays(observations, hidden, logits, self._weights.buffer)
+        networks.outputs(*played, self._places[0], self._saturating)
+        return logits
+
+
+def _arrays(*tensors: Tensor) -> "list[np.ndarray[Any, np.dtype[Any]]]":
+    return [tensor.numpy() for tensor in tensors]
