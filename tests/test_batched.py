@@ -270,6 +270,19 @@ def test_an_agents_numbers_are_the_same_whatever_the_fleet_around_it(name, envir
             assert found == whole[number], f"agent {number} beside {company}"
 
 
+@pytest.mark.parametrize(("name", "limit"), [("CartPole-v1", 7), ("CartPole-v1", 500), ("Acrobot-v1", 11)])
+def test_a_rollout_in_one_piece_is_one_step_by_step(name, limit):
+    features, actions = (4, 2) if name == "CartPole-v1" else (6, 3)
+    agents = [Agent(seed, network(seed, (16, 16), None, features, actions)) for seed in range(3)]
+    whole, stepped = (fleet(agents, limit=limit, name=name) for _ in range(2))
+    stepped.envs = Recorded(stepped.envs)
+    for each in (whole, stepped):
+        each.train(20, [1] * 3, [0.5] * 3)
+    assert [bits(whole.agent(number)) for number in range(3)] == [bits(stepped.agent(number)) for number in range(3)]
+    for one, other in ((whole.envs, stepped.envs), (whole.games, stepped.games)):
+        assert all(torch.equal(rows, other.state()[key]) for key, rows in one.state().items())
+
+
 def test_agents_taken_out_and_put_together_anew_go_on_as_if_nothing_had_been():
     agents = [Agent(seed, network(seed)) for seed in range(5)]
     whole, parted = (fleet(agents, limit=30) for _ in range(2))

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from rlprune.training.batched import Fleet
 from rlprune.training.compiled import networks
+from rlprune.training.environments import Acrobot, CartPole
+from rlprune.training.environments.simulated import Simulation
 
+_KINDS = CartPole, Acrobot
 _OPTIMIZERS = ("rmsprop", "rmsprop-tf", "adam")
 
 
@@ -27,13 +30,28 @@ class CompiledFleet(Fleet):
         # all of it lies where it begins a cache line: what a library's products are, to the last bit, may depend on that
         room = (depth, rows, width), (2, self._samples, width), (rows, 1), (self._samples * (shape[-1] + 1),)
         self._room = _arrays(*map(torch.zeros, room))
+        self._ends = _arrays(
+            torch.zeros(self.envs.environments, shape[0]), torch.zeros(2, self.envs.environments, dtype=torch.bool)
+        )
         self._places = np.array(self._weights.starts), np.array([part.shape[1] for part in self._weights.rows])
         numbers = recipe.reward_scale, recipe.discount, recipe.gae_lambda, recipe.entropy, recipe.value_weight, recipe.clip
         self._numbers = np.array(numbers, dtype=np.float32)
 
+    def _play(self) -> None:
+        if not isinstance(self.envs, Simulation):
+            super()._play()
+            return
+        met = _arrays(self._rewards, self._ended, self._truncated)
+        played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
+        noise = _arrays(self._keys, self._rollouts)
+        kind, games, limit = _KINDS.index(type(self.envs)), self.envs.places(), self.envs.limit
+        networks.play(kind, *games, limit, *met, *self._ends, *played, self._places[0], self._saturating, *noise)
+        self.games.add(self._rewards, self._ended)
+        self._rollouts += 1
+
     def _act(self, step: int) -> None:
         played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
-        networks.act(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
+        networks.act_all(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
 
     def _learn(self) -> None:
         played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated

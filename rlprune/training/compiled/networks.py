@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from rlprune.training.compiled import physics
 from rlprune.training.compiled.noise import gumbel, word
 from rlprune.training.compiled.products import product
 
@@ -124,31 +125,69 @@ def outputs(observations, hidden, logits, weights, starts, saturating):
 
 
 @_plain
-def act(step, observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts):
-    """Draw the actions of all agents in one step of a rollout.
+def act(agent, step, observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts):
+    """Draw the actions of an agent in one step of a rollout.
 
     Args:
-        step: its number.
+        agent: its number; ``step`` is the step's.
         observations: [P, ·, rows, D], E rows a step.
         hidden: [P, L, T E, W], to write to, as ``logits`` [P, T, E, A] and ``actions`` [P, T, E].
         weights: the stack's buffer; ``starts`` says where its layers' weights and biases begin.
         saturating: whether the activation is tanh, not ReLU.
         keys: of the agents' noise [P]; ``rollouts`` [P] says how many were played before.
     """
-    agents, steps, environments, choices = logits.shape
-    begin = step * environments
+    _, steps, environments, choices = logits.shape
+    begin, mine = step * environments, logits[agent, step]
+    inputs = observations[agent, 0, begin : begin + environments]
+    _forward(inputs, hidden[agent], begin, mine, weights, starts, 2 * agent, choices, saturating)
+    counter = (rollouts[agent] * steps + step) * environments * choices
+    for environment in range(environments):
+        best, most = 0, -np.float32(np.inf)
+        for choice in range(choices):
+            value = mine[environment, choice] + gumbel(word(keys[agent], counter + environment * choices + choice))
+            if value > most:
+                best, most = choice, value
+        actions[agent, step, environment] = best
+
+
+@_plain
+def act_all(step, observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts):
+    """Draw the actions of all agents in one step; arguments as ``act``'s."""
+    for agent in range(len(logits)):
+        act(agent, step, observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts)
+
+
+@_plain
+def play(
+    kind, state, clock, drawn, streams, limit, rewards, ended, truncated, final, over,
+    observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts,
+):  # fmt: skip
+    """Let all agents play a rollout of simulated games; the last arguments are ``act``'s.
+
+    Args:
+        kind: 0 CartPole, 1 Acrobot.
+        state: of the games, as ``physics.cartpole``'s, and so are ``clock``, ``drawn``, ``streams`` (keys) and ``limit``.
+        rewards: to write to [P, T, E], as ``ended`` and what was ``truncated`` alone.
+        final: room for last observations [E, D]; ``over`` for ends [2, E].
+    """
+    agents, steps, environments, _ = logits.shape
     for agent in range(agents):
-        mine = logits[agent, step]
-        inputs = observations[agent, 0, begin : begin + environments]
-        _forward(inputs, hidden[agent], begin, mine, weights, starts, 2 * agent, choices, saturating)
-        counter = (rollouts[agent] * steps + step) * environments * choices
-        for environment in range(environments):
-            best, most = 0, -np.float32(np.inf)
-            for choice in range(choices):
-                value = mine[environment, choice] + gumbel(word(keys[agent], counter + environment * choices + choice))
-                if value > most:
-                    best, most = choice, value
-            actions[agent, step, environment] = best
+        seen, begin = observations[agent, 0], agent * environments
+        seen[:environments] = seen[steps * environments : (steps + 1) * environments]
+        for step in range(steps):
+            act(agent, step, observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts)
+            chosen, earned = actions[agent, step], rewards[agent, step]
+            ahead = seen[(step + 1) * environments : (step + 2) * environments]
+            if kind == 0:
+                physics.cartpole(begin, state, chosen, clock, drawn, streams, limit, ahead, final, earned, over[0], over[1])
+            else:
+                physics.acrobot(begin, state, chosen, clock, drawn, streams, limit, ahead, final, earned, over[0], over[1])
+            cut = (steps + 1 + step // limit) * environments
+            for environment in range(environments):
+                ended[agent, step, environment] = over[0, environment] or over[1, environment]
+                truncated[agent, step, environment] = over[1, environment] and not over[0, environment]
+                if truncated[agent, step, environment]:
+                    seen[cut + environment] = final[environment]
 
 
 @_plain

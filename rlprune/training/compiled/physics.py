@@ -14,17 +14,16 @@ _exact: Any = njit(cache=True, error_model="numpy")  # every operation is rounde
 
 
 @_exact
-def _turn(game, state, clock, drawn, keys, limit, spread, terminated, truncated):
-    """Count a step of a game; where the game is over begin the next one, within ``spread`` around zero, and say so."""
+def _turn(game, state, clock, drawn, keys, limit, spread, terminated):
+    """Count a step of a game, begin the next one where it is over, within ``spread`` around zero; say whether time was over."""
     clock[game] += 1
-    truncated[game] = clock[game] >= limit
-    over = terminated[game] or truncated[game]
-    if over:
+    late = clock[game] >= limit
+    if terminated or late:
         for number in range(4):
             state[number, game] = (uniform(word(keys[game], drawn[game] + number)) - 0.5) * spread
         clock[game] = 0
         drawn[game] += 4
-    return over
+    return late
 
 
 @_exact
@@ -34,28 +33,30 @@ def _cartpole_seen(state, game, row):
 
 
 @_exact
-def cartpole(state, actions, clock, drawn, keys, limit, observations, final, rewards, terminated, truncated):
+def cartpole(begin, state, actions, clock, drawn, keys, limit, observations, final, rewards, terminated, truncated):
     """Take a step of N games.
 
     Args:
-        state: float64 [4, ≥ N]; ``clock``, ``drawn`` and ``keys`` int64 [≥ N] tell where games and their streams stand.
+        begin: the first one's column in ``state``, float64 [4, ...], and its place in ``clock``, ``drawn`` and ``keys``,
+            int64, which tell where games and their streams stand.
         actions: int64 [N].
         observations: to write to, as all that follow, what a ``Transition`` has, flat.
     """
-    for game in range(len(actions)):
+    for here in range(len(actions)):
+        game = begin + here
         x, x_dot, theta, theta_dot = state[0, game], state[1, game], state[2, game], state[3, game]
         cos, sin = math.cos(theta), math.sin(theta)
-        force = 10.0 if actions[game] == 1 else -10.0
+        force = 10.0 if actions[here] == 1 else -10.0
         push = (force + 0.05 * (theta_dot * theta_dot) * sin) / 1.1
         theta_acc = (9.8 * sin - cos * push) / (0.5 * (4.0 / 3.0 - 0.1 * (cos * cos) / 1.1))
         x_acc = push - 0.05 * theta_acc * cos / 1.1
         state[0, game], state[1, game] = x + 0.02 * x_dot, x_dot + 0.02 * x_acc
         state[2, game], state[3, game] = theta + 0.02 * theta_dot, theta_dot + 0.02 * theta_acc
-        rewards[game] = 1
-        terminated[game] = abs(state[0, game]) > 2.4 or abs(state[2, game]) > 12 * 2 * math.pi / 360
-        _cartpole_seen(state, game, final[game])
-        _turn(game, state, clock, drawn, keys, limit, 0.1, terminated, truncated)
-        _cartpole_seen(state, game, observations[game])
+        rewards[here] = 1
+        terminated[here] = abs(state[0, game]) > 2.4 or abs(state[2, game]) > 12 * 2 * math.pi / 360
+        _cartpole_seen(state, game, final[here])
+        truncated[here] = _turn(game, state, clock, drawn, keys, limit, 0.1, terminated[here])
+        _cartpole_seen(state, game, observations[here])
 
 
 @_exact
@@ -78,12 +79,13 @@ def _acrobot_seen(state, game, row):
 
 
 @_exact
-def acrobot(state, actions, clock, drawn, keys, limit, observations, final, rewards, terminated, truncated):
+def acrobot(begin, state, actions, clock, drawn, keys, limit, observations, final, rewards, terminated, truncated):
     """Take a step of N games; arguments as ``cartpole``'s."""
     step = 0.2
-    for game in range(len(actions)):
+    for here in range(len(actions)):
+        game = begin + here
         a, b, u, v = state[0, game], state[1, game], state[2, game], state[3, game]
-        torque = float(actions[game] - 1)
+        torque = float(actions[here] - 1)
         a1, b1, u1, v1 = _acrobot_slope(a, b, u, v, torque)
         h = step / 2
         a2, b2, u2, v2 = _acrobot_slope(a + h * a1, b + h * b1, u + h * u1, v + h * v1, torque)
@@ -96,14 +98,14 @@ def acrobot(state, actions, clock, drawn, keys, limit, observations, final, rewa
         state[0, game], state[1, game] = a, b
         state[2, game] = min(max(u, -4 * math.pi), 4 * math.pi)
         state[3, game] = min(max(v, -9 * math.pi), 9 * math.pi)
-        terminated[game] = -math.cos(a) - math.cos(a + b) > 1
-        rewards[game] = 0 if terminated[game] else -1
-        _acrobot_seen(state, game, final[game])
-        over = _turn(game, state, clock, drawn, keys, limit, 0.2, terminated, truncated)
-        if over:
-            _acrobot_seen(state, game, observations[game])
+        terminated[here] = -math.cos(a) - math.cos(a + b) > 1
+        rewards[here] = 0 if terminated[here] else -1
+        _acrobot_seen(state, game, final[here])
+        truncated[here] = _turn(game, state, clock, drawn, keys, limit, 0.2, terminated[here])
+        if terminated[here] or truncated[here]:
+            _acrobot_seen(state, game, observations[here])
         else:
-            observations[game] = final[game]
+            observations[here] = final[here]
 
 
 @_exact

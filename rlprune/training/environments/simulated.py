@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,9 +58,9 @@ class Simulation:
         observations, final = (torch.empty(*shape, self.features) for _ in range(2))
         rewards = torch.empty(shape)
         terminated, truncated = (torch.empty(shape, dtype=torch.bool) for _ in range(2))
-        places: list[Any] = [tensor.numpy() for tensor in (self._state, actions.flatten(), self._elapsed, self._drawn, self._key)]
+        state, *stand = self.places()
         brought = observations.flatten(0, 1), final.flatten(0, 1), rewards.flatten(), terminated.flatten(), truncated.flatten()
-        type(self).compiled(*places, self.limit, *(tensor.numpy() for tensor in brought))
+        type(self).compiled(0, state, actions.flatten().numpy(), *stand, self.limit, *(tensor.numpy() for tensor in brought))
         return Transition(observations, rewards, terminated, truncated, final)
 
     def _tensor_step(self, actions: Tensor) -> Transition:
@@ -73,6 +74,10 @@ class Simulation:
             self._restart(ended)
             observations = self.observations
         return Transition(observations, self._shaped(rewards), self._shaped(terminated), self._shaped(truncated), final)
+
+    def places(self) -> "list[np.ndarray[Any, np.dtype[Any]]]":
+        """Return where compiled code finds games on a CPU: the state, clocks, numbers drawn and keys of all."""
+        return [tensor.numpy() for tensor in (self._state, self._elapsed, self._drawn, self._key)]
 
     @property
     def observations(self) -> Tensor:
