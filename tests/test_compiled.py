@@ -8,8 +8,7 @@ import torch
 from numba import njit
 
 from rlprune.training import noise
-from rlprune.training.compiled import networks, products
-from rlprune.training.compiled import noise as compiled
+from rlprune.training.compiled import kernels, products
 
 
 @njit
@@ -21,13 +20,13 @@ def each(function, values, out):
 @njit
 def words(keys, counters, out):
     for number in range(len(keys)):
-        out[number] = compiled.word(keys[number], counters[number])
+        out[number] = kernels.word(keys[number], counters[number])
 
 
 def test_tanh_is_tanh_to_float32_and_keeps_what_is_no_number():
     values = np.concatenate([np.linspace(-12, 12, 200_001), [0, -0.0, 1e-30, np.inf, -np.inf, np.nan]]).astype(np.float32)
     found = np.empty_like(values)
-    each(networks.tanh, values, found)
+    each(kernels.tanh, values, found)
     expected = np.tanh(values.astype(np.float64))
     assert np.abs(found - expected)[:-1].max() <= 4e-7
     assert np.abs(found)[:-1].max() <= 1
@@ -37,7 +36,7 @@ def test_tanh_is_tanh_to_float32_and_keeps_what_is_no_number():
 @pytest.mark.parametrize("saturating", [True, False])
 def test_an_activation_keeps_what_is_no_number(saturating):
     values = np.full((2, 32), np.nan, dtype=np.float32)
-    networks._activate(values, np.zeros(32, dtype=np.float32), saturating)
+    kernels._activate(values, np.zeros(32, dtype=np.float32), saturating)
     assert np.isnan(values).all()
 
 
@@ -50,9 +49,9 @@ def test_noise_is_that_of_tensors():
     expected = noise.words(torch.from_numpy(keys), torch.from_numpy(counters))
     assert np.array_equal(found.view(np.int64), expected.numpy())
     numbers, gumbels = np.empty(1000), np.empty(1000, dtype=np.float32)
-    each(compiled.uniform, found, numbers)
+    each(kernels.uniform, found, numbers)
     assert np.array_equal(numbers, noise.uniform(expected, torch.float64).numpy())
-    each(compiled.gumbel, found, gumbels)
+    each(kernels.gumbel, found, gumbels)
     assert gumbels == pytest.approx(noise.gumbel(expected).numpy(), abs=2e-6)
 
 
@@ -64,8 +63,19 @@ def test_products_are_numpys(a_transposed, b_transposed):
         a, b = (generator.standard_normal(shape).astype(np.float32) for shape in ((rows, inner), (inner, columns)))
         out = np.empty((rows, columns), dtype=np.float32)
         laid = [np.ascontiguousarray(m.T if turned else m) for m, turned in ((a, a_transposed), (b, b_transposed))]
-        products.product(laid[0], a_transposed, laid[1], b_transposed, out, inner)
+        kernels.product(laid[0], a_transposed, laid[1], b_transposed, out, inner)
         assert out == pytest.approx(a.astype(np.float64) @ b, abs=1e-4)
+
+
+def test_physics_are_rounded_operation_by_operation_whoever_calls_them():
+    """Numba lets what is called inherit a licence to fuse operations from what calls it, unless it is told otherwise."""
+    generator = np.random.default_rng(0)
+    slopes = kernels._acrobot_slope
+    for values in generator.uniform(-3, 3, (500, 5)):
+        assert slopes(*values) == slopes.py_func(*values)
+    functions = [value for value in vars(kernels).values() if hasattr(value, "targetoptions")]
+    assert len(functions) > 15
+    assert all("fastmath" in function.targetoptions for function in functions)
 
 
 def test_a_machine_always_multiplies_with_the_same_library(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlprune.training.batched import Fleet
-from rlprune.training.compiled import networks
+from rlprune.training.compiled import kernels
 from rlprune.training.environments import Acrobot, CartPole
 from rlprune.training.environments.simulated import Simulation
 
@@ -45,13 +45,13 @@ class CompiledFleet(Fleet):
         played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
         noise = _arrays(self._keys, self._rollouts)
         kind, games, limit = _KINDS.index(type(self.envs)), self.envs.places(), self.envs.limit
-        networks.play(kind, *games, limit, *met, *self._ends, *played, self._places[0], self._saturating, *noise)
+        kernels.play(kind, *games, limit, *met, *self._ends, *played, self._places[0], self._saturating, *noise)
         self.games.add(self._rewards, self._ended)
         self._rollouts += 1
 
     def _act(self, step: int) -> None:
         played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
-        networks.act_all(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
+        kernels.act_all(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
 
     def _learn(self) -> None:
         played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated
@@ -59,7 +59,7 @@ class CompiledFleet(Fleet):
         moments = [stack.buffer for stack in self._moments.values()]
         masks = self._no_masks if self._masks is None else self._masks.buffer
         learned = advantages, returns, self._weights.buffer, self._gradient.buffer, moments[0], moments[-1], masks
-        networks.learn(
+        kernels.learn(
             *_arrays(*played, *learned),
             *self._places,
             *_arrays(self._rates, self._updates),
@@ -75,7 +75,7 @@ class CompiledFleet(Fleet):
         hidden = torch.empty(len(self._shape) - 2, rows, self._shape[1])
         logits = torch.empty(len(observations), rows, self._shape[-1])
         played = _arrays(observations, hidden, logits, self._weights.buffer)
-        networks.outputs(*played, self._places[0], self._saturating)
+        kernels.outputs(*played, self._places[0], self._saturating)
         return logits
 
 

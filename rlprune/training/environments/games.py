@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rlprune.training.compiled import physics
+from rlprune.training.compiled import kernels
 
 
 class Games:
@@ -26,7 +26,7 @@ class Games:
         """Count rewards and ends of games, both [P, T, E], of T steps one after another."""
         if self._count.device.type == "cpu":
             record = self._running, self._returns, self._count, rewards.contiguous(), ended.contiguous()
-            physics.count(*(tensor.numpy() for tensor in record), self.WINDOW)
+            kernels.count(*(tensor.numpy() for tensor in record), self.WINDOW)
         else:
             self._add_tensors(rewards, ended)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlprune.training import noise
-from rlprune.training.compiled import physics
+from rlprune.training.compiled import kernels
 from rlprune.training.environments.contract import Transition
 
 _LANES = 32  # whole vectors, so that no element is left to the scalar code at the end of a loop
@@ -154,7 +154,7 @@ class CartPole(Simulation):
 
     features = 4
     actions = 2
-    compiled = staticmethod(physics.cartpole)
+    compiled = staticmethod(kernels.cartpole)
 
     def _start(self, uniform: Tensor) -> Tensor:
         return uniform.sub_(0.5).mul_(0.1)
@@ -186,7 +186,7 @@ class Acrobot(Simulation):
 
     features = 6
     actions = 3
-    compiled = staticmethod(physics.acrobot)
+    compiled = staticmethod(kernels.acrobot)
 
     def _start(self, uniform: Tensor) -> Tensor:
         return uniform.sub_(0.5).mul_(0.2)

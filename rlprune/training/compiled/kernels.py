@@ -1,21 +1,27 @@
 """The arithmetic of a fleet on a CPU, one agent after another, so that all of an agent's numbers stay in the cache.
 
 What lies in the flat buffers of a ``Stack`` is found by the place where each layer begins. Hidden layers are all ``width``
-wide. Products of hidden layers are the library's (``products.py``), all else are loops that the compiler makes vectors of.
+wide. Products are a library's (``products.py``), all else are loops that the compiler makes vectors of.
+
+All of it is one file, as what Numba keeps of it on the disk is renewed when this file changes, and no other.
 """
 
 import math
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
-from numba import njit
+from numba import njit, types
 
-from rlprune.training.compiled import physics
-from rlprune.training.compiled.noise import gumbel, word
-from rlprune.training.compiled.products import product
+from rlprune.training.compiled.products import library
 
+# what is not said here is inherited from whoever is compiled first to call it
+_exact: Any = njit(cache=True, error_model="numpy", fastmath=False)
 _plain: Any = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-_summed: Any = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})  # a sum's order is the compiler's
+_summed: Any = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})  # in any order
+
+llvmlite.binding.add_symbol("rlprune_sgemm", library()[1])  # by name, as what is kept outlives the address
+_sgemm: Any = types.ExternalFunction("rlprune_sgemm", types.void(*[types.intp] * 13))
 
 _0, _1 = np.float32(0), np.float32(1)
 # x P(x²) / Q(x²), fitted to tanh on ±8 with the least relative error, 6e-9 before rounding
@@ -26,6 +32,35 @@ _Q = tuple(np.float32(c) for c in (1, 0.46777814626693726, 0.026164395734667778,
 _DECAY, _REST, _EPSILON = np.float32(0.99), np.float32(1 - 0.99), np.float32(1e-5)
 _SMALLEST = np.float32(1e-6)
 _MEAN_REST, _SQUARE_DECAY, _SQUARE_REST = np.float32(1 - 0.9), np.float32(0.999), np.float32(1 - 0.999)
+_GAMMA, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+# -- the numbers of ``training/noise.py``, one by one ------------------------------------------------------------------
+
+
+@_exact
+def word(key, counter):
+    """Return 64 random bits: output ``counter`` of the key's SplitMix64."""
+    z = np.uint64(counter + 1) * _GAMMA + np.uint64(key)
+    z = (z ^ (z >> np.uint64(30))) * _FIRST
+    z = (z ^ (z >> np.uint64(27))) * _SECOND
+    return z ^ (z >> np.uint64(31))
+
+
+@_exact
+def uniform(word):
+    """Return a float64 inside (0, 1)."""
+    return (np.float64(word >> np.uint64(12)) + 0.5) * 2.0**-52
+
+
+@_exact
+def gumbel(word):
+    """Return a float32: added to logits, the largest is a draw from their softmax."""
+    u = (np.float32(word >> np.uint64(41)) + np.float32(0.5)) * np.float32(2.0**-23)
+    return -np.float32(math.log(-np.float32(math.log(u))))
+
+
+# -- networks: of an agent's pair the first is the actor, the second the critic; ``pair`` is 2 · agent, plus 1 for the critic --
 
 
 @_plain
@@ -37,7 +72,19 @@ def tanh(x):
     return x * above / (_Q[0] + s * (_Q[1] + s * (_Q[2] + s * (_Q[3] + s * _Q[4]))))
 
 
-# -- networks: of an agent's pair the first is the actor, the second the critic; ``pair`` is 2 · agent, plus 1 for the critic --
+@_exact
+def product(a, a_transposed, b, b_transposed, out, inner):
+    """Write ``out [M, N] = a b`` of row-major matrices; ``a`` [M, K] and ``b`` [K, N] may lie transposed."""
+    letters = 84 if b_transposed else 78, 84 if a_transposed else 78  # T, N
+    one = 0x3F800000  # as a float32's bits
+    call = np.array([letters[0], letters[1], out.shape[1], len(out), inner, b.shape[1], a.shape[1], one, 0], dtype=np.int32)
+    at = call.ctypes.data
+    # Fortran reads all matrices transposed
+    _sgemm(
+        at, at + 4, at + 8, at + 12, at + 16, at + 28,
+        b.ctypes.data, at + 20, a.ctypes.data, at + 24, at + 32, out.ctypes.data, at + 8,
+    )  # fmt: skip
+    return call[0]  # so that it lives until here
 
 
 @_plain
@@ -114,6 +161,118 @@ def _backward(inputs, hidden, errors, below, weights, gradient, starts, pair, ac
             here = there
 
 
+# -- games: operation by operation, with the C library's sine and cosine, which are NumPy's and so Gymnasium's -------------
+
+
+@_exact
+def _turn(game, state, clock, drawn, keys, limit, spread, terminated):
+    """Count a step of a game, begin the next one where it is over, within ``spread`` around zero; say whether time was over."""
+    clock[game] += 1
+    late = clock[game] >= limit
+    if terminated or late:
+        for number in range(4):
+            state[number, game] = (uniform(word(keys[game], drawn[game] + number)) - 0.5) * spread
+        clock[game] = 0
+        drawn[game] += 4
+    return late
+
+
+@_exact
+def _cartpole_seen(state, game, row):
+    for number in range(4):
+        row[number] = state[number, game]
+
+
+@_exact
+def cartpole(begin, state, actions, clock, drawn, keys, limit, observations, final, rewards, terminated, truncated):
+    """Take a step of N games.
+
+    Args:
+        begin: the first one's column in ``state``, float64 [4, ...], and its place in ``clock``, ``drawn`` and ``keys``,
+            int64, which tell where games and their streams stand.
+        actions: int64 [N].
+        observations: to write to, as all that follow, what a ``Transition`` has, flat.
+    """
+    for here in range(len(actions)):
+        game = begin + here
+        x, x_dot, theta, theta_dot = state[0, game], state[1, game], state[2, game], state[3, game]
+        cos, sin = math.cos(theta), math.sin(theta)
+        force = 10.0 if actions[here] == 1 else -10.0
+        push = (force + 0.05 * (theta_dot * theta_dot) * sin) / 1.1
+        theta_acc = (9.8 * sin - cos * push) / (0.5 * (4.0 / 3.0 - 0.1 * (cos * cos) / 1.1))
+        x_acc = push - 0.05 * theta_acc * cos / 1.1
+        state[0, game], state[1, game] = x + 0.02 * x_dot, x_dot + 0.02 * x_acc
+        state[2, game], state[3, game] = theta + 0.02 * theta_dot, theta_dot + 0.02 * theta_acc
+        rewards[here] = 1
+        terminated[here] = abs(state[0, game]) > 2.4 or abs(state[2, game]) > 12 * 2 * math.pi / 360
+        _cartpole_seen(state, game, final[here])
+        truncated[here] = _turn(game, state, clock, drawn, keys, limit, 0.1, terminated[here])
+        _cartpole_seen(state, game, observations[here])
+
+
+@_exact
+def _acrobot_slope(theta1, theta2, speed1, speed2, torque):
+    """``ds/dt`` for links of length 1, mass 1, centre of mass 1/2 and moment of inertia 1, g = 9.8."""
+    cos2, sin2 = math.cos(theta2), math.sin(theta2)
+    d1, d2 = cos2 + 3.5, cos2 * 0.5 + 1.25
+    phi2 = math.sin(theta1 + theta2) * 4.9
+    phi1 = math.sin(theta1) * 14.7 + phi2 - (speed2 * 0.5 + speed1) * speed2 * sin2
+    share = d2 / d1
+    second = (share * phi1 + torque - sin2 * speed1 * speed1 * 0.5 - phi2) / (1.25 - share * d2)
+    return speed1, speed2, -(d2 * second + phi1) / d1, second
+
+
+@_exact
+def _acrobot_seen(state, game, row):
+    row[0], row[1] = math.cos(state[0, game]), math.sin(state[0, game])
+    row[2], row[3] = math.cos(state[1, game]), math.sin(state[1, game])
+    row[4], row[5] = state[2, game], state[3, game]
+
+
+@_exact
+def acrobot(begin, state, actions, clock, drawn, keys, limit, observations, final, rewards, terminated, truncated):
+    """Take a step of N games; arguments as ``cartpole``'s."""
+    step = 0.2
+    for here in range(len(actions)):
+        game = begin + here
+        a, b, u, v = state[0, game], state[1, game], state[2, game], state[3, game]
+        torque = float(actions[here] - 1)
+        a1, b1, u1, v1 = _acrobot_slope(a, b, u, v, torque)
+        h = step / 2
+        a2, b2, u2, v2 = _acrobot_slope(a + h * a1, b + h * b1, u + h * u1, v + h * v1, torque)
+        a3, b3, u3, v3 = _acrobot_slope(a + h * a2, b + h * b2, u + h * u2, v + h * v2, torque)
+        a4, b4, u4, v4 = _acrobot_slope(a + step * a3, b + step * b3, u + step * u3, v + step * v3, torque)
+        h = step / 6
+        a, b = a + h * (a1 + 2 * (a2 + a3) + a4), b + h * (b1 + 2 * (b2 + b3) + b4)
+        u, v = u + h * (u1 + 2 * (u2 + u3) + u4), v + h * (v1 + 2 * (v2 + v3) + v4)
+        a, b = a - 2 * math.pi * round(a / (2 * math.pi)), b - 2 * math.pi * round(b / (2 * math.pi))
+        state[0, game], state[1, game] = a, b
+        state[2, game] = min(max(u, -4 * math.pi), 4 * math.pi)
+        state[3, game] = min(max(v, -9 * math.pi), 9 * math.pi)
+        terminated[here] = -math.cos(a) - math.cos(a + b) > 1
+        rewards[here] = 0 if terminated[here] else -1
+        _acrobot_seen(state, game, final[here])
+        truncated[here] = _turn(game, state, clock, drawn, keys, limit, 0.2, terminated[here])
+        if terminated[here] or truncated[here]:
+            _acrobot_seen(state, game, observations[here])
+        else:
+            observations[here] = final[here]
+
+
+@_exact
+def count(running, returns, counts, rewards, ended, window):
+    """Add T steps of E games of P agents, [P, T, E], to the record of each agent's last ``window`` games."""
+    agents, steps, environments = rewards.shape
+    for agent in range(agents):
+        for step in range(steps):
+            for environment in range(environments):
+                running[agent, environment] += rewards[agent, step, environment]
+                if ended[agent, step, environment]:
+                    returns[agent, counts[agent] % window] = running[agent, environment]
+                    counts[agent] += 1
+                    running[agent, environment] = 0
+
+
 # -- an iteration of all agents ----------------------------------------------------------------------------------------
 
 
@@ -166,7 +325,7 @@ def play(
 
     Args:
         kind: 0 CartPole, 1 Acrobot.
-        state: of the games, as ``physics.cartpole``'s, and so are ``clock``, ``drawn``, ``streams`` (keys) and ``limit``.
+        state: of the games, as ``cartpole``'s, and so are ``clock``, ``drawn``, ``streams`` (keys) and ``limit``.
         rewards: to write to [P, T, E], as ``ended`` and what was ``truncated`` alone.
         final: room for last observations [E, D]; ``over`` for ends [2, E].
     """
@@ -179,9 +338,9 @@ def play(
             chosen, earned = actions[agent, step], rewards[agent, step]
             ahead = seen[(step + 1) * environments : (step + 2) * environments]
             if kind == 0:
-                physics.cartpole(begin, state, chosen, clock, drawn, streams, limit, ahead, final, earned, over[0], over[1])
+                cartpole(begin, state, chosen, clock, drawn, streams, limit, ahead, final, earned, over[0], over[1])
             else:
-                physics.acrobot(begin, state, chosen, clock, drawn, streams, limit, ahead, final, earned, over[0], over[1])
+                acrobot(begin, state, chosen, clock, drawn, streams, limit, ahead, final, earned, over[0], over[1])
             cut = (steps + 1 + step // limit) * environments
             for environment in range(environments):
                 ended[agent, step, environment] = over[0, environment] or over[1, environment]
