@@ -28,4 +28,4 @@ class A2CTrainer(OnPolicyTrainer[A2CRecipe]):
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip)
         self.optimizer.step()
-        model._n_updates += 1  # type: ignore[attr-defined]
+        model._n_updates += 1

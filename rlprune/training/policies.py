@@ -120,7 +120,7 @@ class Passes:
 def _step(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     if isinstance(layer, nn.Linear):
         return partial(functional.linear, weight=layer.weight, bias=layer.bias)
-    return layer.forward  # type: ignore[no-any-return]
+    return layer.forward
 
 
 def _through(steps: Iterable[Callable[[Tensor], Tensor]], features: Tensor) -> Tensor:
