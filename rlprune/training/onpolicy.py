@@ -345,7 +345,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         envs = [environment(self._recipe) for _ in range(self._recipe.evaluation_games)]
         observations = [env.reset(seed=int(word))[0] for env, word in zip(envs, seed.generate_state(len(envs)), strict=True)]
         playing, returns = list(range(len(envs))), np.zeros(len(envs))
-        with Generators.seeded(seed).owned():
+        with Generators.seeded(seed).owned(), unchecked():
             while playing:
                 batch = torch.as_tensor(np.stack([observations[game] for game in playing]), device=self.model.device)
                 with torch.no_grad():
