@@ -74,8 +74,8 @@ def networks(policy: "ActorCriticPolicy") -> dict[str, tuple[nn.Sequential, nn.L
 class Passes:
     """What an MLP policy with its present weights computes, to the bit, in less time where it is small.
 
-    No layer is asked for hooks, no linear one for its weights each time, and actions out of a list are drawn without an object
-    of torch's distributions.
+    No layer is asked for hooks, no linear one for its weights, each time; actions out of a list are drawn without an object of
+    torch's distributions.
     """
 
     def __init__(self, policy: "ActorCriticPolicy") -> None:
@@ -118,6 +118,8 @@ class Passes:
 
 
 def _step(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        return layer
     if isinstance(layer, nn.Linear):
         return partial(functional.linear, weight=layer.weight, bias=layer.bias)
     return layer.forward
