@@ -118,21 +118,19 @@ class Probe:
         *others, last = self.batches
         gradient = self._summed(others, temperature)
         ((borrowed, loss),) = self._losses(temperature, [last])
-        slopes = torch.autograd.grad(loss, list(borrowed.values()), create_graph=True, allow_unused=True)
-        for total, slope in zip(gradient.values(), slopes, strict=True):
+        slopes = _slopes(loss, borrowed)
+        for total, slope in zip(gradient.values(), slopes.values(), strict=True):
             if slope is not None:
                 total.add_(slope.detach())
             total.div_(len(self.batches))
         direction = {name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights}
-        kept: list[_Curved] = [(borrowed, *_edges(dict(zip(borrowed, slopes, strict=True)), direction))]
-        del slopes
+        kept: list[_Curved] = [(borrowed, *_edges(slopes, direction))]
+        slopes.clear()  # as much as the network; its graph stays
 
         def each() -> Iterator[_Curved]:
             yield kept.pop()
             for parameters, loss in self._losses(temperature, others):
-                along = [parameters[name] for name in direction]
-                slopes = torch.autograd.grad(loss, along, create_graph=True, allow_unused=True)
-                yield parameters, *_edges(dict(zip(direction, slopes, strict=True)), direction)
+                yield parameters, *_edges(_slopes(loss, {name: parameters[name] for name in direction}), direction)
 
         return gradient, each()
 
@@ -332,6 +330,12 @@ def _across(rows: Tensor, member: Member, size: int) -> Tensor:
 
 _Curved: TypeAlias = tuple[dict[str, Tensor], list[GradientEdge], list[Tensor]]
 """A batch's parameters, its gradient as edges of a graph that they made, and a direction beside these."""
+
+
+def _slopes(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """Return the gradient with its graph, None where the loss does not depend on a parameter."""
+    slopes = torch.autograd.grad(loss, list(parameters.values()), create_graph=True, allow_unused=True)
+    return dict(zip(parameters, slopes, strict=True))
 
 
 def _edges(slopes: Mapping[str, Tensor | None], direction: Mapping[str, Tensor]) -> tuple[list[GradientEdge], list[Tensor]]:
