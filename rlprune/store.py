@@ -506,7 +506,8 @@ def _measured(values: Mapping[Any, Any]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in values.items()
-        if isinstance(name, str) and isinstance(value, SupportsFloat) and isfinite(value) and abs(float(value)) <= LARGEST
+        if isinstance(name, str) and isinstance(value, (float, SupportsFloat)) and isfinite(value)
+        if abs(float(value)) <= LARGEST
     }
 
 

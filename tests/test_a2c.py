@@ -50,10 +50,21 @@ def finish(trainer, pruning):
     return trainer
 
 
-def test_an_epoch_is_stable_baselines3_learning():
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"entropy": 0.01, "max_episode_steps": 15, "optimizer": "adam"},
+        {"environment": "Pendulum-v1", "max_episode_steps": 15, "entropy": 0.01},
+        {"environment": "FrozenLake-v1", "optimizer": "rmsprop-tf", "activation": "relu"},
+    ],
+)
+def test_an_epoch_is_stable_baselines3_learning(fields):
     """Two epochs with a linear rate are one call of SB3's own learn from the same weights, streams and generators."""
-    ours = a2c.A2CTrainer(TINY, seeds, "cpu")
-    theirs = a2c.A2CTrainer(TINY, seeds, "cpu")
+    given = TINY.model_validate({**TINY.model_dump(), **fields})
+    ours = a2c.A2CTrainer(given, seeds, "cpu")
+    theirs = a2c.A2CTrainer(given, seeds, "cpu")
+    theirs.optimizer.param_groups[0] |= {"foreach": None} if "foreach" in theirs.optimizer.defaults else {}
     for start, end in ((1, 0.5), (0.5, 0)):
         ours.train_epoch(TrainEpoch(start, end))
     with theirs._generators.owned():
@@ -64,6 +75,10 @@ def test_an_epoch_is_stable_baselines3_learning():
         theirs.model.learn(640)
     assert ours.samples == theirs.samples == 640
     assert bits(ours.module) == bits(theirs.module)
+    assert list(ours.model.ep_info_buffer) != []
+    assert [(game["r"], game["l"]) for game in ours.model.ep_info_buffer] == [
+        (game["r"], game["l"]) for game in theirs.model.ep_info_buffer
+    ]
 
 
 def test_neighbouring_seeds_share_no_environment_stream():

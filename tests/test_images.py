@@ -1,3 +1,5 @@
+import copy
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +10,9 @@ from subjects import seeds
 
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import Cell
-from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.plan import Prune, Train, TrainEpoch
+from rlprune.pruning.pruner import pruners
 from rlprune.task import tasks
 from rlprune.training.images import ImageTrainer, balanced, cropped, rotated
 from rlprune.training.recipes import ImageRecipe
@@ -28,6 +32,33 @@ def test_a_classifier_learns_the_images_it_is_shown():
     assert values["train_images"] == 40
     assert 0 <= values["top1"] <= values["top5"] <= 100
     assert trainer.deployed()[0](trainer.example()).shape == (1, 10)
+
+
+def test_a_cut_network_trains_on_in_another_layout_with_the_averages_it_had():
+    """One pass over memory for a step, whatever the layouts of weights and averages were, is Adam to rounding."""
+    trainer = ImageTrainer(small(network="resnet-small", budget=4), seeds, "cpu")
+    pruner = pruners().load("Random-S")
+    trainer.train_epoch(TrainEpoch(1.0, 1.0))
+    assert all(weights.is_contiguous() for weights in trainer.module.parameters())
+    plan = [Train(epochs=1), Prune(), Train()]
+    pruning = PlanFollower(trainer, replace(pruner, plan=plan), pruner.settings(), 0.5, 4, "global", seeds)
+    trainer.train_epoch(pruning.next_epoch())
+    pruning.epoch_done()
+    epoch = pruning.next_epoch()
+    module = copy.deepcopy(trainer.module)
+    plain = torch.optim.Adam(module.parameters(), fused=False)
+    saved = copy.deepcopy(trainer.optimizer.state_dict())
+    plain.load_state_dict({**saved, "param_groups": [{**saved["param_groups"][0], "fused": False}]})
+    assert trainer.module.stages[1].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    batch = next(trainer.batches("any", augmented=False))
+    for net, optimizer in ((trainer.module, trainer.optimizer), (module, plain)):
+        net.eval()
+        trainer._step(net, optimizer, batch)
+    for (name, ours), theirs in zip(trainer.module.named_parameters(), module.parameters(), strict=True):
+        moved = (ours - theirs).abs().max()
+        assert moved <= 1e-5, name
+    assert trainer.optimizer.defaults["fused"]
+    assert np.isfinite(trainer.train_epoch(epoch)["loss_train"])
 
 
 def test_training_images_are_normalised_and_the_classes_equal():

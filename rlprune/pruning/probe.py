@@ -97,31 +97,55 @@ class Probe:
 
     def gradient(self, temperature: float = 1.0) -> dict[str, Tensor]:
         """Return ``g = ∇L`` for all trainable parameters, L the mean loss over the scoring batches."""
-        total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
-        for parameters, loss in self._losses(temperature):
-            for name, parameter in parameters.items():
-                parameter.grad = total[name]  # each layer's gradient is added here as it comes, and is never held beside it
-            loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
+        total = self._summed(self.batches, temperature)
         for mean in total.values():
             mean.div_(len(self.batches))
         return total
 
+    def _summed(self, batches: Sequence[Loss], temperature: float) -> dict[str, Tensor]:
+        total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
+        for parameters, loss in self._losses(temperature, batches):
+            for name, parameter in parameters.items():
+                parameter.grad = total[name]  # each layer's gradient is added here as it comes, and is never held beside it
+            loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
+        return total
+
+    def _curved(self, temperature: float) -> tuple[dict[str, Tensor], Iterator["_Curved"]]:
+        """Return the gradient, and for each batch the way back through its own one along ``m ⊙ g``.
+
+        The last batch is the first: the graph of its gradient is kept, which saves one pass forward and one backward.
+        """
+        *others, last = self.batches
+        gradient = self._summed(others, temperature)
+        ((borrowed, loss),) = self._losses(temperature, [last])
+        slopes = _slopes(loss, borrowed)
+        for total, slope in zip(gradient.values(), slopes.values(), strict=True):
+            if slope is not None:
+                total.add_(slope.detach())
+            total.div_(len(self.batches))
+        direction = {name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights}
+        kept: list[_Curved] = [(borrowed, *_edges(slopes, direction))]
+        slopes.clear()  # as much as the network; its graph stays
+
+        def each() -> Iterator[_Curved]:
+            yield kept.pop()
+            for parameters, loss in self._losses(temperature, others):
+                yield parameters, *_edges(_slopes(loss, {name: parameters[name] for name in direction}), direction)
+
+        return gradient, each()
+
     def hessian_gradient(self, temperature: float = 1.0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return ``(H(m ⊙ g), g)`` for all trainable parameters; g enters the product over the prunable weights only.
 
-        The gradient is accumulated first, without a graph; then ``∇⟨m ⊙ g, ∇L_b⟩`` is added up batch by batch, so
-        that one double-backward graph of one batch lives at a time.
+        The gradient is accumulated first; then ``∇⟨m ⊙ g, ∇L_b⟩`` is added up batch by batch, so that one double-backward
+        graph of one batch lives at a time.
 
         Source: Pearlmutter, 1994; Rachwan et al., 2022, eq. 4.
         """
         with twice_derivable(self.module):
-            gradient = self.gradient(temperature)
-            direction = {
-                name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights
-            }
+            gradient, curved = self._curved(temperature)
             total = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
-            for parameters, loss in self._losses(temperature):
-                slopes, along = _slopes(loss, parameters, direction)
+            for parameters, slopes, along in curved:
                 if slopes:
                     products = torch.autograd.grad(slopes, list(parameters.values()), along, materialize_grads=True)
                     for mean, product in zip(total.values(), products, strict=True):
@@ -141,8 +165,7 @@ class Probe:
             return self._channel_hessian_gradient(term)
 
     def _channel_hessian_gradient(self, term: Callable[[str, Tensor, Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
-        gradient = self.gradient()
-        direction = {name: gradient[name] * self.masks[name] if name in self.masks else gradient[name] for name in self.weights}
+        gradient, curved = self._curved(1.0)
         sums = self._no_sums()
         makers = {member.tensor for group in self.groups for member in group.members if member.produces}
         met: set[str] = set()
@@ -154,9 +177,8 @@ class Probe:
             parameter.grad = None
             met.add(name)
 
-        for parameters, loss in self._losses(1.0):
+        for parameters, slopes, along in curved:
             made = [parameter for name, parameter in parameters.items() if name in makers]
-            slopes, along = _slopes(loss, parameters, direction)
             for name, parameter in parameters.items():
                 if name in makers:
                     parameter.register_post_accumulate_grad_hook(partial(let_go, name=name))  # type: ignore[no-untyped-call]
@@ -277,9 +299,9 @@ class Probe:
         device = next(iter(self.parameters.values())).device
         return torch.rand(shape, generator=self.generator).to(device)
 
-    def _losses(self, temperature: float) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def _losses(self, temperature: float, batches: Sequence[Loss] | None = None) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         with evaluating(self.module):
-            for loss in self.batches:
+            for loss in self.batches if batches is None else batches:
                 borrowed = {name: parameter.detach().requires_grad_() for name, parameter in self.parameters.items()}
                 named = {f"module.{place}": borrowed[name] for place, name in self._homes.items() if name in borrowed}
                 value = functional_call(_Bound(self.module, loss), named, (temperature,), tie_weights=False)
@@ -306,9 +328,17 @@ def _across(rows: Tensor, member: Member, size: int) -> Tensor:
     return span.view(member.outer, size, member.inner).sum((0, 2))
 
 
-def _slopes(
-    loss: Tensor, parameters: Mapping[str, Tensor], direction: Mapping[str, Tensor]
-) -> tuple[list[GradientEdge], list[Tensor]]:
+_Curved: TypeAlias = tuple[dict[str, Tensor], list[GradientEdge], list[Tensor]]
+"""A batch's parameters, its gradient as edges of a graph that they made, and a direction beside these."""
+
+
+def _slopes(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """Return the gradient with its graph, None where the loss does not depend on a parameter."""
+    slopes = torch.autograd.grad(loss, list(parameters.values()), create_graph=True, allow_unused=True)
+    return dict(zip(parameters, slopes, strict=True))
+
+
+def _edges(slopes: Mapping[str, Tensor | None], direction: Mapping[str, Tensor]) -> tuple[list[GradientEdge], list[Tensor]]:
     """Return ``∇L`` along the direction's weights as edges of its graph, and the direction beside them.
 
     Edges, not tensors: the values of ``∇L`` are not needed to go through its graph again, and are as much as the network.
@@ -316,18 +346,16 @@ def _slopes(
     Raises:
         NotApplicable: a function that can be differentiated once only. Autograd itself would leave out what goes through it.
     """
-    slopes = torch.autograd.grad(loss, [parameters[name] for name in direction], create_graph=True, allow_unused=True)
+    pairs = [(slopes[name], v) for name, v in direction.items()]
     met: set[object] = set()
-    waiting = [slope.grad_fn for slope in slopes if slope is not None]
+    waiting = [slope.grad_fn for slope, _ in pairs if slope is not None]
     while waiting:
         if (node := waiting.pop()) is not None and node not in met:
             met.add(node)
             waiting.extend(before for before, _ in node.next_functions)
             if node.name() == "torch::autograd::Error":
                 raise NotApplicable("a function in this network, or in its loss, can be differentiated once only")
-    reached = [
-        (slope, v) for slope, v in zip(slopes, direction.values(), strict=True) if slope is not None and slope.requires_grad
-    ]
+    reached = [(slope, v) for slope, v in pairs if slope is not None and slope.requires_grad]
     return [get_gradient_edge(slope) for slope, _ in reached], [v for _, v in reached]
 
 

@@ -3,7 +3,8 @@
 import copy
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn import functional
 
 from rlprune.costs import cost
@@ -33,6 +34,7 @@ from rlprune.training.trainer import Apart, Generators, Seeds
 
 Batch: TypeAlias = Mapping[str, Tensor]
 """What a loss needs of rollouts: observations, actions, returns and advantages, flat and detached."""
+Array: TypeAlias = np.ndarray[Any, Any]
 
 R = TypeVar("R", bound=OnPolicyRecipe)
 
@@ -50,7 +52,7 @@ def _tensor(updates: int) -> Tensor:
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "rmsprop": Optimizer(torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}, _tensor),
+    "rmsprop": Optimizer(torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0, "foreach": True}, _tensor),
     "rmsprop-tf": Optimizer(RMSpropTFLike, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}, int),
     "adam": Optimizer(torch.optim.Adam, {"eps": 1e-5}, _tensor),
 }
@@ -175,7 +177,6 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         model.set_logger(Logger(None, []))  # its own would leave a folder in /tmp behind
         super().__init__(model)
         self._generators = Generators.seeded(seeds("actions"))
-        self._callback: BaseCallback | None = None
         self._seen = insides.latest(recipe.rollout_steps * recipe.environments)
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
@@ -207,16 +208,29 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         model, recipe = self.model, self._recipe
         if epoch.begins:
             self._seen.clear()
-        with self._generators.owned():
-            callback, span = self._begin(), epoch.span(recipe.iterations)
+        with self._generators.owned(), unchecked():
+            self._begin()
+            span = epoch.span(recipe.iterations)
             for iteration in span:
                 model._current_progress_remaining = epoch.remaining(iteration / recipe.iterations)
-                model.collect_rollouts(self._envs, callback, model.rollout_buffer, recipe.rollout_steps)
+                self._collect()
                 if iteration == span[-1]:
                     self.batch = remembered(model.rollout_buffer)  # learning from it changes its shapes
                 self._seen.append(model.rollout_buffer.to_torch(model.rollout_buffer.observations).flatten(0, 1))  # a copy
-                model.train()
+                self._learn()
         return {**self.latest(), **self._insides()} if epoch.ends else {}
+
+    def _collect(self) -> None:
+        """Do what ``collect_rollouts`` does, to the bit, but for its callbacks."""
+        model, begun = self.model, (np.asarray(self.model._last_obs), np.asarray(self.model._last_episode_starts))
+        model._last_obs, model._last_episode_starts = play(
+            model, self._envs, model.rollout_buffer, *begun, lambda value: model.gamma * value, model._update_info_buffer
+        )
+        model.num_timesteps += model.n_steps * model.n_envs
+
+    def _learn(self) -> None:
+        """Learn from the rollout."""
+        self.model.train()
 
     def _insides(self) -> Mapping[str, float]:
         """Return the measures of the networks as they are, on the last observations that the epoch saw."""
@@ -320,11 +334,10 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         assert isinstance(envs, Environments)
         return envs
 
-    def _begin(self) -> BaseCallback:
+    def _begin(self) -> None:
         """Reset the environments, once; Stable-Baselines3 keeps a learning rate over ``learn`` calls, but not over epochs."""
-        if self._callback is None:
-            _, self._callback = self.model._setup_learn(self._recipe.budget)
-        return self._callback
+        if self.model._last_obs is None:
+            self.model._setup_learn(self._recipe.budget)
 
     def _games(self, greedily: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the return of each of ``evaluation_games`` games, played side by side in environments of fresh seeds."""
@@ -332,7 +345,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         envs = [environment(self._recipe) for _ in range(self._recipe.evaluation_games)]
         observations = [env.reset(seed=int(word))[0] for env, word in zip(envs, seed.generate_state(len(envs)), strict=True)]
         playing, returns = list(range(len(envs))), np.zeros(len(envs))
-        with Generators.seeded(seed).owned():
+        with Generators.seeded(seed).owned(), unchecked():
             while playing:
                 batch = torch.as_tensor(np.stack([observations[game] for game in playing]), device=self.model.device)
                 with torch.no_grad():
@@ -355,47 +368,72 @@ def statistics(greedy: Any, sampled: Any) -> dict[str, float]:
     return values
 
 
-def rollout(model: OnPolicyAlgorithm, envs: Environments, rollouts: int) -> Batch:
-    """Play rollouts of ``model.n_steps`` steps in environments of their own, of which the agent's counts know nothing.
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Let torch's distributions take what they are given without looking at every number: that is a tenth of an epoch."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
-    A rollout's last value, and the value of the last observation of a game that ran out of time, stand for the rewards to come.
-    """
-    policy = model.policy
+
+def rollout(model: OnPolicyAlgorithm, envs: Environments, rollouts: int) -> Batch:
+    """Play rollouts of ``model.n_steps`` steps in environments of their own, of which the agent's counts know nothing."""
     buffer = RolloutBuffer(
         model.n_steps,
         envs.observation_space,
         envs.action_space,
-        policy.device,
+        model.policy.device,
         gae_lambda=model.gae_lambda,
         gamma=model.gamma,
         n_envs=envs.num_envs,
     )
-    observations, starts = np.asarray(envs.reset()), np.ones(envs.num_envs, dtype=bool)
+    at = np.asarray(envs.reset()), np.ones(envs.num_envs, dtype=bool)
     parts: list[Batch] = []
-    value_of = partial(_values, policy)
     for _ in range(rollouts):
-        buffer.reset()
+        at = play(model, envs, buffer, *at, lambda value: model.gamma * float(value))
+        parts.append(remembered(buffer))
+    return {name: torch.cat([part[name] for part in parts]).to(model.policy.device) for name in parts[0]}
+
+
+def play(
+    model: OnPolicyAlgorithm,
+    envs: Environments,
+    buffer: RolloutBuffer,
+    observations: Array,
+    starts: Array,
+    later: Callable[[Tensor], Any],
+    tell: Callable[[list[dict[str, Any]], Array], None] = lambda infos, dones: None,
+) -> tuple[Array, Array]:
+    """Fill a buffer with a rollout from these observations on; return the next ones, and which of them begin a game.
+
+    A rollout's last value, and the value of the last observation of a game that ran out of time, stand for the rewards to come.
+
+    Args:
+        later: the discounted value of a game that ran out of time: training rounds it as Stable-Baselines3 does.
+        tell: called with what each step says of its games.
+    """
+    passes, device = policies.Passes(model.policy), model.policy.device
+    buffer.reset()
+    with torch.inference_mode():
         for _ in range(model.n_steps):
-            with torch.no_grad():
-                actions, values, log_probs = policy(torch.as_tensor(observations, device=policy.device))
+            actions, values, log_probs = passes.act(torch.as_tensor(observations, device=device))
             chosen = actions.cpu().numpy()
             following, rewards, dones, infos = envs.step(policies.played(envs.action_space, chosen))
+            tell(infos, dones)
             for index in np.flatnonzero(dones):
                 if infos[index].get("TimeLimit.truncated", False):
-                    rewards[index] += model.gamma * float(value_of(np.asarray(infos[index]["terminal_observation"])[None]))
+                    last = np.asarray(infos[index]["terminal_observation"])[None]
+                    rewards[index] += later(passes.values(torch.as_tensor(last, device=device))[0])
             buffer.add(observations, chosen.reshape(envs.num_envs, -1), rewards, starts, values, log_probs)
             observations, starts = np.asarray(following), dones
-        buffer.compute_returns_and_advantage(value_of(observations), starts)
-        parts.append(remembered(buffer))
-    return {name: torch.cat([part[name] for part in parts]).to(policy.device) for name in parts[0]}
+        buffer.compute_returns_and_advantage(passes.values(torch.as_tensor(observations, device=device)), starts)
+    return observations, starts
 
 
 def remembered(buffer: RolloutBuffer) -> Batch:
     """Return what a full buffer holds, copied."""
     names = ("observations", "actions", "returns", "advantages")
     return {name: torch.as_tensor(buffer.swap_and_flatten(getattr(buffer, name)).copy()) for name in names}
-
-
-def _values(policy: ActorCriticPolicy, observations: np.ndarray[Any, Any]) -> Tensor:
-    with torch.no_grad():
-        return policy.predict_values(torch.as_tensor(observations, device=policy.device))

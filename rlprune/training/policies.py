@@ -1,7 +1,9 @@
 """What pruning needs to know of a Stable-Baselines3 actor-critic policy: its anatomy, its size, its outputs, its masks."""
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -9,11 +11,13 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rlprune.pruning.groups import Anatomy, chain
 from rlprune.pruning.masked import Masked, Masks
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.distributions import Distribution
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
     from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
@@ -65,6 +69,66 @@ def networks(policy: "ActorCriticPolicy") -> dict[str, tuple[nn.Sequential, nn.L
         network: (getattr(policy.mlp_extractor, body), policy.get_submodule(head))  # type: ignore[misc]
         for network, (_, body, head) in _NETWORKS.items()
     }
+
+
+class Passes:
+    """What an MLP policy with its present weights computes, to the bit, in less time where it is small.
+
+    No layer is asked for hooks, no linear one for its weights, each time; actions out of a list are drawn without an object of
+    torch's distributions.
+    """
+
+    def __init__(self, policy: "ActorCriticPolicy") -> None:
+        from stable_baselines3.common.distributions import CategoricalDistribution
+
+        self._policy, self._listed = policy, isinstance(policy.action_dist, CategoricalDistribution)
+        self._actor, self._critic = ([*map(_step, body), _step(head)] for body, head in networks(policy).values())
+
+    def act(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return sampled actions, values and log-probabilities, as calling the policy does."""
+        features = self._features(observations)
+        if self._listed:
+            logits = _through(self._actor, features)
+            logits = logits - logits.logsumexp(-1, keepdim=True)
+            actions = torch.multinomial(logits.softmax(-1), 1, True)
+            return actions[:, 0], _through(self._critic, features), logits.gather(1, actions)[:, 0]
+        chosen = self._distribution(features)
+        actions = chosen.get_actions().reshape((-1, *(self._policy.action_space.shape or ())))
+        return actions, _through(self._critic, features), chosen.log_prob(actions)
+
+    def judge(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return values, log-probabilities and entropies, as ``evaluate_actions`` does where entropies have a formula."""
+        features = self._features(observations)
+        chosen = self._distribution(features)
+        log_probs, values, entropies = chosen.log_prob(actions), _through(self._critic, features), chosen.entropy()
+        assert entropies is not None  # their gradients are added in this order, backwards
+        return values, log_probs, entropies
+
+    def values(self, observations: Tensor) -> Tensor:
+        """Return values, as ``predict_values`` does."""
+        return _through(self._critic, self._features(observations))
+
+    def _features(self, observations: Tensor) -> Tensor:
+        features = self._policy.extract_features(observations)
+        assert isinstance(features, Tensor)  # one extractor for both networks
+        return features
+
+    def _distribution(self, features: Tensor) -> "Distribution":
+        return self._policy._get_action_dist_from_latent(_through(self._actor[:-1], features))
+
+
+def _step(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        return layer
+    if isinstance(layer, nn.Linear):
+        return partial(functional.linear, weight=layer.weight, bias=layer.bias)
+    return layer.forward
+
+
+def _through(steps: Iterable[Callable[[Tensor], Tensor]], features: Tensor) -> Tensor:
+    for step in steps:
+        features = step(features)
+    return features
 
 
 def _layers(policy: "ActorCriticPolicy", network: str) -> list[str]:

@@ -4,12 +4,14 @@ Times are those of the thread on its processor, so that other programs change a 
 Nothing is asserted: the ratios are for reading.
 """
 
+import copy
 import hashlib
 import resource
 import time
 
 import numpy as np
 import torch
+from torch import nn
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
@@ -22,15 +24,17 @@ REPETITIONS = 3
 
 def seconds(function, device):
     """Shortest time of a call: of this thread on the processor, or on the clock until a GPU is done."""
+    return min([elapsed(function, device) for _ in range(REPETITIONS + 1)][1:])  # the first warms up
+
+
+def elapsed(function, device):
+    """Return the time of one call."""
     clock = time.thread_time if device == "cpu" else time.perf_counter
-    taken = []
-    for _ in range(REPETITIONS + 1):  # the first warms up
-        start = clock()
-        function()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        taken.append(clock() - start)
-    return min(taken[1:])
+    start = clock()
+    function()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 def seeds(use):
@@ -62,15 +66,57 @@ def scores(network, device):
 
 
 def cuts(network, device):
-    """Print how much faster a cut network trains, and what its MACs promise."""
-    dense = trainer(network, device)
-    before, promised = seconds(dense.training_step(), device), dense.sample_macs()
+    """Print how much faster a cut network trains, and what its MACs promise; and where the time of its steps goes."""
+    subjects = {name: trainer(network, device) for name in ("Dense", "Random-S", "CroP-S")}
     for name in ("Random-S", "CroP-S"):
-        cut = trainer(network, device)
-        follower(cut, name).next_epoch()
-        faster, fewer = before / seconds(cut.training_step(), device), promised / cut.sample_macs()
+        follower(subjects[name], name).next_epoch()
+    steps, macs = {name: it.training_step() for name, it in subjects.items()}, {n: it.sample_macs() for n, it in subjects.items()}
+    taken = {name: [] for name in subjects}
+    for _ in range(2 * REPETITIONS + 1):  # in turn
+        for name, step in steps.items():
+            taken[name].append(elapsed(step, device))
+    for name in ("Random-S", "CroP-S"):
+        faster, fewer = min(taken["Dense"]) / min(taken[name]), macs["Dense"] / macs[name]
         text = f"{faster:.1f} x faster for {fewer:.1f} x fewer MACs: {faster / fewer:.0%} of the promise"
         print(f"{network:12}batch cut to 95 % by {name}: {text}")
+    whole, cut = parts(subjects["Dense"], device), parts(subjects["Random-S"], device)
+    for part, time_taken in whole.items():
+        text = f"{1e3 * time_taken:.1f} ms dense, {1e3 * cut[part]:.1f} ms by Random-S: {time_taken / cut[part]:.1f} x faster"
+        print(f"{network:12}{part} of a batch: {text}")
+
+
+def parts(subject, device):
+    """Return the seconds of each part of a training step, and of the convolutions of its two passes one at a time."""
+    module, batch = copy.deepcopy(subject.module).train(), next(subject.batches("timing", augmented=False))
+    optimizer, graphs = subject._adam(module), []
+    acts = {
+        "forward": lambda: graphs.append(subject.loss(module, batch)),
+        "backward": lambda: graphs.pop().backward(),
+        "clipping": lambda: nn.utils.clip_grad_norm_(module.parameters(), subject.recipe.clip),
+        "optimizer": optimizer.step,
+    }
+    taken = {part: [] for part in acts}
+    for _ in range(REPETITIONS + 2):
+        optimizer.zero_grad()
+        for part, act in acts.items():
+            taken[part].append(elapsed(act, device))
+    least = {part: min(times[2:]) for part, times in taken.items()}
+    return least | {"convolutions": convolutions(module, batch, device)}
+
+
+def convolutions(module, batch, device):
+    """Return the seconds of all convolutions of a network, forward and backward, one at a time."""
+    given = []
+
+    def keep(layer, inputs, output):
+        given.append((layer, inputs[0].detach().requires_grad_(bool(given)), torch.ones_like(output)))
+
+    hooks = [layer.register_forward_hook(keep) for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    with torch.no_grad():
+        module(batch[0])
+    for hook in hooks:
+        hook.remove()
+    return sum(seconds(lambda one=one: one[0](one[1]).backward(one[2]), device) for one in given)
 
 
 def triggers(network, device):
