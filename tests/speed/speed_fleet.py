@@ -1,4 +1,4 @@
-"""Agent-steps a second of the fleet against Stable-Baselines3, one thread each, in the same minute.
+"""Agent-steps a second of the fleet against Stable-Baselines3 and, on CartPole, JAX, one thread each, in the same minute.
 
 Times are those of the process on its processor, so that other programs change a run little and EnvPool's thread counts. All
 contestants of a case take turns for some rounds; steps a second are medians over rounds, and so are the ratios to
@@ -15,19 +15,23 @@ import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
+from threadpoolctl import threadpool_limits
 
 from rlprune.task import tasks
 from rlprune.training import environments
 from rlprune.training.batched import Agent, Fleet
+from rlprune.training.compiled import products
 from rlprune.training.compiled.fleet import CompiledFleet
 
 CASES = [  # task, width of three hidden layers, sizes of fleets
     ("cartpole-v1", 128, (1, 4, 16, 64)),
+    ("cartpole-v1", 256, (16, 64)),
     ("cartpole-v1", 16, (64, 256)),  # about what a policy is cut to by removing 95 % of its weights
     ("acrobot-v1", 256, (16, 64)),
     ("lunarlander-v3", 256, (16, 32)),
 ]
 POOLED = {"lunarlander-v3"}  # what EnvPool may play
+PEERS = ("cartpole-v1",)  # what peer_jax.py plays
 ROUNDS = 5
 
 
@@ -132,6 +136,11 @@ def ceiling(device, side=1024):
 
 def main():
     torch.set_num_threads(1)
+    threadpool_limits(1)
+    jax = find_spec("jax") is not None and find_spec("optax") is not None
+    if jax:
+        import peer_jax
+    print("the fleet multiplies by", products.library()[0])
     for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
         large, small, memory = ceiling(device)
         print(f"{device}: matrix products {large / 1e9:.0f} GFLOP/s at 1024³, {small / 1e9:.0f} GFLOP/s at 64 times 80·128·128;")
@@ -142,14 +151,30 @@ def main():
             simulators = ["gymnasium", "envpool"] if task in POOLED and find_spec("envpool") else ["gymnasium"]
             fleets = [(simulator, count) for simulator in simulators for count in counts]
             ours = [together(recipe(task, width, simulator), count, device) for simulator, count in fleets]
-            alone, *measured = rounds([solo(recipe(task, width)), *ours])
+            peers = [count for count in counts if count > 1] if task in PEERS and jax and device == "cpu" else []
+            theirs = [peer_jax.contestant(recipe(task, width), count) for count in peers]
+            alone, *measured = rounds([solo(recipe(task, width)), *ours, *theirs])
             print(line(task, f"{width}³", "SB3", f"{median(alone):,.0f}", "1"))
             work = recipe(task, width)
-            for (simulator, count), rates in zip(fleets, measured, strict=True):
-                rate, times = median(rates), median(rate / theirs for rate, theirs in zip(rates, alone, strict=True))
-                shares = [f"{rate * need / most:.0%}" for need, most in ((operations(work), small), (moved(work), memory))]
+            for (simulator, count), rates in zip(fleets, measured, strict=False):
+                shares = [
+                    f"{median(rates) * need / most:.0%}" for need, most in ((operations(work), small), (moved(work), memory))
+                ]
                 note = "  EnvPool" * (simulator == "envpool")
-                print(line(task, f"{width}³", str(count), f"{rate:,.0f}", f"{times:.1f}", *shares) + note)
+                print(line(task, f"{width}³", str(count), *against(rates, alone), *shares) + note)
+            for count, rates in zip(peers, measured[len(fleets) :], strict=True):
+                ours_too = measured[[count for _, count in fleets].index(count)]
+                print(
+                    line(task, f"{width}³", str(count), *against(rates, alone))
+                    + f"  JAX: the fleet {against(ours_too, rates)[1]} × it"
+                )
+    if not jax:
+        print("JAX was not measured: python3 -m pip install 'jax[cpu]' optax")
+
+
+def against(rates, others):
+    """The median rate, and how many times the others' of the same rounds it is."""
+    return f"{median(rates):,.0f}", f"{median(rate / other for rate, other in zip(rates, others, strict=True)):.1f}"
 
 
 def line(name, *cells):

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rlprune.training.compiled import kernels
-
 
 class Games:
     """The returns of each agent's last ``WINDOW`` finished games, kept as tensors.
@@ -25,6 +23,8 @@ class Games:
     def add(self, rewards: Tensor, ended: Tensor) -> None:
         """Count rewards and ends of games, both [P, T, E], of T steps one after another."""
         if self._count.device.type == "cpu":
+            from rlprune.training.compiled import kernels
+
             record = self._running, self._returns, self._count, rewards.contiguous(), ended.contiguous()
             kernels.count(*(tensor.numpy() for tensor in record), self.WINDOW)
         else:

@@ -1,7 +1,7 @@
 """CartPole and Acrobot, all games of all agents at once: as tensor arithmetic on a GPU, compiled on a CPU."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from rlprune.training import noise
-from rlprune.training.compiled import kernels
 from rlprune.training.environments.contract import Transition
 
 _LANES = 32  # whole vectors, so that no element is left to the scalar code at the end of a loop
@@ -21,8 +20,8 @@ class Simulation:
     Everything is updated in place, so that a CUDA graph can repeat a step.
     """
 
-    compiled: ClassVar[Callable[..., None]]
-    """Takes a step on a CPU."""
+    kernel: ClassVar[str]
+    """What takes a step on a CPU, of ``compiled/kernels.py``."""
 
     simulated = True
     features: int
@@ -54,13 +53,17 @@ class Simulation:
         return self._compiled_step(actions) if self._device.type == "cpu" else self._tensor_step(actions)
 
     def _compiled_step(self, actions: Tensor) -> Transition:
+        from rlprune.training.compiled import kernels  # a second to import, for those who train alone in vain
+
         shape = self.agents, self.environments
         observations, final = (torch.empty(*shape, self.features) for _ in range(2))
         rewards = torch.empty(shape)
         terminated, truncated = (torch.empty(shape, dtype=torch.bool) for _ in range(2))
         state, *stand = self.places()
         brought = observations.flatten(0, 1), final.flatten(0, 1), rewards.flatten(), terminated.flatten(), truncated.flatten()
-        type(self).compiled(0, state, actions.flatten().numpy(), *stand, self.limit, *(tensor.numpy() for tensor in brought))
+        getattr(kernels, self.kernel)(
+            0, state, actions.flatten().numpy(), *stand, self.limit, *(part.numpy() for part in brought)
+        )
         return Transition(observations, rewards, terminated, truncated, final)
 
     def _tensor_step(self, actions: Tensor) -> Transition:
@@ -154,7 +157,7 @@ class CartPole(Simulation):
 
     features = 4
     actions = 2
-    compiled = staticmethod(kernels.cartpole)
+    kernel = "cartpole"
 
     def _start(self, uniform: Tensor) -> Tensor:
         return uniform.sub_(0.5).mul_(0.1)
@@ -186,7 +189,7 @@ class Acrobot(Simulation):
 
     features = 6
     actions = 3
-    compiled = staticmethod(kernels.acrobot)
+    kernel = "acrobot"
 
     def _start(self, uniform: Tensor) -> Tensor:
         return uniform.sub_(0.5).mul_(0.2)
