@@ -1,6 +1,9 @@
 """What compiled code of a fleet computes, against NumPy and the tensors that a GPU computes with."""
 
 import ctypes
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +79,18 @@ def test_physics_are_rounded_operation_by_operation_whoever_calls_them():
     functions = [value for value in vars(kernels).values() if hasattr(value, "targetoptions")]
     assert len(functions) > 15
     assert all("fastmath" in function.targetoptions for function in functions)
+
+
+def test_code_is_compiled_where_it_cannot_be_kept(tmp_path):
+    """A folder that is neither writable nor has a home: Numba itself refuses to compile what it is asked to keep."""
+    copied = tmp_path / "kernels.py"
+    copied.write_text(Path(kernels.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    program = (
+        "import runpy, numpy as np, numba.core.caching as caching; caching.CacheImpl._locator_classes = [];"
+        f"print(runpy.run_path({str(copied)!r})['tanh'](np.float32(0)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.stdout.strip(), ended.returncode) == ("0.0", 0), ended.stderr
 
 
 def test_a_machine_always_multiplies_with_the_same_library(monkeypatch):

@@ -15,10 +15,22 @@ from numba import njit, types
 
 from rlprune.training.compiled.products import library
 
-# what is not said here is inherited from whoever is compiled first to call it
-_exact: Any = njit(cache=True, error_model="numpy", fastmath=False)
-_plain: Any = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-_summed: Any = njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})  # in any order
+
+def _compiled(fastmath: Any) -> Any:
+    """Return a decorator that compiles with such licences; one that is not given would be inherited from the first caller."""
+
+    def compiled(function: Any) -> Any:
+        try:
+            return njit(cache=True, error_model="numpy", fastmath=fastmath)(function)
+        except RuntimeError:  # nowhere to keep it on the disk
+            return njit(error_model="numpy", fastmath=fastmath)(function)
+
+    return compiled
+
+
+_exact = _compiled(False)
+_plain = _compiled({"contract", "nsz"})
+_summed = _compiled({"contract", "nsz", "reassoc"})  # a sum's order is the compiler's
 
 llvmlite.binding.add_symbol("rlprune_sgemm", library()[1])  # by name, as what is kept outlives the address
 _sgemm: Any = types.ExternalFunction("rlprune_sgemm", types.void(*[types.intp] * 13))
