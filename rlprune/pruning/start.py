@@ -107,7 +107,7 @@ def drawn_anew(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
     Raises:
         NotApplicable: a weight that none of them draws.
     """
-    module, reached = module.cpu(), set[int]()
+    module, reached = module.cpu().to(memory_format=torch.contiguous_format), set[int]()  # torch.nn.init wants no other layout
 
     def visit(part: nn.Module) -> None:
         reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)

@@ -298,10 +298,10 @@ class Fleet:
 
     def _play(self) -> None:
         """Play a rollout; the activations of the actors stay for the update."""
-        count, steps, first = self._count, self._recipe.rollout_steps, self._inputs[0]
+        count, steps, first, luck = self._count, self._recipe.rollout_steps, self._inputs[0], self._luck()
         first[:, 0, self._rows(0)] = first[:, 0, self._rows(steps)]
         for step in range(steps):
-            self._act(step)
+            self._act(step, luck)
             moved = self.envs.step(self._actions[:count, step])
             first[:count, 0, self._rows(step + 1)] = moved.observations
             self._rewards[:count, step] = moved.rewards
@@ -312,14 +312,16 @@ class Fleet:
         self.games.add(self._rewards[:count], self._ended[:count])
         self._rollouts += 1
 
-    def _act(self, step: int) -> None:
+    def _luck(self) -> Tensor:
+        """Return the noise [P, T, E, A] that makes draws of a rollout's likeliest actions."""
+        words = noise.words(self._keys[:, None], self._rollouts[:, None] * len(self._lanes) + self._lanes)
+        return noise.gumbel(words).view(self._logits.shape)
+
+    def _act(self, step: int, luck: Tensor) -> None:
         """Draw the actions of a step."""
-        if not step:
-            words = noise.words(self._keys[:, None], self._rollouts[:, None] * len(self._lanes) + self._lanes)
-            self._luck = noise.gumbel(words).view(self._logits.shape)
         logits = self._forward(0, self._rows(step))
         self._logits[:, step] = logits
-        torch.argmax(logits.add_(self._luck[:, step]), dim=-1, out=self._actions[:, step])
+        torch.argmax(logits.add_(luck[:, step]), dim=-1, out=self._actions[:, step])
 
     def _learn(self) -> None:
         """Learn from a rollout."""

@@ -49,7 +49,10 @@ class CompiledFleet(Fleet):
         self.games.add(self._rewards, self._ended)
         self._rollouts += 1
 
-    def _act(self, step: int) -> None:
+    def _luck(self) -> Tensor:
+        return self._logits  # noise is drawn where it is needed
+
+    def _act(self, step: int, luck: Tensor) -> None:
         played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
         kernels.act_all(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
 
