@@ -55,7 +55,7 @@ def contestant(recipe, agents):
     """Agent-steps of a call, the call, and where it runs: what ``speed_fleet.rounds`` takes."""
     environments, steps = recipe.environments, recipe.rollout_steps
     optimizer = optax.chain(optax.clip_by_global_norm(recipe.clip), optax.rmsprop(recipe.learning_rate, decay=0.99, eps=1e-5))
-    iterations = max(2, 100_000 // (agents * environments * steps * (recipe.widths[0] // 64) ** 2))
+    iterations = max(2, 1_600_000 // (agents * environments * steps * (recipe.widths[0] // 16) ** 2))
 
     def begin(key):
         first, second, third, key = random.split(key, 4)

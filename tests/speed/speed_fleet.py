@@ -163,11 +163,9 @@ def main():
                 note = "  EnvPool" * (simulator == "envpool")
                 print(line(task, f"{width}³", str(count), *against(rates, alone), *shares) + note)
             for count, rates in zip(peers, measured[len(fleets) :], strict=True):
-                ours_too = measured[[count for _, count in fleets].index(count)]
-                print(
-                    line(task, f"{width}³", str(count), *against(rates, alone))
-                    + f"  JAX: the fleet {against(ours_too, rates)[1]} × it"
-                )
+                _, times = against(measured[counts.index(count)], rates)
+                peer = line(task, f"{width}³", str(count), *against(rates, alone), "", "")
+                print(f"{peer}  JAX: the fleet is {times} times as fast")
     if not jax:
         print("JAX was not measured: python3 -m pip install 'jax[cpu]' optax")
 
