@@ -114,7 +114,7 @@ _CHOICES = {"cut": ("weights", "channels", "nothing"), "status": ("done", "faile
 
 
 class StoreError(ValueError):
-    """The file of results cannot be read or written; the message says why in one plain line."""
+    """The results cannot be read or written; the message says why in one plain line."""
 
 
 class Gone(StoreError):  # noqa: N818 (it reads as it is)
@@ -181,6 +181,13 @@ class Store:
             if cell["status"] == "skipped"
             or (cell["status"] == "done" and cell["id"] in measured and (cell["id"], cell["judged"].metric.name) not in spoilt)
         }
+
+    def ends(self, cells: Sequence[str] | None = None) -> dict[str, tuple[str, str]]:
+        """Return when cells began and ended, whatever became of them: of those with these ids, or of all."""
+        some = "" if cells is None else f" WHERE id IN ({', '.join('?' * len(cells))})"
+        with self._plainly():
+            found = self._connection.execute(f"SELECT id, started, ended FROM cells{some}", cells or []).fetchall()
+        return {cell: (started, ended) for cell, started, ended in found}
 
     def save(self, row: Row) -> None:
         """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
