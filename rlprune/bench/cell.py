@@ -200,7 +200,7 @@ def _trained(trainees: "Sequence[Trainee]", epochs: Sequence[TrainEpoch]) -> Seq
 
 
 def begun(cell: Cell, file: Path | None) -> "tuple[Trainee, str]":
-    """Return a cell at the state in its file, or in the one before, or at its beginning, and what is to be said if one is useless."""
+    """Return a cell at the state in its file, or in the one before, or new, and what is to be said of a useless one."""
     if file is None:
         return Trainee(cell, file), ""
     useless: list[str] = []

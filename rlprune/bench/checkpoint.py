@@ -64,10 +64,10 @@ def plainly(file: Path, write: Callable[[], object]) -> None:
     except torch.OutOfMemoryError:
         raise
     except (OSError, RuntimeError, SafetensorError) as error:  # torch does not say why
-        why = line(error)
+        why, left = getattr(error, "strerror", None) or line(error), ""
         with suppress(OSError):
-            why += f"; its disk has {shutil.disk_usage(file.parent).free / 1e6:.1f} MB left"
-        raise Unwritable(f"{file} cannot be written: {why}") from error
+            left = f", its disk has {shutil.disk_usage(file.parent).free / 1e6:.1f} MB left"
+        raise Unwritable(f"{file} cannot be written{left}: {why}") from error
 
 
 def load(file: Path, cell: str) -> dict[str, Any]:
