@@ -29,6 +29,9 @@ SCHEMA = 2
 LARGEST = 1e100
 """What is larger, squares of which would overflow, is no measurement."""
 
+PATIENCE = 60.0
+"""Seconds that another program may lock the file."""
+
 _TABLES = """
 CREATE TABLE cells (
     id TEXT PRIMARY KEY, suite TEXT NOT NULL, profile TEXT NOT NULL, task TEXT NOT NULL, pruner TEXT NOT NULL, cut TEXT NOT NULL,
@@ -382,7 +385,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _closing(path: Path | str) -> "closing[sqlite3.Connection]":
-    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=60)))
+    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)))
 
 
 @contextmanager

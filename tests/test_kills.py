@@ -185,9 +185,10 @@ def killed(place, profile, kinds, seed):
     assert not [*sweep.temporary.iterdir(), *whole.temporary.iterdir()], "left behind"
     resumed = sum(row.values.get("resumed", 0) for row in sweep.stored())
     after = ", ".join(f"{moment:.0f} {kind}" for moment, kind in zip(moments, kinds, strict=True))
+    of_what = f"seed {seed}, {len(whole.rows())} cells of {of} epochs, kills after epoch {after}"
     return (
-        f"seed {seed}, {len(whole.rows())} cells of {of} epochs, kills after epoch {after}: {starts} starts, {resumed:.0f} cells went "
-        f"on from a checkpoint, no saved epoch trained again, all rows and networks the same, orphans gone after {orphaned:.2f} s"
+        f"{of_what}: {starts} starts, {resumed:.0f} cells went on from a checkpoint, no saved epoch was trained again, "
+        f"all rows and networks are the same, no process outlived its run by more than {orphaned:.2f} s"
     )
 
 

@@ -18,7 +18,7 @@ from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
 from rlprune.executors import Begun, Execute, Failed, Returned, Tell, Told
-from rlprune.files import Held, removed
+from rlprune.files import Held, removed, settled
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
 from rlprune.store import Identity, Row, Store, StoreError
@@ -207,6 +207,7 @@ def prepare(out: Path, finished: Container[str] | None) -> None:
     """
     folder = out / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
+    settled(out)
     if finished is not None:
         left = [file for file in folder.glob("*.pt") if file.name.partition(".")[0] in finished]
         for file in (*left, *folder.glob("*.new")):
