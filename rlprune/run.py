@@ -290,7 +290,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") 
             if not outcome.interrupted:
                 store.check()
                 if not held.last():
-                    print(f"\nThe rest, and the report, is left to {held.others()}", flush=True)
+                    print(f"\nThe rest and the report are left to {held.others()}", flush=True)
                     return 1 if outcome.failed else 0
                 changed = outcome.done > 0 and _data_changed(suite)
                 written = _show(request, store, outcome, command)
