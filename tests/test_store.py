@@ -228,6 +228,18 @@ def test_a_damaged_file_is_told_in_one_line(damage, words, file):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:4096] + b"\xff" * 40_000, lambda content: b"?" * 5000])
+def test_a_damaged_file_stays_as_it_is(damage, file):
+    with Store(file) as store:
+        store.save(row())
+    file.write_bytes(damage(file.read_bytes()))
+    before = file.read_bytes()
+    for act in (lambda store: store.finished(), lambda store: store.save(row("SNIP"))):
+        with pytest.raises(StoreError), Store(file) as store:
+            act(store)
+    assert file.read_bytes() == before
+
+
 def test_a_file_that_another_program_locks_for_a_while_is_waited_for(file, monkeypatch):
     with Store(file) as store, closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")

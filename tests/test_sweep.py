@@ -177,9 +177,9 @@ def test_a_cell_that_does_not_apply_is_skipped_with_the_reason(run):
     assert (skipped.status, skipped.error) == ("skipped", "needs batchnorm")
 
 
-def test_only_a_crashed_cell_keeps_its_checkpoint(run):
+def test_only_a_crashed_cell_keeps_its_checkpoint_and_nothing_half_written(run):
     run(0, FAILING, SKIPPING, CRASHING)
-    assert run.checkpoints() == {cell(CRASHING).id}
+    assert [file.name for file in (run.out / "checkpoints").iterdir()] == [f"{cell(CRASHING).id}.pt"]
     assert "SIGKILL" in run.rows()[CRASHING].error
 
 

@@ -45,7 +45,7 @@ def save(file: Path, cell: str, state: Mapping[str, Any]) -> None:
         try:
             written(file, write, keep=True)
         except (OSError, RuntimeError):
-            if not (file.exists() and before(file).exists()):
+            if not (file.is_file() and before(file).is_file()):
                 raise
             before(file).unlink()
             written(file, write)

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -174,6 +174,9 @@ def sweep(
             groups = [*alone, *(fleets(busy, jobs) if ran else [])]  # who had them may have been killed
     except KeyboardInterrupt:
         interrupted = True
+    finally:  # workers may have been killed
+        with suppress(OSError):
+            _clear(out, began)
     named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
     return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
 
@@ -209,8 +212,16 @@ def prepare(out: Path, finished: Container[str] | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settled(out)
     if finished is not None:
-        left = [file for file in folder.glob("*.pt") if file.name.partition(".")[0] in finished]
-        for file in (*left, *folder.glob("*.new")):
+        for file in folder.glob("*.pt"):
+            if file.name.partition(".")[0] in finished:
+                file.unlink(missing_ok=True)
+        _clear(out)
+
+
+def _clear(out: Path, cells: Container[str] | None = None) -> None:
+    """Remove what was not written to its end, of these cells or of all."""
+    for file in (out / "checkpoints").glob("*.new"):
+        if cells is None or file.name.partition(".")[0] in cells:
             file.unlink(missing_ok=True)
 
 
