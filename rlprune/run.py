@@ -86,11 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     may_import(parser)
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
-    add(
-        "--join",
-        action="store_true",
-        help="share the cells with the run that is writing to the folder, on this machine",
-    )
+    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
 

@@ -103,9 +103,9 @@ def sweep(
         BlockingIOError: another process has taken the folder.
         StoreError: nothing more can be written; what is trained is kept.
     """
+    before = store.ends()  # first, so that what others end meanwhile is finished, or has changed
     finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    before = store.ends()
     prepare(out, finished if held is None or held.alone else None)
     if held is not None:
         held.share()
