@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 
 LOCK, CLAIMS = ".running", ".claims"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_ADDING = 2**62
+"""The byte that who adds a line to the claims locks."""
 _PATIENCE = 10.0
 """Seconds that who joins waits for a run that is beginning or writing its report."""
 
@@ -78,7 +79,10 @@ class Held:
 
     def __init__(self, place: int, file: int, *, alone: bool) -> None:
         self._place, self._file, self.alone = place, file, alone
-        self._claims = os.open(CLAIMS, os.O_RDWR | os.O_CREAT, 0o666, dir_fd=place)
+        self._claims = os.open(CLAIMS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=place)
+        self._lines, self._read = dict[str, tuple[int, int]](), 0
+        if alone:
+            os.truncate(self._claims, 0)
 
     def share(self) -> None:
         """Let others join.
@@ -97,9 +101,9 @@ class Held:
         return _flock(self._file, fcntl.LOCK_EX)
 
     def take(self, name: str) -> bool:
-        """Claim something against the others, unless one of them has: a lock of one byte, which ends with this process."""
+        """Claim a cell against the others, unless one of them has: a lock on its line, which ends with this process."""
         try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte(name))
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, *self._line(name))
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 return False
@@ -110,7 +114,27 @@ class Held:
     def free(self, name: str) -> None:
         """Let others claim it."""
         with suppress(OSError):
-            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _byte(name))
+            fcntl.lockf(self._claims, fcntl.LOCK_UN, *self._line(name))
+
+    def _line(self, name: str) -> tuple[int, int]:
+        """Return how many bytes a cell's line in the claims has, and where: to the system, lines in a row are one lock."""
+        if name not in self._lines:
+            fcntl.lockf(self._claims, fcntl.LOCK_EX, 1, _ADDING)
+            try:
+                self._learn()
+                while name not in self._lines:
+                    os.write(self._claims, f"{name}\n".encode())
+                    self._learn()
+            finally:
+                fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _ADDING)
+        return self._lines[name]
+
+    def _learn(self) -> None:
+        """Read the lines that were added to the claims."""
+        while end := (part := os.pread(self._claims, 1 << 20, self._read)).rfind(b"\n") + 1:
+            for line in part[:end].splitlines(keepends=True):
+                self._lines[line.decode("utf-8", "replace").strip()] = len(line), self._read
+                self._read += len(line)
 
     def others(self) -> str:
         """Return which other processes work there."""
@@ -207,7 +231,7 @@ def _refused(file: int) -> BlockingIOError:
 
 
 def _lines(file: int) -> list[str]:
-    """Return the lines in a lock of those that may still be there."""
+    """Return what those have noted in a lock who may still be there."""
     lines = os.pread(file, 10_000, 0).decode("utf-8", "replace").splitlines()
     return [line for line in lines if f" on {socket.gethostname()}, " not in line or _lives(line.split()[1])]
 
@@ -220,10 +244,6 @@ def _lives(process: str) -> bool:
     except (ValueError, OverflowError, PermissionError):
         return True
     return True
-
-
-def _byte(name: str) -> int:
-    return int.from_bytes(sha256(name.encode()).digest()[:7])
 
 
 def _there(place: int, file: int) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rows import FAILED, SKIPPED, row
 
-from rlprune.files import LOCK, claimed, temporary
+from rlprune.files import CLAIMS, LOCK, claimed, temporary
 from rlprune.store import SCHEMA, Gone, Store, StoreError
 
 
@@ -338,6 +338,24 @@ def test_runs_of_one_machine_join_each_other(tmp_path):
         first.share()
         with pytest.raises(BlockingIOError, match=r"only runs of one machine can join each other.*process 1 on elsewhere"):
             claimed(tmp_path, join=True).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_one_process_claims_no_other_gets_until_it_is_free(tmp_path):
+    script = "import sys; from pathlib import Path; from rlprune.files import claimed\n"
+    script += "with claimed(Path(sys.argv[1]), join=True) as held: print([held.take(name) for name in sys.argv[2:]])"
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with claimed(tmp_path) as held:
+        (tmp_path / CLAIMS).write_text("cut sho")  # by a disk that was full
+        assert all(held.take(f"cell {number}") for number in range(3000))
+        held.free("cell 7")
+        held.share()
+        words = [sys.executable, "-c", script, tmp_path, "cell 6", "cell 7", "cell 8", "mine"]
+        assert (
+            subprocess.run(words, env=path, capture_output=True, text=True, check=True).stdout == "[False, True, False, True]\n"
+        )
+        assert held.take("cell 7")
+        assert held.take("mine")
     assert not list(tmp_path.iterdir())
 
 
