@@ -37,6 +37,7 @@ from rlprune.words import shown
 
 if TYPE_CHECKING:
     from rlprune.bench.sweep import Outcome
+    from rlprune.files import Held
     from rlprune.store import Store
 
 Taken = TypeVar("Taken")
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     may_import(parser)
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
+    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
 
@@ -136,6 +138,8 @@ def checked(args: argparse.Namespace) -> Request:
         for option, path in (("out", args.out), ("data", args.data))
         if path is not None and (why := unusable(path))
     ]
+    if args.join and args.fresh:
+        mistakes.append(Mistake("--join", "", "nobody can join a run and remove its results: leave out --fresh"))
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
@@ -232,19 +236,20 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         planned = cells(request.suite, request.device)
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh)
-        with writing(request.out):
+        with writing(request.out, join=args.join) as held:
             if args.fresh:
                 remove_results(request.out)
             command = shlex.join(word for word in words if word != "--fresh")
-            return _run(request, planned, command.encode(errors="backslashreplace").decode())  # a name that is not UTF-8
+            typed = command.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
+            return _run(request, planned, typed, held)
     except SuiteError as error:
         door.say(str(error))
         return 2
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Hold the folder of a run.
+def writing(out: Path, *, join: bool = False) -> "Iterator[Held]":
+    """Hold the folder of a run, or join those that are writing there.
 
     Raises:
         SuiteError: it cannot be written to, or another run is writing there.
@@ -253,19 +258,19 @@ def writing(out: Path) -> Iterator[None]:
 
     with ExitStack() as held:
         try:
-            held.enter_context(claimed(out))
+            folder = held.enter_context(claimed(out, join=join))
         except OSError as error:
             read = f"; what is there can be read: rlprune report {out} --out DIR" if os.path.exists(out / RESULTS) else ""
             why = (
                 f"cannot be written to: {error.strerror}{read}"
                 if error.strerror
-                else f"{error}; wait for it, or name another --out"
+                else f"{error}; wait for it, {'' if join else 'join it with --join, '}or name another --out"
             )
             raise SuiteError([Mistake("--out", str(out), why)]) from None
-        yield
+        yield folder
 
 
-def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
+def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") -> int:
     from rlprune.bench.sweep import ending_like_ctrl_c
     from rlprune.store import Damaged, Gone, StoreError
 
@@ -274,10 +279,15 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
             print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+            if not held.alone:
+                print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)
-            outcome = _sweep(request, planned, store)
+            outcome = _sweep(request, planned, store, held)
             if not outcome.interrupted:
                 store.check()
+                if not held.last():
+                    print(f"\nThe rest and the report are left to {held.others()}", flush=True)
+                    return 1 if outcome.failed else 0
                 changed = outcome.done > 0 and _data_changed(suite)
                 written = _show(request, store, outcome, command)
                 if changed:
@@ -339,7 +349,7 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
             raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {line(error)}")]) from None
 
 
-def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
+def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Held") -> "Outcome":
     from rlprune.bench.progress import Bars, Lines
     from rlprune.bench.sweep import sweep
 
@@ -347,15 +357,23 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
     left = [cell for cell in planned if cell.id not in finished]
     watched = sys.stdout is not None and sys.stdout.isatty()
     with (Bars if watched else Lines)(left, len(planned)) as listen:
-        execute = request.executor.execute
-        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, execute=execute, listen=listen)
+        return sweep(
+            planned,
+            store,
+            suite=request.suite,
+            jobs=request.jobs,
+            out=request.out,
+            execute=request.executor.execute,
+            listen=listen,
+            held=held,
+        )
 
 
 def remove_results(out: Path) -> None:
     """Remove what a run writes into its folder, and nothing else; where no results are, only the states of cells."""
     if not (out / RESULTS).is_file():
         for file in (out / "checkpoints").glob("*.pt"):
-            if re.fullmatch("[0-9a-f]{16}", file.stem):
+            if re.fullmatch(r"[0-9a-f]{16}(\.before)?", file.stem):
                 file.unlink()
         return
     for path in (out / name for name in WRITTEN):

@@ -29,6 +29,9 @@ SCHEMA = 2
 LARGEST = 1e100
 """What is larger, squares of which would overflow, is no measurement."""
 
+PATIENCE = 60.0
+"""Seconds that another program may lock the file."""
+
 _TABLES = """
 CREATE TABLE cells (
     id TEXT PRIMARY KEY, suite TEXT NOT NULL, profile TEXT NOT NULL, task TEXT NOT NULL, pruner TEXT NOT NULL, cut TEXT NOT NULL,
@@ -114,7 +117,7 @@ _CHOICES = {"cut": ("weights", "channels", "nothing"), "status": ("done", "faile
 
 
 class StoreError(ValueError):
-    """The file of results cannot be read or written; the message says why in one plain line."""
+    """The results cannot be read or written; the message says why in one plain line."""
 
 
 class Gone(StoreError):  # noqa: N818 (it reads as it is)
@@ -181,6 +184,13 @@ class Store:
             if cell["status"] == "skipped"
             or (cell["status"] == "done" and cell["id"] in measured and (cell["id"], cell["judged"].metric.name) not in spoilt)
         }
+
+    def ends(self, cells: Sequence[str] | None = None) -> dict[str, tuple[str, str]]:
+        """Return when cells began and ended, whatever became of them: of those with these ids, or of all."""
+        some = "" if cells is None else f" WHERE id IN ({', '.join('?' * len(cells))})"
+        with self._plainly():
+            found = self._connection.execute(f"SELECT id, started, ended FROM cells{some}", cells or []).fetchall()
+        return {cell: (started, ended) for cell, started, ended in found}
 
     def save(self, row: Row) -> None:
         """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
@@ -375,7 +385,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _closing(path: Path | str) -> "closing[sqlite3.Connection]":
-    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=60)))
+    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)))
 
 
 @contextmanager

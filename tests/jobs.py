@@ -95,11 +95,14 @@ def _cell(job: Assignment, member: int, tell: Tell) -> list[Record]:
     match only.seed:
         case 96:
             tell({"said": "starts over", "member": float(member)})
+        case 95:
+            return [Record("begin", "end", {}, {}, "stopped", "cell.pt cannot be written")]
         case 97:
             raise ValueError("the loss is nan")
         case 98:
             return [Record("begin", "end", {}, {}, "skipped", "needs batchnorm")]
         case 99:
+            checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.new").touch()
             os.kill(os.getpid(), signal.SIGKILL)
     values = {"wall_seconds": 1800.0, "worker_seconds": 1800.0, "return_greedy": 500.0}
     return [Record("begin", "end", {"torch": "2"}, {"cpu": "some"}, values=values)]

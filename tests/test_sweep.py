@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import jobs
 import pytest
@@ -11,7 +12,8 @@ from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
 from rlprune.bench.sweep import Epoch, Finished, Said, Started, estimate, identity, preload, sweep
 from rlprune.executors import local
-from rlprune.store import Gone, Store
+from rlprune.files import claimed
+from rlprune.store import Gone, Store, StoreError
 from rlprune.task import tasks
 
 SUITE = Suite(
@@ -56,7 +58,7 @@ def execute(work, jobs, workers, preload):
     return local.execute(work, jobs, workers, ["rlprune.bench.worker"])
 
 
-TELLING, FAILING, SKIPPING, CRASHING = 96, 97, 98, 99
+STOPPING, TELLING, FAILING, SKIPPING, CRASHING = 95, 96, 97, 98, 99
 
 
 def cell(seed, pruner="SNIP", recipe=None, fleet=False, variant=""):
@@ -70,7 +72,7 @@ class Run:
     def __init__(self, out):
         self.out, self.heard = out, []
 
-    def __call__(self, *seeds, listen=None, jobs_at_once=1, cells=None):
+    def __call__(self, *seeds, listen=None, jobs_at_once=1, cells=None, held=None):
         with Store(self.out / "results.sqlite") as store:
             return sweep(
                 cells or [cell(seed) for seed in seeds],
@@ -81,6 +83,7 @@ class Run:
                 listen=listen or self.heard.append,
                 work=jobs.cell,
                 execute=execute,
+                held=held,
             )
 
     def rows(self):
@@ -174,9 +177,9 @@ def test_a_cell_that_does_not_apply_is_skipped_with_the_reason(run):
     assert (skipped.status, skipped.error) == ("skipped", "needs batchnorm")
 
 
-def test_only_a_crashed_cell_keeps_its_checkpoint(run):
+def test_only_a_crashed_cell_keeps_its_checkpoint_and_nothing_half_written(run):
     run(0, FAILING, SKIPPING, CRASHING)
-    assert run.checkpoints() == {cell(CRASHING).id}
+    assert [file.name for file in (run.out / "checkpoints").iterdir()] == [f"{cell(CRASHING).id}.pt"]
     assert "SIGKILL" in run.rows()[CRASHING].error
 
 
@@ -223,6 +226,81 @@ def test_unfinished_files_of_a_killed_run_go(run):
     (run.out / "checkpoints" / "0123456789abcdef.pt.77.new").touch()
     run(0)
     assert run.checkpoints() == set()
+
+
+def test_what_a_kill_left_of_finished_cells_goes(run):
+    run(0)
+    left = [f"{cell(number).id}{end}" for number in (0, 7) for end in (".pt", ".before.pt")]
+    for name in left:
+        (run.out / "checkpoints" / name).touch()
+    run(0, 1)
+    assert {file.name for file in (run.out / "checkpoints").iterdir()} == set(left[2:]), "those of a cell that can go on"
+
+
+def test_a_disk_that_is_full_ends_a_sweep_and_keeps_what_is_trained(run):
+    with pytest.raises(StoreError, match=r"^cell\.pt cannot be written$"):
+        run(0, 1, cells=[cell(0), *(cell(seed, fleet=True) for seed in (STOPPING, 1)), cell(2)])
+    assert {seed: row.status for seed, row in run.rows().items()} == {0: "done", 1: "done"}
+    assert run.checkpoints() == {cell(STOPPING, fleet=True).id}
+
+
+# -- two of them on one folder ---------------------------------------------------------------------------------------
+
+HOLDING = "import sys, time; from pathlib import Path; from rlprune.files import claimed\n"
+HOLDING += (
+    "with claimed(Path(sys.argv[1]), join=True) as held: held.take(sys.argv[2]); print('held', flush=True); time.sleep(600)"
+)
+
+
+def python(program, *words):
+    """Start a few lines of Python in a process of their own."""
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stdout=subprocess.PIPE, text=True, env=path)
+
+
+def test_cells_of_another_run_are_left_to_it_until_it_is_killed(run):
+    with claimed(run.out) as held:
+        held.share()
+        other = python(HOLDING, run.out, cell(1).id)
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on .* and process {other.pid} on "), claimed(run.out):
+            pass
+        assert run(0, 1, 2, held=held).done == 2
+        assert set(run.rows()) == {0, 2}
+
+        def listen(event):
+            if isinstance(event, Finished):
+                other.kill()
+                other.wait()
+
+        assert run(1, 3, held=held, listen=listen).done == 2
+    other.stdout.close()
+    assert set(run.rows()) == {0, 1, 2, 3}
+    assert not [file for file in run.out.iterdir() if file.name.startswith(".")]
+
+
+BESIDE = """
+import sys
+from pathlib import Path
+from rlprune.bench.sweep import Started
+from rlprune.files import claimed
+from test_sweep import FAILING, Run, cell
+
+run = Run(Path(sys.argv[1]))
+with claimed(run.out, join=True) as held:
+    run(*range(12), FAILING, held=held, jobs_at_once=2)
+    print(*(event.cell.seed for event in run.heard if isinstance(event, Started)), held.last())
+"""
+
+
+def test_of_two_runs_on_one_folder_each_cell_is_one_runs_and_one_is_the_last(run):
+    both = [python(BESIDE, run.out) for _ in range(2)]
+    ends = [one.communicate()[0].split() for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert sorted(end[-1] for end in ends) == ["False", "True"]
+    assert sorted(int(seed) for end in ends for seed in end[:-1]) == [*range(12), FAILING]
+    assert len(run.rows()) == 13
+    assert not [file for file in run.out.iterdir() if file.name.startswith(".")]
 
 
 def test_a_cell_listed_twice_runs_once(run):

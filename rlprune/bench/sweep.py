@@ -4,9 +4,9 @@ import json
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -18,9 +18,10 @@ from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
 from rlprune.executors import Begun, Execute, Failed, Returned, Tell, Told
+from rlprune.files import Held, removed, settled
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
-from rlprune.store import Identity, Row, Store
+from rlprune.store import Identity, Row, Store, StoreError
 from rlprune.task import tasks
 
 
@@ -83,6 +84,7 @@ def sweep(
     execute: Execute,
     listen: Callable[[News], None],
     work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
+    held: Held | None = None,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
 
@@ -95,30 +97,57 @@ def sweep(
         execute: an executor's, which spreads cells over workers.
         listen: called with all news.
         work: what a worker does with its cells.
+        held: the folder, where other processes may run cells of it; what they have in hand is left to them.
+
+    Raises:
+        BlockingIOError: another process has taken the folder.
+        StoreError: nothing more can be written; what is trained is kept.
     """
+    before = store.ends()  # first, so that what others end meanwhile is finished, or has changed
     finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    jobs_left = [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
-    ]
-    prepare(out)
+    prepare(out, finished if held is None or held.alone else None)
+    if held is not None:
+        held.share()
     rows: list[Row] = []
     interrupted = False
     began: dict[str, str] = {}
 
+    def taken(groups: Iterable[Sequence[Cell]], busy: list[Cell]) -> Iterator[Assignment]:
+        """Yield jobs as workers have room for them, without the cells that others have run, and those that are ``busy``."""
+        for group in groups:
+            mine = {cell.id for cell in group if held is None or held.take(cell.id)}
+            ended = store.ends(list(mine))
+            run = {own for own in mine if ended.get(own) == before.get(own)}
+            busy += [cell for cell in group if cell.id not in mine]
+            for own in mine - run:
+                free(own)
+            if left := tuple(cell for cell in group if cell.id in run):
+                yield Assignment(left, tuple(_checkpoint(out, cell) for cell in left), suite.country)
+
+    def free(cell: str) -> None:
+        if held is not None:
+            held.free(cell)
+
     def end(cell: Cell, record: Record) -> None:
+        if record.status == "stopped":
+            store.check()  # or it is the folder that is gone
+            raise StoreError(record.error or "")
         row = _row(identity(cell, suite), record, suite.price_per_hour)
         store.save(row)
         if record.status != "failed":
-            _checkpoint(out, cell).unlink(missing_ok=True)
+            removed(_checkpoint(out, cell))
+        free(cell.id)
         rows.append(row)
         listen(Finished(cell, row))
 
+    groups: Sequence[Sequence[Cell]] = fleets(todo, jobs)
     try:
-        while jobs_left:
-            alone: list[Assignment] = []
-            with closing(execute(work, jobs_left, jobs, preload(todo))) as events:
+        while groups:
+            ran, alone, busy = False, list[Sequence[Cell]](), list[Cell]()
+            with closing(execute(work, taken(groups, busy), jobs, preload(todo))) as events:
                 for event in events:
+                    ran = True
                     job = event.job
                     match event:
                         case Begun():
@@ -132,19 +161,22 @@ def sweep(
                             member = job.cells[int(numbers.get("member", 0))]
                             listen(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
                         case Returned(result=result):
-                            for cell, record in zip(job.cells, result, strict=True):
+                            for cell, record in sorted(zip(job.cells, result, strict=True), key=_stopped):
                                 end(cell, record)
                         case Failed() if job.cells[1:]:  # nobody knows whose trouble it is
-                            alone += [replace(job, cells=(cell,), checkpoints=(_checkpoint(out, cell),)) for cell in job.cells]
+                            alone += [(cell,) for cell in job.cells]
                         case Failed(error=error, crashed=crashed):
                             (cell,) = job.cells
                             if not crashed:
-                                _checkpoint(out, cell).unlink(missing_ok=True)
+                                removed(_checkpoint(out, cell))
                             where = provenance.now(), provenance.versions(), provenance.machine()
                             end(cell, Record(began[cell.id], *where, "failed", error))
-            jobs_left = alone
+            groups = [*alone, *(fleets(busy, jobs) if ran else [])]  # who had them may have been killed
     except KeyboardInterrupt:
         interrupted = True
+    finally:  # workers may have been killed
+        with suppress(OSError):
+            _clear(out, began)
     named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
     return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
 
@@ -170,12 +202,27 @@ def ending_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def prepare(out: Path) -> None:
-    """Make the folder of checkpoints, and remove what a run that was killed had not finished writing there."""
+def prepare(out: Path, finished: Container[str] | None) -> None:
+    """Make the folder of checkpoints, and remove what a run that was killed had not finished writing or removing there.
+
+    Args:
+        finished: ids of finished cells; None if other processes write there, and nothing is removed.
+    """
     folder = out / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*.new"):
-        file.unlink(missing_ok=True)
+    settled(out)
+    if finished is not None:
+        for file in folder.glob("*.pt"):
+            if file.name.partition(".")[0] in finished:
+                file.unlink(missing_ok=True)
+        _clear(out)
+
+
+def _clear(out: Path, cells: Container[str] | None = None) -> None:
+    """Remove what was not written to its end, of these cells or of all."""
+    for file in (out / "checkpoints").glob("*.new"):
+        if cells is None or file.name.partition(".")[0] in cells:
+            file.unlink(missing_ok=True)
 
 
 def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
@@ -273,6 +320,10 @@ def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
     if price_per_hour is not None and "wall_seconds" in values:
         values["price_usd"] = price_per_hour * values["wall_seconds"] / 3600
     return Row(**{**vars(known), **vars(record), "values": values})
+
+
+def _stopped(ended: tuple[Cell, Record]) -> bool:
+    return ended[1].status == "stopped"
 
 
 def _checkpoint(out: Path, cell: Cell) -> Path:

@@ -37,7 +37,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Record:
-    """What a worker found of a cell; the fields are those of ``Row``."""
+    """What a worker found of a cell; the fields are those of ``Row``.
+
+    A further status is ``stopped``: a cell that can go on once what ``error`` says is mended, and not before, nor can others.
+    """
 
     started: str
     ended: str
@@ -122,10 +125,13 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
 
 def _stopped(error: Exception) -> tuple[str, str]:
     """Return the status of a cell that ended by an exception, and why."""
+    from rlprune.bench.checkpoint import Unwritable
     from rlprune.reason import NotApplicable
 
     if isinstance(error, NotApplicable):
         return "skipped", str(error)
+    if isinstance(error, Unwritable):
+        return "stopped", str(error)
     return "failed", told(error)
 
 
