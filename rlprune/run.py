@@ -22,10 +22,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
+from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, override, with_fingerprints
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
 from rlprune.reason import line
@@ -33,7 +35,7 @@ from rlprune.registry import nearest
 from rlprune.safely import plain
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
-from rlprune.words import shown
+from rlprune.words import in_words, shown
 
 if TYPE_CHECKING:
     from rlprune.bench.sweep import Outcome
@@ -75,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pruners", metavar="A,B", help="these instead of the suite's")
     add("--sparsities", metavar=".9,.95", help="these instead of the suite's")
     add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's")
-    add("--set", metavar="KEY=VALUE", action="append", default=[], help="change any key of the suite, say recipe.budget=100000")
+    change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor"
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
     add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
@@ -124,8 +127,11 @@ def checked(args: argparse.Namespace) -> Request:
     if args.device not in (allowed := ("auto", "cpu", "cuda")):
         why = f"got '{args.device}'; must be {' or '.join(allowed)}{nearest(args.device, allowed)}"
         mistakes.append(Mistake("--device", "", why))
+    own = [text for text in args.set if text.strip().casefold().startswith("executor.")]
     try:
-        executor = executors().load(args.executor)
+        executor = _under(executors().load(args.executor), own)
+    except SuiteError as error:
+        mistakes += error.mistakes
     except (KeyError, ValueError, ImportError, TypeError) as error:
         mistakes.append(Mistake("--executor", "", error.args[0]))
     jobs, most = args.jobs, Executor.most if executor is None else executor.most
@@ -142,7 +148,7 @@ def checked(args: argparse.Namespace) -> Request:
     suite = None
     try:
         folder = Path(args.data) if args.data else None
-        suite = load_suite(args.suite, args.profile, args.set, options, folder)
+        suite = load_suite(args.suite, args.profile, [text for text in args.set if text not in own], options, folder)
         if args.download and suite.folder and not mistakes and not args.dry_run:
             download(suite)
         if not any(mistake.where == "--data" for mistake in mistakes):
@@ -163,6 +169,30 @@ def checked(args: argparse.Namespace) -> Request:
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
     return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+
+
+def _under(executor: Executor, texts: Sequence[str]) -> Executor:
+    """Return an executor under the options of the command line.
+
+    Raises:
+        SuiteError: it has no such options, or not with these values.
+    """
+    mistakes, values = [], dict[str, Any]()
+    for text in texts:
+        try:
+            (given,) = override(text).values()
+            executor.under(given)
+            values |= given
+        except SuiteError as error:
+            mistakes += error.mistakes
+        except ValidationError as error:
+            known = f"executor {executor.name}: {', '.join(sorted(executor.options.model_fields)) or 'none'}"
+            for keys, message in in_words(error, executor.options):
+                why = message.partition(" (allowed: ")[0] + f" (of {known})" if "no such key" in message else message
+                mistakes.append(Mistake(f"--set {text}", ".".join(map(str, keys[:1])), why))
+    if mistakes:
+        raise SuiteError(mistakes)
+    return executor.under(values)
 
 
 def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:

@@ -6,8 +6,12 @@ hold for it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
 
 from rlprune.registry import Registry
 
@@ -16,6 +20,38 @@ Result = TypeVar("Result")
 
 Tell: TypeAlias = Callable[[Mapping[str, float | str]], None]
 """How a running job reports progress: numbers, and what is to be said."""
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A job that goes on from files and leaves some: those of ``folder`` whose names begin with one of ``stems`` and a dot.
+
+    An executor whose workers do not see this machine's disk takes them where the job runs, and brings home what becomes of
+    them: as they were at the latest report of progress if a worker is lost, and all before ``Returned``.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def stems(self) -> Sequence[str]: ...
+
+    def moved(self, folder: Path) -> Self:
+        """Return the same job with its files in another folder."""
+
+
+@runtime_checkable
+class Demands(Protocol):
+    """A job that says what it needs; one that says nothing needs a processor.
+
+    ``device`` is its kind, ``cpu`` or ``cuda``; ``memory`` the bytes of a GPU that jobs of its kind have held, None if unknown.
+    """
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def memory(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -85,6 +121,12 @@ class Sees(Protocol):
     def __call__(self, device: str, *, sure: bool) -> bool: ...
 
 
+class Options(BaseModel):
+    """What may be said to an executor by ``--set executor.KEY=VALUE``: nothing, unless it has a class of this kind of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
 @dataclass(frozen=True)
 class Executor:
     """Where jobs run, and what there is to run them with.
@@ -95,6 +137,7 @@ class Executor:
         workers: how many run at once unless somebody says otherwise, of those that see a device.
         sees: which devices workers see.
         most: workers that may be asked for.
+        options: what may be said to it; its functions take that as ``options``, and its defaults where nothing is said.
     """
 
     name: str
@@ -102,6 +145,19 @@ class Executor:
     workers: Callable[[str], int]
     sees: Sees
     most: int = 1024
+    options: type[Options] = Options
+
+    def under(self, values: Mapping[str, Any]) -> "Executor":
+        """Return this executor under options.
+
+        Raises:
+            pydantic.ValidationError: it has no such option, or not with this value.
+        """
+        chosen = self.options.model_validate(values)
+        if not values:
+            return self
+        execute, workers, sees = (partial(act, options=chosen) for act in (self.execute, self.workers, self.sees))
+        return replace(self, execute=execute, workers=workers, sees=sees)
 
 
 def executors() -> Registry[Executor]:
