@@ -16,7 +16,13 @@ def test_there_are_executors():
 
 @pytest.fixture(params=executors().names())
 def executor(request):
-    return executors().load(request.param)
+    try:
+        executor = executors().load(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+    if executor.name == "ray":
+        request.getfixturevalue("cluster")  # to begin one for every law would take minutes
+    return executor
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""The files of a job, taken to where its worker is and brought home, for workers that do not see this machine's disk."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from rlprune.executors import Keeps
+from rlprune.files import write
+
+Stamp: TypeAlias = tuple[int, int, int]
+
+_PREFIX = "rlprune-job-"
+_YOUNG = 60.0
+"""Seconds in which whoever made a folder has locked it."""
+
+
+def packed(job: Keeps) -> dict[str, bytes]:
+    """Return what a job's files hold, by their names."""
+    return {file.name: file.read_bytes() for file in _files(job)}
+
+
+def unpack(job: Keeps, files: Mapping[str, bytes]) -> None:
+    """Write a job's files; those that are there are not replaced."""
+    for name, content in files.items():
+        if not (job.folder / name).exists():
+            write(job.folder / name, content)
+
+
+def bring(job: Keeps, name: str, content: bytes | None) -> None:
+    """Let a file of a job be as it has become elsewhere; None: it was removed."""
+    if content is None:
+        (job.folder / name).unlink(missing_ok=True)
+        return
+    job.folder.mkdir(exist_ok=True)  # but not its parents: a folder that was removed stays so
+    write(job.folder / name, content)
+
+
+class Changes:
+    """What becomes of a job's files; ``names`` are those that came from home."""
+
+    def __init__(self, job: Keeps, names: Iterable[str]) -> None:
+        self._job = job
+        self._seen: dict[str, Stamp | None] = dict.fromkeys(names)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes | None]]:
+        """Yield each file that is not as it was when it was yielded last, with what it holds; None if it is gone."""
+        here = {file.name: file for file in _files(self._job)}
+        for name in [name for name in self._seen if name not in here]:
+            del self._seen[name]
+            yield name, None
+        for name, file in here.items():
+            if (stamp := _stamp(file)) != self._seen.get(name):
+                self._seen[name] = stamp
+                yield name, file.read_bytes()
+
+
+def remove(job: Keeps) -> None:
+    """Remove a job's files."""
+    for file in _files(job):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def lodging() -> Iterator[Path]:
+    """Make a folder for the files of a job. Those of workers that were killed go: nobody holds their lock."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError), _locked(left, fcntl.LOCK_EX):
+            if time.time() - left.stat().st_mtime > _YOUNG:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder, _locked(Path(folder), fcntl.LOCK_SH):
+        yield Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, kind | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(held)
+
+
+def _files(job: Keeps) -> list[Path]:
+    """Return a job's files, but for those that are being written."""
+    stems = tuple(f"{stem}." for stem in job.stems)
+    with suppress(FileNotFoundError):
+        return sorted(file for file in job.folder.iterdir() if file.name.startswith(stems) and file.suffix != ".new")
+    return []
+
+
+def _stamp(file: Path) -> Stamp:
+    about = file.stat()
+    return about.st_mtime_ns, about.st_size, about.st_ino
