@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlprune.bench.worker import Assignment, Record, _peak_resident
@@ -74,6 +75,36 @@ def endless(pid_file: Path, tell: Tell) -> None:
     pid_file.write_text(str(os.getpid()))
     tell({})
     time.sleep(600)
+
+
+@dataclass(frozen=True)
+class Diary:
+    """A job that keeps files."""
+
+    folder: Path
+    name: str
+
+    @property
+    def stems(self) -> Sequence[str]:
+        return [self.name]
+
+    def moved(self, folder: Path) -> "Diary":
+        return Diary(folder, self.name)
+
+
+def written(diary: Diary, tell: Tell) -> tuple[str, str]:
+    """Write a page a day; killed on the second, and done on the third."""
+    pages, whole = diary.folder / f"{diary.name}.pages", diary.folder / f"{diary.name}.book"
+    for day in ("first", "second", "third"):
+        before = pages.read_text() if pages.exists() else ""
+        if day not in before:
+            pages.write_text(f"{before}{day} ")
+            tell({"pages": 1.0})
+            if day == "second":
+                os.kill(os.getpid(), signal.SIGKILL)
+    whole.write_text(pages.read_text())
+    pages.unlink()
+    return whole.read_text(), str(diary.folder)
 
 
 def peak(megabytes: int, tell: Tell) -> int:

@@ -86,6 +86,18 @@ def test_a_job_whose_worker_was_killed_runs_again(execute, tmp_path):
     assert events == [Begun(marker), Begun(marker), Returned(marker, "back")]
 
 
+def test_files_of_a_job_are_where_it_is_and_at_home_in_the_end(execute, tmp_path):
+    diary = jobs.Diary(tmp_path / "kept", "mine")
+    diary.folder.mkdir()
+    (diary.folder / "mine.pages").write_text("first ")
+    (diary.folder / "yours.pages").write_text("of somebody else")
+    events = list(execute(jobs.written, [diary], 1))
+    assert [type(event) for event in events] == [Begun, Told, Begun, Told, Returned]
+    assert events[-1].result[0] == "first second third "
+    kept = {file.name: file.read_text() for file in diary.folder.iterdir()}
+    assert kept == {"mine.book": "first second third ", "yours.pages": "of somebody else"}
+
+
 def test_a_job_whose_worker_always_dies_fails_and_no_other(execute, tmp_path):
     marker = tmp_path / "killed"
     marker.touch()

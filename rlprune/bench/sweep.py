@@ -98,8 +98,10 @@ def sweep(
     """
     finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
+    held = _held(store) if any(cell.device == "cuda" for cell in todo) else {}
     jobs_left = [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, held.get(_kind(group[0].config)))
+        for group in fleets(todo, jobs)
     ]
     prepare(out)
     rows: list[Row] = []
@@ -261,6 +263,15 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
         alike = seconds[_kind(cell.config)]
         total += fmean(alike[cell.method] if cell.method in alike else [wall for walls in alike.values() for wall in walls])
     return total
+
+
+def _held(store: Store) -> dict[str, float]:
+    """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
+    held: dict[str, float] = {}
+    for one, most in store.measured("memory_peak_bytes"):
+        kind = _kind(one.config)
+        held[kind] = max(most, held.get(kind, 0.0))
+    return held
 
 
 def _kind(config: Mapping[str, object]) -> str:

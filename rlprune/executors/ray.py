@@ -279,8 +279,15 @@ class _Cluster:
             import ray
 
             self._gpu = ray.get(ray.remote(num_cpus=0, num_gpus=0.01, max_calls=1)(_gpu_bytes).remote())
-        # what was measured is a step of the final network: scoring and a dense one take more
-        return min(1.0, max(1 / _SHARING, ceil(100 * (2 * job.memory + _ROOM) / self._gpu) / 100))
+        return share(job.memory, self._gpu)
+
+
+def share(held: float, memory: float) -> float:
+    """Return the hundredths of a GPU that a job gets, as many as hold twice what was measured, and what CUDA takes.
+
+    What was measured is a step of a final network: dense ones, and scoring, take more.
+    """
+    return min(1.0, max(1 / _SHARING, ceil(100 * (2 * held + _ROOM) / memory) / 100))
 
 
 def _gpu_bytes() -> float:
