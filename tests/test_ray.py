@@ -23,7 +23,6 @@ import psutil
 
 from rlprune.executors.ray import share
 
-pytestmark = pytest.mark.usefixtures("cluster")
 TINY = ["recipe.budget=320", "recipe.epochs=4", "recipe.evaluation_games=2", "recipe.widths=[8, 8]"]
 LONG = ["recipe.budget=16000", "recipe.epochs=40", "recipe.evaluation_games=2", "recipe.widths=[8, 8]"]
 TIMED = ("seconds", "joules", "co2", "memory_peak", "price", "resumed")
@@ -86,7 +85,7 @@ def lodgings():
     return set(Path(tempfile.gettempdir()).glob("rlprune-job-*"))
 
 
-def test_rows_and_networks_are_a_local_runs_solo_and_in_fleets(alone, tmp_path):
+def test_rows_and_networks_are_a_local_runs_solo_and_in_fleets(cluster, alone, tmp_path):
     before = lodgings()
     run = Run(tmp_path, TINY)
     assert run.on("ray").done == 6
@@ -97,7 +96,7 @@ def test_rows_and_networks_are_a_local_runs_solo_and_in_fleets(alone, tmp_path):
 
 
 @pytest.mark.parametrize(("begun", "finished"), [("local", "ray"), ("ray", "local")])
-def test_a_sweep_begun_in_one_place_is_finished_in_another(begun, finished, long, tmp_path):
+def test_a_sweep_begun_in_one_place_is_finished_in_another(begun, finished, cluster, long, tmp_path):
     def stop(event):
         if isinstance(event, Epoch) and event.trained == 5:
             raise KeyboardInterrupt
@@ -113,7 +112,7 @@ def test_a_sweep_begun_in_one_place_is_finished_in_another(begun, finished, long
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_worker_killed_in_mid_run_repeats_at_most_an_epoch(shared, long, tmp_path):
+def test_a_worker_killed_in_mid_run_repeats_at_most_an_epoch(shared, cluster, long, tmp_path):
     def kill(event):
         if isinstance(event, Epoch) and event.trained == 5:
             (worker,) = servants()
@@ -192,14 +191,16 @@ def test_what_cannot_be_an_option_is_refused(words, told, capsys):
 def started(out, *words):
     """Start a run of the command line, and return it when a first worker trains, with all processes below it."""
     command = [sys.executable, "-m", "rlprune.run", "cartpole", "--profile", "smoke", "--pruners", "Dense", "--seeds", "1"]
-    given = [*(word for override in LONG for word in ("--set", override)), "--set", "recipe.budget=10000000"]
-    run = subprocess.Popen(
-        [*command, *given, "--executor", "ray", "--jobs", "1", "--out", out, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    given = [
+        *(word for override in LONG for word in ("--set", override)),
+        "--set",
+        "recipe.budget=1000000",
+        "--set",
+        "recipe.epochs=2500",
+    ]
+    command += [*given, "--executor", "ray", "--jobs", "1", "--out", out, *words]
+    with (out.parent / "told").open("w") as told:
+        run = subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)
     within = time.monotonic() + 120
     while not list(out.glob("checkpoints/*")) and run.poll() is None and time.monotonic() < within:
         time.sleep(0.2)
@@ -209,14 +210,15 @@ def started(out, *words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_all_of_a_cluster_of_ones_own(number, tmp_path, monkeypatch):
-    (tmp_path / "tmp").mkdir()
+def test_ctrl_c_ends_all_of_a_cluster_of_ones_own(number, tmp_path):
+    before = set(Path(tempfile.gettempdir()).glob("rlp-ray-*"))
     run, below = started(tmp_path / "out")
     assert any(one.name().startswith("ray::_serve") for one in below)
     os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
     assert run.wait(60) == 130
-    assert "Go on with:" in run.stdout.read()
+    assert "Go on with:" in (tmp_path / "told").read_text()
     assert wait_until(lambda: not any(alive(one.pid) for one in below))
+    assert not set(Path(tempfile.gettempdir()).glob("rlp-ray-*")) - before
 
 
 @pytest.mark.slow

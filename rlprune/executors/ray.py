@@ -40,7 +40,7 @@ _ROOM = 1e9
 """Bytes of a GPU that CUDA itself takes for a process, and some."""
 _GRACE = 10.0
 """Seconds in which workers that are told to end have ended."""
-_LONGEST = 25
+_LONGEST = 22
 """Bytes of a folder in which Ray's sockets have names that a system accepts."""
 
 Letter: TypeAlias = tuple[int, int, str, Any]
@@ -340,9 +340,9 @@ def _cluster(options: Options, workers: int) -> Iterator[_Cluster]:
         yield _Cluster(options, own=False)
         return
     places = [place for place in (tempfile.gettempdir(), "/tmp", "/var/tmp") if len(os.fsencode(place)) <= _LONGEST]
-    with tempfile.TemporaryDirectory(prefix="ray-", dir=next(iter(places), None), ignore_cleanup_errors=True) as folder:
+    with travel.lodging("rlp-ray-", next(iter(places), None)) as folder:
         try:
-            _init(address=OWN, num_cpus=workers, include_dashboard=False, _temp_dir=folder)
+            _init(address=OWN, num_cpus=workers, include_dashboard=False, _temp_dir=str(folder))
             yield _Cluster(options, own=True)
         finally:
             ray.shutdown()

@@ -15,7 +15,6 @@ from rlprune.files import write
 
 Stamp: TypeAlias = tuple[int, int, int]
 
-_PREFIX = "rlprune-job-"
 _YOUNG = 60.0
 """Seconds in which whoever made a folder has locked it."""
 
@@ -67,14 +66,15 @@ def remove(job: Keeps) -> None:
 
 
 @contextmanager
-def lodging() -> Iterator[Path]:
-    """Make a folder for the files of a job. Those of workers that were killed go: nobody holds their lock."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def lodging(prefix: str = "rlprune-job-", place: str | None = None) -> Iterator[Path]:
+    """Make a folder for a while. Those of processes that were killed go: nobody holds their lock."""
+    for left in Path(place or tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError), _locked(left, fcntl.LOCK_EX):
             if time.time() - left.stat().st_mtime > _YOUNG:
                 shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder, _locked(Path(folder), fcntl.LOCK_SH):
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True) as made:
+        with _locked(Path(made), fcntl.LOCK_SH):
+            yield Path(made)
 
 
 @contextmanager
