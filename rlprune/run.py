@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 Taken = TypeVar("Taken")
 
 RESULTS = "results.sqlite"
-WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints")
+JOBS = "jobs"
+"""What an executor writes to while jobs are out."""
+WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints", JOBS)
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
@@ -127,11 +129,8 @@ def checked(args: argparse.Namespace) -> Request:
     if args.device not in (allowed := ("auto", "cpu", "cuda")):
         why = f"got '{args.device}'; must be {' or '.join(allowed)}{nearest(args.device, allowed)}"
         mistakes.append(Mistake("--device", "", why))
-    own = [text for text in args.set if text.strip().casefold().startswith("executor.")]
     try:
-        executor = _under(executors().load(args.executor), own)
-    except SuiteError as error:
-        mistakes += error.mistakes
+        executor = executors().load(args.executor)
     except (KeyError, ValueError, ImportError, TypeError) as error:
         mistakes.append(Mistake("--executor", "", error.args[0]))
     jobs, most = args.jobs, Executor.most if executor is None else executor.most
@@ -145,6 +144,7 @@ def checked(args: argparse.Namespace) -> Request:
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
+    own = [text for text in args.set if text.strip().casefold().startswith("executor.")]
     suite = None
     try:
         folder = Path(args.data) if args.data else None
@@ -159,6 +159,12 @@ def checked(args: argparse.Namespace) -> Request:
     out = Path(args.out or Path("results", "" if suite is None else suite.name))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
+    if executor is not None:
+        try:
+            executor = told(executor, out / JOBS, own)
+        except SuiteError as error:
+            mistakes += error.mistakes
+            executor = None
     if executor is not None and args.device == "cuda":
         mistakes += _gpu_mistakes(executor, sure=not mistakes)
     if suite is None or executor is None or mistakes:
@@ -171,17 +177,17 @@ def checked(args: argparse.Namespace) -> Request:
     return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
 
 
-def _under(executor: Executor, texts: Sequence[str]) -> Executor:
-    """Return an executor under the options of the command line.
+def told(executor: Executor, folder: Path, options: Sequence[str]) -> Executor:
+    """Return an executor as it is with options of the command line.
 
     Raises:
-        SuiteError: it has no such options, or not with these values.
+        SuiteError: an option is wrong, or it cannot be used here.
     """
     mistakes, values = [], dict[str, Any]()
-    for text in texts:
+    for text in options:
         try:
             (given,) = override(text).values()
-            executor.under(given)
+            executor.options.model_validate(given)
             values |= given
         except SuiteError as error:
             mistakes += error.mistakes
@@ -192,7 +198,7 @@ def _under(executor: Executor, texts: Sequence[str]) -> Executor:
                 mistakes.append(Mistake(f"--set {text}", ".".join(map(str, keys[:1])), why))
     if mistakes:
         raise SuiteError(mistakes)
-    return executor.under(values)
+    return _asked(executor, lambda: executor.at(folder, values))
 
 
 def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:

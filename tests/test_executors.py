@@ -37,13 +37,13 @@ ELSEWHERE = """
         rooms: int = 2
         door: str = "front"
 
-    def sleep(work, jobs, workers, preload=(), options=Wishes()):
-        yield options.door
+    def made(folder, wishes):
+        def sleep(work, jobs, workers, preload=()):
+            yield wishes.door, folder.name
 
-    def free(device, options=Wishes()):
-        return options.rooms
+        return Executor("hotel", sleep, lambda device: wishes.rooms, sees=lambda device, *, sure: True)
 
-    HOTEL = Executor("hotel", sleep, free, sees=lambda device, *, sure, options=Wishes(): True, options=Wishes)
+    HOTEL = Executor("hotel", here, lambda device: 2, sees=lambda device, *, sure: True, options=Wishes, made=made)
     """
 POINTS = "here = elsewhere:HERE\nhall = elsewhere:HALL\nlost = elsewhere:LOST\nhotel = elsewhere:HOTEL\nbroken = no_such:BROKEN\n"
 RUN = ["run", "cartpole", "--profile", "smoke", "--pruners", "Dense,SNIP", "--seeds", "2"]
@@ -145,7 +145,7 @@ def test_options_reach_every_function_of_their_executor_and_no_suite():
     words = ["--executor", "hotel", "--set", "executor.rooms=4", "--set", "Executor.door=back", "--set", "recipe.budget=100"]
     request = checked(parser.parse_args(["cartpole", *words]))
     assert (request.jobs, request.suite.recipe) == (4, {"budget": 100})
-    assert list(request.executor.execute(None, [1], 1)) == ["back"]
+    assert list(request.executor.execute(None, [1], 1)) == [("back", "jobs")]
     assert checked(parser.parse_args(["cartpole", *words[:2]])).jobs == 2
 
 

@@ -40,7 +40,7 @@ class Run:
             self.heard.append(event)
             act(event)
 
-        execute = executors().load(executor).under(options).execute
+        execute = executors().load(executor).at(self.out, options).execute
         with Store(self.out / "results.sqlite") as store:
             return sweep(cells(self.suite, "cpu"), store, suite=self.suite, jobs=2, out=self.out, execute=execute, listen=listen)
 

@@ -6,8 +6,7 @@ hold for it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
@@ -122,9 +121,9 @@ class Sees(Protocol):
 
 
 class Options(BaseModel):
-    """What may be said to an executor by ``--set executor.KEY=VALUE``: nothing, unless it has a class of this kind of its own."""
+    """What ``--set executor.KEY=VALUE`` may tell an executor; this is one that can be told nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,9 @@ class Executor:
         workers: how many run at once unless somebody says otherwise, of those that see a device.
         sees: which devices workers see.
         most: workers that may be asked for.
-        options: what may be said to it; its functions take that as ``options``, and its defaults where nothing is said.
+        options: what it may be told.
+        made: returns the executor as it is with such options, what it has to write going to a folder of a run, made when needed
+            and removed when nothing is left in it; without it the executor has no options and writes nothing.
     """
 
     name: str
@@ -146,18 +147,17 @@ class Executor:
     sees: Sees
     most: int = 1024
     options: type[Options] = Options
+    made: Callable[[Path, Any], "Executor"] | None = None
 
-    def under(self, values: Mapping[str, Any]) -> "Executor":
-        """Return this executor under options.
+    def at(self, folder: Path, options: Mapping[str, object]) -> "Executor":
+        """Return the executor as it is with these options.
 
         Raises:
-            pydantic.ValidationError: it has no such option, or not with this value.
+            pydantic.ValidationError: an unknown option, or a value out of range.
+            OSError: it cannot be used here.
         """
-        chosen = self.options.model_validate(values)
-        if not values:
-            return self
-        execute, workers, sees = (partial(act, options=chosen) for act in (self.execute, self.workers, self.sees))
-        return replace(self, execute=execute, workers=workers, sees=sees)
+        chosen = self.options.model_validate(options)
+        return self if self.made is None else self.made(folder, chosen)
 
 
 def executors() -> Registry[Executor]:

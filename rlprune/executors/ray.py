@@ -8,9 +8,10 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from math import ceil
@@ -59,7 +60,7 @@ class Options(executors.Options):
 
     address: str = ""
     state: str = Field(default="", pattern="^(/.*)?$")
-    gpu: float = Field(default=1, ge=0, le=1)
+    gpu: float = Field(default=1.0, ge=0, le=1)
 
 
 _PLAIN = Options()
@@ -77,18 +78,20 @@ def execute(
     A worker that crashes or is killed is replaced once, one whose machine is lost more often. Workers end with this process,
     however it ends. Each imports ``preload`` anew.
     """
-    left = deque(_Task(number, job) for number, job in enumerate(jobs))
+    fresh = (_Task(number, job) for number, job in enumerate(jobs))
+    again: deque[_Task[Job]] = deque()
     running: dict[Any, _Task[Job]] = {}
-    with ExitStack() as connected:
-        if not left:
-            return
-        cluster = connected.enter_context(_cluster(options, workers))
-        connected.callback(lambda: cluster.cancel(list(running)))
-        while left or running:
-            while left and len(running) < workers:
-                task = left.popleft()
+    with ExitStack() as begun:
+        cluster: _Cluster | None = None
+        while True:
+            while len(running) < workers and (task := again.popleft() if again else next(fresh, None)):
+                if cluster is None:
+                    cluster = begun.enter_context(_cluster(options, workers))
+                    begun.callback(cluster.cancel, running)
                 running[cluster.submit(work, task, preload)] = task
-            letters, ended = cluster.wait(list(running))
+            if cluster is None or not running:
+                return
+            letters, ended = cluster.wait(running)
             for number, attempt, about, what in letters:
                 for task in running.values():
                     if (task.number, task.attempt) == (number, attempt):
@@ -102,7 +105,7 @@ def execute(
                     yield event
                 else:
                     task.attempt, task.begun = task.attempt + 1, False
-                    left.appendleft(task)
+                    again.append(task)
 
 
 def workers(device: str, options: Options = _PLAIN) -> int:
@@ -125,7 +128,17 @@ def sees(device: str, *, sure: bool, options: Options = _PLAIN) -> bool:
     return device == "cpu" or not sure or _amount("GPU", options) > 0
 
 
-RAY = Executor("ray", execute, workers, sees, options=Options)
+def made(folder: Path, options: Options) -> Executor:
+    """Return the executor under options; it writes nothing into ``folder``."""
+    return replace(
+        RAY,
+        execute=partial(execute, options=options),
+        workers=partial(workers, options=options),
+        sees=partial(sees, options=options),
+    )
+
+
+RAY = Executor("ray", execute, workers, sees, options=Options, made=made)
 
 
 # -- the cluster ---------------------------------------------------------------------------------------------------
@@ -223,7 +236,7 @@ class _Cluster:
         sent = _Sent(work, task, preload, environ, files, folder, travels, __version__)
         return self._serve.options(num_gpus=self._share(task.job)).remote(sent, self._box)
 
-    def wait(self, running: Sequence[Any]) -> tuple[list[Letter], list[Any]]:
+    def wait(self, running: Collection[Any]) -> tuple[list[Letter], list[Any]]:
         """Wait, and return what workers posted, and which jobs ended after they had posted that."""
         import ray
 
@@ -259,14 +272,14 @@ class _Cluster:
                 raise OSError(f"a machine of the cluster has rlprune {what}, this one {__version__}: install the same")
         return Failed(task.job, what, crashed=False)
 
-    def cancel(self, running: Sequence[Any]) -> None:
+    def cancel(self, running: Collection[Any]) -> None:
         """End the workers, and the mailbox."""
         import ray
 
         for ref in running:
             ray.cancel(ref, force=True)
         if running:
-            ray.wait(running, num_returns=len(running), timeout=_GRACE, fetch_local=False)
+            ray.wait(list(running), num_returns=len(running), timeout=_GRACE, fetch_local=False)
         ray.kill(self._box)
 
     def _share(self, job: object) -> float:

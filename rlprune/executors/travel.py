@@ -13,6 +13,8 @@ from typing import TypeAlias
 from rlprune.executors import Keeps
 from rlprune.files import write
 
+Content: TypeAlias = bytes | str | None
+"""What a file holds; the name that it had before it was renamed; None if it is gone."""
 Stamp: TypeAlias = tuple[int, int, int]
 
 _YOUNG = 60.0
@@ -31,13 +33,17 @@ def unpack(job: Keeps, files: Mapping[str, bytes]) -> None:
             write(job.folder / name, content)
 
 
-def bring(job: Keeps, name: str, content: bytes | None) -> None:
-    """Let a file of a job be as it has become elsewhere; None: it was removed."""
-    if content is None:
-        (job.folder / name).unlink(missing_ok=True)
-        return
+def bring(job: Keeps, name: str, content: Content) -> None:
+    """Let a file of a job be as it has become elsewhere."""
+    file = job.folder / name
     job.folder.mkdir(exist_ok=True)  # but not its parents: a folder that was removed stays so
-    write(job.folder / name, content)
+    if isinstance(content, bytes):
+        write(file, content)
+    elif content is None:
+        file.unlink(missing_ok=True)
+    else:
+        with suppress(FileNotFoundError):
+            (job.folder / content).replace(file)
 
 
 class Changes:
@@ -47,16 +53,16 @@ class Changes:
         self._job = job
         self._seen: dict[str, Stamp | None] = dict.fromkeys(names)
 
-    def __iter__(self) -> Iterator[tuple[str, bytes | None]]:
-        """Yield each file that is not as it was when it was yielded last, with what it holds; None if it is gone."""
-        here = {file.name: file for file in _files(self._job)}
-        for name in [name for name in self._seen if name not in here]:
-            del self._seen[name]
-            yield name, None
-        for name, file in here.items():
-            if (stamp := _stamp(file)) != self._seen.get(name):
-                self._seen[name] = stamp
-                yield name, file.read_bytes()
+    def __iter__(self) -> Iterator[tuple[str, Content]]:
+        """Yield each file that is not as it was when it was yielded last, with what it holds."""
+        here = {file.name: _stamp(file) for file in _files(self._job)}
+        before, self._seen = self._seen, dict(here)
+        names = {stamp: name for name, stamp in before.items() if stamp is not None}
+        fresh = [name for name, stamp in here.items() if stamp != before.get(name)]
+        renamed = {name: names[here[name]] for name in fresh if here[name] in names and here.get(names[here[name]]) != here[name]}
+        yield from renamed.items()
+        yield from ((name, None) for name in before if name not in here and name not in renamed.values())
+        yield from ((name, (self._job.folder / name).read_bytes()) for name in fresh if name not in renamed)
 
 
 def remove(job: Keeps) -> None:
@@ -72,9 +78,9 @@ def lodging(prefix: str = "rlprune-job-", place: str | None = None) -> Iterator[
         with suppress(OSError), _locked(left, fcntl.LOCK_EX):
             if time.time() - left.stat().st_mtime > _YOUNG:
                 shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True) as made:
-        with _locked(Path(made), fcntl.LOCK_SH):
-            yield Path(made)
+    made = tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
+    with made as folder, _locked(Path(folder), fcntl.LOCK_SH):
+        yield Path(folder)
 
 
 @contextmanager
