@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A Ray cluster of a machine without workers, where this process is, and two of one worker each, which share no folder."""
+    """A Ray cluster of a machine without workers, where this process is, and two with workers."""
     pytest.importorskip("ray", reason="Ray is missing: python3 -m pip install 'rlprune[ray]'", exc_type=ImportError)
     import ray
     from ray.cluster_utils import Cluster
@@ -21,8 +21,8 @@ def cluster():
     small = {"object_store_memory": 80_000_000, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
     try:
-        for _ in range(2):
-            made.add_node(num_cpus=1, **small)
+        made.add_node(num_cpus=1, **small)
+        made.add_node(num_cpus=2, num_gpus=1, **small)  # it need not have the GPU: Ray only counts
         ray.init(made.address, log_to_driver=False, logging_level="ERROR")
         yield made
     finally:

@@ -107,6 +107,25 @@ def written(diary: Diary, tell: Tell) -> tuple[str, str]:
     return whole.read_text(), str(diary.folder)
 
 
+@dataclass(frozen=True)
+class OnGpu:
+    """A job that shares a GPU with another, and knows when it is there."""
+
+    mine: Path
+    others: Path
+    device: str = "cuda"
+    memory: float | None = None
+
+
+def meet(job: OnGpu, tell: Tell) -> str:
+    job.mine.touch()
+    deadline = time.monotonic() + 120  # workers take their time to start
+    while not job.others.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def peak(megabytes: int, tell: Tell) -> int:
     before = _peak_resident()
     held = b"x" * (megabytes * 1_000_000)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pickle
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -362,8 +363,21 @@ def _cluster(options: Options, workers: int) -> Iterator[_Cluster]:
 
 
 def _join(options: Options) -> None:
-    if not _joined():
-        _init(address=_address(options))
+    """Join a cluster.
+
+    Raises:
+        OSError: nothing answers at its address: Ray itself finds out in four minutes.
+    """
+    if _joined():
+        return
+    address = _address(options)
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), _GRACE).close()
+        except OSError as error:
+            raise OSError(f"no cluster is at {address}: {error.strerror or error}") from None
+    _init(address=address)
 
 
 def _init(**given: Any) -> None:
