@@ -111,22 +111,22 @@ def test_a_sweep_begun_in_one_place_is_finished_in_another(begun, finished, clus
     assert run.networks() == long.networks()
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_worker_killed_in_mid_run_repeats_at_most_an_epoch(shared, cluster, long, tmp_path):
+@pytest.mark.parametrize("state", ["", "state", "out/checkpoints"])
+def test_a_worker_killed_in_mid_run_repeats_at_most_an_epoch(state, cluster, long, tmp_path):
     def kill(event):
         if isinstance(event, Epoch) and event.trained == 5:
             (worker,) = servants()
             worker.kill()
 
     run = Run(tmp_path / "out", LONG, "SNIP", "1")
-    assert run.on("ray", kill, **({"state": str(tmp_path / "state")} if shared else {})).done == 1
+    assert run.on("ray", kill, state=str(tmp_path / state) if state else "").done == 1
     assert sum(isinstance(event, Started) for event in run.heard) == 2
     told = [event.trained for event in run.heard if isinstance(event, Epoch)]
     assert len(set(told)) == 40
     assert len(told) <= 41
     assert run.rows() == long.rows()
     assert run.networks() == long.networks()
-    assert not shared or list((tmp_path / "state").iterdir()) == []
+    assert state != "state" or list((tmp_path / state).iterdir()) == []
 
 
 def test_a_machine_that_is_lost_repeats_at_most_an_epoch(cluster, long, tmp_path):
