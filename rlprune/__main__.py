@@ -120,8 +120,8 @@ def _explained(name: str) -> str:
 
 
 def _placed(name: str) -> str:
-    executors().load(name)  # or it is told why it cannot be used
-    return executors().summary(name)
+    extra = executors().load(name).extra  # or it is told why it cannot be used
+    return executors().summary(name) + (f" Needs rlprune[{extra[1]}]." if extra else "")
 
 
 def _checked(names: Sequence[str]) -> list[str]:

@@ -21,11 +21,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from pydantic import ValidationError
+
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
+from rlprune.bench.suite import Cell, Suite, assignments, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
 from rlprune.reason import line
@@ -33,7 +36,7 @@ from rlprune.registry import nearest
 from rlprune.safely import plain
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
-from rlprune.words import shown
+from rlprune.words import in_words, shown
 
 if TYPE_CHECKING:
     from rlprune.bench.sweep import Outcome
@@ -42,7 +45,9 @@ if TYPE_CHECKING:
 Taken = TypeVar("Taken")
 
 RESULTS = "results.sqlite"
-WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints")
+JOBS = "jobs"
+"""What an executor writes to while jobs are out."""
+WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints", JOBS)
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
@@ -80,6 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
     add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")
+    say = "tell the executor something, say partition=long (slurm)"
+    add("--executor-option", metavar="KEY=VALUE", action="append", default=[], help=say)
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
@@ -153,6 +160,12 @@ def checked(args: argparse.Namespace) -> Request:
     out = Path(args.out or Path("results", "" if suite is None else suite.name))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
+    if executor is not None:
+        try:
+            executor = told(executor, out / JOBS, args.executor_option)
+        except SuiteError as error:
+            mistakes += error.mistakes
+            executor = None
     if executor is not None and args.device == "cuda":
         mistakes += _gpu_mistakes(executor, sure=not mistakes)
     if suite is None or executor is None or mistakes:
@@ -163,6 +176,26 @@ def checked(args: argparse.Namespace) -> Request:
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
     return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+
+
+def told(executor: Executor, folder: Path, options: Sequence[str]) -> Executor:
+    """Return an executor as it is with options of the command line.
+
+    Raises:
+        SuiteError: it lacks a package, or an option is wrong, or it cannot be used here.
+    """
+    if executor.extra and find_spec(executor.extra[0]) is None:
+        package, extra = executor.extra
+        say = f"{executor.name} needs {package}: python3 -m pip install 'rlprune[{extra}]'"
+        raise SuiteError([Mistake("--executor", "", say)])
+    chosen = assignments(options, "--executor-option")
+    try:
+        return executor.at(folder, chosen)
+    except ValidationError as error:
+        wrong = [(".".join(map(str, keys)), message) for keys, message in in_words(error, executor.options)]
+    except Exception as error:  # it may be somebody else's
+        raise SuiteError([Mistake("--executor", "", f"{executor.name} cannot be used: {line(error)}")]) from None
+    raise SuiteError([Mistake("--executor-option", key, message) for key, message in wrong])
 
 
 def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
@@ -347,8 +380,16 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
     left = [cell for cell in planned if cell.id not in finished]
     watched = sys.stdout is not None and sys.stdout.isatty()
     with (Bars if watched else Lines)(left, len(planned)) as listen:
-        execute = request.executor.execute
-        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, execute=execute, listen=listen)
+        return sweep(
+            planned,
+            store,
+            suite=request.suite,
+            jobs=request.jobs,
+            out=request.out,
+            execute=request.executor.execute,
+            listen=listen,
+            left=[left.job for left in request.executor.left()],
+        )
 
 
 def remove_results(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from importlib.util import find_spec
 
 import jobs
 import pytest
@@ -14,9 +15,18 @@ def test_there_are_executors():
     assert "local" in executors().names()
 
 
+STANDING_IN = {"slurm": {"cluster": "local"}}
+"""Options with which an executor runs on this machine alone."""
+
+
 @pytest.fixture(params=executors().names())
-def executor(request):
-    return executors().load(request.param)
+def executor(request, tmp_path):
+    found = executors().load(request.param)
+    if found.extra and find_spec(found.extra[0]) is None:
+        pytest.skip(f"executor {found.name} needs rlprune[{found.extra[1]}]")
+    made = found.at(tmp_path / "jobs", STANDING_IN.get(found.name, {}))
+    yield made
+    assert not (tmp_path / "jobs").exists(), "it leaves nothing behind"
 
 
 @pytest.fixture

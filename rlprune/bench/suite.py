@@ -344,7 +344,7 @@ def load_suite(
     layers = _layers(files, profile)
     for override in overrides:
         try:
-            layers.append(_Layer(_override(override), option=f"--set {override}"))
+            layers.append(_Layer(assigned(override, "--set"), option=f"--set {override}"))
         except SuiteError as error:
             mistakes += error.mistakes
     for option, value in (options or {}).items():
@@ -521,19 +521,20 @@ def _inside(value: object) -> Iterator[tuple[str | int, object]]:
     yield from value.items() if isinstance(value, dict) else enumerate(_list(value))
 
 
-def _override(text: str) -> Table:
-    """Return ``key=value`` as a table.
+def assigned(text: str, option: str) -> Table:
+    """Return ``key=value``, as an option of the command line has it, as a table.
 
     Raises:
         SuiteError: it is no such thing.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
-    where = f"--set {text}"
+    where = f"{option} {text}"
     try:
         if not equals or not key.isprintable() or not value.isprintable() or not (names := _parsed(f"{key}=0", where)):
             raise SuiteError([])
     except SuiteError:
-        raise SuiteError([Mistake(where, "", "must be key=value, say recipe.budget=100000")]) from None
+        say = "recipe.budget=100000" if option == "--set" else "partition=long"
+        raise SuiteError([Mistake(where, "", f"must be key=value, say {say}")]) from None
     try:
         return _spelled(_parsed(f"{key}={value}", where))
     except SuiteError:
@@ -544,6 +545,15 @@ def _override(text: str) -> Table:
         leaf = inner
     leaf[next(iter(leaf))] = _number(value)
     return _spelled(names)
+
+
+def assignments(texts: Sequence[str], option: str) -> Table:
+    """Return several ``key=value`` as one table.
+
+    Raises:
+        SuiteError: what is no such thing.
+    """
+    return _merge(*(assigned(text, option) for text in texts))
 
 
 def _number(word: str) -> int | float | str:

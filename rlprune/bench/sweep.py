@@ -82,6 +82,7 @@ def sweep(
     out: Path,
     execute: Execute,
     listen: Callable[[News], None],
+    left: Iterable[Assignment] = (),
     work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
@@ -94,25 +95,35 @@ def sweep(
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
         execute: an executor's, which spreads cells over workers.
         listen: called with all news.
+        left: what an earlier run gave out and did not take in, and workers may still have: of it, what has a cell of these.
         work: what a worker does with its cells.
     """
-    finished = store.finished()
-    todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    jobs_left = [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
+    finished, planned = store.finished(), {cell.id: cell for cell in cells}
+    jobs_left = [job for job in left if any(cell.id in planned for cell in job.cells)]
+    out_already = {cell.id for job in jobs_left for cell in job.cells}
+    todo = [cell for name, cell in planned.items() if name not in finished]
+    fresh = [cell for cell in todo if cell.id not in out_already]
+    jobs_left += [
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(fresh, jobs)
     ]
     prepare(out)
     rows: list[Row] = []
     interrupted = False
     began: dict[str, str] = {}
+    wanted = {cell.id for cell in todo}
+
+    def tell(news: News) -> None:
+        if news.cell.id in wanted:
+            listen(news)
 
     def end(cell: Cell, record: Record) -> None:
         row = _row(identity(cell, suite), record, suite.price_per_hour)
         store.save(row)
         if record.status != "failed":
             _checkpoint(out, cell).unlink(missing_ok=True)
-        rows.append(row)
-        listen(Finished(cell, row))
+        if cell.id in wanted:
+            rows.append(row)
+        tell(Finished(cell, row))
 
     try:
         while jobs_left:
@@ -124,13 +135,13 @@ def sweep(
                         case Begun():
                             for cell in job.cells:
                                 began.setdefault(cell.id, provenance.now())
-                                listen(Started(cell))
+                                tell(Started(cell))
                         case Told(values={"said": str(said), **rest}):
-                            listen(Said(job.cells[int(rest.get("member", 0))], said))
+                            tell(Said(job.cells[int(rest.get("member", 0))], said))
                         case Told(values=values):
                             numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
                             member = job.cells[int(numbers.get("member", 0))]
-                            listen(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
+                            tell(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
                         case Returned(result=result):
                             for cell, record in zip(job.cells, result, strict=True):
                                 end(cell, record)
