@@ -24,7 +24,7 @@ def executor(request, tmp_path):
     found = executors().load(request.param)
     if found.extra and find_spec(found.extra[0]) is None:
         pytest.skip(f"executor {found.name} needs rlprune[{found.extra[1]}]")
-    made = found.at(tmp_path / "jobs", STANDING_IN.get(found.name, {}))
+    made = found.under(STANDING_IN.get(found.name, {}), tmp_path / "jobs")
     yield made
     assert not (tmp_path / "jobs").exists(), "it leaves nothing behind"
 

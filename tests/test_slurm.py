@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,10 +13,8 @@ import pytest
 from jobs import ends, wait_until
 
 from rlprune.__main__ import main
-from rlprune.bench.mistakes import SuiteError
-from rlprune.executors import Begun, Failed, Returned, Told, executors
+from rlprune.executors import Begun, Failed, Returned, Told
 from rlprune.executors.slurm import SLURM, SlurmOptions
-from rlprune.run import told
 from rlprune.store import Store
 
 pytest.importorskip("submitit", reason="executor slurm needs rlprune[slurm]")
@@ -94,7 +91,7 @@ def cluster(tmp_path, monkeypatch):
 
 
 def slurm(tmp_path, **options):
-    return SLURM.at(tmp_path / "jobs", {"grace": 1, **options})
+    return SLURM.under({"grace": 1, **options}, tmp_path / "jobs")
 
 
 def test_sbatch_is_told_all_that_was_chosen(cluster, tmp_path):
@@ -107,7 +104,7 @@ def test_sbatch_is_told_all_that_was_chosen(cluster, tmp_path):
         "setup": "module load python",
         "sbatch": {"exclude": "node7", "exclusive": True, "requeue": True},
     }
-    executor = SLURM.at(tmp_path / "jobs", chosen)
+    executor = SLURM.under(chosen, tmp_path / "jobs")
     assert executor.sees("cuda", sure=True)
     assert ends(executor.execute(jobs.square, [2, 3, 4], 2)).keys() == {2, 3, 4}
     (script,) = cluster.glob("script*")
@@ -138,7 +135,9 @@ def test_sbatch_is_told_all_that_was_chosen(cluster, tmp_path):
 def test_nothing_is_asked_for_that_nobody_named(cluster, tmp_path):
     assert ends(slurm(tmp_path).execute(jobs.square, [2], 2)) == {2: Returned(2, 4)}
     (script,) = cluster.glob("script*")
-    assert not [word for word in ("partition", "account", "qos", "constraint", "gpus", "array") if f"--{word}" in script.read_text()]
+    assert not [
+        word for word in ("partition", "account", "qos", "constraint", "gpus", "array") if f"--{word}" in script.read_text()
+    ]
 
 
 def test_jobs_go_as_one_array_and_tell_which_job_they_are(cluster, tmp_path):
@@ -189,7 +188,7 @@ def test_closing_cancels_what_is_out(cluster, tmp_path):
 
 def test_jobs_outlive_who_sent_them_and_the_next_run_takes_their_results_in(tmp_path):
     script = "import jobs, sys; from pathlib import Path; from rlprune.executors.slurm import SLURM\n"
-    script += "execute = SLURM.at(Path(sys.argv[1]), {'cluster': 'local'}).execute\n"
+    script += "execute = SLURM.under({'cluster': 'local'}, Path(sys.argv[1])).execute\n"
     script += "list(execute(jobs.slow_square, [2, 3], 2))"
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     folder = tmp_path / "jobs"
@@ -197,7 +196,7 @@ def test_jobs_outlive_who_sent_them_and_the_next_run_takes_their_results_in(tmp_
     assert wait_until(lambda: len(list(folder.glob("*-1/told"))) == 2)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    executor = SLURM.at(folder, {"cluster": "local"})
+    executor = SLURM.under({"cluster": "local"}, folder)
     left = executor.left()
     assert sorted(one.job for one in left) == [2, 3]
     assert all(one.where and one.since and one.told == [{"trained": 1.0, "member": 0.0}] for one in left)
@@ -212,36 +211,36 @@ def test_jobs_outlive_who_sent_them_and_the_next_run_takes_their_results_in(tmp_
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("option", "said"),
     [
-        (["partitoin=x"], "--executor-option: partitoin: no such key; did you mean 'partition'?"),
-        (["time=soon"], "--executor-option: time: got \"soon\"; must be minutes, or as sbatch writes a time: 04:00:00, 2-00:00:00"),
-        (["gpus=-1"], "--executor-option: gpus: got -1; must be at least 0"),
-        (["partition"], "--executor-option partition: must be key=value, say partition=long"),
-        (["cluster=cloud"], "--executor-option: cluster: got \"cloud\"; must be 'slurm' or 'local'"),
+        ("partitoin=x", "partitoin: no such key; did you mean 'partition'? (allowed: "),
+        ("time=soon", 'time: got "soon"; must be minutes, or as sbatch writes a time: 04:00:00, 2-00:00:00'),
+        ("gpus=-1", "gpus: got -1; must be at least 0"),
+        ("cluster=cloud", "cluster: got \"cloud\"; must be 'slurm' or 'local'"),
+        ("partition", "must be key=value, say recipe.budget=100000"),
     ],
 )
-def test_options_that_are_wrong_are_told_in_a_line(options, said, cluster, tmp_path):
-    with pytest.raises(SuiteError) as error:
-        told(SLURM, tmp_path, options)
-    assert str(error.value).startswith(said)
+def test_options_that_are_wrong_are_told_in_a_line(option, said, cluster, capsys):
+    assert main([*RUN, "--dry-run", "--executor", "slurm", "--set", f"executor.{option}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"--set executor.{option}: {said}")
 
 
-def test_who_has_no_options_is_given_none(tmp_path):
-    with pytest.raises(SuiteError, match="--executor-option: partition: no such key"):
-        told(executors().load("local"), tmp_path, ["partition=long"])
+def test_who_has_no_options_is_given_none(capsys):
+    assert main([*RUN, "--dry-run", "--set", "executor.partition=long"]) == 2
+    assert capsys.readouterr().err == "--set executor.partition=long: partition: no such key (executor local has none)\n"
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
-    with pytest.raises(SuiteError) as error:
-        told(replace(SLURM, extra=("no_such_package", "slurm")), tmp_path, [])
-    assert str(error.value) == "--executor: slurm needs no_such_package: python3 -m pip install 'rlprune[slurm]'"
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert main([*RUN, "--dry-run", "--executor", "slurm"]) == 2
+    assert capsys.readouterr().err == "--executor: slurm needs submitit: python3 -m pip install 'rlprune[slurm]'\n"
 
 
-def test_where_no_sbatch_is_it_says_so(tmp_path, monkeypatch):
+def test_where_no_sbatch_is_it_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SuiteError, match="--executor: slurm cannot be used: OSError: no sbatch is here"):
-        told(SLURM, tmp_path, [])
+    assert main([*RUN, "--dry-run", "--executor", "slurm"]) == 2
+    assert capsys.readouterr().err.startswith("--executor: slurm cannot be used: OSError: no sbatch is here")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +266,7 @@ def rows(out):
 
 def test_a_sweep_begun_here_and_finished_there_has_the_rows_of_one_that_stayed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    there = ["--executor", "slurm", "--executor-option", "cluster=local", "--jobs", "2"]
+    there = ["--executor", "slurm", "--set", "executor.cluster=local", "--jobs", "2"]
     assert main([*RUN, *TINY, "--jobs", "1", "--out", "here"]) == 0
     assert main([*RUN, *TINY, "--jobs", "1", "--seeds", "1", "--out", "both"]) == 0
     assert main([*RUN, *TINY, *there, "--out", "both"]) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
-from rlprune.bench.sweep import Epoch, Finished, Said, Started, estimate, identity, preload, sweep
+from rlprune.bench.sweep import Epoch, Finished, Said, Started, identity, preload, sweep
 from rlprune.executors import local
 from rlprune.store import Gone, Store
 from rlprune.task import tasks
@@ -227,17 +227,6 @@ def test_unfinished_files_of_a_killed_run_go(run):
 
 def test_a_cell_listed_twice_runs_once(run):
     assert run(0, 0).done == 1
-
-
-def test_time_left_is_the_mean_of_the_pruners_cells_or_of_all_alike(run):
-    with Store(run.out / "results.sqlite") as store:
-        assert estimate([cell(0)], store) is None
-        assert estimate([], store) == 0
-    run(0)
-    with Store(run.out / "results.sqlite") as store:
-        assert estimate([cell(0), cell(1), cell(2)], store) == 3600
-        assert estimate([cell(1, pruner="Dense")], store) == 1800
-        assert estimate([cell(1, recipe={"budget": 200})], store) is None
 
 
 def test_workers_preload_who_trains_their_cells_and_nobody_else():

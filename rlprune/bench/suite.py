@@ -342,9 +342,9 @@ def load_suite(
     if why := fault(own.stem):
         mistakes.append(Mistake(str(own), "", f"results and figures are named after the file: {why}"))
     layers = _layers(files, profile)
-    for override in overrides:
+    for text in overrides:
         try:
-            layers.append(_Layer(assigned(override, "--set"), option=f"--set {override}"))
+            layers.append(_Layer(override(text), option=f"--set {text}"))
         except SuiteError as error:
             mistakes += error.mistakes
     for option, value in (options or {}).items():
@@ -521,20 +521,19 @@ def _inside(value: object) -> Iterator[tuple[str | int, object]]:
     yield from value.items() if isinstance(value, dict) else enumerate(_list(value))
 
 
-def assigned(text: str, option: str) -> Table:
-    """Return ``key=value``, as an option of the command line has it, as a table.
+def override(text: str) -> Table:
+    """Return ``key=value`` as a table: the key dotted, the value as TOML writes it, or plain text.
 
     Raises:
         SuiteError: it is no such thing.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
-    where = f"{option} {text}"
+    where = f"--set {text}"
     try:
         if not equals or not key.isprintable() or not value.isprintable() or not (names := _parsed(f"{key}=0", where)):
             raise SuiteError([])
     except SuiteError:
-        say = "recipe.budget=100000" if option == "--set" else "partition=long"
-        raise SuiteError([Mistake(where, "", f"must be key=value, say {say}")]) from None
+        raise SuiteError([Mistake(where, "", "must be key=value, say recipe.budget=100000")]) from None
     try:
         return _spelled(_parsed(f"{key}={value}", where))
     except SuiteError:
@@ -545,15 +544,6 @@ def assigned(text: str, option: str) -> Table:
         leaf = inner
     leaf[next(iter(leaf))] = _number(value)
     return _spelled(names)
-
-
-def assignments(texts: Sequence[str], option: str) -> Table:
-    """Return several ``key=value`` as one table.
-
-    Raises:
-        SuiteError: what is no such thing.
-    """
-    return _merge(*(assigned(text, option) for text in texts))
 
 
 def _number(word: str) -> int | float | str:

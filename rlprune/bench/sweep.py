@@ -6,10 +6,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from statistics import fmean
 from typing import TypeAlias
 
 from rlprune.bench import worker
@@ -26,9 +26,17 @@ from rlprune.task import tasks
 
 @dataclass(frozen=True)
 class Started:
-    """A worker took a cell; again if its first worker crashed."""
+    """A worker took a cell; again if its first worker crashed.
+
+    Args:
+        cell: which.
+        where: the worker, as people are told of it.
+        job: a number that all cells have which this worker took with it.
+    """
 
     cell: Cell
+    where: str = field(default="", compare=False)
+    job: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -104,12 +112,14 @@ def sweep(
     todo = [cell for name, cell in planned.items() if name not in finished]
     fresh = [cell for cell in todo if cell.id not in out_already]
     jobs_left += [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(fresh, jobs)
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country)
+        for group in in_turn(fleets(fresh, jobs))
     ]
     prepare(out)
     rows: list[Row] = []
     interrupted = False
     began: dict[str, str] = {}
+    taken = 0
     wanted = {cell.id for cell in todo}
 
     def tell(news: News) -> None:
@@ -132,10 +142,11 @@ def sweep(
                 for event in events:
                     job = event.job
                     match event:
-                        case Begun():
+                        case Begun(where=where):
+                            taken += 1
                             for cell in job.cells:
                                 began.setdefault(cell.id, provenance.now())
-                                tell(Started(cell))
+                                tell(Started(cell, where, taken))
                         case Told(values={"said": str(said), **rest}):
                             tell(Said(job.cells[int(rest.get("member", 0))], said))
                         case Told(values=values):
@@ -151,8 +162,8 @@ def sweep(
                             (cell,) = job.cells
                             if not crashed:
                                 _checkpoint(out, cell).unlink(missing_ok=True)
-                            where = provenance.now(), provenance.versions(), provenance.machine()
-                            end(cell, Record(began[cell.id], *where, "failed", error))
+                            here = provenance.now(), provenance.versions(), provenance.machine()
+                            end(cell, Record(began[cell.id], *here, "failed", error))
             jobs_left = alone
     except KeyboardInterrupt:
         interrupted = True
@@ -196,7 +207,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(_kind(cell.config), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[(kind_of(vars(cell)), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -252,31 +263,18 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     )
 
 
-def estimate(cells: Sequence[Cell], store: Store) -> float | None:
-    """Return the seconds that one worker needs for the cells not yet finished.
-
-    Each counts as the mean of its pruner's finished cells, or else of all, of the same task, recipe and device. None while
-    there is nothing to go by.
-    """
-    finished = store.finished()
-    missing = [cell for cell in cells if cell.id not in finished]
-    partial = {one.id for one, _ in store.measured("resumed")}
-    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one, wall in store.measured("worker_seconds"):
-        if one.id not in partial:
-            seconds[_kind(one.config)][one.pruner].append(wall)
-    if any(_kind(cell.config) not in seconds for cell in missing):
-        return None
-    total = 0.0
-    for cell in missing:
-        alike = seconds[_kind(cell.config)]
-        total += fmean(alike[cell.method] if cell.method in alike else [wall for walls in alike.values() for wall in walls])
-    return total
+def kind_of(config: Mapping[str, object]) -> str:
+    """Name what cells of about the same length have in common, but for their pruners; ``config`` may be all that a cell has."""
+    alike = json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    return sha256(alike.encode()).hexdigest()[:16]
 
 
-def _kind(config: Mapping[str, object]) -> str:
-    """Name what cells of about the same length have in common, but for their pruners."""
-    return json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+def in_turn(jobs: Iterable[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Return jobs in the order in which they run: first one of each kind, so that it is known early how long they take."""
+    listed = list(jobs)
+    kinds = [kind_of(vars(job[0])) for job in listed]
+    first = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
+    return [listed[place] for place in (*first, *sorted({*range(len(listed))} - {*first}))]
 
 
 def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:

@@ -26,12 +26,12 @@ class Assignment:
 
     Args:
         cells: what to run.
-        checkpoints: for each, where its state is saved every epoch, and taken up from.
+        checkpoints: for each, where its state is saved every epoch, and taken up from; None where nothing is kept of it.
         country: whose energy mix counts for CO2.
     """
 
     cells: tuple[Cell, ...]
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[Path | None, ...]
     country: str | None
 
 

@@ -93,7 +93,7 @@ class Sees(Protocol):
 
 
 class Options(BaseModel):
-    """What ``--executor-option`` may set of an executor; this is one without any."""
+    """What ``--set executor.KEY=VALUE`` may tell an executor: nothing, unless it has a class of this kind of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
@@ -142,14 +142,14 @@ class Executor:
     made: Callable[[Path, Any], "Executor"] | None = None
     left: Callable[[], Sequence[Left[Any]]] = tuple
 
-    def at(self, folder: Path, options: Mapping[str, object]) -> "Executor":
-        """Return the executor as it is with these options.
+    def under(self, values: Mapping[str, Any], folder: Path) -> "Executor":
+        """Return the executor as it is under these options, for a run that has this folder for it.
 
         Raises:
             pydantic.ValidationError: an unknown option, or a value out of range.
             OSError: it cannot be used here.
         """
-        chosen = self.options.model_validate(options)
+        chosen = self.options.model_validate(values)
         return self if self.made is None else self.made(folder, chosen)
 
 

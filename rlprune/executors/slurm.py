@@ -445,7 +445,7 @@ def _inherited() -> Iterator[None]:
 
 def _made(folder: Path, options: SlurmOptions) -> Executor:
     if options.cluster == "slurm" and shutil.which("sbatch") is None:
-        raise OSError("no sbatch is here: run it where jobs are submitted, or try it out with --executor-option cluster=local")
+        raise OSError("no sbatch is here: run it where jobs are submitted, or try it out with --set executor.cluster=local")
     cluster = Cluster(folder, options)
     gpu = options.gpus > 0
     return replace(
