@@ -6,7 +6,7 @@
 import json
 import os
 import socket
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -44,29 +44,39 @@ def plan(out: Path, cells: Sequence[Cell], about: Mapping[str, object], *, worke
 
 
 class Board:
-    """Writes what runs, now and then, from the news of a sweep; a disk that is full is somebody else's to tell of."""
+    """Writes what runs, every few seconds at most, from the news of a sweep; a full disk is somebody else's to tell of."""
 
-    def __init__(self, out: Path, ahead: Ahead, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file, self._ahead, self._clock = out / RUNNING, ahead, clock
+    def __init__(self, out: Path, ahead: Ahead) -> None:
+        self._file, self._ahead = out / RUNNING, ahead
         self._cells: dict[str, list[object]] = {}
-        self._written: float | None = None
+        self._left: float | None = None
+        self._changing, self._soon = threading.Lock(), threading.Timer(0, self._write)
 
     def __call__(self, news: News) -> None:
         """Take note of news."""
-        match news:
-            case Started(cell, where):
-                self._cells[cell.id] = [where, _now(), 0, self._ahead.epochs(cell.id)]
-            case Epoch(cell, trained, of) if cell.id in self._cells:
-                self._cells[cell.id][2:] = [trained, of]
-            case Finished(cell):
-                self._cells.pop(cell.id, None)
-        if self._written is None or self._clock() - self._written > SELDOM:
-            with suppress(OSError):
-                write(self._file, json.dumps({"at": _now(), "left": self._ahead.left(), "cells": self._cells}))
-            self._written = self._clock()
+        with self._changing:
+            match news:
+                case Started(cell, where):
+                    self._cells[cell.id] = [where, _now(), 0, self._ahead.epochs(cell.id)]
+                case Epoch(cell, trained, of) if cell.id in self._cells:
+                    self._cells[cell.id][2:] = [trained, of]
+                case Finished(cell):
+                    self._cells.pop(cell.id, None)
+            self._left = self._ahead.left()
+        if not self._soon.is_alive():
+            self._soon = threading.Timer(SELDOM if self._file.exists() else 0, self._write)
+            self._soon.daemon = True
+            self._soon.start()
+
+    def _write(self) -> None:
+        with self._changing, suppress(OSError):
+            write(self._file, json.dumps({"at": _now(), "left": self._left, "cells": self._cells}))
 
     def close(self) -> None:
         """Say that nothing runs any more."""
+        self._soon.cancel()
+        if self._soon.is_alive():
+            self._soon.join()
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
 
