@@ -102,8 +102,7 @@ def _status(folder: Path) -> Iterator[str]:
         yield f"{folder}: {old} with --dry-run"
         yield counts.removesuffix(", 0 missing")
         return
-    heard = f", last heard of {found.heard}" if found.heard else ""
-    yield f"{found.title}, in {folder}: {found.state}, by {found.by}{heard}"
+    yield f"{found.title}, in {folder}: {found.state}, by {'; '.join(found.by)}"
     time = (
         ""
         if found.state == "complete"

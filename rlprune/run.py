@@ -48,8 +48,10 @@ Taken = TypeVar("Taken")
 RESULTS = "results.sqlite"
 JOBS = "jobs"
 """What an executor writes to while jobs are out."""
-OWN = (JOBS, "plan.json", "running.json")
-WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints", *OWN)
+WRITTEN = (
+    *(RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints"),
+    *(JOBS, "plan.json", "running"),
+)
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."

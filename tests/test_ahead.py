@@ -7,7 +7,7 @@ import pytest
 from rlprune.__main__ import main
 from rlprune.bench.ahead import Ahead, Due, Known, costs, due, known, makespan
 from rlprune.bench.suite import cells, load_suite
-from rlprune.bench.sweep import Epoch, Finished, Started, epochs_of, fleets, identity, in_turn, kind_of
+from rlprune.bench.sweep import Epoch, Finished, Started, epochs_of, fleets, identity, in_turn, kind, kind_of
 from rlprune.store import Row, Store
 
 TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "recipe.evaluation_games=1", "--jobs", "1"]
@@ -98,8 +98,8 @@ def test_one_job_of_each_kind_goes_first():
     jobs = in_turn(fleets(every, 1))
     assert [job[0].fleet for job in jobs] == [False, True, False]
     assert sorted(cell.id for job in jobs for cell in job) == sorted(cell.id for cell in every)
-    assert len({kind_of(vars(cell)) for cell in every}) == 2
-    assert {kind_of(vars(cell)) for cell in every} == {kind_of(cell.config) for cell in every}
+    assert len({kind(cell) for cell in every}) == 2
+    assert [kind(cell) for cell in every] == [kind_of(cell.config) for cell in every]
 
 
 def test_a_dry_run_says_what_it_does_not_know_and_learns_it_from_two_epochs(tmp_path, capsys):

@@ -13,14 +13,16 @@ import pytest
 from jobs import ends, wait_until
 
 from rlprune.__main__ import main
-from rlprune.executors import Begun, Failed, Returned, Told
+from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.sweep import sweep
+from rlprune.executors import Begun, Failed, Returned, Told, local
 from rlprune.executors.slurm import SLURM, SlurmOptions
 from rlprune.store import Store
 
 pytest.importorskip("submitit", reason="executor slurm needs rlprune[slurm]")
 
 RUN = ["run", "cartpole", "--profile", "smoke", "--pruners", "Dense,SNIP", "--seeds", "2"]
-TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "recipe.evaluation_games=1"]
+TINY = ["recipe.budget=160", "recipe.epochs=2", "recipe.evaluation_games=1"]
 
 SCRIPTS = {
     "sbatch": """
@@ -253,23 +255,29 @@ def test_times_are_those_of_sbatch(given, minutes):
 # -- a sweep -------------------------------------------------------------------------------------------------------
 
 
-def rows(out):
+def rows(store):
     """Return what does not depend on the clock of every row, by the cell."""
     timed = ("seconds", "joules", "co2", "memory_peak")
 
     def lasting(values):
         return {name: value for name, value in values.items() if not any(word in name for word in timed)}
 
-    with Store(out / "results.sqlite", create=False) as store:
-        return {row.id: (row.status, row.layers, row.epochs, lasting(row.values)) for row in store.rows()}
+    return {row.id: (row.status, row.layers, row.epochs, lasting(row.values)) for row in store.rows()}
 
 
-def test_a_sweep_begun_here_and_finished_there_has_the_rows_of_one_that_stayed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    there = ["--executor", "slurm", "--set", "executor.cluster=local", "--jobs", "2"]
-    assert main([*RUN, *TINY, "--jobs", "1", "--out", "here"]) == 0
-    assert main([*RUN, *TINY, "--jobs", "1", "--seeds", "1", "--out", "both"]) == 0
-    assert main([*RUN, *TINY, *there, "--out", "both"]) == 0
-    assert len(rows(tmp_path / "here")) == 4
-    assert rows(tmp_path / "both") == rows(tmp_path / "here")
+def test_a_sweep_begun_here_and_finished_there_has_the_rows_of_one_that_stayed(tmp_path):
+    suite = load_suite("cartpole", "smoke", TINY, {"pruners": "Dense,SNIP", "seeds": "2"})
+    every = cells(suite, "cpu")
+    slurm = SLURM.under({"cluster": "local"}, tmp_path / "both" / "jobs").execute
+
+    def run(store, name, some, execute):
+        return sweep(some, store, suite=suite, jobs=2, out=tmp_path / name, execute=execute, listen=lambda news: None)
+
+    with Store(tmp_path / "here" / "results.sqlite") as here, Store(tmp_path / "both" / "results.sqlite") as both:
+        assert run(here, "here", every, local.execute).done == 4
+        assert run(both, "both", every[:1], local.execute).done == 1
+        assert run(both, "both", every, slurm).done == 3
+        assert rows(both) == rows(here)
+    networks = [sorted((tmp_path / name / "checkpoints").glob("*.safetensors")) for name in ("here", "both")]
+    assert [file.read_bytes() for file in networks[0]] == [file.read_bytes() for file in networks[1]]
     assert not (tmp_path / "both" / "jobs").exists()

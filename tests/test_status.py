@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -49,11 +50,12 @@ def known(every):
 def test_what_runs_is_told_with_its_worker_and_epoch(out, every):
     board = Board(out, Ahead(every, 2, known(every)))
     board(Started(every[0], "process 7 on node1", 1))
-    assert wait_until((out / RUNNING).exists)
+    assert wait_until(lambda: list(out.glob(f"{RUNNING}/*.json")))
     board(Epoch(every[0], 3, 4, {}))
     board(Started(every[1], "process 8 on node2", 2))
     board(Finished(every[1], None))
-    assert wait_until(lambda: "3, 4]" in (out / RUNNING).read_text())
+    (file,) = out.glob(f"{RUNNING}/*.json")
+    assert wait_until(lambda: "3, 4]" in file.read_text())
     found = read(out, {every[1].id: ("failed", "the loss is nan")}, Known)
     assert (found.state, found.title) == ("running", "CartPole, profile smoke")
     assert (found.counts["failed"], found.counts["running"], found.counts["missing"]) == (1, 1, 2)
@@ -66,22 +68,31 @@ def test_what_runs_is_told_with_its_worker_and_epoch(out, every):
 
 
 def test_a_run_that_was_killed_is_stopped_and_its_time_is_that_of_stored_cells(out, every):
-    told = json.loads((out / PLAN).read_text())
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
-    (out / PLAN).write_text(json.dumps({**told, "process": int(ended.stdout)}))
-    (out / RUNNING).write_text(json.dumps({"at": "then", "left": 99.0, "cells": {every[1].id: ["process 7", "then", 2, 4]}}))
+    mine = {"process": int(ended.stdout), "host": socket.gethostname(), "begun": "then", "at": "then", "left": 99.0}
+    (out / RUNNING).mkdir()
+    file = out / RUNNING / "killed.json"
+    file.write_text(json.dumps({**mine, "cells": {every[1].id: ["process 7", "then", 2, 4]}}))
     found = read(out, {every[0].id: ("done", ""), "ffff": ("done", "")}, lambda: known(every))
-    assert (found.state, found.outlived, found.heard) == ("stopped", 0, "")
+    assert (found.state, found.outlived, found.runs) == ("stopped", 0, [])
     assert found.left == 20, "three cells of ten seconds each, two at once"
     assert (found.counts["done"], found.counts["missing"], found.counts["others"]) == (1, 3, 1)
+    Board(out, Ahead(every, 2, Known())).close()
+    assert not (out / RUNNING).exists(), "the next run removes what that one left"
 
 
-def test_a_run_of_another_machine_is_there_until_it_says_that_it_ended(out):
-    told = json.loads((out / PLAN).read_text())
-    (out / PLAN).write_text(json.dumps({**told, "host": "somewhere else"}))
-    (out / RUNNING).write_text("{}")
-    assert read(out, {}, Known).state == "running"
-    (out / RUNNING).unlink()
+def test_runs_of_other_machines_are_there_until_they_say_that_they_ended(out, every):
+    (out / RUNNING).mkdir()
+    for number, host in enumerate(("node1", "node2")):
+        theirs = {"process": 7, "host": host, "begun": "then", "at": "now", "left": 5.0 + number}
+        (out / RUNNING / f"{host}.json").write_text(json.dumps({**theirs, "cells": {every[number].id: [host, "then", 2, 4]}}))
+    found = read(out, {}, Known)
+    assert (found.state, found.left, len(found.runs)) == ("running", 5.0, 2)
+    assert found.by == [f"process 7 on node{number}, begun then, last heard of now" for number in (1, 2)]
+    board = Board(out, Ahead(every, 2, Known()))
+    board.close()
+    for file in out.glob(f"{RUNNING}/*.json"):
+        file.unlink()
     assert read(out, {}, Known).state == "stopped"
 
 
@@ -109,7 +120,7 @@ def test_it_works_while_a_run_writes(tmp_path, capsys):
     )
     try:
         for _ in range(6):  # a machine may be busy
-            wait_until(lambda: (tmp_path / RUNNING).exists() or run.poll() is not None)
+            wait_until(lambda: list(tmp_path.glob(f"{RUNNING}/*.json")) or run.poll() is not None)
         assert main(["status", str(tmp_path)]) == 0
         told = capsys.readouterr().out
         assert f": running, by process {run.pid} on " in told

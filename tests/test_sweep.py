@@ -192,6 +192,42 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_run_goes_on(run):
     assert run(0, 1, 2).done == 2
 
 
+def test_what_an_earlier_run_gave_out_is_taken_in_as_it_is_and_nothing_of_it_given_out_again(run):
+    with Store(run.out / "results.sqlite") as store:
+        assignments = [
+            worker.Assignment(tuple(map(cell, seeds)), tuple(run.out / "checkpoints" / f"{seed}.pt" for seed in seeds), "USA")
+            for seeds in ((0, 1), (7, 8))
+        ]
+        given = []
+
+        def remembering(work, jobs, workers, preload):
+            given.extend(jobs)
+            return execute(work, given, workers, preload)
+
+        def again(*seeds):
+            given.clear()
+            return sweep(
+                [cell(seed) for seed in seeds],
+                store,
+                suite=SUITE,
+                jobs=1,
+                out=run.out,
+                listen=run.heard.append,
+                left=assignments,
+                work=jobs.cell,
+                execute=remembering,
+            )
+
+        assert again(1, 2).done == 2, "the other one is not of these"
+        assert [tuple(one.seed for one in job.cells) for job in given] == [(0, 1), (2,)]
+        assert {one.seed for one in store.rows()} == {0, 1, 2}
+        before = store.rows()
+        assert again(0, 1).done == 0
+        assert len(given) == 1
+        assert store.rows() == before
+        assert not [event for event in run.heard if event.cell.seed in (0, 7, 8)]
+
+
 def test_what_fails_a_whole_fleet_fails_only_its_own_cell(run):
     outcome = run(cells=[cell(seed, fleet=True) for seed in (0, 1, CRASHING, 2, FAILING)])
     assert (outcome.done, sorted(row.seed for row in outcome.failed)) == (3, [FAILING, CRASHING])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell
-from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind_of
+from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind, kind_of
 from rlprune.bench.worker import Assignment
 from rlprune.executors import Execute, Failed, Returned, Told
 from rlprune.task import tasks
@@ -71,7 +71,7 @@ class Known:
 
 def due(cell: Cell) -> Due:
     """Return what the length of a cell depends on."""
-    return Due(kind_of(vars(cell)), cell.method, epochs_of(cell))
+    return Due(kind(cell), cell.method, epochs_of(cell))
 
 
 def makespan(jobs: Iterable[float], busy: Sequence[float]) -> float:
@@ -144,8 +144,7 @@ def calibrate(
     """
     jobs: dict[str, tuple[Cell, ...]] = {}
     for job in fleets([cell for cell in cells if paces.seconds(due(cell)) is None], workers):
-        kind = kind_of(vars(job[0]))
-        jobs[kind] = min(jobs.get(kind, job), job, key=lambda group: epochs_of(group[0]))
+        jobs[kind(job[0])] = min(jobs.get(kind(job[0]), job), job, key=lambda group: epochs_of(group[0]))
     short = {Assignment(tuple(map(_short, job)), (None,) * len(job), country): job for job in jobs.values()}
     told: dict[Assignment, list[float]] = {job: [] for job in short}
     for event in execute(worker.run, list(short), workers, ["rlprune.bench.ready", *worker.trainers(cells)]):
@@ -160,7 +159,7 @@ def calibrate(
                 total = sum(one.values.get("worker_seconds", 0.0) for one in records) / len(job)
                 epochs, times = epochs_of(event.job.cells[0]), told[event.job]
                 epoch = min((times[-1] - times[0]) / (len(times) - 1) / len(job), total / epochs) if times[1:] else total / epochs
-                paces.paces[kind_of(vars(job[0])), ""] = Pace(epoch, 1, total - epoch * epochs)
+                paces.paces[kind(job[0]), ""] = Pace(epoch, 1, total - epoch * epochs)
                 _learn_watts(watts, job[0], records[0].values)
                 yield f"{about}: {epoch:.3g} s an epoch, {total - epoch * epochs:.3g} s beside them"
             case Failed(error=error):

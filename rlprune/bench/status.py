@@ -1,6 +1,7 @@
 """Where a sweep stands, from what it leaves on disk: read while it runs, after it was stopped or killed, from any machine.
 
-``plan.json`` is written when a run begins, ``running.json`` every few seconds while cells run, and removed when it ends.
+``plan.json`` is written when a run begins; a file of ``running``, one a process, every few seconds at most while its cells run,
+and removed when it ends.
 """
 
 import json
@@ -21,7 +22,7 @@ from rlprune.bench.sweep import Epoch, Finished, News, Started, fleets
 from rlprune.executors import Left, executors
 from rlprune.files import write
 
-PLAN, RUNNING = "plan.json", "running.json"
+PLAN, RUNNING = "plan.json", "running"
 SELDOM = 2.0
 """Seconds between two writings of what runs."""
 _FORMAT = 1
@@ -47,7 +48,12 @@ class Board:
     """Writes what runs, every few seconds at most, from the news of a sweep; a full disk is somebody else's to tell of."""
 
     def __init__(self, out: Path, ahead: Ahead) -> None:
-        self._file, self._ahead = out / RUNNING, ahead
+        self._file, self._ahead = out / RUNNING / f"{socket.gethostname()}-{os.getpid()}.json", ahead
+        self._mine = {"process": os.getpid(), "host": socket.gethostname(), "begun": _now()}
+        self._file.parent.mkdir(exist_ok=True)
+        for file in self._file.parent.glob("*.json*"):  # of runs that were killed here
+            if not _alive(_read(file)):
+                file.unlink(missing_ok=True)
         self._cells: dict[str, list[object]] = {}
         self._left: float | None = None
         self._changing, self._soon = threading.Lock(), threading.Timer(0, self._write)
@@ -70,7 +76,7 @@ class Board:
 
     def _write(self) -> None:
         with self._changing, suppress(OSError):
-            write(self._file, json.dumps({"at": _now(), "left": self._left, "cells": self._cells}))
+            write(self._file, json.dumps({**self._mine, "at": _now(), "left": self._left, "cells": self._cells}))
 
     def close(self) -> None:
         """Say that nothing runs any more."""
@@ -79,6 +85,7 @@ class Board:
             self._soon.join()
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
+            self._file.parent.rmdir()  # unless another process runs cells
 
 
 def _now() -> str:
@@ -114,8 +121,7 @@ class Status:
     Args:
         title: of its suite, with the profile; empty where a run left no plan, as older versions did.
         state: ``running``, ``stopped`` or ``complete``.
-        by: the process that runs it, or ran it last.
-        heard: when it last wrote what runs.
+        by: the processes that run it and when they last wrote what runs; of a sweep that does not run, who ran it last.
         counts: cells by ``done``, ``failed``, ``skipped``, ``running``, ``missing``, and ``others`` beyond its plan.
         runs: what runs; of a run that was killed, what did.
         left: seconds left, None if unknown.
@@ -126,8 +132,7 @@ class Status:
 
     title: str
     state: str
-    by: str
-    heard: str
+    by: Sequence[str]
     counts: Mapping[str, int]
     runs: Sequence[Runs]
     left: float | None
@@ -158,21 +163,21 @@ def read(out: Path, ends: Mapping[str, tuple[str, str]], paces: Callable[[], Kno
     if found is None:
         stored = Counter(status for status, _ in ends.values())
         failed = [(cell, why) for cell, (status, why) in ends.items() if status == "failed"]
-        return Status("", "stopped", "", "", stored, [], None, failed)
+        return Status("", "stopped", [], stored, [], None, failed)
     told = found.told
-    alive = _alive(out, told)
-    running = _read(out / RUNNING)
+    running = [one for file in sorted(out.glob(f"{RUNNING}/*.json")) if _alive(one := _read(file))]
     missing = [cell for cell in found.names if ends.get(cell, ("missing",))[0] not in ("done", "skipped")]
-    cells = {cell: values for cell, values in running.get("cells", {}).items() if cell in missing}
+    cells = {cell: values for one in running for cell, values in one["cells"].items() if cell in missing}
     runs = [Runs(found.names[cell], *values) for cell, values in cells.items()]
-    left, outlived = running.get("left"), list[Left[Any]]()
-    if not alive:
+    left = min((one["left"] for one in running if one["left"] is not None), default=None)
+    outlived: list[Left[Any]] = []
+    if not running:
         outlived = _outlived(out, told)
         theirs = {cell.id: (left, number) for left in outlived for number, cell in enumerate(left.job.cells)}
         runs = [_of(found, cell, *theirs[cell]) for cell in missing if cell in theirs and theirs[cell][0].where]
         cells = {cell: [] for cell in theirs if cell in missing}
         left = _left(found, missing, paces())
-    state = "running" if alive else "complete" if not missing else "stopped"
+    state = "running" if running else "complete" if not missing else "stopped"
     counts = Counter(ends[cell][0] for cell in found.names if cell in ends and cell not in cells)
     counts |= {
         "running": len(runs),
@@ -181,12 +186,11 @@ def read(out: Path, ends: Mapping[str, tuple[str, str]], paces: Callable[[], Kno
     }
     counts["waiting"] = len(cells) - len(runs)
     failed = [(found.names[cell], ends[cell][1]) for cell in missing if cell in ends and cell not in cells]
-    by = f"process {told['process']} on {told['host']}, begun {told['begun']}"
+    by = [f"{_who(one)}, last heard of {one['at']}" for one in running] or [_who(told)]
     return Status(
         f"{told['title']}, profile {told['profile']}",
         state,
         by,
-        running.get("at", "") if alive else "",
         counts,
         runs,
         0.0 if not missing else left,
@@ -216,19 +220,21 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _alive(out: Path, told: Mapping[str, Any]) -> bool:
-    """Say whether a run is there: on this machine by its process, on another one as long as it has not said that it ended."""
-    if not (out / RUNNING).exists():
-        return False
-    if told["host"] != socket.gethostname():
-        return True
+def _alive(one: Mapping[str, Any]) -> bool:
+    """Say whether a process runs: on this machine by its number, on another one as long as it has not said that it ended."""
+    if one.get("host") != socket.gethostname():
+        return bool(one)
     try:
-        os.kill(int(told["process"]), 0)
+        os.kill(int(one["process"]), 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def _who(one: Mapping[str, Any]) -> str:
+    return f"process {one['process']} on {one['host']}, begun {one['begun']}"
 
 
 def _outlived(out: Path, told: Mapping[str, Any]) -> "list[Left[Any]]":

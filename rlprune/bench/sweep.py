@@ -207,7 +207,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(kind_of(vars(cell)), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[(kind(cell), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -264,16 +264,28 @@ def identity(cell: Cell, suite: Suite) -> Identity:
 
 
 def kind_of(config: Mapping[str, object]) -> str:
-    """Name what cells of about the same length have in common, but for their pruners; ``config`` may be all that a cell has."""
+    """Name what cells of about the same length have in common, but for their pruners."""
     alike = json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
     return sha256(alike.encode()).hexdigest()[:16]
+
+
+def kind(cell: Cell) -> str:
+    """Return ``kind_of`` a cell; cells of one suite share their recipes, which are looked at once."""
+    recipe, found = _KINDS.get(key := (cell.task, id(cell.recipe), cell.device, cell.fleet), (None, ""))
+    if recipe is None:
+        _, found = _KINDS[key] = (cell.recipe, kind_of(vars(cell)))
+    return found
+
+
+_KINDS: dict[tuple[str, int, str, bool], tuple[Mapping[str, object], str]] = {}
+"""With each kind the recipe, so that no other one is at its place."""
 
 
 def in_turn(jobs: Iterable[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
     """Return jobs in the order in which they run: first one of each kind, so that it is known early how long they take."""
     listed = list(jobs)
-    kinds = [kind_of(vars(job[0])) for job in listed]
-    first = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
+    kinds = [kind(job[0]) for job in listed]
+    first = [kinds.index(each) for each in dict.fromkeys(kinds)]
     return [listed[place] for place in (*first, *sorted({*range(len(listed))} - {*first}))]
 
 
