@@ -18,9 +18,10 @@ import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -38,6 +39,7 @@ from rlprune.training.recipes import ALLOW_IMPORT
 from rlprune.words import in_words, shown
 
 if TYPE_CHECKING:
+    from rlprune.bench.ahead import Costs
     from rlprune.bench.sweep import Outcome
     from rlprune.store import Store
 
@@ -46,7 +48,10 @@ Taken = TypeVar("Taken")
 RESULTS = "results.sqlite"
 JOBS = "jobs"
 """What an executor writes to while jobs are out."""
-WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints", JOBS)
+WRITTEN = (
+    *(RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints"),
+    *(JOBS, "plan.json", "running"),
+)
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
@@ -89,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
-    add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
+    say = "show the cells, what is done, and the time, energy and money that the rest will take; write nothing"
+    add("--dry-run", action="store_true", help=say)
+    say = "with --dry-run: train two epochs of a cell of each kind of which none is done, to know how long they take"
+    add("--calibrate", action="store_true", help=say)
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
 
@@ -116,6 +124,8 @@ class Request:
     executor: Executor
     jobs: int
     out: Path
+    options: Mapping[str, object]
+    """Of the executor."""
 
 
 def checked(args: argparse.Namespace) -> Request:
@@ -141,14 +151,15 @@ def checked(args: argparse.Namespace) -> Request:
         for option, path in (("out", args.out), ("data", args.data))
         if path is not None and (why := unusable(path))
     ]
+    if args.calibrate and not args.dry_run:
+        mistakes.append(Mistake("--calibrate", "", "is for --dry-run; a run learns as it goes"))
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
-    own = [text for text in args.set if text.strip().casefold().startswith("executor.")]
     suite = None
     try:
         folder = Path(args.data) if args.data else None
-        suite = load_suite(args.suite, args.profile, [text for text in args.set if text not in own], options, folder)
+        suite = load_suite(args.suite, args.profile, [text for text in args.set if not _for_executor(text)], options, folder)
         if args.download and suite.folder and not mistakes and not args.dry_run:
             download(suite)
         if not any(mistake.where == "--data" for mistake in mistakes):
@@ -159,9 +170,11 @@ def checked(args: argparse.Namespace) -> Request:
     out = Path(args.out or Path("results", "" if suite is None else suite.name))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
-    if executor is not None:
+    chosen: dict[str, Any] = {}
+    if (named := executor) is not None:
         try:
-            executor = told(executor, out / JOBS, own)
+            chosen = _executor_options(named, [text for text in args.set if _for_executor(text)])
+            executor = _asked(named, lambda: named.under(chosen, out / JOBS))
         except SuiteError as error:
             mistakes += error.mistakes
             executor = None
@@ -174,31 +187,40 @@ def checked(args: argparse.Namespace) -> Request:
     wanted = args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks)
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
-    return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+    at_once = int(jobs) if jobs else _asked(executor, lambda: executor.workers(device))
+    return Request(suite, device, executor, at_once, out, chosen)
 
 
-def told(executor: Executor, folder: Path, options: Sequence[str]) -> Executor:
-    """Return an executor as it is with options of the command line.
+def _for_executor(text: str) -> bool:
+    return text.strip().casefold().startswith("executor.")
+
+
+def _executor_options(executor: Executor, texts: Sequence[str]) -> dict[str, Any]:
+    """Return what the command line tells an executor.
 
     Raises:
-        SuiteError: an option is wrong, or it cannot be used here.
+        SuiteError: it lacks a package, or has no such options, or not with these values.
     """
     mistakes, values = [], dict[str, Any]()
-    for text in options:
+    if executor.extra and find_spec(executor.extra[0]) is None:
+        package, extra = executor.extra
+        say = f"{executor.name} needs {package}: python3 -m pip install 'rlprune[{extra}]'"
+        mistakes.append(Mistake("--executor", "", say))
+    for text in texts:
         try:
             (given,) = override(text).values()
             executor.options.model_validate(given)
-            values |= given
+            for key, value in given.items():
+                values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
         except SuiteError as error:
             mistakes += error.mistakes
         except ValidationError as error:
-            known = f"executor {executor.name}: {', '.join(sorted(executor.options.model_fields)) or 'none'}"
             for keys, message in in_words(error, executor.options):
-                why = message.partition(" (allowed: ")[0] + f" (of {known})" if "no such key" in message else message
+                why = message.replace("(allowed: )", f"(executor {executor.name} has none)")
                 mistakes.append(Mistake(f"--set {text}", ".".join(map(str, keys[:1])), why))
     if mistakes:
         raise SuiteError(mistakes)
-    return _asked(executor, lambda: executor.at(folder, values))
+    return values
 
 
 def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
@@ -267,7 +289,7 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         request = checked(args)
         planned = cells(request.suite, request.device)
         if args.dry_run:
-            return preview(request, planned, fresh=args.fresh)
+            return preview(request, planned, fresh=args.fresh, calibrate=args.calibrate)
         with writing(request.out):
             if args.fresh:
                 remove_results(request.out)
@@ -302,6 +324,7 @@ def writing(out: Path) -> Iterator[None]:
 
 
 def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
+    from rlprune.bench.status import plan
     from rlprune.bench.sweep import ending_like_ctrl_c
     from rlprune.store import Damaged, Gone, StoreError
 
@@ -311,6 +334,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
         try:
             print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
             _tell_of_other_data(planned, store, request)
+            plan(request.out, planned, _about(request, command), workers=request.jobs)
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
                 store.check()
@@ -342,6 +366,13 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     if why:
         door.say(told)
     return code
+
+
+def _about(request: Request, command: str) -> dict[str, object]:
+    """Return what ``rlprune status`` tells of a run, and finds its jobs with."""
+    suite = request.suite
+    told = {"title": suite.title, "profile": suite.profile, "command": plain(command)}
+    return {**told, "executor": request.executor.name, "options": request.options, "jobs": JOBS}
 
 
 def open_store(out: Path, *, create: bool) -> "Store":
@@ -376,15 +407,32 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
 
 
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
+    from rlprune.bench import ahead, status
     from rlprune.bench.progress import Bars, Lines
-    from rlprune.bench.sweep import sweep
+    from rlprune.bench.sweep import News, sweep
 
     finished = store.finished()
     left = [cell for cell in planned if cell.id not in finished]
+    paces, _ = ahead.known(store)
+    to_go = ahead.Ahead(left, request.jobs, paces)
+    board = status.Board(request.out, to_go)
     watched = sys.stdout is not None and sys.stdout.isatty()
-    with (Bars if watched else Lines)(left, len(planned)) as listen:
-        execute = request.executor.execute
-        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, execute=execute, listen=listen)
+    with closing(board), (Bars if watched else Lines)(left, len(planned), to_go) as show:
+
+        def listen(news: News) -> None:
+            for hears in (to_go, board, show):
+                hears(news)
+
+        return sweep(
+            planned,
+            store,
+            suite=request.suite,
+            jobs=request.jobs,
+            out=request.out,
+            execute=request.executor.execute,
+            listen=listen,
+            left=[left.job for left in request.executor.left()],
+        )
 
 
 def remove_results(out: Path) -> None:
@@ -463,19 +511,20 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
 # -- what is there to do -----------------------------------------------------------------------------------------
 
 
-def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
-    """Print the cells with what they cost, what is done and the time left; write nothing."""
+def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate: bool) -> int:
+    """Print the cells with what they cost, what is done and what the others will take; write nothing."""
+    from rlprune.bench import ahead
     from rlprune.bench.sweep import epochs_of
 
-    suite, finished, seconds = request.suite, set[str](), None
+    suite, finished = request.suite, set[str]()
+    paces, watts = ahead.Known(), dict[str, float]()
     if (request.out / RESULTS).is_file() and not fresh:
-        from rlprune.bench.sweep import estimate
 
-        def known(store: "Store") -> tuple[set[str], float | None]:
+        def known(store: "Store") -> tuple[set[str], tuple[ahead.Known, dict[str, float]]]:
             _tell_of_other_data(planned, store, request)
-            return store.finished(), estimate(planned, store)
+            return store.finished(), ahead.known(store)
 
-        finished, seconds = read(request.out, known)
+        finished, (paces, watts) = read(request.out, known)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in planned:
         groups[cell.task, cell.method].append(cell)
@@ -499,18 +548,35 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
     done = sum(cell.id in finished for cell in planned)
     print(f"{suite.title}, profile {suite.profile}, device {request.device}, results in {request.out}\n{columns(lines)}")
     print(f"{len(planned)} cells, {done} done, {sum(map(epochs_of, planned)):,} epochs in all")
-    left = len(planned) - done
-    if left and seconds is None:
-        print("time left: unknown until a cell of this kind is done")
-    elif left and seconds is not None:
-        at_once = min(request.jobs, left)
-        print(f"time left: about {_duration(seconds / at_once)}, {at_once} at once")
+    left = list({cell.id: cell for cell in planned if cell.id not in finished}.values())
+    if left and calibrate:
+        there = request.out.exists()
+        for said in ahead.calibrate(left, request.jobs, paces, watts, request.executor.execute, suite.country):
+            print(f"calibrated: {plain(said)}", flush=True)
+        if not there:
+            with suppress(OSError):  # an executor had its folder there
+                request.out.rmdir()
+    if left:
+        print("\n".join(_costs(request, left, ahead.costs(left, request.jobs, paces, watts, suite.price_per_hour))))
     return 0
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+def _costs(request: Request, left: Sequence[Cell], costs: "Costs") -> Iterator[str]:
+    """Yield in words what the cells that are left will take."""
+    from rlprune.bench.progress import duration
+
+    if costs.wall is None or costs.seconds is None:
+        yield "time left: unknown until a cell of each kind is done; --calibrate trains two epochs of one to know it"
+        return
+    at_once = min(request.jobs, len(left))
+    yield f"time left: about {duration(costs.wall)}, {at_once} at once; {duration(costs.seconds)} of workers"
+    joules = "unknown: no cell was measured" if costs.joules is None else f"about {costs.joules / 3.6e6:.3g} kWh, CPU and GPU"
+    yield f"energy left: {joules}"
+    price = request.suite.price_per_hour
+    money = (
+        "unknown: the suite names no price_per_hour" if costs.price is None else f"about ${costs.price:.2f} at ${price:g} an hour"
+    )
+    yield f"price left: {money}"
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:

@@ -41,6 +41,20 @@ def forkserver_killed_once(marker: Path, tell: Tell) -> str:
     return "back"
 
 
+def preempted_once(marker: Path, tell: Tell) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(600)
+    return "back"
+
+
+def slow_square(number: int, tell: Tell) -> tuple[int, int]:
+    tell({"trained": 1.0, "member": 0.0})
+    time.sleep(2)
+    return number * number, os.getpid()
+
+
 def killed_always(number: int, tell: Tell) -> None:
     os.write(1, b"loading 40 GB")
     os.kill(os.getpid(), signal.SIGKILL)

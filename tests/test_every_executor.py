@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from importlib.util import find_spec
 
 import jobs
 import pytest
@@ -14,15 +15,23 @@ def test_there_are_executors():
     assert "local" in executors().names()
 
 
+STANDING_IN = {"slurm": {"cluster": "local"}}
+"""Options with which an executor runs on this machine alone."""
+
+
 @pytest.fixture(params=executors().names())
-def executor(request):
+def executor(request, tmp_path):
     try:
-        executor = executors().load(request.param)
+        found = executors().load(request.param)
     except ImportError as error:
         pytest.skip(str(error))
-    if executor.name == "ray":
+    if found.extra and find_spec(found.extra[0]) is None:
+        pytest.skip(f"executor {found.name} needs rlprune[{found.extra[1]}]")
+    if found.name == "ray":
         request.getfixturevalue("cluster")  # to begin one for every law would take minutes
-    return executor
+    made = found.under(STANDING_IN.get(found.name, {}), tmp_path / "jobs")
+    yield made
+    assert not (tmp_path / "jobs").exists(), "it leaves nothing behind"
 
 
 @pytest.fixture

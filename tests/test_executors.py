@@ -154,14 +154,14 @@ def test_options_reach_every_function_of_their_executor_and_no_suite():
     [
         (
             ["--executor", "hotel", "--set", "executor.room=4"],
-            "--set executor.room=4: room: no such key; did you mean 'rooms'? (of executor hotel: door, rooms)",
+            "--set executor.room=4: room: no such key; did you mean 'rooms'? (allowed: rooms, door)",
         ),
         (
             ["--executor", "hotel", "--set", "executor.rooms=many"],
             '--set executor.rooms=many: rooms: got "many"; must be a whole number',
         ),
         (["--executor", "hotel", "--set", "executor.rooms"], "--set executor.rooms: must be key=value, say recipe.budget=100000"),
-        (["--set", "executor.rooms=4"], "--set executor.rooms=4: rooms: no such key (of executor local: none)"),
+        (["--set", "executor.rooms=4"], "--set executor.rooms=4: rooms: no such key (executor local has none)"),
     ],
 )
 def test_options_that_an_executor_does_not_have_are_refused(words, told, capsys):

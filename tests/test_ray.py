@@ -40,7 +40,7 @@ class Run:
             self.heard.append(event)
             act(event)
 
-        execute = executors().load(executor).at(self.out, options).execute
+        execute = executors().load(executor).under(options, self.out).execute
         with Store(self.out / "results.sqlite") as store:
             return sweep(cells(self.suite, "cpu"), store, suite=self.suite, jobs=2, out=self.out, execute=execute, listen=listen)
 
@@ -160,7 +160,7 @@ def test_jobs_on_a_gpu_get_the_share_that_was_measured_or_said():
 
 
 def test_jobs_share_a_gpu(cluster, tmp_path):
-    some = executors().load("ray").at(tmp_path, {"gpu": 0.5})
+    some = executors().load("ray").under({"gpu": 0.5}, tmp_path)
     assert some.sees("cuda", sure=True)
     assert some.workers("cuda") == 2
     pair = [jobs.OnGpu(tmp_path / "one", tmp_path / "two"), jobs.OnGpu(tmp_path / "two", tmp_path / "one")]

@@ -6,10 +6,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from statistics import fmean
 from typing import TypeAlias
 
 from rlprune.bench import worker
@@ -26,9 +26,17 @@ from rlprune.task import tasks
 
 @dataclass(frozen=True)
 class Started:
-    """A worker took a cell; again if its first worker crashed."""
+    """A worker took a cell; again if its first worker crashed.
+
+    Args:
+        cell: which.
+        where: the worker, as people are told of it.
+        job: a number that all cells have which this worker took with it.
+    """
 
     cell: Cell
+    where: str = field(default="", compare=False)
+    job: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ def sweep(
     out: Path,
     execute: Execute,
     listen: Callable[[News], None],
+    left: Iterable[Assignment] = (),
     work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
@@ -94,27 +103,38 @@ def sweep(
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
         execute: an executor's, which spreads cells over workers.
         listen: called with all news.
+        left: what an earlier run gave out and did not take in, and workers may still have: of it, what has a cell of these.
         work: what a worker does with its cells.
     """
-    finished = store.finished()
-    todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    held = _held(store) if any(cell.device == "cuda" for cell in todo) else {}
-    jobs_left = [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, held.get(_kind(group[0].config)))
-        for group in fleets(todo, jobs)
+    finished, planned = store.finished(), {cell.id: cell for cell in cells}
+    jobs_left = [job for job in left if any(cell.id in planned for cell in job.cells)]
+    out_already = {cell.id for job in jobs_left for cell in job.cells}
+    todo = [cell for name, cell in planned.items() if name not in finished]
+    fresh = [cell for cell in todo if cell.id not in out_already]
+    held = _held(store) if any(cell.device == "cuda" for cell in fresh) else {}
+    jobs_left += [
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, held.get(kind(group[0])))
+        for group in in_turn(fleets(fresh, jobs))
     ]
     prepare(out)
     rows: list[Row] = []
     interrupted = False
     began: dict[str, str] = {}
+    taken = 0
+    wanted = {cell.id for cell in todo}
+
+    def tell(news: News) -> None:
+        if news.cell.id in wanted:
+            listen(news)
 
     def end(cell: Cell, record: Record) -> None:
         row = _row(identity(cell, suite), record, suite.price_per_hour)
         store.save(row)
         if record.status != "failed":
             _checkpoint(out, cell).unlink(missing_ok=True)
-        rows.append(row)
-        listen(Finished(cell, row))
+        if cell.id in wanted:
+            rows.append(row)
+        tell(Finished(cell, row))
 
     try:
         while jobs_left:
@@ -123,16 +143,17 @@ def sweep(
                 for event in events:
                     job = event.job
                     match event:
-                        case Begun():
+                        case Begun(where=where):
+                            taken += 1
                             for cell in job.cells:
                                 began.setdefault(cell.id, provenance.now())
-                                listen(Started(cell))
+                                tell(Started(cell, where, taken))
                         case Told(values={"said": str(said), **rest}):
-                            listen(Said(job.cells[int(rest.get("member", 0))], said))
+                            tell(Said(job.cells[int(rest.get("member", 0))], said))
                         case Told(values=values):
                             numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
                             member = job.cells[int(numbers.get("member", 0))]
-                            listen(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
+                            tell(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
                         case Returned(result=result):
                             for cell, record in zip(job.cells, result, strict=True):
                                 end(cell, record)
@@ -142,8 +163,8 @@ def sweep(
                             (cell,) = job.cells
                             if not crashed:
                                 _checkpoint(out, cell).unlink(missing_ok=True)
-                            where = provenance.now(), provenance.versions(), provenance.machine()
-                            end(cell, Record(began[cell.id], *where, "failed", error))
+                            here = provenance.now(), provenance.versions(), provenance.machine()
+                            end(cell, Record(began[cell.id], *here, "failed", error))
             jobs_left = alone
     except KeyboardInterrupt:
         interrupted = True
@@ -187,7 +208,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(_kind(cell.config), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[(kind(cell), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -243,40 +264,39 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     )
 
 
-def estimate(cells: Sequence[Cell], store: Store) -> float | None:
-    """Return the seconds that one worker needs for the cells not yet finished.
-
-    Each counts as the mean of its pruner's finished cells, or else of all, of the same task, recipe and device. None while
-    there is nothing to go by.
-    """
-    finished = store.finished()
-    missing = [cell for cell in cells if cell.id not in finished]
-    partial = {one.id for one, _ in store.measured("resumed")}
-    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one, wall in store.measured("worker_seconds"):
-        if one.id not in partial:
-            seconds[_kind(one.config)][one.pruner].append(wall)
-    if any(_kind(cell.config) not in seconds for cell in missing):
-        return None
-    total = 0.0
-    for cell in missing:
-        alike = seconds[_kind(cell.config)]
-        total += fmean(alike[cell.method] if cell.method in alike else [wall for walls in alike.values() for wall in walls])
-    return total
-
-
 def _held(store: Store) -> dict[str, float]:
     """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
     held: dict[str, float] = {}
     for one, most in store.measured("memory_peak_bytes"):
-        kind = _kind(one.config)
-        held[kind] = max(most, held.get(kind, 0.0))
+        alike = kind_of(one.config)
+        held[alike] = max(most, held.get(alike, 0.0))
     return held
 
 
-def _kind(config: Mapping[str, object]) -> str:
+def kind_of(config: Mapping[str, object]) -> str:
     """Name what cells of about the same length have in common, but for their pruners."""
-    return json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    alike = json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    return sha256(alike.encode()).hexdigest()[:16]
+
+
+def kind(cell: Cell) -> str:
+    """Return ``kind_of`` a cell; cells of one suite share their recipes, which are looked at once."""
+    recipe, found = _KINDS.get(key := (cell.task, id(cell.recipe), cell.device, cell.fleet), (None, ""))
+    if recipe is None:
+        _, found = _KINDS[key] = (cell.recipe, kind_of(vars(cell)))
+    return found
+
+
+_KINDS: dict[tuple[str, int, str, bool], tuple[Mapping[str, object], str]] = {}
+"""With each kind the recipe, so that no other one is at its place."""
+
+
+def in_turn(jobs: Iterable[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Return jobs in the order in which they run: first one of each kind, so that it is known early how long they take."""
+    listed = list(jobs)
+    kinds = [kind(job[0]) for job in listed]
+    first = [kinds.index(each) for each in dict.fromkeys(kinds)]
+    return [listed[place] for place in (*first, *sorted({*range(len(listed))} - {*first}))]
 
 
 def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:

@@ -27,13 +27,13 @@ class Assignment:
 
     Args:
         cells: what to run.
-        checkpoints: for each, where its state is saved every epoch, and taken up from.
+        checkpoints: for each, where its state is saved every epoch, and taken up from; None where nothing is kept of it.
         country: whose energy mix counts for CO2.
         memory: bytes of a GPU that cells of their kind have held; None if unknown.
     """
 
     cells: tuple[Cell, ...]
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[Path | None, ...]
     country: str | None
     memory: float | None = None
 

@@ -6,7 +6,7 @@ hold for it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
@@ -55,9 +55,13 @@ class Demands(Protocol):
 
 @dataclass(frozen=True)
 class Begun(Generic[Job]):
-    """A worker took a job; again after its first worker crashed."""
+    """A worker took a job; again after its first worker crashed, or was preempted.
+
+    ``where`` says which one to people: its process and host, or a scheduler's job.
+    """
 
     job: Job
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,9 +125,26 @@ class Sees(Protocol):
 
 
 class Options(BaseModel):
-    """What ``--set executor.KEY=VALUE`` may tell an executor; this is one that can be told nothing."""
+    """What ``--set executor.KEY=VALUE`` may tell an executor: nothing, unless it has a class of this kind of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+@dataclass(frozen=True)
+class Left(Generic[Job]):
+    """A job that outlived the process that gave it out: given out again as it is, its result is taken in.
+
+    Args:
+        job: equal to the one that was given out.
+        where: as in ``Begun``; empty while it waits for a worker.
+        since: when that worker took it, ISO 8601, UTC; empty while it waits.
+        told: what it reported so far.
+    """
+
+    job: Job
+    where: str
+    since: str
+    told: Sequence[Mapping[str, float | str]]
 
 
 @dataclass(frozen=True)
@@ -136,9 +157,11 @@ class Executor:
         workers: how many run at once unless somebody says otherwise, of those that see a device.
         sees: which devices workers see.
         most: workers that may be asked for.
+        extra: a package beyond the dependencies and the extra that installs it, where it needs one.
         options: what it may be told.
         made: returns the executor as it is with such options, what it has to write going to a folder of a run, made when needed
             and removed when nothing is left in it; without it the executor has no options and writes nothing.
+        left: jobs of an earlier call there whose results nobody took.
     """
 
     name: str
@@ -146,17 +169,19 @@ class Executor:
     workers: Callable[[str], int]
     sees: Sees
     most: int = 1024
+    extra: tuple[str, str] | None = None
     options: type[Options] = Options
     made: Callable[[Path, Any], "Executor"] | None = None
+    left: Callable[[], Sequence[Left[Any]]] = tuple
 
-    def at(self, folder: Path, options: Mapping[str, object]) -> "Executor":
-        """Return the executor as it is with these options.
+    def under(self, values: Mapping[str, Any], folder: Path) -> "Executor":
+        """Return the executor as it is under these options, for a run that has this folder for it.
 
         Raises:
             pydantic.ValidationError: an unknown option, or a value out of range.
             OSError: it cannot be used here.
         """
-        chosen = self.options.model_validate(options)
+        chosen = self.options.model_validate(values)
         return self if self.made is None else self.made(folder, chosen)
 
 

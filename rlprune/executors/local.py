@@ -4,6 +4,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -50,7 +51,7 @@ def execute(
             while True:
                 while len(running) < workers and (attempt := again.popleft() if again else next(attempts, None)):
                     running.append(_start(work, *attempt, Path(logs), preload))
-                    yield Begun(attempt[0])
+                    yield Begun(attempt[0], f"process {running[-1].process.pid} on {socket.gethostname()}")
                 if not running:
                     return
                 for worker in _ready(running):

@@ -315,7 +315,7 @@ def _heard(task: _Task[Job], about: str, what: Any) -> Iterator[Event[Job, Any]]
     match about:
         case "begun":
             task.begun = True
-            yield Begun(task.job)
+            yield Begun(task.job, what)
         case "told":
             yield Told(task.job, what)
         case "file" if isinstance(task.job, Keeps):
@@ -400,14 +400,14 @@ def _serve(sent: _Sent[Job, Any], box: Any) -> tuple[str, Any]:
 
     task = sent.task
 
-    def post(about: str, what: object = None) -> None:
+    def post(about: str, what: object) -> None:
         ray.get(box.post.remote((task.number, task.attempt, about, what)))  # or a crash might lose it
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sent.version != __version__:
         return "stranger", __version__
     os.environ |= sent.environ
-    post("begun")
+    post("begun", f"process {os.getpid()} on {socket.gethostname()}")
     for module in sent.preload:
         with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
             import_module(module)
