@@ -111,9 +111,9 @@ def sweep(
     out_already = {cell.id for job in jobs_left for cell in job.cells}
     todo = [cell for name, cell in planned.items() if name not in finished]
     fresh = [cell for cell in todo if cell.id not in out_already]
-    held = _held(store) if any(cell.device == "cuda" for cell in fresh) else {}
+    memory = _memory(store) if any(cell.device == "cuda" for cell in fresh) else {}
     jobs_left += [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, held.get(kind(group[0])))
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, memory.get(kind(group[0])))
         for group in in_turn(fleets(fresh, jobs))
     ]
     prepare(out)
@@ -264,13 +264,13 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     )
 
 
-def _held(store: Store) -> dict[str, float]:
+def _memory(store: Store) -> dict[str, float]:
     """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
-    held: dict[str, float] = {}
+    found: dict[str, float] = {}
     for one, most in store.measured("memory_peak_bytes"):
         alike = kind_of(one.config)
-        held[alike] = max(most, held.get(alike, 0.0))
-    return held
+        found[alike] = max(most, found.get(alike, 0.0))
+    return found
 
 
 def kind_of(config: Mapping[str, object]) -> str:
