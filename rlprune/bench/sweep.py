@@ -98,9 +98,9 @@ def sweep(
     """
     finished = store.finished()
     todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    held = _held(store) if any(cell.device == "cuda" for cell in todo) else {}
+    memory = _memory(store) if any(cell.device == "cuda" for cell in todo) else {}
     jobs_left = [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, held.get(_kind(group[0].config)))
+        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country, memory.get(_kind(group[0].config)))
         for group in fleets(todo, jobs)
     ]
     prepare(out)
@@ -265,13 +265,13 @@ def estimate(cells: Sequence[Cell], store: Store) -> float | None:
     return total
 
 
-def _held(store: Store) -> dict[str, float]:
+def _memory(store: Store) -> dict[str, float]:
     """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
-    held: dict[str, float] = {}
+    found: dict[str, float] = {}
     for one, most in store.measured("memory_peak_bytes"):
         kind = _kind(one.config)
-        held[kind] = max(most, held.get(kind, 0.0))
-    return held
+        found[kind] = max(most, found.get(kind, 0.0))
+    return found
 
 
 def _kind(config: Mapping[str, object]) -> str:
