@@ -1,5 +1,6 @@
 """An executor of somebody else's package: by its name, asked what it has, and used."""
 
+from importlib.util import find_spec
 from textwrap import dedent
 
 import pytest
@@ -167,3 +168,10 @@ def test_options_reach_every_function_of_their_executor_and_no_suite():
 def test_options_that_an_executor_does_not_have_are_refused(words, told, capsys):
     assert main([*RUN, "--dry-run", *words]) == 2
     assert capsys.readouterr().err.splitlines() == [told]
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_where_ray_is_missing_it_is_told_how_to_install_it(capsys):
+    assert main([*RUN, "--dry-run", "--executor", "ray"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Ray is missing: python3 -m pip install 'rlprune[ray]'")

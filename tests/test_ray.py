@@ -85,6 +85,14 @@ def lodgings():
     return set(Path(tempfile.gettempdir()).glob("rlprune-job-*"))
 
 
+def test_jobs_share_a_gpu(cluster, tmp_path):
+    some = executors().load("ray").under({"gpu": 0.5}, tmp_path)
+    assert some.sees("cuda", sure=True)
+    assert some.workers("cuda") == 2
+    pair = [jobs.OnGpu(tmp_path / "one", tmp_path / "two"), jobs.OnGpu(tmp_path / "two", tmp_path / "one")]
+    assert [end.result for end in ends(some.execute(jobs.meet, pair, 2)).values()] == ["0", "0"]
+
+
 def test_rows_and_networks_are_a_local_runs_solo_and_in_fleets(cluster, alone, tmp_path):
     before = lodgings()
     run = Run(tmp_path, TINY)
@@ -145,7 +153,7 @@ def test_a_machine_that_is_lost_repeats_at_most_an_epoch(cluster, long, tmp_path
     try:
         assert run.on("ray", lose).done == 1
     finally:
-        cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80_000_000, include_dashboard=False)
+        cluster.add_node(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False)
     assert sum(isinstance(event, Started) for event in run.heard) == 2
     told = [event.trained for event in run.heard if isinstance(event, Epoch)]
     assert len(set(told)) == 40
@@ -157,14 +165,6 @@ def test_jobs_on_a_gpu_get_the_share_that_was_measured_or_said():
     assert share(1e9, 80e9) == 0.125
     assert share(20e9, 80e9) == 0.52
     assert share(50e9, 80e9) == 1.0
-
-
-def test_jobs_share_a_gpu(cluster, tmp_path):
-    some = executors().load("ray").under({"gpu": 0.5}, tmp_path)
-    assert some.sees("cuda", sure=True)
-    assert some.workers("cuda") == 2
-    pair = [jobs.OnGpu(tmp_path / "one", tmp_path / "two"), jobs.OnGpu(tmp_path / "two", tmp_path / "one")]
-    assert [end.result for end in ends(some.execute(jobs.meet, pair, 2)).values()] == ["0", "0"]
 
 
 @pytest.mark.parametrize(
