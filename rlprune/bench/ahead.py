@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 EPOCHS = 2
 """Of a cell that is calibrated with."""
-_SURE = 0.2
-"""Share of a cell's epochs after which its own pace says more than that of others."""
 
 
 @dataclass(frozen=True)
@@ -288,11 +286,15 @@ class Ahead:
         def rest(job: _Job, cell: str) -> float:
             epochs, own, share = self._due[cell].epochs, job.own(cell), job.share(now)
             before, by_now = job.trained[cell]
-            if own > 1 and own >= _SURE * epochs:  # by its own epochs, without how it began, and how those of its kind ended
-                first, last = job.told[cell]
-                end = self._ends.get(self._due[cell].kind, Pace(0, 1)).of(1)
-                return max(0.0, ((last - first) / (own - 1) * (epochs - by_now) - now + last) / len(job.trained) + end)
-            return max(0.0, seconds(cell) * (1 - max(before, 0) / epochs) - share)
+            others = max(0.0, seconds(cell) * (1 - max(before, 0) / epochs) - share)
+            if own < 2:
+                return others
+            # by its own epochs, without how it began, and how those of its kind ended; the more, the further it is
+            first, last = job.told[cell]
+            end = self._ends.get(self._due[cell].kind, Pace(0, 1)).of(1)
+            mine = max(0.0, ((last - first) / (own - 1) * (epochs - by_now) - now + last) / len(job.trained) + end)
+            weight = own / epochs if self._paces.seconds(self._due[cell]) is not None else 1.0
+            return weight * mine + (1 - weight) * others
 
         busy = [sum(rest(job, cell) for cell in job.trained.keys() - job.ended) for job in self._running.values()]
         waiting = (sum(map(seconds, job)) for job in self._waiting.values())
