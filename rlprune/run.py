@@ -413,7 +413,7 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcom
 
     finished = store.finished()
     left = [cell for cell in planned if cell.id not in finished]
-    paces, _ = ahead.known(store)
+    paces = ahead.known(store)[0] if left else ahead.Known()
     to_go = ahead.Ahead(left, request.jobs, paces)
     board = status.Board(request.out, to_go)
     watched = sys.stdout is not None and sys.stdout.isatty()

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import time as clock
 
 import pytest
 from jobs import wait_until
@@ -135,6 +136,12 @@ def test_it_works_while_a_run_writes(tmp_path, capsys):
     assert "go on with:\n  rlprune run cartpole" in told
     with Store(tmp_path / "results.sqlite", create=False) as store:
         assert store.outcomes() == {}
+
+
+def test_options_of_an_executor_are_kept_whatever_they_are(out, every):
+    plan(out, every, {**ABOUT, "executor": "slurm", "options": {"time": clock(4, 30), "cluster": "local"}}, workers=2)
+    assert json.loads((out / PLAN).read_text())["options"] == {"time": "04:30:00", "cluster": "local"}
+    assert read(out, {}, Known).state == "stopped"
 
 
 def test_a_folder_without_results_is_told_so(tmp_path, capsys):

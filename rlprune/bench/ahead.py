@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 EPOCHS = 2
 """Of a cell that is calibrated with."""
-_SURE = 0.2
-"""Share of a cell's epochs after which its own pace says more than that of others."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +192,18 @@ def _place(config: Mapping[str, object]) -> str:
 
 @dataclass
 class _Job:
-    """Cells that a worker has at once: when it took them, and of each the epochs that it had trained before and has by now."""
+    """Cells that a worker has at once.
+
+    Args:
+        began: when it took them.
+        trained: of each the epochs that it had trained before, and has by now.
+        told: of each when the first of these ended here, and the last.
+        ended: those that ended.
+    """
 
     began: float
     trained: dict[str, tuple[int, int]] = field(default_factory=dict)
+    told: dict[str, tuple[float, float]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
 
     def share(self, now: float) -> float:
@@ -224,6 +230,7 @@ class Ahead:
         self._running: dict[int, _Job] = {}
         self._of: dict[str, _Job] = {}
         self._workers, self._paces, self._clock = workers, paces, clock
+        self._ends: dict[str, Pace] = {}
         self._told: tuple[float, float | None] = (-1.0, None)
 
     def __call__(self, news: News) -> None:
@@ -239,12 +246,14 @@ class Ahead:
             case Epoch(trained=trained) if cell in self._of:
                 before, _ = self._of[cell].trained[cell]
                 self._of[cell].trained[cell] = (trained - 1 if before < 0 else before, trained)
+                self._of[cell].told[cell] = (self._of[cell].told.get(cell, (now, now))[0], now)
             case Finished(row=row) if cell in self._of:
                 job = self._of.pop(cell)
                 job.ended.add(cell)
                 if row.status == "done" and job.own(cell):
                     took = Due(self._due[cell].kind, self._due[cell].method, job.own(cell))
                     self._paces.add(took, job.share(now))
+                    self._ends.setdefault(took.kind, Pace()).add((now - job.told[cell][1]) / len(job.trained), 1)
         self._running = {number: job for number, job in self._running.items() if job.ended != job.trained.keys()}
 
     def epochs(self, cell: str) -> int:
@@ -277,9 +286,15 @@ class Ahead:
         def rest(job: _Job, cell: str) -> float:
             epochs, own, share = self._due[cell].epochs, job.own(cell), job.share(now)
             before, by_now = job.trained[cell]
-            if own >= _SURE * epochs:
-                return share / own * (epochs - by_now)
-            return max(0.0, seconds(cell) * (1 - max(before, 0) / epochs) - share)
+            others = max(0.0, seconds(cell) * (1 - max(before, 0) / epochs) - share)
+            if own < 2:
+                return others
+            # by its own epochs, without how it began, and how those of its kind ended; the more, the further it is
+            first, last = job.told[cell]
+            end = self._ends.get(self._due[cell].kind, Pace(0, 1)).of(1)
+            mine = max(0.0, ((last - first) / (own - 1) * (epochs - by_now) - now + last) / len(job.trained) + end)
+            weight = own / epochs if self._paces.seconds(self._due[cell]) is not None else 1.0
+            return weight * mine + (1 - weight) * others
 
         busy = [sum(rest(job, cell) for cell in job.trained.keys() - job.ended) for job in self._running.values()]
         waiting = (sum(map(seconds, job)) for job in self._waiting.values())

@@ -41,7 +41,7 @@ def plan(out: Path, cells: Sequence[Cell], about: Mapping[str, object], *, worke
         kind = kinds.setdefault((cell.task, one.method, one.kind, one.epochs), len(kinds))
         lines.append([cell.id, kind, cell.sparsity, cell.seed, place[cell.id]])
     own = {"format": _FORMAT, "process": os.getpid(), "host": socket.gethostname(), "begun": _now(), "workers": workers}
-    write(out / PLAN, json.dumps({**about, **own, "kinds": list(kinds), "cells": lines}, separators=(",", ":")))
+    write(out / PLAN, json.dumps({**about, **own, "kinds": list(kinds), "cells": lines}, separators=(",", ":"), default=str))
 
 
 class Board:

@@ -99,7 +99,7 @@ class Task:
     def __call__(self) -> None:
         if (self.folder / "result").exists() or not (self.folder / "job").exists():
             return  # done by one that was queued before it, or nobody waits for it any more
-        begun = {"where": _here(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        begun = {"where": _here(), "at": datetime.now(UTC).isoformat(sep=" ", timespec="seconds")}
         _append(self.folder / "begun", begun)
         for module in self.preload:
             with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
