@@ -43,14 +43,14 @@ class Assignment:
 
     @property
     def folder(self) -> Path:
-        return self.checkpoints[0].parent
+        return next((file.parent for file in self.checkpoints if file is not None), Path())
 
     @property
     def stems(self) -> Sequence[str]:
-        return [file.stem for file in self.checkpoints]
+        return [file.stem for file in self.checkpoints if file is not None]
 
     def moved(self, folder: Path) -> Self:
-        return replace(self, checkpoints=tuple(folder / file.name for file in self.checkpoints))
+        return replace(self, checkpoints=tuple(None if file is None else folder / file.name for file in self.checkpoints))
 
 
 @dataclass(frozen=True)
