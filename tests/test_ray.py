@@ -12,6 +12,7 @@ import jobs
 import pytest
 from jobs import alive, ends, wait_until
 
+from rlprune import __version__
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import Epoch, Started, sweep
 from rlprune.executors import executors
@@ -165,6 +166,12 @@ def test_jobs_on_a_gpu_get_the_share_that_was_measured_or_said():
     assert share(1e9, 80e9) == 0.125
     assert share(20e9, 80e9) == 0.52
     assert share(50e9, 80e9) == 1.0
+
+
+def test_a_machine_with_another_version_is_refused(cluster, monkeypatch):
+    monkeypatch.setattr("rlprune.executors.ray.__version__", "0.0.1")
+    with pytest.raises(OSError, match=rf"a machine of the cluster has rlprune {__version__}, this one 0.0.1: install the same"):
+        list(executors().load("ray").execute(jobs.square, [1], 1))
 
 
 @pytest.mark.parametrize(

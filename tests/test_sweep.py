@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import jobs
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
 from rlprune.bench.sweep import Epoch, Finished, Said, Started, identity, preload, sweep
-from rlprune.executors import local
+from rlprune.executors import Begun, Returned, local
 from rlprune.store import Gone, Store
 from rlprune.task import tasks
 
@@ -263,6 +264,23 @@ def test_unfinished_files_of_a_killed_run_go(run):
 
 def test_a_cell_listed_twice_runs_once(run):
     assert run(0, 0).done == 1
+
+
+def test_jobs_on_a_gpu_know_the_most_that_cells_of_their_kind_have_held(run):
+    def execute(work, jobs, workers, preload):
+        for job in jobs:
+            (only,) = job.cells
+            given[only.seed] = job.memory
+            yield Begun(job)
+            yield Returned(job, [worker.Record("begin", "end", {}, {}, values={"memory_peak_bytes": 1e9 + only.seed})])
+
+    given = {}
+    mine = [replace(cell(seed), device="cuda") for seed in range(3)]
+    others = [replace(cell(3, recipe={"budget": 200, "epochs": 2}), device="cuda"), cell(4)]
+    with Store(run.out / "results.sqlite") as store:
+        for some in (mine[:2], [*mine, *others]):
+            sweep(some, store, suite=SUITE, jobs=1, out=run.out, execute=execute, listen=run.heard.append)
+    assert given == {0: None, 1: None, 2: 1e9 + 1, 3: None, 4: None}
 
 
 def test_workers_preload_who_trains_their_cells_and_nobody_else():
