@@ -1,4 +1,4 @@
-"""``rlprune`` and ``python -m rlprune``: run, list, check, report, export."""
+"""``rlprune`` and ``python -m rlprune``: run, status, list, check, report, export."""
 
 # ruff: noqa: T201 (this is the command line)
 
@@ -11,7 +11,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ def _answer(given: Sequence[str]) -> int:
         match args.command:
             case "run":
                 return run(args, ["rlprune", *given])
+            case "status":
+                print("\n\n".join("\n".join(_status(_folder(run))) for run in args.runs))
             case "list":
                 print(columns(_listed(args.what)))
             case "check":
@@ -61,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("rlprune", description=rlprune.__doc__, epilog=EXIT_CODES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_arguments(commands.add_parser("run", help="run a suite", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))
+    status = commands.add_parser("status", help="say what of a sweep is done, what runs where, and how long the rest will take")
+    status.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     listing = commands.add_parser("list", help="list suites, tasks, pruners or executors")
     listing.add_argument("what", choices=("suites", "tasks", "pruners", "executors"))
     check = commands.add_parser("check", help="say what is wrong with suites, under every profile")
@@ -82,6 +86,39 @@ def _parser() -> argparse.ArgumentParser:
         "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
     )
     return parser
+
+
+def _status(folder: Path) -> Iterator[str]:
+    """Yield in words where the sweep of a folder stands."""
+    from rlprune.bench import ahead
+    from rlprune.bench.progress import duration
+    from rlprune.bench.status import read as standing
+
+    found = read(folder, lambda store: standing(folder, store.outcomes(), lambda: ahead.known(store)[0]))
+    kinds = ("done", "failed", "skipped", "running", "waiting", "missing")
+    counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in kinds if found.counts.get(kind) or kind in ("done", "missing"))
+    if not found.title:
+        old = "it has no plan, being of an older rlprune or not begun: which cells are missing says the command that made it"
+        yield f"{folder}: {old} with --dry-run"
+        yield counts.removesuffix(", 0 missing")
+        return
+    yield f"{found.title}, in {folder}: {found.state}, by {'; '.join(found.by)}"
+    time = (
+        ""
+        if found.state == "complete"
+        else f"; time left: {'unknown' if found.left is None else f'about {duration(found.left)}'}"
+    )
+    yield f"{counts}{time}" + (f"; {found.counts['others']} more of other settings" if found.counts.get("others") else "")
+    if found.runs:
+        lines = [[one.name, f"epoch {one.trained} of {one.of}", f"since {one.since}", one.where] for one in found.runs]
+        yield "running:" if found.state == "running" or found.outlived else "was running when it stopped:"
+        yield columns([["", *line] for line in lines])
+    for name, why in found.failed:
+        yield plain(f"failed: {name}: {why}")
+    if found.outlived:
+        yield f"{found.outlived} jobs outlived the run that sent them; their results are taken in by:\n  {found.command}"
+    elif found.state == "stopped":
+        yield f"go on with:\n  {found.command}"
 
 
 def _listed(what: str) -> list[list[str]]:
@@ -120,8 +157,8 @@ def _explained(name: str) -> str:
 
 
 def _placed(name: str) -> str:
-    executors().load(name)  # or it is told why it cannot be used
-    return executors().summary(name)
+    extra = executors().load(name).extra  # or it is told why it cannot be used
+    return executors().summary(name) + (f" Needs rlprune[{extra[1]}]." if extra else "")
 
 
 def _checked(names: Sequence[str]) -> list[str]:

@@ -258,12 +258,25 @@ class Store:
         return rows
 
     def measured(self, name: str) -> list[tuple[Identity, float]]:
-        """Return one measure of every cell that has it, much faster than ``rows``."""
-        columns = [field.name for field in fields(Identity)]
+        """Return one measure of every cell that has it."""
+        return [(one, values[name]) for one, values in self.measures(name)]
+
+    def measures(self, *names: str) -> list[tuple[Identity, dict[str, float]]]:
+        """Return some measures of every cell that has one of them, much faster than ``rows``."""
+        columns, marks = [field.name for field in fields(Identity)], ", ".join("?" * len(names))
+        values: dict[str, dict[str, Any]] = defaultdict(dict)
         with self._plainly(), self._transaction("DEFERRED"):
-            found = self._connection.execute("SELECT cell, value FROM measures WHERE name = ?", [name]).fetchall()
-            cells = {cell["id"]: cell for cell in self._cells(columns)} if found else {}
-        return [(Identity(**cells[own]), value) for own, value in found if own in cells and _measured({name: value})]
+            asked = self._connection.execute(f"SELECT cell, name, value FROM measures WHERE name IN ({marks})", names)
+            for cell, name, value in asked:
+                values[cell][name] = value
+            cells = {cell["id"]: cell for cell in self._cells(columns)} if values else {}
+        return [(Identity(**cells[own]), found) for own, odd in values.items() if own in cells and (found := _measured(odd))]
+
+    def outcomes(self) -> dict[str, tuple[str, str]]:
+        """Return how every cell ended that is recorded, and why."""
+        with self._plainly():
+            asked = self._connection.execute("SELECT id, status, error FROM cells").fetchall()
+        return {str(cell): (str(status), reason(error) if status != "done" else "") for cell, status, error in asked}
 
     def write_csv(self, path: Path) -> None:
         """Write one line a cell: identity, labels, what judges it, measures, configuration, machine and versions, by alphabet.

@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jobs
@@ -10,8 +11,8 @@ import pytest
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
-from rlprune.bench.sweep import Epoch, Finished, Said, Started, estimate, identity, preload, sweep
-from rlprune.executors import local
+from rlprune.bench.sweep import Epoch, Finished, Said, Started, identity, preload, sweep
+from rlprune.executors import Begun, Returned, local
 from rlprune.files import claimed
 from rlprune.store import Gone, Store, StoreError
 from rlprune.task import tasks
@@ -195,6 +196,42 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_run_goes_on(run):
     assert run(0, 1, 2).done == 2
 
 
+def test_what_an_earlier_run_gave_out_is_taken_in_as_it_is_and_nothing_of_it_given_out_again(run):
+    with Store(run.out / "results.sqlite") as store:
+        assignments = [
+            worker.Assignment(tuple(map(cell, seeds)), tuple(run.out / "checkpoints" / f"{seed}.pt" for seed in seeds), "USA")
+            for seeds in ((0, 1), (7, 8))
+        ]
+        given = []
+
+        def remembering(work, jobs, workers, preload):
+            given.extend(jobs)
+            return execute(work, given, workers, preload)
+
+        def again(*seeds):
+            given.clear()
+            return sweep(
+                [cell(seed) for seed in seeds],
+                store,
+                suite=SUITE,
+                jobs=1,
+                out=run.out,
+                listen=run.heard.append,
+                left=assignments,
+                work=jobs.cell,
+                execute=remembering,
+            )
+
+        assert again(1, 2).done == 2, "the other one is not of these"
+        assert [tuple(one.seed for one in job.cells) for job in given] == [(0, 1), (2,)]
+        assert {one.seed for one in store.rows()} == {0, 1, 2}
+        before = store.rows()
+        assert again(0, 1).done == 0
+        assert len(given) == 1
+        assert store.rows() == before
+        assert not [event for event in run.heard if event.cell.seed in (0, 7, 8)]
+
+
 def test_what_fails_a_whole_fleet_fails_only_its_own_cell(run):
     outcome = run(cells=[cell(seed, fleet=True) for seed in (0, 1, CRASHING, 2, FAILING)])
     assert (outcome.done, sorted(row.seed for row in outcome.failed)) == (3, [FAILING, CRASHING])
@@ -307,15 +344,21 @@ def test_a_cell_listed_twice_runs_once(run):
     assert run(0, 0).done == 1
 
 
-def test_time_left_is_the_mean_of_the_pruners_cells_or_of_all_alike(run):
+def test_jobs_on_a_gpu_know_the_most_that_cells_of_their_kind_have_held(run):
+    def execute(work, jobs, workers, preload):
+        for job in jobs:
+            (only,) = job.cells
+            given[only.seed] = job.memory
+            yield Begun(job)
+            yield Returned(job, [worker.Record("begin", "end", {}, {}, values={"memory_peak_bytes": 1e9 + only.seed})])
+
+    given = {}
+    mine = [replace(cell(seed), device="cuda") for seed in range(3)]
+    others = [replace(cell(3, recipe={"budget": 200, "epochs": 2}), device="cuda"), cell(4)]
     with Store(run.out / "results.sqlite") as store:
-        assert estimate([cell(0)], store) is None
-        assert estimate([], store) == 0
-    run(0)
-    with Store(run.out / "results.sqlite") as store:
-        assert estimate([cell(0), cell(1), cell(2)], store) == 3600
-        assert estimate([cell(1, pruner="Dense")], store) == 1800
-        assert estimate([cell(1, recipe={"budget": 200})], store) is None
+        for some in (mine[:2], [*mine, *others]):
+            sweep(some, store, suite=SUITE, jobs=1, out=run.out, execute=execute, listen=run.heard.append)
+    assert given == {0: None, 1: None, 2: 1e9 + 1, 3: None, 4: None}
 
 
 def test_workers_preload_who_trains_their_cells_and_nobody_else():

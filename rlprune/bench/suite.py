@@ -342,9 +342,9 @@ def load_suite(
     if why := fault(own.stem):
         mistakes.append(Mistake(str(own), "", f"results and figures are named after the file: {why}"))
     layers = _layers(files, profile)
-    for override in overrides:
+    for text in overrides:
         try:
-            layers.append(_Layer(_override(override), option=f"--set {override}"))
+            layers.append(_Layer(override(text), option=f"--set {text}"))
         except SuiteError as error:
             mistakes += error.mistakes
     for option, value in (options or {}).items():
@@ -521,8 +521,8 @@ def _inside(value: object) -> Iterator[tuple[str | int, object]]:
     yield from value.items() if isinstance(value, dict) else enumerate(_list(value))
 
 
-def _override(text: str) -> Table:
-    """Return ``key=value`` as a table.
+def override(text: str) -> Table:
+    """Return ``key=value`` as a table: the key dotted, the value as TOML writes it, or plain text.
 
     Raises:
         SuiteError: it is no such thing.

@@ -6,10 +6,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
+from itertools import chain, count
 from pathlib import Path
-from statistics import fmean
 from typing import TypeAlias
 
 from rlprune.bench import worker
@@ -27,9 +28,17 @@ from rlprune.task import tasks
 
 @dataclass(frozen=True)
 class Started:
-    """A worker took a cell; again if its first worker crashed."""
+    """A worker took a cell; again if its first worker crashed.
+
+    Args:
+        cell: which.
+        where: the worker, as people are told of it.
+        job: a number that all cells have which this worker took with it.
+    """
 
     cell: Cell
+    where: str = field(default="", compare=False)
+    job: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,7 @@ def sweep(
     out: Path,
     execute: Execute,
     listen: Callable[[News], None],
+    left: Iterable[Assignment] = (),
     work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
     held: Held | None = None,
 ) -> Outcome:
@@ -96,6 +106,7 @@ def sweep(
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
         execute: an executor's, which spreads cells over workers.
         listen: called with all news.
+        left: what an earlier run gave out and did not take in, and workers may still have: of it, what has a cell of these.
         work: what a worker does with its cells.
         held: the folder, where other processes may run cells of it; what they have in hand is left to them.
 
@@ -103,31 +114,29 @@ def sweep(
         BlockingIOError: another process has taken the folder.
         StoreError: nothing more can be written; what is trained is kept.
     """
-    before = store.ends()  # first, so that what others end meanwhile is finished, or has changed
-    finished = store.finished()
-    todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    prepare(out, finished if held is None or held.alone else None)
+    claims = _Claims(held, store)  # first, so that what others end meanwhile is finished, or has changed
+    finished, planned = store.finished(), {cell.id: cell for cell in cells}
+    given = [job for job in left if any(cell.id in planned for cell in job.cells)]
+    elsewhere = {cell.id for job in given for cell in job.cells}
+    todo = [cell for name, cell in planned.items() if name not in finished]
+    fresh = [cell for cell in todo if cell.id not in elsewhere]
+    prepare(out, finished if held is None or held.alone else None, elsewhere)
     if held is not None:
         held.share()
+    memory = _memory(store) if any(cell.device == "cuda" for cell in fresh) else {}
+    wanted = {cell.id for cell in todo}
     rows: list[Row] = []
     interrupted = False
     began: dict[str, str] = {}
+    numbers = count(1)
 
-    def taken(groups: Iterable[Sequence[Cell]], busy: list[Cell]) -> Iterator[Assignment]:
-        """Yield jobs as workers have room for them, without the cells that others have run, and those that are ``busy``."""
-        for group in groups:
-            mine = {cell.id for cell in group if held is None or held.take(cell.id)}
-            ended = store.ends(list(mine))
-            run = {own for own in mine if ended.get(own) == before.get(own)}
-            busy += [cell for cell in group if cell.id not in mine]
-            for own in mine - run:
-                free(own)
-            if left := tuple(cell for cell in group if cell.id in run):
-                yield Assignment(left, tuple(_checkpoint(out, cell) for cell in left), suite.country)
+    def assigned(group: Sequence[Cell]) -> Assignment:
+        files = tuple(_checkpoint(out, cell) for cell in group)
+        return Assignment(tuple(group), files, suite.country, memory.get(kind(group[0])))
 
-    def free(cell: str) -> None:
-        if held is not None:
-            held.free(cell)
+    def tell(news: News) -> None:
+        if news.cell.id in wanted:
+            listen(news)
 
     def end(cell: Cell, record: Record) -> None:
         if record.status == "stopped":
@@ -137,48 +146,91 @@ def sweep(
         store.save(row)
         if record.status != "failed":
             removed(_checkpoint(out, cell))
-        free(cell.id)
-        rows.append(row)
-        listen(Finished(cell, row))
+        claims.free(cell.id)
+        if cell.id in wanted:
+            rows.append(row)
+        tell(Finished(cell, row))
 
-    groups: Sequence[Sequence[Cell]] = fleets(todo, jobs)
+    stale, groups = given, in_turn(fleets(fresh, jobs))
     try:
-        while groups:
-            ran, alone, busy = False, list[Sequence[Cell]](), list[Cell]()
-            with closing(execute(work, taken(groups, busy), jobs, preload(todo))) as events:
+        while given or groups:
+            ran, again, busy = False, list[Assignment](), list[Assignment]()
+            offered = claims.taken(chain(given, map(assigned, groups)), busy)
+            with closing(execute(work, offered, jobs, preload(todo))) as events:
                 for event in events:
                     ran = True
                     job = event.job
                     match event:
-                        case Begun():
+                        case Begun(where=where):
+                            number = next(numbers)
                             for cell in job.cells:
                                 began.setdefault(cell.id, provenance.now())
-                                listen(Started(cell))
-                        case Told(values={"said": str(said), **rest}):
-                            listen(Said(job.cells[int(rest.get("member", 0))], said))
+                                tell(Started(cell, where, number))
                         case Told(values=values):
-                            numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
-                            member = job.cells[int(numbers.get("member", 0))]
-                            listen(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
+                            tell(_news(job, values))
+                        case Returned(result=result) if job in stale and any(map(_stopped, result)):
+                            again.append(job)  # what stopped it under an earlier run may be mended
                         case Returned(result=result):
-                            for cell, record in sorted(zip(job.cells, result, strict=True), key=_stopped):
+                            for cell, record in sorted(zip(job.cells, result, strict=True), key=lambda pair: _stopped(pair[1])):
                                 end(cell, record)
                         case Failed() if job.cells[1:]:  # nobody knows whose trouble it is
-                            alone += [(cell,) for cell in job.cells]
+                            again += [_part(job, {cell.id}) for cell in job.cells]
                         case Failed(error=error, crashed=crashed):
                             (cell,) = job.cells
                             if not crashed:
                                 removed(_checkpoint(out, cell))
-                            where = provenance.now(), provenance.versions(), provenance.machine()
-                            end(cell, Record(began[cell.id], *where, "failed", error))
-            groups = [*alone, *(fleets(busy, jobs) if ran else [])]  # who had them may have been killed
+                            here = provenance.now(), provenance.versions(), provenance.machine()
+                            end(cell, Record(began[cell.id], *here, "failed", error))
+            given, groups, stale = [*again, *(busy if ran else [])], [], []  # who is busy may have been killed
     except KeyboardInterrupt:
         interrupted = True
     finally:  # workers may have been killed
         with suppress(OSError):
-            _clear(out, began)
+            _clear(out, began.__contains__)
     named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
     return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
+
+
+class _Claims:
+    """Which cells are this process's to run, where others may run cells of the same folder."""
+
+    def __init__(self, held: Held | None, store: Store) -> None:
+        self._held, self._store, self._before = held, store, store.ends()
+
+    def taken(self, jobs: Iterable[Assignment], busy: list[Assignment]) -> Iterator[Assignment]:
+        """Yield jobs as workers have room for them, without the cells that others have run, and those that are ``busy``."""
+        for job in jobs:
+            every = {cell.id for cell in job.cells}
+            mine = {own for own in every if self._held is None or self._held.take(own)}
+            ended = self._store.ends(list(mine))
+            run = {own for own in mine if ended.get(own) == self._before.get(own)}
+            for own in mine - run:
+                self.free(own)
+            if every - mine:
+                busy.append(_part(job, every - mine))
+            if run:
+                yield _part(job, run)
+
+    def free(self, cell: str) -> None:
+        if self._held is not None:
+            self._held.free(cell)
+
+
+def _part(job: Assignment, names: Container[str]) -> Assignment:
+    """Return a job's cells of these names as a job; all of them are the job itself."""
+    pairs = [(cell, file) for cell, file in zip(job.cells, job.checkpoints, strict=True) if cell.id in names]
+    if len(pairs) == len(job.cells):
+        return job
+    return replace(job, cells=tuple(cell for cell, _ in pairs), checkpoints=tuple(file for _, file in pairs))
+
+
+def _news(job: Assignment, values: Mapping[str, float | str]) -> Epoch | Said:
+    """Return what a worker reported of its job."""
+    cell = job.cells[int(values.get("member", 0))]
+    if "said" in values:
+        return Said(cell, str(values["said"]))
+    numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+    return Epoch(cell, int(numbers["trained"]), int(numbers["of"]), numbers)
 
 
 @contextmanager
@@ -202,11 +254,12 @@ def ending_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def prepare(out: Path, finished: Container[str] | None) -> None:
+def prepare(out: Path, finished: Container[str] | None, elsewhere: Container[str] = ()) -> None:
     """Make the folder of checkpoints, and remove what a run that was killed had not finished writing or removing there.
 
     Args:
         finished: ids of finished cells; None if other processes write there, and nothing is removed.
+        elsewhere: ids of cells that workers of the killed run may still train.
     """
     folder = out / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
@@ -215,13 +268,13 @@ def prepare(out: Path, finished: Container[str] | None) -> None:
         for file in folder.glob("*.pt"):
             if file.name.partition(".")[0] in finished:
                 file.unlink(missing_ok=True)
-        _clear(out)
+        _clear(out, lambda cell: cell not in elsewhere)
 
 
-def _clear(out: Path, cells: Container[str] | None = None) -> None:
-    """Remove what was not written to its end, of these cells or of all."""
+def _clear(out: Path, which: Callable[[str], bool]) -> None:
+    """Remove what was not written to its end, of cells with such ids."""
     for file in (out / "checkpoints").glob("*.new"):
-        if cells is None or file.name.partition(".")[0] in cells:
+        if which(file.name.partition(".")[0]):
             file.unlink(missing_ok=True)
 
 
@@ -232,7 +285,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(_kind(cell.config), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[(kind(cell), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -288,31 +341,39 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     )
 
 
-def estimate(cells: Sequence[Cell], store: Store) -> float | None:
-    """Return the seconds that one worker needs for the cells not yet finished.
-
-    Each counts as the mean of its pruner's finished cells, or else of all, of the same task, recipe and device. None while
-    there is nothing to go by.
-    """
-    finished = store.finished()
-    missing = [cell for cell in cells if cell.id not in finished]
-    partial = {one.id for one, _ in store.measured("resumed")}
-    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one, wall in store.measured("worker_seconds"):
-        if one.id not in partial:
-            seconds[_kind(one.config)][one.pruner].append(wall)
-    if any(_kind(cell.config) not in seconds for cell in missing):
-        return None
-    total = 0.0
-    for cell in missing:
-        alike = seconds[_kind(cell.config)]
-        total += fmean(alike[cell.method] if cell.method in alike else [wall for walls in alike.values() for wall in walls])
-    return total
+def _memory(store: Store) -> dict[str, float]:
+    """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
+    found: dict[str, float] = {}
+    for one, most in store.measured("memory_peak_bytes"):
+        alike = kind_of(one.config)
+        found[alike] = max(most, found.get(alike, 0.0))
+    return found
 
 
-def _kind(config: Mapping[str, object]) -> str:
+def kind_of(config: Mapping[str, object]) -> str:
     """Name what cells of about the same length have in common, but for their pruners."""
-    return json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    alike = json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    return sha256(alike.encode()).hexdigest()[:16]
+
+
+def kind(cell: Cell) -> str:
+    """Return ``kind_of`` a cell; cells of one suite share their recipes, which are looked at once."""
+    recipe, found = _KINDS.get(key := (cell.task, id(cell.recipe), cell.device, cell.fleet), (None, ""))
+    if recipe is None:
+        _, found = _KINDS[key] = (cell.recipe, kind_of(vars(cell)))
+    return found
+
+
+_KINDS: dict[tuple[str, int, str, bool], tuple[Mapping[str, object], str]] = {}
+"""With each kind the recipe, so that no other one is at its place."""
+
+
+def in_turn(jobs: Iterable[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Return jobs in the order in which they run: first one of each kind, so that it is known early how long they take."""
+    listed = list(jobs)
+    kinds = [kind(job[0]) for job in listed]
+    first = [kinds.index(each) for each in dict.fromkeys(kinds)]
+    return [listed[place] for place in (*first, *sorted({*range(len(listed))} - {*first}))]
 
 
 def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
@@ -322,8 +383,8 @@ def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
     return Row(**{**vars(known), **vars(record), "values": values})
 
 
-def _stopped(ended: tuple[Cell, Record]) -> bool:
-    return ended[1].status == "stopped"
+def _stopped(record: Record) -> bool:
+    return record.status == "stopped"
 
 
 def _checkpoint(out: Path, cell: Cell) -> Path:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 from rlprune.bench.suite import Cell
 from rlprune.costs import provenance
@@ -26,13 +27,30 @@ class Assignment:
 
     Args:
         cells: what to run.
-        checkpoints: for each, where its state is saved every epoch, and taken up from.
+        checkpoints: for each, where its state is saved every epoch, and taken up from; None where nothing is kept of it.
         country: whose energy mix counts for CO2.
+        memory: bytes of a GPU that cells of their kind have held; None if unknown.
     """
 
     cells: tuple[Cell, ...]
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[Path | None, ...]
     country: str | None
+    memory: float | None = None
+
+    @property
+    def device(self) -> str:
+        return self.cells[0].device
+
+    @property
+    def folder(self) -> Path:
+        return next((file.parent for file in self.checkpoints if file is not None), Path())
+
+    @property
+    def stems(self) -> Sequence[str]:
+        return [file.stem for file in self.checkpoints if file is not None]
+
+    def moved(self, folder: Path) -> Self:
+        return replace(self, checkpoints=tuple(None if file is None else folder / file.name for file in self.checkpoints))
 
 
 @dataclass(frozen=True)
