@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
+from rlprune.bench.suite import Cell, Shard, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
 from rlprune.reason import line
@@ -83,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
-    add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
+    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    add("--out", metavar="DIR", help="folder of the results; default results/SUITE, of a shard results/SUITE-N-of-M")
     add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
@@ -111,6 +112,7 @@ class Request:
     executor: Executor
     jobs: int
     out: Path
+    shard: Shard | None = None
 
 
 def checked(args: argparse.Namespace) -> Request:
@@ -136,6 +138,11 @@ def checked(args: argparse.Namespace) -> Request:
         for option, path in (("out", args.out), ("data", args.data))
         if path is not None and (why := unusable(path))
     ]
+    shard = None
+    try:
+        shard = None if args.shard is None else Shard.read(args.shard)
+    except ValueError as error:
+        mistakes.append(Mistake("--shard", "", str(error)))
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
@@ -150,7 +157,8 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes += extra_mistakes(suite)
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
-    out = Path(args.out or Path("results", "" if suite is None else suite.name))
+    part = "" if shard is None else f"-{shard.number}-of-{shard.of}"
+    out = Path(args.out or Path("results", "" if suite is None else f"{suite.name}{part}"))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
     if executor is not None and args.device == "cuda":
@@ -162,7 +170,8 @@ def checked(args: argparse.Namespace) -> Request:
     wanted = args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks)
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
-    return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+    at_once = int(jobs) if jobs else _asked(executor, lambda: executor.workers(device))
+    return Request(suite, device, executor, at_once, out, shard)
 
 
 def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
@@ -230,6 +239,8 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     try:
         request = checked(args)
         planned = cells(request.suite, request.device)
+        if request.shard is not None:
+            planned = [cell for cell in planned if cell in request.shard]
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh)
         with writing(request.out):
@@ -273,7 +284,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
-            print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+            print(f"{_titled(request)}: {len(planned)} cells, results in {out}", flush=True)
             _tell_of_other_data(planned, store, request)
             outcome = _sweep(request, planned, store)
             if not outcome.interrupted:
@@ -337,6 +348,11 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
             return take(store)
         except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:  # damaged inside
             raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {line(error)}")]) from None
+
+
+def _titled(request: Request) -> str:
+    part = "" if request.shard is None else f", {request.shard}"
+    return f"{request.suite.title}, profile {request.suite.profile}{part}"
 
 
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
@@ -444,8 +460,11 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
     for cell in planned:
         groups[cell.task, cell.method].append(cell)
     lines = [["task", "pruner", "sparsities", "seeds", "cells", "done", "epochs a cell", "to train", "set by the suite"]]
+    total = 0
     for (task, pruner), group in groups.items():
-        budgets = sum(epochs_of(cell) / cell.recipe["epochs"] for cell in group)
+        lengths = list(map(epochs_of, group))
+        total += sum(lengths)
+        budgets = sum(length / cell.recipe["epochs"] for length, cell in zip(lengths, group, strict=True))
         changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(group[0].variant or group[0].pruner)}
         lines.append(
             [
@@ -455,14 +474,14 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
                 str(suite.seeds),
                 str(len(group)),
                 str(sum(cell.id in finished for cell in group)),
-                str(max(map(epochs_of, group))),
+                str(max(lengths)),
                 f"{budgets * group[0].recipe['budget']:,.0f} {tasks().load(task).recipe.unit}",
                 ", ".join(f"{key} = {shown(value)}" for key, value in changed.items()),
             ]
         )
     done = sum(cell.id in finished for cell in planned)
-    print(f"{suite.title}, profile {suite.profile}, device {request.device}, results in {request.out}\n{columns(lines)}")
-    print(f"{len(planned)} cells, {done} done, {sum(map(epochs_of, planned)):,} epochs in all")
+    print(f"{_titled(request)}, device {request.device}, results in {request.out}\n{columns(lines)}")
+    print(f"{len(planned)} cells, {done} done, {total:,} epochs in all")
     left = len(planned) - done
     if left and seconds is None:
         print("time left: unknown until a cell of this kind is done")
