@@ -162,9 +162,8 @@ def _merge(runs: Sequence[str], to: Path) -> str:
     with ExitStack() as held:
         if to.is_dir():
             held.enter_context(writing(to))
-            folders += [to] * (to / RESULTS).is_file()
         try:
-            plan = planned(folders, door.say)
+            plan = planned(folders, to, door.say)
         except Conflict as error:
             raise SuiteError([Mistake("merge", "", why) for why in str(error).splitlines()]) from None
         if not to.is_dir():

@@ -58,13 +58,13 @@ class Plan:
     shared: int
 
 
-def planned(folders: Sequence[Path], tell: Callable[[str], object]) -> Plan:
-    """Return what of these runs is kept; write nothing.
+def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], object]) -> Plan:
+    """Return what of these runs, and of the one that is there already, is kept; write nothing.
 
     Raises:
         Conflict: they are of several suites, of another schema, or disagree about a cell.
     """
-    folders = list({folder.resolve(): folder for folder in folders}.values())
+    folders = list({folder.resolve(): folder for folder in ([to] * (to / RESULTS).is_file() + [*folders])}.values())
     with ExitStack() as opened:
         stores = {
             folder: opened.enter_context(Store(folder / RESULTS, create=False, warn=lambda line: tell(line)))
@@ -103,9 +103,7 @@ def merge(plan: Plan, to: Path) -> Merged:
         for folder in sorted(set(plan.rows.values())):
             if folder.resolve() != to.resolve():
                 with Store(folder / RESULTS, create=False, warn=lambda line: None) as source:
-                    for some in _batches(sorted(cell for cell, where in plan.rows.items() if where == folder)):
-                        there = {row.id: row for row in target.rows(some)}
-                        target.save(*(row for row in source.rows(some) if there.get(row.id) != row))
+                    target.take(source, [cell for cell, where in plan.rows.items() if where == folder])
     return Merged(len(plan.rows), plan.shared, copied)
 
 

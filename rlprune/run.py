@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -28,6 +29,7 @@ from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import Cell, Shard, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
+from rlprune.files import write
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 Taken = TypeVar("Taken")
 
 RESULTS = "results.sqlite"
-WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints")
+SHOWN = ".shown"
+"""What a run printed when all was done, under a key of what it was made of: the same again need not be made again."""
+WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints", SHOWN)
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
@@ -410,9 +414,18 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     from rlprune.report.sound import sound
 
     suite, out = request.suite, request.out
+    key = _made_of(request, store, command)
+    if not (outcome.done or outcome.failed or outcome.skipped) and (before := _shown_before(out, key)):
+        print(before)
+        return True
     everything = sound(store.rows())
-    rows = of_suite(everything, suite, request.device)
+    rows = sound(of_suite(everything, suite, request.device))
     failures: list[str] = []
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        print(text)
 
     def attempt(what: str, do: Callable[[], object]) -> None:
         try:
@@ -425,19 +438,39 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     def table() -> None:
         if any(row.status == "done" for row in rows):
             header, lines = summary_table(rows)
-            print("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
+            say("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
 
     attempt("results.csv", lambda: store.write_csv(out / "results.csv"))
     attempt("the table", table)
     for row in (*outcome.failed, *outcome.skipped):
         print(plain(f"{named(row)}: {ending(row)}"))
     if others := len(everything) - len(rows):
-        print(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
-    attempt("the report", lambda: print(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+        say(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
+    attempt("the report", lambda: say(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+    if not failures and not outcome.failed and not outcome.skipped:
+        attempt(SHOWN, lambda: write(out / SHOWN, "\n".join([key, *said])))
     if failures:
         kept = f"{len(store.finished())} finished cells are kept in {out / RESULTS}. Try again with:\n  {plain(command)}"
         door.say("\n".join(["", *failures, kept]))
     return not failures
+
+
+def _made_of(request: Request, store: "Store", command: str) -> str:
+    """Return a key of all that a report is made of."""
+    from rlprune.costs import provenance
+
+    parts = (request.suite.model_dump_json(), request.device, command, sorted(provenance.versions().items()), store.state())
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+def _shown_before(out: Path, key: str) -> str:
+    """Return what was printed when all that there is was made of the same, or nothing."""
+    try:
+        known, _, text = (out / SHOWN).read_text(encoding="utf-8").partition("\n")
+    except (OSError, ValueError):
+        return ""
+    there = all((out / name).exists() for name in ("results.csv", "report.html", "figures", "tables"))
+    return text if known == key and there else ""
 
 
 # -- what is there to do -----------------------------------------------------------------------------------------

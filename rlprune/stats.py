@@ -17,6 +17,8 @@ Interval: TypeAlias = tuple[float, float]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+_AT_ONCE = 10_000_000
+"""Most values that are drawn at once."""
 _NORMAL_QUANTILE = 1.959964  # of (1 + CONFIDENCE) / 2
 
 
@@ -82,11 +84,22 @@ def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: 
     Returns:
         Array of shape (2, ...): lower and upper end.
     """
-    drawn = _resample(strata, resamples, seed)
-    if drawn is None:
+    values = [np.asarray(stratum, dtype=float) for stratum in strata]
+    if min(map(len, values)) < 2:
         return None
-    tail = 100 * (1 - CONFIDENCE) / 2
-    return np.asarray(np.percentile(iqm(np.concatenate(drawn, axis=1), axis=1), [tail, 100 - tail], axis=0), dtype=float)
+    generator, tail = np.random.default_rng(seed), 100 * (1 - CONFIDENCE) / 2
+    drawn = [generator.integers(len(each), size=(resamples, len(each))) for each in values]
+
+    def ends(some: Sequence[FloatArray]) -> FloatArray:
+        samples = np.concatenate([each[places] for each, places in zip(some, drawn, strict=True)], axis=1)
+        return np.asarray(np.percentile(iqm(samples, axis=1), [tail, 100 - tail], axis=0), dtype=float)
+
+    if (size := resamples * sum(each.size for each in values)) <= _AT_ONCE or values[0].ndim < 2:
+        return ends(values)
+    wide = values[0].shape[1]  # thousands of seeds: a part of what is estimated side by side at a time
+    step = max(2, wide * _AT_ONCE // size)
+    parts = [slice(start, wide if start + step + 1 >= wide else start + step) for start in range(0, max(1, wide - 1), step)]
+    return np.concatenate([ends([each[:, part] for each in values]) for part in parts], axis=1)
 
 
 def drawn_together(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
@@ -184,15 +197,3 @@ def performance_profile(strata: Sequence[ArrayLike], thresholds: ArrayLike) -> F
 
 def _pooled(strata: Sequence[ArrayLike]) -> FloatArray:
     return np.concatenate([np.asarray(stratum, dtype=float) for stratum in strata]) if strata else np.empty(0)
-
-
-def _resample(strata: Sequence[ArrayLike], resamples: int, seed: int) -> list[FloatArray] | None:
-    """Return for each stratum of shape (n, ...) an array (resamples, n, ...), drawn with replacement within it."""
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for stratum in strata:
-        values = np.asarray(stratum, dtype=float)
-        if len(values) < 2:
-            return None
-        drawn.append(values[generator.integers(len(values), size=(resamples, len(values)))])
-    return drawn

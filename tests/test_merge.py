@@ -155,7 +155,7 @@ def found(folder):
 
 
 def joined(folders, to):
-    return merge(planned(folders, pytest.fail), to)
+    return merge(planned(folders, to, pytest.fail), to)
 
 
 def test_merging_depends_on_no_order_and_again_changes_nothing(tmp_path):
@@ -169,12 +169,12 @@ def test_merging_depends_on_no_order_and_again_changes_nothing(tmp_path):
         assert found(to)[0] == sorted(SOME, key=lambda one: one.id)
         assert len(found(to)[1]) == 8
         before = (to / "results.sqlite").read_bytes()
-        again = joined([*order, to], to)
+        again = joined(order, to)
         assert (again.cells, again.shared, again.files) == (4, 4, 0)
         assert (to / "results.sqlite").read_bytes() == before
     one_by_one = tmp_path / "one"
     for part in parts[::-1]:
-        joined([part, *[one_by_one] * one_by_one.exists()], one_by_one)
+        joined([part], one_by_one)
     assert found(one_by_one) == found(tmp_path / "to0")
 
 
@@ -195,7 +195,7 @@ def test_merging_depends_on_no_order_and_again_changes_nothing(tmp_path):
 def test_a_cell_that_two_runs_finished_otherwise_is_told_and_nothing_written(change, told, tmp_path, capsys):
     first, second = stored(tmp_path / "a", SOME[:2]), stored(tmp_path / "b", [replace(SOME[1], **change)])
     with pytest.raises(Conflict, match=rf"cartpole-v1 Dense 0 seed 1 \({SOME[1].id}\): {told}"):
-        planned([first, second], pytest.fail)
+        planned([first, second], tmp_path / "to", pytest.fail)
     assert main(["merge", str(first), str(second), "--to", str(tmp_path / "to")]) == 2
     assert SOME[1].id in capsys.readouterr().err
     assert not (tmp_path / "to").exists()

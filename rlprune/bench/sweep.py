@@ -102,16 +102,19 @@ def sweep(
         Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
     ]
     prepare(out)
-    rows: list[Row] = []
+    done, others = 0, list[Row]()  # nothing is kept of what is done: there may be a hundred thousand
     interrupted = False
     began: dict[str, str] = {}
 
     def end(cell: Cell, record: Record) -> None:
+        nonlocal done
         row = _row(identity(cell, suite), record, suite.price_per_hour)
         store.save(row)
         if record.status != "failed":
             _checkpoint(out, cell).unlink(missing_ok=True)
-        rows.append(row)
+        began.pop(cell.id, None)
+        done += row.status == "done"
+        others.extend([row] * (row.status != "done"))
         listen(Finished(cell, row))
 
     try:
@@ -145,8 +148,8 @@ def sweep(
             jobs_left = alone
     except KeyboardInterrupt:
         interrupted = True
-    named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
-    return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
+    named = {status: [row for row in others if row.status == status] for status in ("failed", "skipped")}
+    return Outcome(done, named["failed"], named["skipped"], interrupted)
 
 
 @contextmanager

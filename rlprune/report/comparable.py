@@ -147,8 +147,9 @@ def groups(rows: Iterable[Row]) -> list[Group]:
     """Return the groups of finished cells that may be compared, sorted by suite, profile and task."""
     done = _spelled([row for row in sound(rows) if row.status == "done"])
     found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
+    texts: dict[object, str] = {}
     for row in {_identity(row): row for row in done}.values():
-        found[row.suite, row.profile, row.task, _as_text(_shared(row))].append(row)
+        found[row.suite, row.profile, row.task, _shared_text(row, texts)].append(row)
     made = []
     for key in sorted(found):
         for rows_of_one in _by_run(found[key]):
@@ -185,21 +186,26 @@ def _spelled(rows: Sequence[Row]) -> list[Row]:
     for part in ("suite", "profile", "task", "pruner"):
         counts = Counter[str](getattr(row, part) for row in rows)
         spelling |= {(part, name.casefold()): name for _, name in sorted((count, name) for name, count in counts.items())}
-    return [
-        replace(
-            row,
-            suite=spelling["suite", row.suite.casefold()],
-            profile=spelling["profile", row.profile.casefold()],
-            task=spelling["task", row.task.casefold()],
-            pruner=spelling["pruner", row.pruner.casefold()],
-        )
-        for row in rows
-    ]
+    return [_respelled(row, spelling) for row in rows]
+
+
+def _respelled(row: Row, spelling: Mapping[tuple[str, str], str]) -> Row:
+    right = {part: spelling[part, getattr(row, part).casefold()] for part in ("suite", "profile", "task", "pruner")}
+    return row if all(getattr(row, part) == name for part, name in right.items()) else replace(row, **right)  # type: ignore[arg-type]
 
 
 def _shared(row: Row) -> dict[str, object]:
     own = {name: value for name, value in row.config.items() if name not in (*OF_A_CELL, "recipe", "task")}
     return flat(row.config.get("recipe")) | flat(own) | {name: row.labels[name] for name in OF_DATA if name in row.labels}
+
+
+def _shared_text(row: Row, known: dict[object, str]) -> str:
+    """Return ``_shared`` as text, made once for all rows that hold one recipe; they have to be held meanwhile."""
+    own = (part for part in row.config.items() if part[0] not in (*OF_A_CELL, "recipe", "task"))
+    key = id(row.config.get("recipe")), repr((*own, *(row.labels.get(name) for name in OF_DATA)))
+    if key not in known:
+        known[key] = _as_text(_shared(row))
+    return known[key]
 
 
 def _as_text(value: object) -> str:
