@@ -70,12 +70,14 @@ def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], object]) ->
             folder: opened.enter_context(Store(folder / RESULTS, create=False, warn=lambda line: tell(line)))
             for folder in folders
         }
-        _refuse_others(stores)
-        finished, known = {folder: store.finished() for folder, store in stores.items()}, defaultdict[str, list[Path]](list)
-        for folder, store in stores.items():
-            for cell in store.suites():
-                known[cell].append(folder)
-        holders = {cell: [one for one in having if cell in finished[one]] or having for cell, having in known.items()}
+        _refuse_schemas(stores)
+        _refuse_suites(outlines := {folder: store.outlines() for folder, store in stores.items()})
+        finished = {folder: {cell for cell, (_, ended) in known.items() if ended} for folder, known in outlines.items()}
+        having = defaultdict[str, list[Path]](list)
+        for folder, known in outlines.items():
+            for cell in known:
+                having[cell].append(folder)
+        holders = {cell: [one for one in some if cell in finished[one]] or some for cell, some in having.items()}
         shared = [cell for cell, having in holders.items() if having[1:]]
         kept = {cell: having[0] for cell, having in holders.items()}
         conflicts: list[str] = []
@@ -103,21 +105,30 @@ def merge(plan: Plan, to: Path) -> Merged:
         for folder in sorted(set(plan.rows.values())):
             if folder.resolve() != to.resolve():
                 with Store(folder / RESULTS, create=False, warn=lambda line: None) as source:
-                    target.take(source, [cell for cell, where in plan.rows.items() if where == folder])
+                    own = (cell for cell, where in plan.rows.items() if where == folder)
+                    target.take(source, sorted(own))  # in the order of the index, which then grows at its end
     return Merged(len(plan.rows), plan.shared, copied)
 
 
-def _refuse_others(stores: Mapping[Path, Store]) -> None:
-    """Refuse stores that are not of one schema and one suite.
+def _refuse_schemas(stores: Mapping[Path, Store]) -> None:
+    """Refuse stores of another schema.
 
     Raises:
-        Conflict: they are not.
+        Conflict: one is.
     """
     for folder, store in stores.items():
         if (schema := store.schema) != SCHEMA:
             how = "run its suite there again, which brings it to the newer one"
             raise Conflict(f"{folder} has results of schema {schema}, and only those of schema {SCHEMA} are joined: {how}")
-    suites = {folder: sorted(set(map(str.casefold, store.suites().values()))) for folder, store in stores.items()}
+
+
+def _refuse_suites(outlines: Mapping[Path, Mapping[str, tuple[str, bool]]]) -> None:
+    """Refuse stores of several suites.
+
+    Raises:
+        Conflict: they are.
+    """
+    suites = {folder: sorted({suite.casefold() for suite, _ in known.values()}) for folder, known in outlines.items()}
     named = {folder: some for folder, some in suites.items() if some}
     if len({tuple(some) for some in named.values()}) > 1:
         told = ", ".join(f"{folder} is of {' and '.join(some)}" for folder, some in named.items())

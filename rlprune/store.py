@@ -239,25 +239,24 @@ class Store:
         with self._plainly():
             return self._checked()
 
-    def suites(self) -> dict[str, str]:
-        """Return the suite of every cell that is not broken, by its id."""
-        with self._plainly(), self._transaction("DEFERRED"):
-            return {cell["id"]: cell["suite"] for cell in self._cells(_COLUMNS + _DOCUMENTS)}
-
     def state(self) -> str:
-        """Return a digest that is another one after every cell that is saved."""
+        """Return a digest of which cells there are, how they ended, when, and the sum of their measures."""
         with self._plainly(), self._transaction("DEFERRED"):
             found = sha256()
             for line in self._connection.execute(
                 "SELECT rowid, id, status, started, ended, labels, judged FROM cells ORDER BY id"
             ):
                 found.update(repr(line).encode())
-            for table in ("measures", "epochs", "layers"):
-                found.update(repr(self._connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()).encode())
+            for what in ("count(*), total(value) FROM measures", "max(rowid) FROM epochs", "max(rowid) FROM layers"):
+                found.update(repr(self._connection.execute(f"SELECT {what}").fetchone()).encode())
         return found.hexdigest()
 
     def finished(self) -> set[str]:
-        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken.
+        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken."""
+        return {cell for cell, (_, ended) in self.outlines().items() if ended}
+
+    def outlines(self) -> dict[str, tuple[str, bool]]:
+        """Return of every cell that is not broken its suite, and whether it need not run again.
 
         One that is done has measures, and the one it is judged by, if there, is a number. That one alone may be absent, as
         after a training that diverged: it would diverge again.
@@ -269,13 +268,18 @@ class Store:
                 "SELECT cell, name FROM measures WHERE typeof(value) NOT IN ('real', 'integer') OR abs(value) > ?", [LARGEST]
             )
             spoilt = set(odd.fetchall())
-            cells = self._cells(_COLUMNS + _DOCUMENTS)
-        return {
-            cell["id"]
-            for cell in cells
-            if cell["status"] == "skipped"
-            or (cell["status"] == "done" and cell["id"] in measured and (cell["id"], cell["judged"].metric.name) not in spoilt)
-        }
+            return {
+                cell["id"]: (
+                    cell["suite"],
+                    cell["status"] == "skipped"
+                    or (
+                        cell["status"] == "done"
+                        and cell["id"] in measured
+                        and (cell["id"], cell["judged"].metric.name) not in spoilt
+                    ),
+                )
+                for cell in self._cells(_COLUMNS + _DOCUMENTS)
+            }
 
     def save(self, *rows: Row) -> None:
         """Record cells in place of what was recorded under their ids, all or nothing; failing undoes nothing that is done."""
@@ -361,7 +365,7 @@ class Store:
                 layers[cell][_once(layer)][_once(name)] = value
             epochs = self._packed_epochs(ids)
             loose = self._loose_epochs(ids) if epochs is None else {}
-            cells = self._cells(_COLUMNS + _DOCUMENTS, ids)
+            cells = list(self._cells(_COLUMNS + _DOCUMENTS, ids))
         rows = []
         for cell in sorted(cells, key=lambda cell: [cell[name] for name in ("task", "pruner", "sparsity", "seed", "id")]):
             own = cell["id"]
@@ -482,21 +486,19 @@ class Store:
                         self._connection.execute("UPDATE cells SET labels = ?, judged = ? WHERE id = ?", [*parts, cell])
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def _cells(self, columns: Sequence[str], ids: Collection[str] | None = None) -> list[dict[str, Any]]:
-        """Return some columns of cells that are not broken; to be called in a transaction, in which the schema stays."""
+    def _cells(self, columns: Sequence[str], ids: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield some columns of cells that are not broken; to be used in a transaction, in which the schema stays."""
         there = [name for name in columns if name != "judged" or self._checked() == SCHEMA]
-        found = self._ask(f"SELECT {', '.join(there)} FROM cells WHERE {{}}", ids, "id").fetchall()
-        cells = []
-        for values in found:
+        for values in self._ask(f"SELECT {', '.join(there)} FROM cells WHERE {{}}", ids, "id"):
             cell, odd = dict(zip(there, values, strict=True)), list[str]()
             try:
-                cells.append(_decoded(cell, odd.append))
+                decoded = _decoded(cell, odd.append)
             except ValueError as error:
                 self._tell(f"{_named(cell)} is left out: {error}")
             else:
                 if odd:
                     self._tell(f"of {_named(cell)} is left out what is damaged: {plain('; '.join(odd[:3]), 200)}")
-        return cells
+                yield decoded
 
     def _tell(self, line: str) -> None:
         if line not in self._warned:

@@ -809,7 +809,9 @@ def _value_problems(table: Table) -> Iterator[tuple[Keys, str]]:
 def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
     """Yield what is wrong with a suite's cells together: too many, or one under two names."""
     shares = [len(suite.task_sparsities.get(task, suite.sparsities)) for task in suite.tasks]
-    if (count := suite.seeds * (len(suite.pruners) * sum(shares) + len(suite.branches) * len(shares))) > MOST_CELLS:
+    uncut = sum(suite.method(name)[0].cut == NOTHING for name in suite.pruners)
+    cut, once = (len(suite.pruners) - uncut) * sum(shares), uncut * (1 + len(suite.branches)) * len(shares)
+    if (count := suite.seeds * (cut + once)) > MOST_CELLS:
         yield ("seeds",), f"tasks, pruners, sparsities and seeds make {count:,} cells; must be at most {MOST_CELLS:,}"
         return
     for one in map(tasks().load, suite.tasks if suite.branches else ()):

@@ -1,32 +1,39 @@
 """What bookkeeping costs, without training: ``python tests/speed/speed_bookkeeping.py [CELLS ...]``, 5,005 cells by default.
 
-Cells are those of the suite cartpole at four sparsities, 65 a seed, each stored with the measures, epochs and layers of a real
-one. Seconds are those of the process on its processor, so that other programs change them little. Nothing is asserted.
+Cells are those of the suite cartpole at four sparsities, each stored with the measures, epochs and layers of a
+real one; of more than 200,000 less is stored of each. Seconds are those of the process on its processor, so that other
+programs change them little. Nothing is asserted.
 """
 
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rows import row
 
-from rlprune.bench.suite import Cell, Suite, cells, load_suite
+from rlprune.bench.suite import Cell, Shard, Suite, cells, load_suite
 from rlprune.bench.sweep import identity, sweep
 from rlprune.bench.worker import Assignment, Record
 from rlprune.executors import Begun, Event, Returned, Told
-from rlprune.store import Row, Store
+from rlprune.store import TOGETHER, Row, Store
 
-A_SEED = 65
-SPARSITIES = ".8,.9,.95,.98"
+SPARSITIES = (".8,.9,.95,.98", 65)  # and how many cells of a seed they make
+MORE = (".8,.9,.95,.98,.5,.6,.7,.99", 129)
+ALONE = 2000  # rows that are stored one by one, as a sweep does
+SLIM = 200_000  # cells beyond which a report would be of no use, and what is stored of each is less
 DRAWN = 20  # seeds whose values differ; others repeat them
 
 
@@ -35,24 +42,61 @@ def measured(pruner: str, sparsity: float, seed: int) -> Row:
     return row(pruner, sparsity, seed)
 
 
+def options_of(count: int) -> dict[str, str]:
+    sparsities, a_seed = MORE if count > SLIM else SPARSITIES
+    return {"sparsities": sparsities, "seeds": str(count // a_seed)}
+
+
 def suite_of(count: int) -> Suite:
-    return load_suite("cartpole", options={"sparsities": SPARSITIES, "seeds": str(count // A_SEED)})
+    return load_suite("cartpole", options=options_of(count))
 
 
-def stored(planned: Sequence[Cell], suite: Suite) -> Iterator[Row]:
-    """Yield a finished row for each cell."""
+def stored(planned: Sequence[Cell], suite: Suite, slim: bool) -> Iterator[Row]:
+    """Yield a finished row for each cell, a slim one with two epochs and two layers."""
     for cell in planned:
-        yield replace(measured(cell.pruner, cell.sparsity, cell.seed % DRAWN), **vars(identity(cell, suite)))
+        one = replace(measured(cell.pruner, cell.sparsity, cell.seed % DRAWN), **vars(identity(cell, suite)))
+        yield replace(one, epochs=one.epochs[:2], layers=dict(islice(one.layers.items(), 2))) if slim else one
 
 
-def written(file: Path, planned: Sequence[Cell], suite: Suite) -> None:
-    began = time.process_time(), time.perf_counter()
+def written(folder: Path, planned: Sequence[Cell], suite: Suite, slim: bool) -> None:
+    """Store a row for each cell, the first of them in transactions of their own as a sweep does, the others many at once."""
+    (folder / "checkpoints").mkdir(parents=True)
+    file, ones = folder / "results.sqlite", stored(planned, suite, slim)
     with Store(file) as store:
-        for one in stored(planned, suite):
+        began = time.process_time(), time.perf_counter()
+        for one in islice(ones, ALONE):
             store.save(one)
-    cpu, wall = time.process_time() - began[0], time.perf_counter() - began[1]
-    count, size = len(planned), file.stat().st_size
-    say("store", f"{count / wall:,.0f} rows a second ({cpu / count * 1e3:.2f} ms of the processor each), {size / 1e6:,.0f} MB")
+        cpu, wall = time.process_time() - began[0], time.perf_counter() - began[1]
+        if slim:
+            multiplied(file, planned[ALONE:])
+        else:
+            while some := list(islice(ones, TOGETHER)):
+                store.save(*some)
+    count, size = min(ALONE, len(planned)), file.stat().st_size
+    rate = f"{count / wall:,.0f} rows a second, {cpu / count * 1e3:.2f} ms of the processor each"
+    say("store", f"{rate}; {len(planned):,} take {size / 1e6:,.0f} MB, {size / len(planned) / 1e3:.1f} kB each")
+
+
+def multiplied(file: Path, planned: Sequence[Cell]) -> None:
+    """Store cells as copies of some that are there, each under its own id, seed and configuration."""
+    columns = ["suite", "profile", "task", "pruner", "cut", "sparsity", "labels", "status", "error", "started", "ended"]
+    columns += ["versions", "machine", "judged"]
+    own = f"id, seed, config, {', '.join(columns)}"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        ask = connection.execute
+        ask("PRAGMA synchronous = OFF")
+        models = {(pruner, sparsity): cell for cell, pruner, sparsity in ask("SELECT id, pruner, sparsity FROM cells")}
+        for start in range(0, len(planned), 10_000):
+            some = [(cell, models[cell.method, cell.sparsity]) for cell in planned[start : start + 10_000]]
+            ask("BEGIN")
+            connection.executemany(
+                f"INSERT INTO cells ({own}) SELECT ?, ?, ?, {', '.join(columns)} FROM cells WHERE id = ?",
+                ((cell.id, cell.seed, json.dumps(cell.config), model) for cell, model in some),
+            )
+            for table, rest in (("measures", "name, value"), ("epochs", "number, name, value"), ("layers", "layer, name, value")):
+                copy = f"INSERT INTO {table} SELECT ?, {rest} FROM {table} WHERE cell = ?"
+                connection.executemany(copy, ((cell.id, model) for cell, model in some))
+            ask("COMMIT")
 
 
 def command(what: str, *words: str | Path) -> None:
@@ -123,20 +167,27 @@ def say(what: str, told: str) -> None:
 
 
 def figures(count: int) -> None:
-    count -= count % A_SEED
-    matrix = ("cartpole", "--sparsities", SPARSITIES, "--seeds", str(count // A_SEED))
+    slim, options, suite = count > SLIM, options_of(count), suite_of(count)
+    matrix = ("cartpole", "--sparsities", options["sparsities"], "--seeds", options["seeds"])
+    planned = cells(suite, "cpu")
     folder = Path(tempfile.mkdtemp(prefix="rlprune-bookkeeping-"))
-    print(f"{count:,} cells")
+    out = folder / "all"
+    print(f"{len(planned):,} cells{', each with two epochs and two layers' if slim else ''}", flush=True)
     try:
-        suite, out = suite_of(count), folder / "all"
-        command("--dry-run", "run", *matrix, "--dry-run", "--out", folder / "none")
-        planned = cells(suite, "cpu")
-        written(out / "results.sqlite", planned, suite)
+        if not slim:
+            command("--dry-run", "run", *matrix, "--dry-run", "--out", folder / "none")
+        shards = [(folder / f"{number}", Shard(number, 2)) for number in (1, 2)]
+        for place, shard in shards:
+            written(place, [cell for cell in planned if cell in shard], suite, slim)
+        command("merge of two halves", "merge", *(place for place, _ in shards), "--to", out)
+        shutil.rmtree(shards[0][0])
+        shutil.rmtree(shards[1][0])
         command("--dry-run, all done", "run", *matrix, "--dry-run", "--out", out)
-        command("report", "report", out)
-        command("run, all done", "run", *matrix, "--out", out)
-        command("run, all done, again", "run", *matrix, "--out", out)
-        grows(min(count, 20_020), folder / "growing")
+        if not slim:
+            command("report", "report", out)
+            command("run, all done", "run", *matrix, "--out", out)
+            command("run, all done, again", "run", *matrix, "--out", out)
+            grows(min(count, 10_010), folder / "growing")
     finally:
         shutil.rmtree(folder)
 
