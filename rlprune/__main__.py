@@ -182,14 +182,16 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
     if out is not None and (why := unusable(out)):
         raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
 
-    from rlprune.report.comparable import gathered
+    from rlprune.report.comparable import apart, gathered
     from rlprune.report.page import write_report
 
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
     try:
-        rows = gathered(folders)
+        rows = gathered(folders, door.say)
         if not rows:
             raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
+        for told in apart(rows) if folders[1:] else ():
+            door.say(told)
         return write_report(rows, where, runs=folders, tell=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None

@@ -58,7 +58,7 @@ class Plan:
     shared: int
 
 
-def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], object]) -> Plan:
+def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], None]) -> Plan:
     """Return what of these runs, and of the one that is there already, is kept; write nothing.
 
     Raises:
@@ -66,10 +66,7 @@ def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], object]) ->
     """
     folders = list({folder.resolve(): folder for folder in ([to] * (to / RESULTS).is_file() + [*folders])}.values())
     with ExitStack() as opened:
-        stores = {
-            folder: opened.enter_context(Store(folder / RESULTS, create=False, warn=lambda line: tell(line)))
-            for folder in folders
-        }
+        stores = {folder: opened.enter_context(Store(folder / RESULTS, create=False, warn=tell)) for folder in folders}
         _refuse_schemas(stores)
         _refuse_suites(outlines := {folder: store.outlines() for folder, store in stores.items()})
         finished = {folder: {cell for cell, (_, ended) in known.items() if ended} for folder, known in outlines.items()}

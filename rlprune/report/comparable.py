@@ -28,6 +28,9 @@ OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 OF_DATA = ("data",)
 """Labels that say what was learned from, where the configuration does not."""
 
+VERSIONS = ("rlprune", "torch", "numpy", "gymnasium")
+"""Versions on which numbers may depend."""
+
 TOLD = 4
 """Most differences that a label names."""
 
@@ -159,6 +162,26 @@ def groups(rows: Iterable[Row]) -> list[Group]:
             if mine:
                 made.append(Group(tuple(_named_apart(mine)), _shared(mine[0]), runs, branched=branched))
     return _labelled(made)
+
+
+def apart(rows: Iterable[Row]) -> list[str]:
+    """Return in a line each which rows of a task are not comparable, and which are compared although versions differ."""
+    alike: defaultdict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups(rows):
+        alike[group.rows[0].profile, _title(group)].append(group)
+    found = []
+    for some in alike.values():
+        what = f"{some[0].rows[0].labels['task_title']}, {some[0].rows[0].profile}"
+        if some[1:]:
+            parts = "; ".join(f"{len(one.rows)} cells, {one.label}" for one in some[:TOLD])
+            more = f"; and {len(some) - TOLD} more" if some[TOLD:] else ""
+            found.append(f"{what}: {len(some)} groups are not comparable, and stand apart: {parts}{more}")
+        for one in some:
+            for name in VERSIONS:
+                if len(seen := sorted({row.versions[name] for row in one.rows if name in row.versions})) > 1:
+                    label = f" ({one.label})" if one.label else ""
+                    found.append(f"{what}{label}: cells of {name} {' and '.join(seen)} are compared with each other")
+    return [plain(line) for line in found]
 
 
 def flat(table: object, inside: str = "") -> dict[str, object]:

@@ -94,7 +94,7 @@ def _once(seen: _Seen, make: Callable[..., Made], document: object, kind: str, f
         wrong: list[str] = []
         found = seen[kind, id(document)] = make(document, faults=wrong), wrong
     faults += found[1]
-    return found[0]  # type: ignore[no-any-return]
+    return found[0]
 
 
 def _text(value: object, what: str, faults: list[str], length: int = 60) -> str:
