@@ -17,8 +17,8 @@ Interval: TypeAlias = tuple[float, float]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-_AT_ONCE = 10_000_000
-"""Most values that are drawn at once."""
+_FEW = 50
+"""Seeds up to which the samples of many columns are drawn as they are."""
 _NORMAL_QUANTILE = 1.959964  # of (1 + CONFIDENCE) / 2
 
 
@@ -90,16 +90,32 @@ def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: 
     generator, tail = np.random.default_rng(seed), 100 * (1 - CONFIDENCE) / 2
     drawn = [generator.integers(len(each), size=(resamples, len(each))) for each in values]
 
-    def ends(some: Sequence[FloatArray]) -> FloatArray:
-        samples = np.concatenate([each[places] for each, places in zip(some, drawn, strict=True)], axis=1)
-        return np.asarray(np.percentile(iqm(samples, axis=1), [tail, 100 - tail], axis=0), dtype=float)
+    if values[0].ndim == 2 and sum(map(len, values)) > _FEW:
+        counts = [
+            np.stack([np.bincount(row, minlength=len(each)) for row in rows]) for each, rows in zip(values, drawn, strict=True)
+        ]
+        means = _iqm_of_drawn(np.concatenate(values), np.concatenate(counts, axis=1))
+    else:
+        samples = [each[places] for each, places in zip(values, drawn, strict=True)]
+        means = iqm(np.concatenate(samples, axis=1), axis=1)
+    return np.asarray(np.percentile(means, [tail, 100 - tail], axis=0), dtype=float)
 
-    if (size := resamples * sum(each.size for each in values)) <= _AT_ONCE or values[0].ndim < 2:
-        return ends(values)
-    wide = values[0].shape[1]  # thousands of seeds: a part of what is estimated side by side at a time
-    step = max(2, wide * _AT_ONCE // size)
-    parts = [slice(start, wide if start + step + 1 >= wide else start + step) for start in range(0, max(1, wide - 1), step)]
-    return np.concatenate([ends([each[:, part] for each in values]) for part in parts], axis=1)
+
+def _iqm_of_drawn(values: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
+    """Return interquartile means of samples, shape (samples, columns), of which is only said how often each row is in them.
+
+    Values of a column are sorted once and samples never, so that thousands of seeds take little time and memory.
+
+    Args:
+        values: shape (n, columns).
+        counts: shape (samples, n), n in each sample.
+    """
+    n, cut = len(values), len(values) // 4
+    means = np.empty((len(counts), values.shape[1]))
+    for column, order in enumerate(np.argsort(values, axis=0).T):
+        inside = np.clip(counts[:, order].cumsum(axis=1), cut, n - cut)  # of the places up to each value, those in the middle
+        means[:, column] = np.diff(inside, axis=1, prepend=cut) @ values[order, column] / (n - 2 * cut)
+    return means
 
 
 def drawn_together(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
