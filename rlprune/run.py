@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -28,9 +29,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, override, with_fingerprints
+from rlprune.bench.suite import (
+    Cell,
+    Shard,
+    Suite,
+    cells,
+    data_mistakes,
+    extra_mistakes,
+    load_suite,
+    override,
+    with_fingerprints,
+)
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
+from rlprune.files import write
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
@@ -49,9 +61,11 @@ Taken = TypeVar("Taken")
 RESULTS = "results.sqlite"
 JOBS = "jobs"
 """What an executor writes to while jobs are out."""
+SHOWN = ".shown"
+"""What a run printed when all was done, under a key of what it was made of: the same again need not be made again."""
 WRITTEN = (
     *(RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints"),
-    *(JOBS, "plan.json", "running"),
+    *(JOBS, "plan.json", "running", SHOWN),
 )
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
@@ -94,7 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
-    add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
+    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    add("--out", metavar="DIR", help="folder of the results; default results/SUITE, of a shard results/SUITE-N-of-M")
     say = "show the cells, what is done, and the time, energy and money that the rest will take; write nothing"
     add("--dry-run", action="store_true", help=say)
     say = "with --dry-run: train two epochs of a cell of each kind of which none is done, to know how long they take"
@@ -128,6 +143,7 @@ class Request:
     out: Path
     options: Mapping[str, object]
     """Of the executor."""
+    shard: Shard | None = None
 
 
 def checked(args: argparse.Namespace) -> Request:
@@ -157,6 +173,11 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes.append(Mistake("--join", "", "nobody can join a run and remove its results: leave out --fresh"))
     if args.calibrate and not args.dry_run:
         mistakes.append(Mistake("--calibrate", "", "is for --dry-run; a run learns as it goes"))
+    shard = None
+    try:
+        shard = None if args.shard is None else Shard.read(args.shard)
+    except ValueError as error:
+        mistakes.append(Mistake("--shard", "", str(error)))
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
@@ -171,7 +192,8 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes += extra_mistakes(suite)
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
-    out = Path(args.out or Path("results", "" if suite is None else suite.name))
+    part = "" if shard is None else f"-{shard.number}-of-{shard.of}"
+    out = Path(args.out or Path("results", "" if suite is None else f"{suite.name}{part}"))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
     chosen: dict[str, Any] = {}
@@ -192,7 +214,7 @@ def checked(args: argparse.Namespace) -> Request:
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
     at_once = int(jobs) if jobs else _asked(executor, lambda: executor.workers(device))
-    return Request(suite, device, executor, at_once, out, chosen)
+    return Request(suite, device, executor, at_once, out, chosen, shard)
 
 
 def _for_executor(text: str) -> bool:
@@ -292,6 +314,8 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     try:
         request = checked(args)
         planned = cells(request.suite, request.device)
+        if request.shard is not None:
+            planned = [cell for cell in planned if cell in request.shard]
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh, calibrate=args.calibrate)
         with writing(request.out, join=args.join) as held:
@@ -337,7 +361,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") 
     kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
-            print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+            print(f"{_titled(request)}: {len(planned)} cells, results in {out}", flush=True)
             if not held.alone:
                 print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)
@@ -416,6 +440,11 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
             raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {line(error)}")]) from None
 
 
+def _titled(request: Request) -> str:
+    part = "" if request.shard is None else f", {request.shard}"
+    return f"{request.suite.title}, profile {request.suite.profile}{part}"
+
+
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Held") -> "Outcome":
     from rlprune.bench import ahead, status
     from rlprune.bench.progress import Bars, Lines
@@ -489,9 +518,18 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     from rlprune.report.sound import sound
 
     suite, out = request.suite, request.out
+    key = _made_of(request, store, command)
+    if not (outcome.done or outcome.failed or outcome.skipped) and (before := _shown_before(out, key)):
+        print(before)
+        return True
     everything = sound(store.rows())
-    rows = of_suite(everything, suite, request.device)
+    rows = sound(of_suite(everything, suite, request.device))
     failures: list[str] = []
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        print(text)
 
     def attempt(what: str, do: Callable[[], object]) -> None:
         try:
@@ -504,19 +542,39 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     def table() -> None:
         if any(row.status == "done" for row in rows):
             header, lines = summary_table(rows)
-            print("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
+            say("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
 
     attempt("results.csv", lambda: store.write_csv(out / "results.csv"))
     attempt("the table", table)
     for row in (*outcome.failed, *outcome.skipped):
         print(plain(f"{named(row)}: {ending(row)}"))
     if others := len(everything) - len(rows):
-        print(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
-    attempt("the report", lambda: print(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+        say(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
+    attempt("the report", lambda: say(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+    if not failures and not outcome.failed and not outcome.skipped:
+        attempt(SHOWN, lambda: write(out / SHOWN, "\n".join([key, *said])))
     if failures:
         kept = f"{len(store.finished())} finished cells are kept in {out / RESULTS}. Try again with:\n  {plain(command)}"
         door.say("\n".join(["", *failures, kept]))
     return not failures
+
+
+def _made_of(request: Request, store: "Store", command: str) -> str:
+    """Return a key of all that a report is made of."""
+    from rlprune.costs import provenance
+
+    parts = (request.suite.model_dump_json(), request.device, command, sorted(provenance.versions().items()), store.state())
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+def _shown_before(out: Path, key: str) -> str:
+    """Return what was printed when all that there is was made of the same, or nothing."""
+    try:
+        known, _, text = (out / SHOWN).read_text(encoding="utf-8").partition("\n")
+    except (OSError, ValueError):
+        return ""
+    there = all((out / name).exists() for name in ("results.csv", "report.html", "figures", "tables"))
+    return text if known == key and there else ""
 
 
 # -- what is there to do -----------------------------------------------------------------------------------------
@@ -540,8 +598,11 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
     for cell in planned:
         groups[cell.task, cell.method].append(cell)
     lines = [["task", "pruner", "sparsities", "seeds", "cells", "done", "epochs a cell", "to train", "set by the suite"]]
+    total = 0
     for (task, pruner), group in groups.items():
-        budgets = sum(epochs_of(cell) / cell.recipe["epochs"] for cell in group)
+        lengths = list(map(epochs_of, group))
+        total += sum(lengths)
+        budgets = sum(length / cell.recipe["epochs"] for length, cell in zip(lengths, group, strict=True))
         changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(group[0].variant or group[0].pruner)}
         lines.append(
             [
@@ -551,14 +612,14 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
                 str(suite.seeds),
                 str(len(group)),
                 str(sum(cell.id in finished for cell in group)),
-                str(max(map(epochs_of, group))),
+                str(max(lengths)),
                 f"{budgets * group[0].recipe['budget']:,.0f} {tasks().load(task).recipe.unit}",
                 ", ".join(f"{key} = {shown(value)}" for key, value in changed.items()),
             ]
         )
     done = sum(cell.id in finished for cell in planned)
-    print(f"{suite.title}, profile {suite.profile}, device {request.device}, results in {request.out}\n{columns(lines)}")
-    print(f"{len(planned)} cells, {done} done, {sum(map(epochs_of, planned)):,} epochs in all")
+    print(f"{_titled(request)}, device {request.device}, results in {request.out}\n{columns(lines)}")
+    print(f"{len(planned)} cells, {done} done, {total:,} epochs in all")
     left = list({cell.id: cell for cell in planned if cell.id not in finished}.values())
     if left and calibrate:
         there = request.out.exists()

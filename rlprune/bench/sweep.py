@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ from rlprune.bench.suite import Cell, Suite, branched
 from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
-from rlprune.executors import Begun, Execute, Failed, Returned, Tell, Told
+from rlprune.executors import Begun, Event, Execute, Failed, Returned, Tell, Told
 from rlprune.files import Held, removed, settled
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
@@ -124,32 +124,12 @@ def sweep(
     if held is not None:
         held.share()
     memory = _memory(store) if any(cell.device == "cuda" for cell in fresh) else {}
-    wanted = {cell.id for cell in todo}
-    rows: list[Row] = []
+    ledger = _Ledger(store, suite, out, claims, {cell.id for cell in todo}, listen)
     interrupted = False
-    began: dict[str, str] = {}
-    numbers = count(1)
 
     def assigned(group: Sequence[Cell]) -> Assignment:
         files = tuple(_checkpoint(out, cell) for cell in group)
         return Assignment(tuple(group), files, suite.country, memory.get(kind(group[0])))
-
-    def tell(news: News) -> None:
-        if news.cell.id in wanted:
-            listen(news)
-
-    def end(cell: Cell, record: Record) -> None:
-        if record.status == "stopped":
-            store.check()  # or it is the folder that is gone
-            raise StoreError(record.error or "")
-        row = _row(identity(cell, suite), record, suite.price_per_hour)
-        store.save(row)
-        if record.status != "failed":
-            removed(_checkpoint(out, cell))
-        claims.free(cell.id)
-        if cell.id in wanted:
-            rows.append(row)
-        tell(Finished(cell, row))
 
     stale, groups = given, in_turn(fleets(fresh, jobs))
     try:
@@ -158,37 +138,89 @@ def sweep(
             offered = claims.taken(chain(given, map(assigned, groups)), busy)
             with closing(execute(work, offered, jobs, preload(todo))) as events:
                 for event in events:
-                    ran = True
-                    job = event.job
+                    ran, job = True, event.job
                     match event:
-                        case Begun(where=where):
-                            number = next(numbers)
-                            for cell in job.cells:
-                                began.setdefault(cell.id, provenance.now())
-                                tell(Started(cell, where, number))
-                        case Told(values=values):
-                            tell(_news(job, values))
                         case Returned(result=result) if job in stale and any(map(_stopped, result)):
                             again.append(job)  # what stopped it under an earlier run may be mended
-                        case Returned(result=result):
-                            for cell, record in sorted(zip(job.cells, result, strict=True), key=lambda pair: _stopped(pair[1])):
-                                end(cell, record)
                         case Failed() if job.cells[1:]:  # nobody knows whose trouble it is
                             again += [_part(job, {cell.id}) for cell in job.cells]
-                        case Failed(error=error, crashed=crashed):
-                            (cell,) = job.cells
-                            if not crashed:
-                                removed(_checkpoint(out, cell))
-                            here = provenance.now(), provenance.versions(), provenance.machine()
-                            end(cell, Record(began[cell.id], *here, "failed", error))
+                        case _:
+                            ledger.note(event)
             given, groups, stale = [*again, *(busy if ran else [])], [], []  # who is busy may have been killed
     except KeyboardInterrupt:
         interrupted = True
     finally:  # workers may have been killed
         with suppress(OSError):
-            _clear(out, began.__contains__)
-    named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
-    return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
+            _clear(out, ledger.began.__contains__)
+    return ledger.outcome(interrupted=interrupted)
+
+
+@dataclass
+class _Ledger:
+    """What becomes of cells: told, and stored as each ends. Of those that are done nothing is kept: there may be a hundred thousand.
+
+    Args:
+        wanted: ids of the cells that were asked for and not finished; others are stored, and nobody is told of them.
+        began: when the cells began that did, by their ids.
+    """
+
+    store: Store
+    suite: Suite
+    out: Path
+    claims: "_Claims"
+    wanted: Container[str]
+    listen: Callable[[News], None]
+    began: dict[str, str] = field(default_factory=dict)
+    _jobs: int = 0
+    _done: int = 0
+    _others: list[Row] = field(default_factory=list)
+
+    def note(self, event: Event[Assignment, Sequence[Record]]) -> None:
+        """Take note of what happened to a job.
+
+        Raises:
+            StoreError: nothing more can be written.
+        """
+        job = event.job
+        match event:
+            case Begun(where=where):
+                self._jobs += 1
+                for cell in job.cells:
+                    self.began.setdefault(cell.id, provenance.now())
+                    self._tell(Started(cell, where, self._jobs))
+            case Told(values=values):
+                self._tell(_news(job, values))
+            case Returned(result=result):
+                for cell, record in sorted(zip(job.cells, result, strict=True), key=lambda ended: _stopped(ended[1])):
+                    self._end(cell, record)
+            case Failed(error=error, crashed=crashed):
+                (cell,) = job.cells
+                if not crashed:
+                    removed(_checkpoint(self.out, cell))
+                here = provenance.now(), provenance.versions(), provenance.machine()
+                self._end(cell, Record(self.began[cell.id], *here, "failed", error))
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        named = {status: [row for row in self._others if row.status == status] for status in ("failed", "skipped")}
+        return Outcome(self._done, named["failed"], named["skipped"], interrupted)
+
+    def _end(self, cell: Cell, record: Record) -> None:
+        if _stopped(record):
+            self.store.check()  # or it is the folder that is gone
+            raise StoreError(record.error or "")
+        row = _row(identity(cell, self.suite), record, self.suite.price_per_hour)
+        self.store.save(row)
+        if row.status != "failed":
+            removed(_checkpoint(self.out, cell))
+        self.claims.free(cell.id)
+        if cell.id in self.wanted:
+            self._done += row.status == "done"
+            self._others.extend([row] * (row.status != "done"))
+        self._tell(Finished(cell, row))
+
+    def _tell(self, news: News) -> None:
+        if news.cell.id in self.wanted:
+            self.listen(news)
 
 
 class _Claims:
