@@ -232,6 +232,30 @@ def test_what_an_earlier_run_gave_out_is_taken_in_as_it_is_and_nothing_of_it_giv
         assert not [event for event in run.heard if event.cell.seed in (0, 7, 8)]
 
 
+def test_what_stopped_a_job_of_an_earlier_run_may_be_mended_and_half_written_files_of_it_are_its_workers(run):
+    job = worker.Assignment((cell(0),), (run.out / "checkpoints" / f"{cell(0).id}.pt",), "USA")
+    record = worker.Record("begin", "end", {}, {}, values={"return_greedy": 1.0})
+    results = [replace(record, status="stopped", error="its disk was full"), record]
+    given = []
+
+    def taking_in(work, jobs, workers, preload):
+        for one in jobs:
+            given.append(one)
+            assert [file.name for file in (run.out / "checkpoints").iterdir()] == [half.name]
+            yield Begun(one)
+            yield Returned(one, [results.pop(0)])
+
+    half = run.out / "checkpoints" / f"{cell(0).id}.pt.7.new"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    (half.parent / f"{cell(7).id}.pt.7.new").touch()
+    with Store(run.out / "results.sqlite") as store:
+        ask = {"suite": SUITE, "jobs": 1, "out": run.out, "listen": run.heard.append, "left": [job], "execute": taking_in}
+        assert sweep([cell(0)], store, **ask).done == 1
+    assert given == [job, job]
+    assert not results
+
+
 def test_what_fails_a_whole_fleet_fails_only_its_own_cell(run):
     outcome = run(cells=[cell(seed, fleet=True) for seed in (0, 1, CRASHING, 2, FAILING)])
     assert (outcome.done, sorted(row.seed for row in outcome.failed)) == (3, [FAILING, CRASHING])

@@ -157,7 +157,7 @@ def sweep(
 
 @dataclass
 class _Ledger:
-    """What becomes of cells: told, and stored as each ends. Of those that are done nothing is kept: there may be a hundred thousand.
+    """What becomes of cells: told, and stored as each ends. Of what is done nothing is kept: there may be a hundred thousand.
 
     Args:
         wanted: ids of the cells that were asked for and not finished; others are stored, and nobody is told of them.
