@@ -1,6 +1,7 @@
 """Laws that hold for every registered executor."""
 
 import os
+import threading
 from contextlib import closing
 from importlib.util import find_spec
 
@@ -68,6 +69,19 @@ def test_no_more_workers_than_asked_for(execute):
         running += isinstance(event, Begun) - isinstance(event, Returned)
         most = max(most, running)
     assert 1 <= most <= 2
+
+
+def test_jobs_are_taken_as_workers_have_room_in_the_thread_that_asks(execute):
+    def offered():
+        for job in range(3):
+            taken.append(threading.get_ident())
+            yield job
+
+    taken, ended = [], 0
+    for event in execute(jobs.square, offered(), 1):
+        ended += isinstance(event, Returned)
+        assert len(taken) <= ended + 1
+    assert taken == [threading.get_ident()] * 3
 
 
 def test_each_job_has_a_process_of_its_own(execute):

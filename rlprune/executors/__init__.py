@@ -102,7 +102,8 @@ class Execute(Protocol):
 
     Args:
         work: a function that can be imported by name; it gets a job and a function to report progress with.
-        jobs: what to run it on; they and the results must pickle.
+        jobs: what to run it on; they and the results must pickle. They are taken as workers have room, in the thread that
+            asks for events: until then another process may take them. A queue has as much room as may wait in it.
         workers: how many run at once.
         preload: names of modules that take long to import and that ``work`` needs: a worker may have them when it starts.
             One that cannot be imported is passed over; whoever needs it meets the error again, and can report it.
