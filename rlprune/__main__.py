@@ -1,4 +1,4 @@
-"""``rlprune`` and ``python -m rlprune``: run, list, check, report, export."""
+"""``rlprune`` and ``python -m rlprune``: run, status, list, check, merge, report, export."""
 
 # ruff: noqa: T201 (this is the command line)
 
@@ -11,7 +11,8 @@ if __name__ == "__main__":
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import Registry, nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable
+from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable, writing
 from rlprune.safely import plain
 from rlprune.store import StoreError
 from rlprune.task import tasks
@@ -43,10 +44,14 @@ def _answer(given: Sequence[str]) -> int:
         match args.command:
             case "run":
                 return run(args, ["rlprune", *given])
+            case "status":
+                print("\n\n".join("\n".join(_status(_folder(run))) for run in args.runs))
             case "list":
                 print(columns(_listed(args.what)))
             case "check":
                 print("\n".join(_checked(args.suites)))
+            case "merge":
+                print(_merge(args.runs, Path(args.to)))
             case "report":
                 print(_report(args.runs, args.out))
             case "export":
@@ -61,11 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("rlprune", description=rlprune.__doc__, epilog=EXIT_CODES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_arguments(commands.add_parser("run", help="run a suite", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))
+    status = commands.add_parser("status", help="say what of a sweep is done, what runs where, and how long the rest will take")
+    status.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     listing = commands.add_parser("list", help="list suites, tasks, pruners or executors")
     listing.add_argument("what", choices=("suites", "tasks", "pruners", "executors"))
     check = commands.add_parser("check", help="say what is wrong with suites, under every profile")
     check.add_argument("suites", nargs="+", metavar="SUITE", help="a name, or a path to a TOML file")
     may_import(check)
+    merging = commands.add_parser("merge", help="join runs, say the shards of a sweep, in one folder")
+    merging.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole-1-of-2")
+    merging.add_argument("--to", required=True, metavar="DIR", help="where to; what is there already is joined with them")
     report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several results/joint")
@@ -82,6 +92,39 @@ def _parser() -> argparse.ArgumentParser:
         "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
     )
     return parser
+
+
+def _status(folder: Path) -> Iterator[str]:
+    """Yield in words where the sweep of a folder stands."""
+    from rlprune.bench import ahead
+    from rlprune.bench.progress import duration
+    from rlprune.bench.status import read as standing
+
+    found = read(folder, lambda store: standing(folder, store.outcomes(), lambda: ahead.known(store)[0]))
+    kinds = ("done", "failed", "skipped", "running", "waiting", "missing")
+    counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in kinds if found.counts.get(kind) or kind in ("done", "missing"))
+    if not found.title:
+        old = "it has no plan, being of an older rlprune or not begun: which cells are missing says the command that made it"
+        yield f"{folder}: {old} with --dry-run"
+        yield counts.removesuffix(", 0 missing")
+        return
+    yield f"{found.title}, in {folder}: {found.state}, by {'; '.join(found.by)}"
+    time = (
+        ""
+        if found.state == "complete"
+        else f"; time left: {'unknown' if found.left is None else f'about {duration(found.left)}'}"
+    )
+    yield f"{counts}{time}" + (f"; {found.counts['others']} more of other settings" if found.counts.get("others") else "")
+    if found.runs:
+        lines = [[one.name, f"epoch {one.trained} of {one.of}", f"since {one.since}", one.where] for one in found.runs]
+        yield "running:" if found.state == "running" or found.outlived else "was running when it stopped:"
+        yield columns([["", *line] for line in lines])
+    for name, why in found.failed:
+        yield plain(f"failed: {name}: {why}")
+    if found.outlived:
+        yield f"{found.outlived} jobs outlived the run that sent them; their results are taken in by:\n  {found.command}"
+    elif found.state == "stopped":
+        yield f"go on with:\n  {found.command}"
 
 
 def _listed(what: str) -> list[list[str]]:
@@ -120,8 +163,8 @@ def _explained(name: str) -> str:
 
 
 def _placed(name: str) -> str:
-    executors().load(name)  # or it is told why it cannot be used
-    return executors().summary(name)
+    extra = executors().load(name).extra  # or it is told why it cannot be used
+    return executors().summary(name) + (f" Needs rlprune[{extra[1]}]." if extra else "")
 
 
 def _checked(names: Sequence[str]) -> list[str]:
@@ -145,20 +188,47 @@ def _checked(names: Sequence[str]) -> list[str]:
     return lines
 
 
+def _merge(runs: Sequence[str], to: Path) -> str:
+    """Join runs in one folder, which stays as it is where they cannot be joined."""
+    folders = [_folder(run) for run in runs]
+    if why := unusable(str(to)):
+        raise SuiteError([Mistake("--to", "", f"{plain(str(to).strip(), 100) or 'it'} {why}")])
+
+    from rlprune.merge import Conflict, merge, planned
+
+    with ExitStack() as held:
+        if to.is_dir():
+            held.enter_context(writing(to))
+        try:
+            plan = planned(folders, to, door.say)
+        except Conflict as error:
+            raise SuiteError([Mistake("merge", "", why) for why in str(error).splitlines()]) from None
+        if not to.is_dir():
+            held.enter_context(writing(to))
+        try:
+            merged = merge(plan, to)
+        except OSError as error:
+            raise SuiteError([Mistake("--to", str(to), f"{line(error)}; the same command goes on from what is there")]) from None
+    both = f", {merged.shared:,} of them finished in several runs with the same values" if merged.shared else ""
+    return f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {to}"
+
+
 def _report(runs: Sequence[str], out: str | None) -> Path:
     """Write the report of all runs together; a cell that several have counts once."""
     folders = [_folder(run) for run in runs]
     if out is not None and (why := unusable(out)):
         raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
 
-    from rlprune.report.comparable import gathered
+    from rlprune.report.comparable import apart, gathered
     from rlprune.report.page import write_report
 
     where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
     try:
-        rows = gathered(folders)
+        rows = gathered(folders, door.say)
         if not rows:
             raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
+        for told in apart(rows) if folders[1:] else ():
+            door.say(told)
         return write_report(rows, where, runs=folders, tell=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from rlprune.files import write
 from rlprune.pruning import surgery
 from rlprune.pruning.pruner import WEIGHTS
 from rlprune.safely import plain
@@ -52,7 +53,7 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> No
         )
     tensors, about = opened(row, source)
     if to.suffix == ".safetensors":
-        to.write_bytes(source.read_bytes())
+        write(to, source.read_bytes())
         return
     task = tasks().load(row.task)
     try:

@@ -1,25 +1,39 @@
-"""Files that are whole or not there, and folders that one run at a time writes to."""
+"""Files that are whole or not there, and folders that a run holds against others, or shares with them cell by cell."""
 
 import errno
 import fcntl
 import os
+import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import mkdtemp
 
-LOCK = ".running"
+LOCK, CLAIMS = ".running", ".claims"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_ADDING = 2**62
+"""The byte that who adds a line to the claims locks."""
+_PATIENCE = 10.0
+"""Seconds that who joins waits for a run that is beginning or writing its report."""
 
 
-def written(file: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file beside the old one, and put it in its place when the disk has it: a kill leaves one whole."""
+def written(file: Path, write: Callable[[Path], object], *, keep: bool = False) -> None:
+    """Let ``write`` make a file beside the old one, and put it in its place when the disk has it: a kill leaves one whole.
+
+    Args:
+        keep: whether the old one stays, ``before`` it; killed between the two, that one is all there is.
+    """
     fresh = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
         write(fresh)
         with fresh.open("rb") as opened:
             os.fsync(opened.fileno())
+        if keep:
+            with suppress(FileNotFoundError):
+                file.replace(before(file))
         fresh.replace(file)
     finally:
         fresh.unlink(missing_ok=True)
@@ -30,49 +44,206 @@ def write(file: Path, content: str | bytes) -> None:
     written(file, lambda fresh: fresh.write_bytes(content.encode() if isinstance(content, str) else content))
 
 
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if it is missing; the system lets go of it when this process ends, however it ends.
+def before(file: Path) -> Path:
+    """Return where the one before a file is."""
+    return file.with_name(f"{file.stem}.before{file.suffix}")
 
-    Raises:
-        BlockingIOError: another process holds it; the message says which.
-        OSError: nothing can be written there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    place = os.open(folder, os.O_RDONLY)  # it stays the same one when it is renamed
+
+def removed(file: Path) -> None:
+    """Let a file be gone, and the one before it."""
+    for one in (file, before(file)):
+        one.unlink(missing_ok=True)
+
+
+def settled(folder: Path) -> None:
+    """Wait until the disk has the names in a folder, not only what is in its files."""
+    place = os.open(folder, os.O_RDONLY)
     try:
-        file = _locked(place)
-        with os.fdopen(file, "r+", encoding="utf-8") as opened:
-            opened.truncate(0)
-            now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-            opened.write(f"process {os.getpid()} on {socket.gethostname()}, begun {now}\n")
-            opened.flush()
-            try:
-                yield
-            finally:
-                if _there(place, file):
-                    os.unlink(LOCK, dir_fd=place)
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(place)
     finally:
         os.close(place)
 
 
-def _locked(place: int) -> int:
-    """Return the open and locked file of a folder."""
-    while True:
-        file = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o666, dir_fd=place)
+# -- folders of runs -----------------------------------------------------------------------------------------------
+
+
+class Held:
+    """A folder of a run in which this process works.
+
+    Args:
+        place: the folder, open.
+        file: its lock, open and locked.
+        alone: whether nobody else worked there when this process came; until ``share`` nobody else comes.
+    """
+
+    def __init__(self, place: int, file: int, *, alone: bool) -> None:
+        self._place, self._file, self.alone = place, file, alone
+        self._claims = os.open(CLAIMS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=place)
+        self._lines, self._read = dict[str, tuple[int, int]](), 0
+        if alone:
+            os.truncate(self._claims, 0)
+
+    def share(self) -> None:
+        """Let others join.
+
+        Raises:
+            BlockingIOError: another process has come first.
+        """
+        if not _flock(self._file, fcntl.LOCK_SH):
+            raise _refused(self._file)
+
+    def last(self) -> bool:
+        """Say whether nobody else works there any more; then nobody comes. Otherwise this process has left.
+
+        The lock is let go and asked for anew, so that of several who ask at once one is the last.
+        """
+        return _flock(self._file, fcntl.LOCK_EX)
+
+    def take(self, name: str) -> bool:
+        """Claim a cell against the others, unless one of them has: a lock on its line, which ends with this process."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(file, 1000).decode("utf-8", "replace").strip()
-            os.close(file)
-            raise BlockingIOError(f"another run is writing there: {holder or 'it has just begun'}") from None
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, *self._line(name))
         except OSError as error:
-            if error.errno not in _NO_LOCKS:  # some file systems have none
-                os.close(file)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            if error.errno not in _NO_LOCKS:
                 raise
-        if _there(place, file):
-            return file
-        os.close(file)  # the holder has just removed it
+        return True
+
+    def free(self, name: str) -> None:
+        """Let others claim it."""
+        with suppress(OSError):
+            fcntl.lockf(self._claims, fcntl.LOCK_UN, *self._line(name))
+
+    def _line(self, name: str) -> tuple[int, int]:
+        """Return how many bytes a cell's line in the claims has, and where: to the system, lines in a row are one lock."""
+        if name not in self._lines:
+            fcntl.lockf(self._claims, fcntl.LOCK_EX, 1, _ADDING)
+            try:
+                self._learn()
+                while name not in self._lines:
+                    os.write(self._claims, f"{name}\n".encode())
+                    self._learn()
+            finally:
+                fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _ADDING)
+        return self._lines[name]
+
+    def _learn(self) -> None:
+        """Read the lines that were added to the claims."""
+        while end := (part := os.pread(self._claims, 1 << 20, self._read)).rfind(b"\n") + 1:
+            for line in part[:end].splitlines(keepends=True):
+                self._lines[line.decode("utf-8", "replace").strip()] = len(line), self._read
+                self._read += len(line)
+
+    def others(self) -> str:
+        """Return which other processes work there."""
+        mine = f"process {os.getpid()} on {socket.gethostname()}, "
+        return " and ".join(line for line in _lines(self._file) if not line.startswith(mine))
+
+    def leave(self) -> None:
+        """Let go of the folder; who is the last leaves nothing of this behind."""
+        if self.last() and _there(self._place, self._file):
+            for name in (CLAIMS, LOCK):
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self._place)
+        os.close(self._claims)
+        os.close(self._file)
+
+
+@contextmanager
+def claimed(folder: Path, *, join: bool = False) -> Iterator[Held]:
+    """Hold a folder, made if it is missing; the system lets go of it when this process ends, however it ends.
+
+    Args:
+        join: whether to work beside others of this machine, if there are any.
+
+    Raises:
+        BlockingIOError: another process holds it, or shares it and is not to be joined; the message says which.
+        OSError: nothing can be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as left:
+        place = os.open(folder, os.O_RDONLY)  # it stays the same one when it is renamed
+        left.callback(os.close, place)
+        held = _locked(place, join=join)
+        left.callback(held.leave)
+        yield held
+
+
+def _locked(place: int, *, join: bool) -> Held:
+    """Return a folder, held or joined, with who does it noted in its lock."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        file = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=place)
+        try:
+            alone = _flock(file, fcntl.LOCK_EX, needed=join)
+            if not (alone or (join and _flock(file, fcntl.LOCK_SH))):
+                if not join or time.monotonic() > deadline:
+                    raise _refused(file)
+                time.sleep(0.1)  # it is beginning, or writing its report
+            elif _there(place, file):
+                _note(file, alone=alone)
+                return Held(place, file, alone=alone)
+        except BaseException:
+            if _flock(file, fcntl.LOCK_EX) and _there(place, file):
+                os.unlink(LOCK, dir_fd=place)
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _note(file: int, *, alone: bool) -> None:
+    """Write into a lock who this is.
+
+    Raises:
+        BlockingIOError: others are there, of another machine.
+    """
+    host = socket.gethostname()
+    if alone:
+        os.truncate(file, 0)
+    elif far := [line for line in _lines(file) if f" on {host}, " not in line]:
+        raise BlockingIOError(f"only runs of one machine can join each other, and another run is writing there: {far[0]}")
+    now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    os.write(file, f"process {os.getpid()} on {host}, begun {now}\n".encode())
+
+
+def _flock(file: int, kind: int, *, needed: bool = False) -> bool:
+    """Lock an open file, or let go of it and say that others are in the way.
+
+    Some file systems have no locks, and then nobody is; unless they are ``needed``.
+    """
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_UN)
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        if needed:
+            raise BlockingIOError("its file system has no locks, by which runs could share a folder") from None
+    return True
+
+
+def _refused(file: int) -> BlockingIOError:
+    return BlockingIOError(f"another run is writing there: {' and '.join(_lines(file)) or 'it has just begun'}")
+
+
+def _lines(file: int) -> list[str]:
+    """Return what those have noted in a lock who may still be there."""
+    lines = os.pread(file, 10_000, 0).decode("utf-8", "replace").splitlines()
+    return [line for line in lines if f" on {socket.gethostname()}, " not in line or _lives(line.split()[1])]
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
 
 
 def _there(place: int, file: int) -> bool:
@@ -81,3 +252,30 @@ def _there(place: int, file: int) -> bool:
         return os.path.samestat(os.stat(LOCK, dir_fd=place), os.fstat(file))
     except OSError:
         return False
+
+
+# -- folders for temporary files -------------------------------------------------------------------------------------
+
+
+def temporary(folder: Path, prefix: str) -> Path:
+    """Return a new folder that is this process's as long as it lives; those of processes that were killed are removed.
+
+    Args:
+        folder: where.
+        prefix: how its name begins; nothing else there may be called so.
+    """
+    for other in folder.glob(f"{prefix}*"):
+        with suppress(OSError):
+            place = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(other, ignore_errors=True)
+            finally:
+                os.close(place)
+    while True:
+        mine = Path(mkdtemp(prefix=prefix, dir=folder))
+        with suppress(FileNotFoundError):  # another process has just removed it
+            place = os.open(mine, os.O_RDONLY)
+            if _flock(place, fcntl.LOCK_EX) and mine.exists():
+                return mine
+            os.close(place)

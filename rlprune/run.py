@@ -18,31 +18,55 @@ import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
 
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import Cell, Suite, cells, data_mistakes, extra_mistakes, load_suite, with_fingerprints
+from rlprune.bench.suite import (
+    Cell,
+    Shard,
+    Suite,
+    cells,
+    data_mistakes,
+    extra_mistakes,
+    load_suite,
+    override,
+    with_fingerprints,
+)
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
+from rlprune.files import write
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
-from rlprune.words import shown
+from rlprune.words import in_words, shown
 
 if TYPE_CHECKING:
+    from rlprune.bench.ahead import Costs
     from rlprune.bench.sweep import Outcome
+    from rlprune.files import Held
     from rlprune.store import Store
 
 Taken = TypeVar("Taken")
 
 RESULTS = "results.sqlite"
-WRITTEN = (RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints")
+JOBS = "jobs"
+"""What an executor writes to while jobs are out."""
+SHOWN = ".shown"
+"""What a run printed when all was done, under a key of what it was made of: the same again need not be made again."""
+WRITTEN = (
+    *(RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints"),
+    *(JOBS, "plan.json", "running", SHOWN),
+)
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
@@ -75,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pruners", metavar="A,B", help="these instead of the suite's")
     add("--sparsities", metavar=".9,.95", help="these instead of the suite's")
     add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's")
-    add("--set", metavar="KEY=VALUE", action="append", default=[], help="change any key of the suite, say recipe.budget=100000")
+    change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor"
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
     add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
@@ -83,8 +108,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
-    add("--out", metavar="DIR", help="folder of the results; default results/SUITE")
-    add("--dry-run", action="store_true", help="show the cells, what is done and the time left; write nothing")
+    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    add("--out", metavar="DIR", help="folder of the results; default results/SUITE, of a shard results/SUITE-N-of-M")
+    say = "show the cells, what is done, and the time, energy and money that the rest will take; write nothing"
+    add("--dry-run", action="store_true", help=say)
+    say = "with --dry-run: train two epochs of a cell of each kind of which none is done, to know how long they take"
+    add("--calibrate", action="store_true", help=say)
+    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
 
@@ -111,6 +141,9 @@ class Request:
     executor: Executor
     jobs: int
     out: Path
+    options: Mapping[str, object]
+    """Of the executor."""
+    shard: Shard | None = None
 
 
 def checked(args: argparse.Namespace) -> Request:
@@ -136,13 +169,22 @@ def checked(args: argparse.Namespace) -> Request:
         for option, path in (("out", args.out), ("data", args.data))
         if path is not None and (why := unusable(path))
     ]
+    if args.join and args.fresh:
+        mistakes.append(Mistake("--join", "", "nobody can join a run and remove its results: leave out --fresh"))
+    if args.calibrate and not args.dry_run:
+        mistakes.append(Mistake("--calibrate", "", "is for --dry-run; a run learns as it goes"))
+    shard = None
+    try:
+        shard = None if args.shard is None else Shard.read(args.shard)
+    except ValueError as error:
+        mistakes.append(Mistake("--shard", "", str(error)))
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
     suite = None
     try:
         folder = Path(args.data) if args.data else None
-        suite = load_suite(args.suite, args.profile, args.set, options, folder)
+        suite = load_suite(args.suite, args.profile, [text for text in args.set if not _for_executor(text)], options, folder)
         if args.download and suite.folder and not mistakes and not args.dry_run:
             download(suite)
         if not any(mistake.where == "--data" for mistake in mistakes):
@@ -150,9 +192,18 @@ def checked(args: argparse.Namespace) -> Request:
         mistakes += extra_mistakes(suite)
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
-    out = Path(args.out or Path("results", "" if suite is None else suite.name))
+    part = "" if shard is None else f"-{shard.number}-of-{shard.of}"
+    out = Path(args.out or Path("results", "" if suite is None else f"{suite.name}{part}"))
     if not any(mistake.where == "--out" for mistake in mistakes):
         mistakes += [Mistake("--out", "", f"{path} is not a folder") for path in _files(out)][:1]
+    chosen: dict[str, Any] = {}
+    if (named := executor) is not None:
+        try:
+            chosen = _executor_options(named, [text for text in args.set if _for_executor(text)])
+            executor = _asked(named, lambda: named.under(chosen, out / JOBS))
+        except SuiteError as error:
+            mistakes += error.mistakes
+            executor = None
     if executor is not None and args.device == "cuda":
         mistakes += _gpu_mistakes(executor, sure=not mistakes)
     if suite is None or executor is None or mistakes:
@@ -162,7 +213,40 @@ def checked(args: argparse.Namespace) -> Request:
     wanted = args.device == "auto" and all(tasks().load(name).recipe.gpu for name in suite.tasks)
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
-    return Request(suite, device, executor, int(jobs) if jobs else _asked(executor, lambda: executor.workers(device)), out)
+    at_once = int(jobs) if jobs else _asked(executor, lambda: executor.workers(device))
+    return Request(suite, device, executor, at_once, out, chosen, shard)
+
+
+def _for_executor(text: str) -> bool:
+    return text.strip().casefold().startswith("executor.")
+
+
+def _executor_options(executor: Executor, texts: Sequence[str]) -> dict[str, Any]:
+    """Return what the command line tells an executor.
+
+    Raises:
+        SuiteError: it lacks a package, or has no such options, or not with these values.
+    """
+    mistakes, values = [], dict[str, Any]()
+    if executor.extra and find_spec(executor.extra[0]) is None:
+        package, extra = executor.extra
+        say = f"{executor.name} needs {package}: python3 -m pip install 'rlprune[{extra}]'"
+        mistakes.append(Mistake("--executor", "", say))
+    for text in texts:
+        try:
+            (given,) = override(text).values()
+            executor.options.model_validate(given)
+            for key, value in given.items():
+                values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+        except SuiteError as error:
+            mistakes += error.mistakes
+        except ValidationError as error:
+            for keys, message in in_words(error, executor.options):
+                why = message.replace("(allowed: )", f"(executor {executor.name} has none)")
+                mistakes.append(Mistake(f"--set {text}", ".".join(map(str, keys[:1])), why))
+    if mistakes:
+        raise SuiteError(mistakes)
+    return values
 
 
 def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
@@ -230,21 +314,24 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     try:
         request = checked(args)
         planned = cells(request.suite, request.device)
+        if request.shard is not None:
+            planned = [cell for cell in planned if cell in request.shard]
         if args.dry_run:
-            return preview(request, planned, fresh=args.fresh)
-        with writing(request.out):
+            return preview(request, planned, fresh=args.fresh, calibrate=args.calibrate)
+        with writing(request.out, join=args.join) as held:
             if args.fresh:
                 remove_results(request.out)
             command = shlex.join(word for word in words if word != "--fresh")
-            return _run(request, planned, command.encode(errors="backslashreplace").decode())  # a name that is not UTF-8
+            typed = command.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
+            return _run(request, planned, typed, held)
     except SuiteError as error:
         door.say(str(error))
         return 2
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Hold the folder of a run.
+def writing(out: Path, *, join: bool = False) -> "Iterator[Held]":
+    """Hold the folder of a run, or join those that are writing there.
 
     Raises:
         SuiteError: it cannot be written to, or another run is writing there.
@@ -253,19 +340,20 @@ def writing(out: Path) -> Iterator[None]:
 
     with ExitStack() as held:
         try:
-            held.enter_context(claimed(out))
+            folder = held.enter_context(claimed(out, join=join))
         except OSError as error:
             read = f"; what is there can be read: rlprune report {out} --out DIR" if os.path.exists(out / RESULTS) else ""
             why = (
                 f"cannot be written to: {error.strerror}{read}"
                 if error.strerror
-                else f"{error}; wait for it, or name another --out"
+                else f"{error}; wait for it, {'' if join else 'join it with --join, '}or name another --out"
             )
             raise SuiteError([Mistake("--out", str(out), why)]) from None
-        yield
+        yield folder
 
 
-def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
+def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") -> int:
+    from rlprune.bench.status import plan
     from rlprune.bench.sweep import ending_like_ctrl_c
     from rlprune.store import Damaged, Gone, StoreError
 
@@ -273,11 +361,17 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
-            print(f"{suite.title}, profile {suite.profile}: {len(planned)} cells, results in {out}", flush=True)
+            print(f"{_titled(request)}: {len(planned)} cells, results in {out}", flush=True)
+            if not held.alone:
+                print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)
-            outcome = _sweep(request, planned, store)
+            plan(request.out, planned, _about(request, command), workers=request.jobs)
+            outcome = _sweep(request, planned, store, held)
             if not outcome.interrupted:
                 store.check()
+                if not held.last():
+                    print(f"\nThe rest and the report are left to {held.others()}", flush=True)
+                    return 1 if outcome.failed else 0
                 changed = outcome.done > 0 and _data_changed(suite)
                 written = _show(request, store, outcome, command)
                 if changed:
@@ -306,6 +400,13 @@ def _run(request: Request, planned: Sequence[Cell], command: str) -> int:
     if why:
         door.say(told)
     return code
+
+
+def _about(request: Request, command: str) -> dict[str, object]:
+    """Return what ``rlprune status`` tells of a run, and finds its jobs with."""
+    suite = request.suite
+    told = {"title": suite.title, "profile": suite.profile, "command": plain(command)}
+    return {**told, "executor": request.executor.name, "options": request.options, "jobs": JOBS}
 
 
 def open_store(out: Path, *, create: bool) -> "Store":
@@ -339,23 +440,46 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
             raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {line(error)}")]) from None
 
 
-def _sweep(request: Request, planned: Sequence[Cell], store: "Store") -> "Outcome":
+def _titled(request: Request) -> str:
+    part = "" if request.shard is None else f", {request.shard}"
+    return f"{request.suite.title}, profile {request.suite.profile}{part}"
+
+
+def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Held") -> "Outcome":
+    from rlprune.bench import ahead, status
     from rlprune.bench.progress import Bars, Lines
-    from rlprune.bench.sweep import sweep
+    from rlprune.bench.sweep import News, sweep
 
     finished = store.finished()
     left = [cell for cell in planned if cell.id not in finished]
+    paces = ahead.known(store)[0] if left else ahead.Known()
+    to_go = ahead.Ahead(left, request.jobs, paces)
+    board = status.Board(request.out, to_go)
     watched = sys.stdout is not None and sys.stdout.isatty()
-    with (Bars if watched else Lines)(left, len(planned)) as listen:
-        execute = request.executor.execute
-        return sweep(planned, store, suite=request.suite, jobs=request.jobs, out=request.out, execute=execute, listen=listen)
+    with closing(board), (Bars if watched else Lines)(left, len(planned), to_go) as show:
+
+        def listen(news: News) -> None:
+            for hears in (to_go, board, show):
+                hears(news)
+
+        return sweep(
+            planned,
+            store,
+            suite=request.suite,
+            jobs=request.jobs,
+            out=request.out,
+            execute=request.executor.execute,
+            listen=listen,
+            left=[left.job for left in request.executor.left()],
+            held=held,
+        )
 
 
 def remove_results(out: Path) -> None:
     """Remove what a run writes into its folder, and nothing else; where no results are, only the states of cells."""
     if not (out / RESULTS).is_file():
         for file in (out / "checkpoints").glob("*.pt"):
-            if re.fullmatch("[0-9a-f]{16}", file.stem):
+            if re.fullmatch(r"[0-9a-f]{16}(\.before)?", file.stem):
                 file.unlink()
         return
     for path in (out / name for name in WRITTEN):
@@ -394,9 +518,18 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     from rlprune.report.sound import sound
 
     suite, out = request.suite, request.out
+    key = _made_of(request, store, command)
+    if not (outcome.done or outcome.failed or outcome.skipped) and (before := _shown_before(out, key)):
+        print(before)
+        return True
     everything = sound(store.rows())
-    rows = of_suite(everything, suite, request.device)
+    rows = sound(of_suite(everything, suite, request.device))
     failures: list[str] = []
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        print(text)
 
     def attempt(what: str, do: Callable[[], object]) -> None:
         try:
@@ -409,43 +542,67 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     def table() -> None:
         if any(row.status == "done" for row in rows):
             header, lines = summary_table(rows)
-            print("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
+            say("\n".join(["", columns([header, *lines]), "", *opening(rows)]))
 
     attempt("results.csv", lambda: store.write_csv(out / "results.csv"))
     attempt("the table", table)
     for row in (*outcome.failed, *outcome.skipped):
         print(plain(f"{named(row)}: {ending(row)}"))
     if others := len(everything) - len(rows):
-        print(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
-    attempt("the report", lambda: print(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+        say(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
+    attempt("the report", lambda: say(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+    if not failures and not outcome.failed and not outcome.skipped:
+        attempt(SHOWN, lambda: write(out / SHOWN, "\n".join([key, *said])))
     if failures:
         kept = f"{len(store.finished())} finished cells are kept in {out / RESULTS}. Try again with:\n  {plain(command)}"
         door.say("\n".join(["", *failures, kept]))
     return not failures
 
 
+def _made_of(request: Request, store: "Store", command: str) -> str:
+    """Return a key of all that a report is made of."""
+    from rlprune.costs import provenance
+
+    parts = (request.suite.model_dump_json(), request.device, command, sorted(provenance.versions().items()), store.state())
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+def _shown_before(out: Path, key: str) -> str:
+    """Return what was printed when all that there is was made of the same, or nothing."""
+    try:
+        known, _, text = (out / SHOWN).read_text(encoding="utf-8").partition("\n")
+    except (OSError, ValueError):
+        return ""
+    there = all((out / name).exists() for name in ("results.csv", "report.html", "figures", "tables"))
+    return text if known == key and there else ""
+
+
 # -- what is there to do -----------------------------------------------------------------------------------------
 
 
-def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
-    """Print the cells with what they cost, what is done and the time left; write nothing."""
+def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate: bool) -> int:
+    """Print the cells with what they cost, what is done and what the others will take; write nothing."""
+    from rlprune.bench import ahead
     from rlprune.bench.sweep import epochs_of
 
-    suite, finished, seconds = request.suite, set[str](), None
+    suite, finished = request.suite, set[str]()
+    paces, watts = ahead.Known(), dict[str, float]()
     if (request.out / RESULTS).is_file() and not fresh:
-        from rlprune.bench.sweep import estimate
 
-        def known(store: "Store") -> tuple[set[str], float | None]:
+        def known(store: "Store") -> tuple[set[str], tuple[ahead.Known, dict[str, float]]]:
             _tell_of_other_data(planned, store, request)
-            return store.finished(), estimate(planned, store)
+            return store.finished(), ahead.known(store)
 
-        finished, seconds = read(request.out, known)
+        finished, (paces, watts) = read(request.out, known)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in planned:
         groups[cell.task, cell.method].append(cell)
     lines = [["task", "pruner", "sparsities", "seeds", "cells", "done", "epochs a cell", "to train", "set by the suite"]]
+    total = 0
     for (task, pruner), group in groups.items():
-        budgets = sum(epochs_of(cell) / cell.recipe["epochs"] for cell in group)
+        lengths = list(map(epochs_of, group))
+        total += sum(lengths)
+        budgets = sum(length / cell.recipe["epochs"] for length, cell in zip(lengths, group, strict=True))
         changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(group[0].variant or group[0].pruner)}
         lines.append(
             [
@@ -455,26 +612,43 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool) -> int:
                 str(suite.seeds),
                 str(len(group)),
                 str(sum(cell.id in finished for cell in group)),
-                str(max(map(epochs_of, group))),
+                str(max(lengths)),
                 f"{budgets * group[0].recipe['budget']:,.0f} {tasks().load(task).recipe.unit}",
                 ", ".join(f"{key} = {shown(value)}" for key, value in changed.items()),
             ]
         )
     done = sum(cell.id in finished for cell in planned)
-    print(f"{suite.title}, profile {suite.profile}, device {request.device}, results in {request.out}\n{columns(lines)}")
-    print(f"{len(planned)} cells, {done} done, {sum(map(epochs_of, planned)):,} epochs in all")
-    left = len(planned) - done
-    if left and seconds is None:
-        print("time left: unknown until a cell of this kind is done")
-    elif left and seconds is not None:
-        at_once = min(request.jobs, left)
-        print(f"time left: about {_duration(seconds / at_once)}, {at_once} at once")
+    print(f"{_titled(request)}, device {request.device}, results in {request.out}\n{columns(lines)}")
+    print(f"{len(planned)} cells, {done} done, {total:,} epochs in all")
+    left = list({cell.id: cell for cell in planned if cell.id not in finished}.values())
+    if left and calibrate:
+        there = request.out.exists()
+        for said in ahead.calibrate(left, request.jobs, paces, watts, request.executor.execute, suite.country):
+            print(f"calibrated: {plain(said)}", flush=True)
+        if not there:
+            with suppress(OSError):  # an executor had its folder there
+                request.out.rmdir()
+    if left:
+        print("\n".join(_costs(request, left, ahead.costs(left, request.jobs, paces, watts, suite.price_per_hour))))
     return 0
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+def _costs(request: Request, left: Sequence[Cell], costs: "Costs") -> Iterator[str]:
+    """Yield in words what the cells that are left will take."""
+    from rlprune.bench.progress import duration
+
+    if costs.wall is None or costs.seconds is None:
+        yield "time left: unknown until a cell of each kind is done; --calibrate trains two epochs of one to know it"
+        return
+    at_once = min(request.jobs, len(left))
+    yield f"time left: about {duration(costs.wall)}, {at_once} at once; {duration(costs.seconds)} of workers"
+    joules = "unknown: no cell was measured" if costs.joules is None else f"about {costs.joules / 3.6e6:.3g} kWh, CPU and GPU"
+    yield f"energy left: {joules}"
+    price = request.suite.price_per_hour
+    money = (
+        "unknown: the suite names no price_per_hour" if costs.price is None else f"about ${costs.price:.2f} at ${price:g} an hour"
+    )
+    yield f"price left: {money}"
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:

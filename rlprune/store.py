@@ -5,16 +5,21 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import warnings
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields
-from math import isfinite
+from functools import lru_cache
+from hashlib import sha256
+from itertools import accumulate, islice
+from math import isfinite, nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, overload
 from urllib.parse import quote
 
 from rlprune.costs import judged
@@ -26,8 +31,14 @@ from rlprune.safely import plain
 SCHEMA = 2
 """Schema 1 had what is in column ``judged`` among the labels: it is read as it is, and brought here when it is written to."""
 
+TOGETHER = 500
+"""Most cells that are asked for by their ids at once."""
+
 LARGEST = 1e100
 """What is larger, squares of which would overflow, is no measurement."""
+
+PATIENCE = 60.0
+"""Seconds that another program may lock the file."""
 
 _TABLES = """
 CREATE TABLE cells (
@@ -114,7 +125,7 @@ _CHOICES = {"cut": ("weights", "channels", "nothing"), "status": ("done", "faile
 
 
 class StoreError(ValueError):
-    """The file of results cannot be read or written; the message says why in one plain line."""
+    """The results cannot be read or written; the message says why in one plain line."""
 
 
 class Gone(StoreError):  # noqa: N818 (it reads as it is)
@@ -123,6 +134,70 @@ class Gone(StoreError):  # noqa: N818 (it reads as it is)
 
 class Damaged(StoreError):  # noqa: N818
     """The file holds something else than was written to it: the same again meets the same."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Which measures each of some epochs has, and where its first number stands; many cells share one."""
+
+    names: tuple[tuple[str, ...], ...]
+    starts: tuple[int, ...]
+
+    @lru_cache(256)  # noqa: B019 (shapes are few, and stay)
+    def places(self, name: str) -> tuple[int | None, ...]:
+        """Return where the numbers of a measure stand, an epoch each; nothing where no epoch has it."""
+        starts = zip(self.names, self.starts, strict=False)
+        found = tuple(start + names.index(name) if name in names else None for names, start in starts)
+        return found if any(place is not None for place in found) else ()
+
+
+class Epochs(Sequence[Mapping[str, float]]):
+    """The epochs of a cell, their numbers in one block: a tenth of what they take as mappings, which it yields.
+
+    Args:
+        shape: which measures each epoch has.
+        numbers: of all epochs, one after another.
+    """
+
+    def __init__(self, shape: _Shape, numbers: "array[float]") -> None:
+        self._shape, self.numbers = shape, numbers
+
+    def __len__(self) -> int:
+        return len(self._shape.names)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, float]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, float]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, float] | list[dict[str, float]]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        place = range(len(self))[index]
+        names, start = self._shape.names[place], self._shape.starts[place]
+        return dict(zip(names, self.numbers[start : start + len(names)], strict=True))
+
+    def column(self, name: str) -> list[float]:
+        places = self._shape.places(name)
+        return [nan if place is None else self.numbers[place] for place in places]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Epochs) and other._shape is self._shape:
+            return other.numbers == self.numbers
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+def column(epochs: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    """Return one measure of every epoch, NaN where one lacks it; nothing where all do."""
+    if isinstance(epochs, Epochs):
+        return epochs.column(name)
+    return [epoch.get(name, nan) for epoch in epochs] if any(name in epoch for epoch in epochs) else []
 
 
 class Store:
@@ -161,8 +236,30 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._left_open.close()
 
+    @property
+    def schema(self) -> int:
+        """The file's, until it is brought to another."""
+        with self._plainly():
+            return self._checked()
+
+    def state(self) -> str:
+        """Return a digest of which cells there are, how they ended, when, and the sum of their measures."""
+        with self._plainly(), self._transaction("DEFERRED"):
+            found = sha256()
+            for line in self._connection.execute(
+                "SELECT rowid, id, status, started, ended, labels, judged FROM cells ORDER BY id"
+            ):
+                found.update(repr(line).encode())
+            for what in ("count(*), total(value) FROM measures", "max(rowid) FROM epochs", "max(rowid) FROM layers"):
+                found.update(repr(self._connection.execute(f"SELECT {what}").fetchone()).encode())
+        return found.hexdigest()
+
     def finished(self) -> set[str]:
-        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken.
+        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken."""
+        return {cell for cell, (_, ended) in self.outlines().items() if ended}
+
+    def outlines(self) -> dict[str, tuple[str, bool]]:
+        """Return of every cell that is not broken its suite, and whether it need not run again.
 
         One that is done has measures, and the one it is judged by, if there, is a number. That one alone may be absent, as
         after a training that diverged: it would diverge again.
@@ -174,37 +271,85 @@ class Store:
                 "SELECT cell, name FROM measures WHERE typeof(value) NOT IN ('real', 'integer') OR abs(value) > ?", [LARGEST]
             )
             spoilt = set(odd.fetchall())
-            cells = self._cells(_COLUMNS + _DOCUMENTS)
-        return {
-            cell["id"]
-            for cell in cells
-            if cell["status"] == "skipped"
-            or (cell["status"] == "done" and cell["id"] in measured and (cell["id"], cell["judged"].metric.name) not in spoilt)
-        }
+            return {
+                cell["id"]: (
+                    cell["suite"],
+                    cell["status"] == "skipped"
+                    or (
+                        cell["status"] == "done"
+                        and cell["id"] in measured
+                        and (cell["id"], cell["judged"].metric.name) not in spoilt
+                    ),
+                )
+                for cell in self._cells(_COLUMNS + _DOCUMENTS)
+            }
 
-    def save(self, row: Row) -> None:
-        """Record a cell in place of what was recorded under its id, all of it or nothing; failing undoes nothing that is done."""
-        documents = [json.dumps(_as_document(getattr(row, name))) for name in _DOCUMENTS]
-        marks = ", ".join("?" * len(_COLUMNS + _DOCUMENTS))
+    def ends(self, cells: Sequence[str] | None = None) -> dict[str, tuple[str, str]]:
+        """Return when cells began and ended, whatever became of them: of those with these ids, or of all."""
+        some = "" if cells is None else f" WHERE id IN ({', '.join('?' * len(cells))})"
+        with self._plainly():
+            found = self._connection.execute(f"SELECT id, started, ended FROM cells{some}", cells or []).fetchall()
+        return {cell: (started, ended) for cell, started, ended in found}
+
+    def save(self, *rows: Row) -> None:
+        """Record cells in place of what was recorded under their ids, all or nothing; failing undoes nothing that is done."""
         self.check()
         with self._plainly(), self._transaction("IMMEDIATE"):
-            insert, ask = self._connection.executemany, self._connection.execute
-            if row.status == "done" or not ask("SELECT 1 FROM cells WHERE id = ? AND status = 'done'", [row.id]).fetchone():
-                ask("DELETE FROM cells WHERE id = ?", [row.id])
-                insert(
-                    f"INSERT INTO cells ({', '.join(_COLUMNS + _DOCUMENTS)}) VALUES ({marks})",
-                    [(*(getattr(row, name) for name in _COLUMNS), *documents)],
-                )
-                insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in _measured(row.values).items()))
-                insert(
-                    "INSERT INTO epochs VALUES (?, ?, ?, ?)",
-                    ((row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in _measured(epoch).items()),
-                )
-                insert(
-                    "INSERT INTO layers VALUES (?, ?, ?, ?)",
-                    ((row.id, layer, *pair) for layer, values in row.layers.items() for pair in _measured(values).items()),
-                )
+            for row in rows:
+                self._save(row)
         self.check()
+
+    def _save(self, row: Row) -> None:
+        insert, ask = self._connection.executemany, self._connection.execute
+        documents = [json.dumps(_as_document(getattr(row, name))) for name in _DOCUMENTS]
+        marks = ", ".join("?" * len(_COLUMNS + _DOCUMENTS))
+        if row.status == "done" or not ask("SELECT 1 FROM cells WHERE id = ? AND status = 'done'", [row.id]).fetchone():
+            ask("DELETE FROM cells WHERE id = ?", [row.id])
+            insert(
+                f"INSERT INTO cells ({', '.join(_COLUMNS + _DOCUMENTS)}) VALUES ({marks})",
+                [(*(getattr(row, name) for name in _COLUMNS), *documents)],
+            )
+            insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in _measured(row.values).items()))
+            insert(
+                "INSERT INTO epochs VALUES (?, ?, ?, ?)",
+                ((row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in _measured(epoch).items()),
+            )
+            insert(
+                "INSERT INTO layers VALUES (?, ?, ?, ?)",
+                ((row.id, layer, *pair) for layer, values in row.layers.items() for pair in _measured(values).items()),
+            )
+
+    def take(self, other: "Store", ids: Sequence[str]) -> None:
+        """Record cells as another file of this schema has them, in place of what was recorded under their ids.
+
+        SQLite copies them from file to file, in a tenth of the time that reading and saving rows takes.
+        """
+        self.check()
+        ask = self._connection.execute
+        with self._plainly():
+            ask("ATTACH ? AS other", [str(other._path)])
+            try:
+                ask("SELECT count(*) FROM other.sqlite_master")
+            except sqlite3.OperationalError:  # on a disk that cannot be written to
+                ask("DETACH other")
+                for start in range(0, len(ids), TOGETHER):
+                    self.save(*other.rows(ids[start : start + TOGETHER]))
+                return
+            try:
+                for start in range(0, len(ids), TOGETHER):
+                    self._take(ids[start : start + TOGETHER])
+            finally:
+                ask("DETACH other")
+        self.check()
+
+    def _take(self, ids: Sequence[str]) -> None:
+        marks, columns = ", ".join("?" * len(ids)), ", ".join(_COLUMNS + _DOCUMENTS)
+        with self._transaction("IMMEDIATE"):
+            ask = self._connection.execute
+            ask(f"DELETE FROM cells WHERE id IN ({marks})", ids)
+            ask(f"INSERT INTO cells ({columns}) SELECT {columns} FROM other.cells WHERE id IN ({marks}) ORDER BY rowid", ids)
+            for table in ("measures", "epochs", "layers"):  # in their order, which is a network's
+                ask(f"INSERT INTO {table} SELECT * FROM other.{table} WHERE cell IN ({marks}) ORDER BY rowid", ids)
 
     def check(self) -> None:
         """See that what is written is still where people look for it.
@@ -215,45 +360,95 @@ class Store:
         if _inode(self._path) != self._inode:
             raise Gone(f"{self._path} was removed, renamed or replaced while a run was writing to it, its results with it")
 
-    def rows(self) -> list[Row]:
-        """Return everything recorded, ordered by task, pruner, sparsity and seed; what is broken is left out, with a warning."""
+    def rows(self, ids: Collection[str] | None = None) -> list[Row]:
+        """Return what is recorded, ordered by task, pruner, sparsity and seed; what is broken is left out, with a warning.
+
+        Args:
+            ids: of at most ``TOGETHER`` cells; all where none are named.
+        """
         values: dict[str, dict[str, Any]] = defaultdict(dict)
-        epochs: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
         layers: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
         with self._plainly(), self._transaction("DEFERRED"):
-            ask = self._connection.execute
-            for cell, name, value in ask("SELECT cell, name, value FROM measures ORDER BY rowid"):
-                values[cell][name] = value
-            for cell, number, name, value in ask("SELECT cell, number, name, value FROM epochs ORDER BY rowid"):
-                epochs[cell][number][name] = value
-            for cell, layer, name, value in ask("SELECT cell, layer, name, value FROM layers ORDER BY rowid"):
-                layers[cell][layer][name] = value
-            cells = self._cells(_COLUMNS + _DOCUMENTS)
+            for cell, name, value in self._ask("SELECT cell, name, value FROM measures WHERE {} ORDER BY rowid", ids):
+                values[cell][_once(name)] = value
+            for cell, layer, name, value in self._ask("SELECT cell, layer, name, value FROM layers WHERE {} ORDER BY rowid", ids):
+                layers[cell][_once(layer)][_once(name)] = value
+            epochs = self._packed_epochs(ids)
+            loose = self._loose_epochs(ids) if epochs is None else {}
+            cells = list(self._cells(_COLUMNS + _DOCUMENTS, ids))
         rows = []
         for cell in sorted(cells, key=lambda cell: [cell[name] for name in ("task", "pruner", "sparsity", "seed", "id")]):
             own = cell["id"]
+            mine, odd_epochs = _told_apart(loose[own]) if epochs is None else (epochs.get(own, []), list[str]())
+            own_values, own_layers = values.pop(own, {}), layers.pop(own, {})
             row = Row(
                 **cell,
-                values=_measured(values[own]),
-                epochs=[found for epoch in epochs[own].values() if "trained" in (found := _measured(epoch))],
-                layers={name: found for name, layer in layers[own].items() if _counted(name, found := _measured(layer))},
+                values=_measured(own_values),
+                epochs=mine,
+                layers={name: found for name, layer in own_layers.items() if _counted(name, found := _measured(layer))},
             )
-            odd = [repr(name) for name in values[own] if name not in row.values]
-            odd += [f"of epoch {number!r}" for number, epoch in epochs[own].items() if len(_measured(epoch)) < len(epoch)]
-            odd += [f"layer {name!r}" for name in layers[own] if name not in row.layers]
+            odd = [repr(name) for name in own_values if name not in row.values]
+            odd += odd_epochs
+            odd += [f"layer {name!r}" for name in own_layers if name not in row.layers]
             if odd:
                 more = f" and {len(odd) - 3} more" if odd[3:] else ""
                 self._tell(f"of {_named(cell)} is left out: {', '.join(odd[:3])}{more}")
             rows.append(row)
         return rows
 
+    def _ask(self, question: str, ids: Collection[str] | None, column: str = "cell") -> sqlite3.Cursor:
+        """Ask about all cells, or about some."""
+        which = "TRUE" if ids is None else f"{column} IN ({', '.join('?' * len(ids))})"
+        return self._connection.execute(question.format(which), list(ids or ()))
+
+    def _packed_epochs(self, ids: Collection[str] | None) -> "dict[str, Epochs] | None":
+        """Return the epochs of cells; None if something there is no number, or lacks the number of its epoch.
+
+        Their numbers come in one stream, in the order of the index that also says what they are: by cell, epoch and name.
+        """
+        names = "SELECT cell, group_concat(number || char(31) || name, char(30)) FROM (SELECT cell, number, name FROM epochs "
+        numbers = self._ask("SELECT value FROM epochs WHERE {} ORDER BY cell, number, name", ids)
+        stream = (value for (value,) in numbers)
+        found = {}
+        for cell, text in self._ask(names + "WHERE {} ORDER BY cell, number, name) GROUP BY cell ORDER BY cell", ids):
+            if (shape := _shape(text)) is None:
+                return None
+            try:
+                packed = array("d", islice(stream, shape.starts[-1]))
+            except (TypeError, OverflowError):
+                return None
+            if len(packed) < shape.starts[-1] or max(packed) > LARGEST or min(packed) < -LARGEST:
+                return None
+            found[cell] = Epochs(shape, packed)
+        return found
+
+    def _loose_epochs(self, ids: Collection[str] | None) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return what stands where the epochs of cells should be."""
+        epochs: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+        for cell, number, name, value in self._ask("SELECT cell, number, name, value FROM epochs WHERE {} ORDER BY rowid", ids):
+            epochs[cell][number][name] = value
+        return epochs
+
     def measured(self, name: str) -> list[tuple[Identity, float]]:
-        """Return one measure of every cell that has it, much faster than ``rows``."""
-        columns = [field.name for field in fields(Identity)]
+        """Return one measure of every cell that has it."""
+        return [(one, values[name]) for one, values in self.measures(name)]
+
+    def measures(self, *names: str) -> list[tuple[Identity, dict[str, float]]]:
+        """Return some measures of every cell that has one of them, much faster than ``rows``."""
+        columns, marks = [field.name for field in fields(Identity)], ", ".join("?" * len(names))
+        values: dict[str, dict[str, Any]] = defaultdict(dict)
         with self._plainly(), self._transaction("DEFERRED"):
-            found = self._connection.execute("SELECT cell, value FROM measures WHERE name = ?", [name]).fetchall()
-            cells = {cell["id"]: cell for cell in self._cells(columns)} if found else {}
-        return [(Identity(**cells[own]), value) for own, value in found if own in cells and _measured({name: value})]
+            asked = self._connection.execute(f"SELECT cell, name, value FROM measures WHERE name IN ({marks})", names)
+            for cell, name, value in asked:
+                values[cell][name] = value
+            cells = {cell["id"]: cell for cell in self._cells(columns)} if values else {}
+        return [(Identity(**cells[own]), found) for own, odd in values.items() if own in cells and (found := _measured(odd))]
+
+    def outcomes(self) -> dict[str, tuple[str, str]]:
+        """Return how every cell ended that is recorded, and why."""
+        with self._plainly():
+            asked = self._connection.execute("SELECT id, status, error FROM cells").fetchall()
+        return {str(cell): (str(status), reason(error) if status != "done" else "") for cell, status, error in asked}
 
     def write_csv(self, path: Path) -> None:
         """Write one line a cell: identity, labels, what judges it, measures, configuration, machine and versions, by alphabet.
@@ -314,21 +509,19 @@ class Store:
                         self._connection.execute("UPDATE cells SET labels = ?, judged = ? WHERE id = ?", [*parts, cell])
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def _cells(self, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return some columns of every cell that is not broken; to be called in a transaction, in which the schema stays."""
+    def _cells(self, columns: Sequence[str], ids: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield some columns of cells that are not broken; to be used in a transaction, in which the schema stays."""
         there = [name for name in columns if name != "judged" or self._checked() == SCHEMA]
-        found = self._connection.execute(f"SELECT {', '.join(there)} FROM cells").fetchall()
-        cells = []
-        for values in found:
+        for values in self._ask(f"SELECT {', '.join(there)} FROM cells WHERE {{}}", ids, "id"):
             cell, odd = dict(zip(there, values, strict=True)), list[str]()
             try:
-                cells.append(_decoded(cell, odd.append))
+                decoded = _decoded(cell, odd.append)
             except ValueError as error:
                 self._tell(f"{_named(cell)} is left out: {error}")
             else:
                 if odd:
                     self._tell(f"of {_named(cell)} is left out what is damaged: {plain('; '.join(odd[:3]), 200)}")
-        return cells
+                yield decoded
 
     def _tell(self, line: str) -> None:
         if line not in self._warned:
@@ -375,7 +568,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _closing(path: Path | str) -> "closing[sqlite3.Connection]":
-    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=60)))
+    return closing(_tolerant(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)))
 
 
 @contextmanager
@@ -435,25 +628,54 @@ def _decoded(cell: Mapping[str, Any], tell: Callable[[str], object]) -> dict[str
             case "error":
                 right = value is None or isinstance(value, str)
             case "config" | "labels" | "judged" | "versions" | "machine":
-                decoded[name] = _document(value)
+                decoded[name] = _own(value) if name == "config" else _shared(name, value)
                 right = decoded[name] is not None
             case _:
                 right = isinstance(value, str)
+                decoded[name] = _once(value)
         if not right:
             raise ValueError(f"its {name} is {str(value)[:40]!r}")
-    for name in ("versions", "machine"):
-        if name in decoded:
-            decoded[name] = {key: str(value) for key, value in decoded[name].items()}
     if "labels" in decoded:
         if "judged" not in decoded:
-            decoded["labels"], decoded["judged"] = _apart(decoded["labels"])
-        decoded["labels"] = {name: value for name, value in decoded["labels"].items() if isinstance(value, str)}
-        decoded["judged"] = judged.read(decoded["judged"], tell)
+            decoded["labels"], document = _apart(decoded["labels"])
+            decoded["judged"] = judged.read(document, tell)
+        else:
+            decoded["judged"], odd = decoded["judged"]
+            for told in odd:
+                tell(told)
         if missing := [name for name in _LABELS if name not in decoded["labels"]]:
             raise ValueError(f"it has no label '{missing[0]}'")
         if not decoded["judged"].metric.name:
             raise ValueError("it is judged by no metric")
     return decoded
+
+
+@lru_cache(4096)
+def _shared(name: str, text: object) -> Any:
+    """Return a document as it is used, or None where there is none; thousands of cells have one alike, and hold it once."""
+    if (document := _document(text)) is None:
+        return None
+    match name:
+        case "judged":
+            odd: list[str] = []
+            return judged.read(document, odd.append), odd
+        case "labels":
+            return {key: value for key, value in document.items() if isinstance(value, str)}
+        case _:
+            return {key: str(value) for key, value in document.items()}
+
+
+def _own(text: object) -> dict[str, Any] | None:
+    """Return a cell's configuration, or None where there is none; its recipe and settings are held once for all cells alike."""
+    if document := _document(text):
+        with suppress(RecursionError):
+            return {_once(name): _alike(json.dumps(part)) if type(part) is dict else part for name, part in document.items()}
+    return document
+
+
+@lru_cache(65536)
+def _alike(text: str) -> Any:
+    return json.loads(text)
 
 
 def _apart(labels: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -482,6 +704,33 @@ def _apart(labels: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return left, document
 
 
+@lru_cache(4096)
+def _shape(text: str) -> _Shape | None:
+    """Return what stands in which place, of epochs in order and of measures by alphabet; None where an epoch lacks its number."""
+    epochs: dict[str, list[str]] = defaultdict(list)
+    for part in text.split("\x1e"):
+        number, separated, name = part.partition("\x1f")
+        if not separated or "\x1f" in name or not number.isdecimal():
+            return None
+        epochs[number].append(_once(name))
+    if not all("trained" in names for names in epochs.values()):
+        return None
+    names = tuple(map(tuple, epochs.values()))
+    return _Shape(names, (0, *accumulate(map(len, names))))
+
+
+def _told_apart(loose: Mapping[int, Mapping[str, Any]]) -> tuple[list[dict[str, float]], list[str]]:
+    """Return the epochs that are some, and of which others not all are numbers."""
+    sound = {number: _measured(epoch) for number, epoch in loose.items()}
+    odd = [f"of epoch {number!r}" for number, epoch in loose.items() if len(sound[number]) < len(epoch)]
+    return [epoch for epoch in sound.values() if "trained" in epoch], odd
+
+
+def _once(name: Any) -> Any:
+    """Return a name that is held once, however many cells have it."""
+    return sys.intern(name) if type(name) is str else name
+
+
 def _as_document(part: Judged | Mapping[str, Any]) -> dict[str, Any]:
     return judged.document(part) if isinstance(part, Judged) else dict(part)
 
@@ -503,6 +752,8 @@ def _is_number(text: str) -> bool:
 
 def _measured(values: Mapping[Any, Any]) -> dict[str, float]:
     """Leave out what is no number: a measurement that failed is absent."""
+    if all(type(name) is str and type(value) is float and -LARGEST <= value <= LARGEST for name, value in values.items()):
+        return dict(values)
     return {
         name: float(value)
         for name, value in values.items()

@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlprune.bench.worker import Assignment, Record, _peak_resident
@@ -38,6 +39,20 @@ def forkserver_killed_once(marker: Path, tell: Tell) -> str:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
     return "back"
+
+
+def preempted_once(marker: Path, tell: Tell) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(600)
+    return "back"
+
+
+def slow_square(number: int, tell: Tell) -> tuple[int, int]:
+    tell({"trained": 1.0, "member": 0.0})
+    time.sleep(2)
+    return number * number, os.getpid()
 
 
 def killed_always(number: int, tell: Tell) -> None:
@@ -76,6 +91,55 @@ def endless(pid_file: Path, tell: Tell) -> None:
     time.sleep(600)
 
 
+@dataclass(frozen=True)
+class Diary:
+    """A job that keeps files."""
+
+    folder: Path
+    name: str
+
+    @property
+    def stems(self) -> Sequence[str]:
+        return [self.name]
+
+    def moved(self, folder: Path) -> "Diary":
+        return Diary(folder, self.name)
+
+
+def written(diary: Diary, tell: Tell) -> tuple[str, str]:
+    """Write a page a day; killed on the second, and done on the third."""
+    pages, whole = diary.folder / f"{diary.name}.pages", diary.folder / f"{diary.name}.book"
+    for day in ("first", "second", "third"):
+        before = pages.read_text() if pages.exists() else ""
+        if day not in before:
+            pages.write_text(f"{before}{day} ")
+            tell({"pages": 1.0})
+            if day == "second":
+                os.kill(os.getpid(), signal.SIGKILL)
+    whole.write_text(pages.read_text())
+    pages.unlink()
+    return whole.read_text(), str(diary.folder)
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """A job that shares a GPU with another, and knows when it is there."""
+
+    mine: Path
+    others: Path
+    device: str = "cuda"
+    memory: float | None = None
+
+
+def meet(job: OnGpu, tell: Tell) -> str:
+    job.mine.touch()
+    deadline = time.monotonic() + 120  # workers take their time to start
+    while not job.others.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def peak(megabytes: int, tell: Tell) -> int:
     before = _peak_resident()
     held = b"x" * (megabytes * 1_000_000)
@@ -95,11 +159,14 @@ def _cell(job: Assignment, member: int, tell: Tell) -> list[Record]:
     match only.seed:
         case 96:
             tell({"said": "starts over", "member": float(member)})
+        case 95:
+            return [Record("begin", "end", {}, {}, "stopped", "cell.pt cannot be written")]
         case 97:
             raise ValueError("the loss is nan")
         case 98:
             return [Record("begin", "end", {}, {}, "skipped", "needs batchnorm")]
         case 99:
+            checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.new").touch()
             os.kill(os.getpid(), signal.SIGKILL)
     values = {"wall_seconds": 1800.0, "worker_seconds": 1800.0, "return_greedy": 500.0}
     return [Record("begin", "end", {"torch": "2"}, {"cpu": "some"}, values=values)]

@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from rlprune.bench import worker
+from rlprune.bench import checkpoint, worker
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import cells, load_suite
 from rlprune.costs import cost
@@ -100,6 +102,95 @@ def test_a_killed_cell_goes_on_from_its_last_epoch_and_ends_bit_identical(name, 
     assert resumed.epochs == whole.epochs
     ends = [load_file(tmp_path / f"{file}.safetensors") for file in ("whole", "killed")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+DAMAGED = "it is damaged, or of another version of rlprune"
+
+
+def damaged(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said", "first"),
+    [
+        (
+            lambda new, old: damaged(new),
+            f"goes on after epoch 2, from the checkpoint before: cell.pt is of no use: {DAMAGED}",
+            3,
+        ),
+        (lambda new, old: new.unlink(), None, 3),  # as if killed while the one takes the place of the other
+        (
+            lambda new, old: (damaged(new), damaged(old)),
+            f"starts over, its checkpoint is of no use: {DAMAGED}",
+            1,
+        ),
+    ],
+)
+def test_of_two_checkpoints_the_newest_that_is_whole_is_used(damage, said, first, tmp_path):
+    def kill(row):
+        if row["trained"] == 3:
+            raise Killed
+
+    whole = run_cell(CELLS["CroP-S"], checkpoint=tmp_path / "whole.pt")
+    new, old = tmp_path / "cell.pt", tmp_path / "cell.before.pt"
+    with pytest.raises(Killed):
+        run_cell(CELLS["CroP-S"], checkpoint=new, tell=kill)
+    damage(new, old)
+    told = []
+    resumed = run_cell(CELLS["CroP-S"], checkpoint=new, tell=told.append)
+    assert [row["said"] for row in told if "said" in row] == ([said] if said else [])
+    assert next(row["trained"] for row in told if "trained" in row) == first
+    assert resumed.epochs == whole.epochs
+    assert (tmp_path / "cell.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_a_good_checkpoint_is_not_lost_to_a_damaged_one(tmp_path):
+    new, old = tmp_path / "cell.pt", tmp_path / "cell.before.pt"
+
+    def kill(row):
+        if row.get("trained") == 2:
+            raise Killed
+
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run_cell(CELLS["Dense"], checkpoint=new, tell=kill)
+        damaged(new)
+    assert len(checkpoint.load(old, CELLS["Dense"].id)["rows"]) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_one_checkpoint_is_kept_where_there_is_no_room_for_two(small_disk):
+    file = small_disk / "run" / "cell.pt"
+    file.parent.mkdir()
+    for number in range(3):
+        checkpoint.save(file, "cell", {"number": number, "state": torch.ones(100_000)})
+        assert checkpoint.load(file, "cell")["number"] == number
+    (small_disk / "ballast").write_bytes(b"x" * 300_000)
+    with pytest.raises(checkpoint.Unwritable, match=r"cell.pt cannot be written, its disk has 0\.\d MB left: "):
+        checkpoint.save(file, "cell", {"number": 3, "state": torch.ones(100_000)})
+    assert checkpoint.load(file, "cell")["number"] == 2
+    assert [one.name for one in file.parent.iterdir()] == ["cell.pt"]
+
+
+def test_a_cell_that_cannot_be_saved_stops_and_can_go_on(tmp_path):
+    gone = tmp_path / "gone" / "checkpoints" / "cell.pt"
+    (record,) = worker.run(worker.Assignment((CELLS["Dense"],), (gone,), None), lambda values: None)
+    assert record.status == "stopped"
+    assert record.error == f"{gone} cannot be written: No such file or directory"
 
 
 def test_a_pruner_that_needs_a_normalisation_does_not_apply_without_one():

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rows import LOWER, as_task, row, rows
 
+from rlprune.__main__ import main
 from rlprune.report import curves
-from rlprune.report.comparable import gathered
+from rlprune.report.comparable import apart, gathered
 from rlprune.report.page import summary_table
 from rlprune.report.sentences import finding, opening
 from rlprune.store import Store
@@ -71,6 +72,20 @@ def test_the_same_cell_with_other_values_is_told(tmp_path):
     (one,) = curves.comparisons(gathered([first, second, third], told.append))
     assert len(one.rows) == 4
     assert told == [f"2 cells are in {first} and in {second} with different values; those of {first} are shown"]
+
+
+def test_a_report_of_several_runs_says_which_rows_are_not_comparable(tmp_path, capsys):
+    dense = SOME[:2]  # draws least
+    other = under(dense, budget=1000)
+    other[0] = replace(other[0], versions={**other[0].versions, "torch": "2.16.0"})
+    folders = [stored(tmp_path / name, some) for name, some in (("a", dense), ("b", other[:1]), ("c", other[1:]))]
+    assert main(["report", *map(str, folders), "--out", str(tmp_path / "joint")]) == 0
+    apart_, versions = capsys.readouterr().err.splitlines()
+    assert apart_.startswith("CartPole-v1, quick: 2 groups are not comparable, and stand apart: 2 cells, ")
+    assert "budget 1000" in apart_
+    assert apart_.endswith("budget 500000")
+    assert "cells of torch 2.15.0 and 2.16.0 are compared with each other" in versions
+    assert apart(SOME) == []
 
 
 def test_two_suites_that_share_cells_keep_them_both(tmp_path):

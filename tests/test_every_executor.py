@@ -1,7 +1,9 @@
 """Laws that hold for every registered executor."""
 
 import os
+import threading
 from contextlib import closing
+from importlib.util import find_spec
 
 import jobs
 import pytest
@@ -14,9 +16,23 @@ def test_there_are_executors():
     assert "local" in executors().names()
 
 
+STANDING_IN = {"slurm": {"cluster": "local"}}
+"""Options with which an executor runs on this machine alone."""
+
+
 @pytest.fixture(params=executors().names())
-def executor(request):
-    return executors().load(request.param)
+def executor(request, tmp_path):
+    try:
+        found = executors().load(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+    if found.extra and find_spec(found.extra[0]) is None:
+        pytest.skip(f"executor {found.name} needs rlprune[{found.extra[1]}]")
+    if found.name == "ray":
+        request.getfixturevalue("cluster")  # to begin one for every law would take minutes
+    made = found.under(STANDING_IN.get(found.name, {}), tmp_path / "jobs")
+    yield made
+    assert not (tmp_path / "jobs").exists(), "it leaves nothing behind"
 
 
 @pytest.fixture
@@ -55,6 +71,19 @@ def test_no_more_workers_than_asked_for(execute):
     assert 1 <= most <= 2
 
 
+def test_jobs_are_taken_as_workers_have_room_in_the_thread_that_asks(execute):
+    def offered():
+        for job in range(3):
+            taken.append(threading.get_ident())
+            yield job
+
+    taken, ended = [], 0
+    for event in execute(jobs.square, offered(), 1):
+        ended += isinstance(event, Returned)
+        assert len(taken) <= ended + 1
+    assert taken == [threading.get_ident()] * 3
+
+
 def test_each_job_has_a_process_of_its_own(execute):
     pids = [end.result for end in ends(execute(jobs.who, range(4), 2)).values()]
     assert len({*pids, os.getpid()}) == 5
@@ -78,6 +107,18 @@ def test_a_job_whose_worker_was_killed_runs_again(execute, tmp_path):
     marker = tmp_path / "killed"
     events = list(execute(jobs.killed_once, [marker], 1))
     assert events == [Begun(marker), Begun(marker), Returned(marker, "back")]
+
+
+def test_files_of_a_job_are_where_it_is_and_at_home_in_the_end(execute, tmp_path):
+    diary = jobs.Diary(tmp_path / "kept", "mine")
+    diary.folder.mkdir()
+    (diary.folder / "mine.pages").write_text("first ")
+    (diary.folder / "yours.pages").write_text("of somebody else")
+    events = list(execute(jobs.written, [diary], 1))
+    assert [type(event) for event in events] == [Begun, Told, Begun, Told, Returned]
+    assert events[-1].result[0] == "first second third "
+    kept = {file.name: file.read_text() for file in diary.folder.iterdir()}
+    assert kept == {"mine.book": "first second third ", "yours.pages": "of somebody else"}
 
 
 def test_a_job_whose_worker_always_dies_fails_and_no_other(execute, tmp_path):

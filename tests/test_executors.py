@@ -1,5 +1,6 @@
 """An executor of somebody else's package: by its name, asked what it has, and used."""
 
+from importlib.util import find_spec
 from textwrap import dedent
 
 import pytest
@@ -11,7 +12,7 @@ from rlprune.run import Parser, add_arguments, checked
 from rlprune.store import Store
 
 ELSEWHERE = """
-    from rlprune.executors import Begun, Executor, Failed, Returned, Told
+    from rlprune.executors import Begun, Executor, Failed, Options, Returned, Told
     from rlprune.reason import told
 
     def here(work, jobs, workers, preload=()):
@@ -32,8 +33,20 @@ ELSEWHERE = """
     HERE = Executor("here", here, workers=lambda device: 1, sees=lambda device, *, sure: device == "cpu")
     HALL = Executor("hall", here, workers=lambda device: 7 if device == "cuda" else 3, sees=lambda device, *, sure: True, most=8)
     LOST = Executor("lost", here, workers=lost, sees=lambda device, *, sure: lost(device))
+
+    class Wishes(Options):
+        rooms: int = 2
+        door: str = "front"
+
+    def made(folder, wishes):
+        def sleep(work, jobs, workers, preload=()):
+            yield wishes.door, folder.name
+
+        return Executor("hotel", sleep, lambda device: wishes.rooms, sees=lambda device, *, sure: True)
+
+    HOTEL = Executor("hotel", here, lambda device: 2, sees=lambda device, *, sure: True, options=Wishes, made=made)
     """
-POINTS = "here = elsewhere:HERE\nhall = elsewhere:HALL\nlost = elsewhere:LOST\nbroken = no_such:BROKEN\n"
+POINTS = "here = elsewhere:HERE\nhall = elsewhere:HALL\nlost = elsewhere:LOST\nhotel = elsewhere:HOTEL\nbroken = no_such:BROKEN\n"
 RUN = ["run", "cartpole", "--profile", "smoke", "--pruners", "Dense,SNIP", "--seeds", "2"]
 NO_GPU = "got 'cuda'; no worker of executor here sees a GPU: use cpu or auto"
 TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "recipe.evaluation_games=1", "--jobs", "1"]
@@ -122,3 +135,43 @@ def test_devices_and_workers_are_the_executors_and_not_this_machines(suite, word
     add_arguments(parser)
     request = checked(parser.parse_args([suite, "--executor", "hall", *words]))
     assert (request.device, request.jobs, request.executor.name) == (device, jobs, "hall")
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def test_options_reach_every_function_of_their_executor_and_no_suite():
+    parser = Parser()
+    add_arguments(parser)
+    words = ["--executor", "hotel", "--set", "executor.rooms=4", "--set", "Executor.door=back", "--set", "recipe.budget=100"]
+    request = checked(parser.parse_args(["cartpole", *words]))
+    assert (request.jobs, request.suite.recipe) == (4, {"budget": 100})
+    assert list(request.executor.execute(None, [1], 1)) == [("back", "jobs")]
+    assert checked(parser.parse_args(["cartpole", *words[:2]])).jobs == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--executor", "hotel", "--set", "executor.room=4"],
+            "--set executor.room=4: room: no such key; did you mean 'rooms'? (allowed: rooms, door)",
+        ),
+        (
+            ["--executor", "hotel", "--set", "executor.rooms=many"],
+            '--set executor.rooms=many: rooms: got "many"; must be a whole number',
+        ),
+        (["--executor", "hotel", "--set", "executor.rooms"], "--set executor.rooms: must be key=value, say recipe.budget=100000"),
+        (["--set", "executor.rooms=4"], "--set executor.rooms=4: rooms: no such key (executor local has none)"),
+    ],
+)
+def test_options_that_an_executor_does_not_have_are_refused(words, told, capsys):
+    assert main([*RUN, "--dry-run", *words]) == 2
+    assert capsys.readouterr().err.splitlines() == [told]
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_where_ray_is_missing_it_is_told_how_to_install_it(capsys):
+    assert main([*RUN, "--dry-run", "--executor", "ray"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Ray is missing: python3 -m pip install 'rlprune[ray]'")

@@ -8,6 +8,7 @@ from rlprune.bench import checkpoint
 from rlprune.bench.cell import run_cell, run_cells
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import fleets
+from rlprune.files import before
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import pruners
@@ -121,8 +122,8 @@ FAULTS = {
     "training": (2, spoil_weights, "FloatingPointError"),
     "training together": (2, spoil_count, "TypeError"),
     "evaluation": (4, spoil_count, "TypeError"),
-    "measuring": (4, "safetensors", "IsADirectoryError"),
-    "saving": (2, "pt", "IsADirectoryError"),
+    "measuring": (4, "safetensors", "Unwritable"),
+    "saving": (2, "pt", "Unwritable"),
 }
 
 
@@ -181,6 +182,7 @@ def test_a_checkpoint_of_no_use_is_told_and_the_cell_starts_over(damage, tmp_pat
             torch.save({"trainer": {}, "pruning": {}, "rows": [], "training": {}}, file)
         case "unfit":
             checkpoint.save(file, cell.id, {"trainer": {}})
+    before(file).unlink()
     (result,) = run_cells([cell], [file], told.append)
     assert result == whole_fleet[0]
     assert told[0]["said"].startswith("starts over, its checkpoint is of no use: it ")

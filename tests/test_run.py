@@ -370,12 +370,12 @@ def test_starting_over_removes_what_a_run_wrote_and_nothing_else(tmp_path):
 
 
 def test_starting_over_without_results_forgets_the_states_of_cells_and_nothing_else(tmp_path):
-    names = ["0123456789abcdef.pt", "0123456789abcdef.safetensors", "mine.pt"]
+    names = ["0123456789abcdef.pt", "0123456789abcdef.safetensors", "mine.pt", "0123456789abcdef.before.pt"]
     for name in names:
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
         (tmp_path / "checkpoints" / name).touch()
     remove_results(tmp_path)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == names[1:]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == names[1:3]
 
 
 def test_a_second_run_on_a_folder_is_refused_and_told_whose_it_is(capsys, tmp_path):
@@ -384,9 +384,16 @@ def test_a_second_run_on_a_folder_is_refused_and_told_whose_it_is(capsys, tmp_pa
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(
-        rf"--out: {tmp_path}: another run is writing there: process {os.getpid()} on .*; wait for it, or name another --out\n",
+        rf"--out: {tmp_path}: another run is writing there: process {os.getpid()} on .*; "
+        r"wait for it, join it with --join, or name another --out\n",
         captured.err,
     )
+
+
+def test_nobody_joins_a_run_to_remove_its_results(capsys, tmp_path):
+    assert main([*ONE, "--fresh", "--join", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == "--join: nobody can join a run and remove its results: leave out --fresh\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_name_that_is_not_utf8_is_told_before_anything_is_trained(capsys, tmp_path):

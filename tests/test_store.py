@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from rows import FAILED, SKIPPED, row
 
-from rlprune.files import LOCK, claimed
+from rlprune.files import CLAIMS, LOCK, claimed, temporary
 from rlprune.store import SCHEMA, Gone, Store, StoreError
 
 
@@ -227,6 +228,33 @@ def test_a_damaged_file_is_told_in_one_line(damage, words, file):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:4096] + b"\xff" * 40_000, lambda content: b"?" * 5000])
+def test_a_damaged_file_stays_as_it_is(damage, file):
+    with Store(file) as store:
+        store.save(row())
+    file.write_bytes(damage(file.read_bytes()))
+    before = file.read_bytes()
+    for act in (lambda store: store.finished(), lambda store: store.save(row("SNIP"))):
+        with pytest.raises(StoreError), Store(file) as store:
+            act(store)
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_another_program_locks_for_a_while_is_waited_for(file, monkeypatch):
+    with Store(file) as store, closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: (time.sleep(0.3), other.execute("ROLLBACK")))
+            store.save(row("Dense"))
+    monkeypatch.setattr("rlprune.store.PATIENCE", 0.1)
+    with Store(file) as store:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="is locked by another program: wait for it, or close it"):
+                store.save(row("SNIP"))
+        assert store.finished() == {row("Dense").id}
+
+
 def test_a_file_that_is_gone_is_written_no_more(file):
     with Store(file) as store:
         store.save(row("Dense"))
@@ -296,6 +324,76 @@ def test_a_process_that_is_killed_lets_go_of_its_folder(tmp_path):
     holder.communicate()
     with claimed(tmp_path):
         assert str(os.getpid()) in (tmp_path / LOCK).read_text()
+
+
+def test_runs_of_one_machine_join_each_other(tmp_path):
+    with claimed(tmp_path) as first:
+        first.share()
+        with claimed(tmp_path, join=True) as second:
+            assert (first.alone, second.alone) == (True, False)
+            assert not second.last()
+        assert first.last()
+        with open(tmp_path / LOCK, "a") as lock:
+            lock.write("process 1 on elsewhere, begun 2026-11-27\n")
+        first.share()
+        with pytest.raises(BlockingIOError, match=r"only runs of one machine can join each other.*process 1 on elsewhere"):
+            claimed(tmp_path, join=True).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_one_process_claims_no_other_gets_until_it_is_free(tmp_path):
+    script = "import sys; from pathlib import Path; from rlprune.files import claimed\n"
+    script += "with claimed(Path(sys.argv[1]), join=True) as held: print([held.take(name) for name in sys.argv[2:]])"
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with claimed(tmp_path) as held:
+        (tmp_path / CLAIMS).write_text("cut sho")  # by a disk that was full
+        assert all(held.take(f"cell {number}") for number in range(3000))
+        held.free("cell 7")
+        held.share()
+        words = [sys.executable, "-c", script, tmp_path, "cell 6", "cell 7", "cell 8", "mine"]
+        assert (
+            subprocess.run(words, env=path, capture_output=True, text=True, check=True).stdout == "[False, True, False, True]\n"
+        )
+        assert held.take("cell 7")
+        assert held.take("mine")
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_joins_nobody_has_the_folder_alone(tmp_path):
+    with claimed(tmp_path, join=True) as held:
+        assert held.alone
+        assert held.others() == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its rights away")
+def test_a_folder_that_cannot_be_written_to_is_refused_and_stays_as_it_is():
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    try:
+        os.seteuid(65534)
+        with pytest.raises(PermissionError):
+            claimed(folder).__enter__()
+    finally:
+        os.seteuid(0)
+    assert not list(folder.iterdir())
+    folder.rmdir()
+
+
+def test_folders_of_processes_that_were_killed_go_and_others_stay(tmp_path):
+    script = "import sys, time; from pathlib import Path; from rlprune.files import temporary\n"
+    script += "print(temporary(Path(sys.argv[1]), 'mine-'), flush=True); time.sleep(600)"
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    both = [subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True, env=path)]
+    first = Path(both[0].stdout.readline().strip())
+    (first / "socket").touch()
+    both.append(subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True, env=path))
+    second = Path(both[1].stdout.readline().strip())
+    both[0].kill()
+    both[0].communicate()
+    third = temporary(tmp_path, "mine-")
+    assert set(tmp_path.iterdir()) == {second, third}
+    both[1].kill()
+    both[1].communicate()
 
 
 def test_csv_has_the_configuration_and_no_formulas(tmp_path):

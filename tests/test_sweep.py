@@ -3,15 +3,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import jobs
 import pytest
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
-from rlprune.bench.sweep import Epoch, Finished, Said, Started, estimate, identity, preload, sweep
-from rlprune.executors import local
-from rlprune.store import Gone, Store
+from rlprune.bench.sweep import Epoch, Finished, Said, Started, identity, preload, sweep
+from rlprune.executors import Begun, Returned, local
+from rlprune.files import claimed
+from rlprune.store import Gone, Store, StoreError
 from rlprune.task import tasks
 
 SUITE = Suite(
@@ -56,7 +59,7 @@ def execute(work, jobs, workers, preload):
     return local.execute(work, jobs, workers, ["rlprune.bench.worker"])
 
 
-TELLING, FAILING, SKIPPING, CRASHING = 96, 97, 98, 99
+STOPPING, TELLING, FAILING, SKIPPING, CRASHING = 95, 96, 97, 98, 99
 
 
 def cell(seed, pruner="SNIP", recipe=None, fleet=False, variant=""):
@@ -70,7 +73,7 @@ class Run:
     def __init__(self, out):
         self.out, self.heard = out, []
 
-    def __call__(self, *seeds, listen=None, jobs_at_once=1, cells=None):
+    def __call__(self, *seeds, listen=None, jobs_at_once=1, cells=None, held=None):
         with Store(self.out / "results.sqlite") as store:
             return sweep(
                 cells or [cell(seed) for seed in seeds],
@@ -81,6 +84,7 @@ class Run:
                 listen=listen or self.heard.append,
                 work=jobs.cell,
                 execute=execute,
+                held=held,
             )
 
     def rows(self):
@@ -174,9 +178,9 @@ def test_a_cell_that_does_not_apply_is_skipped_with_the_reason(run):
     assert (skipped.status, skipped.error) == ("skipped", "needs batchnorm")
 
 
-def test_only_a_crashed_cell_keeps_its_checkpoint(run):
+def test_only_a_crashed_cell_keeps_its_checkpoint_and_nothing_half_written(run):
     run(0, FAILING, SKIPPING, CRASHING)
-    assert run.checkpoints() == {cell(CRASHING).id}
+    assert [file.name for file in (run.out / "checkpoints").iterdir()] == [f"{cell(CRASHING).id}.pt"]
     assert "SIGKILL" in run.rows()[CRASHING].error
 
 
@@ -190,6 +194,66 @@ def test_ctrl_c_keeps_what_is_finished_and_a_second_run_goes_on(run):
     assert outcome.done == 1
     assert set(run.rows()) == {0}
     assert run(0, 1, 2).done == 2
+
+
+def test_what_an_earlier_run_gave_out_is_taken_in_as_it_is_and_nothing_of_it_given_out_again(run):
+    with Store(run.out / "results.sqlite") as store:
+        assignments = [
+            worker.Assignment(tuple(map(cell, seeds)), tuple(run.out / "checkpoints" / f"{seed}.pt" for seed in seeds), "USA")
+            for seeds in ((0, 1), (7, 8))
+        ]
+        given = []
+
+        def remembering(work, jobs, workers, preload):
+            given.extend(jobs)
+            return execute(work, given, workers, preload)
+
+        def again(*seeds):
+            given.clear()
+            return sweep(
+                [cell(seed) for seed in seeds],
+                store,
+                suite=SUITE,
+                jobs=1,
+                out=run.out,
+                listen=run.heard.append,
+                left=assignments,
+                work=jobs.cell,
+                execute=remembering,
+            )
+
+        assert again(1, 2).done == 2, "the other one is not of these"
+        assert [tuple(one.seed for one in job.cells) for job in given] == [(0, 1), (2,)]
+        assert {one.seed for one in store.rows()} == {0, 1, 2}
+        before = store.rows()
+        assert again(0, 1).done == 0
+        assert len(given) == 1
+        assert store.rows() == before
+        assert not [event for event in run.heard if event.cell.seed in (0, 7, 8)]
+
+
+def test_what_stopped_a_job_of_an_earlier_run_may_be_mended_and_half_written_files_of_it_are_its_workers(run):
+    job = worker.Assignment((cell(0),), (run.out / "checkpoints" / f"{cell(0).id}.pt",), "USA")
+    record = worker.Record("begin", "end", {}, {}, values={"return_greedy": 1.0})
+    results = [replace(record, status="stopped", error="its disk was full"), record]
+    given = []
+
+    def taking_in(work, jobs, workers, preload):
+        for one in jobs:
+            given.append(one)
+            assert [file.name for file in (run.out / "checkpoints").iterdir()] == [half.name]
+            yield Begun(one)
+            yield Returned(one, [results.pop(0)])
+
+    half = run.out / "checkpoints" / f"{cell(0).id}.pt.7.new"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    (half.parent / f"{cell(7).id}.pt.7.new").touch()
+    with Store(run.out / "results.sqlite") as store:
+        ask = {"suite": SUITE, "jobs": 1, "out": run.out, "listen": run.heard.append, "left": [job], "execute": taking_in}
+        assert sweep([cell(0)], store, **ask).done == 1
+    assert given == [job, job]
+    assert not results
 
 
 def test_what_fails_a_whole_fleet_fails_only_its_own_cell(run):
@@ -225,19 +289,100 @@ def test_unfinished_files_of_a_killed_run_go(run):
     assert run.checkpoints() == set()
 
 
+def test_what_a_kill_left_of_finished_cells_goes(run):
+    run(0)
+    left = [f"{cell(number).id}{end}" for number in (0, 7) for end in (".pt", ".before.pt")]
+    for name in left:
+        (run.out / "checkpoints" / name).touch()
+    run(0, 1)
+    assert {file.name for file in (run.out / "checkpoints").iterdir()} == set(left[2:]), "those of a cell that can go on"
+
+
+def test_a_disk_that_is_full_ends_a_sweep_and_keeps_what_is_trained(run):
+    with pytest.raises(StoreError, match=r"^cell\.pt cannot be written$"):
+        run(0, 1, cells=[cell(0), *(cell(seed, fleet=True) for seed in (STOPPING, 1)), cell(2)])
+    assert {seed: row.status for seed, row in run.rows().items()} == {0: "done", 1: "done"}
+    assert run.checkpoints() == {cell(STOPPING, fleet=True).id}
+
+
+# -- two of them on one folder ---------------------------------------------------------------------------------------
+
+HOLDING = "import sys, time; from pathlib import Path; from rlprune.files import claimed\n"
+HOLDING += (
+    "with claimed(Path(sys.argv[1]), join=True) as held: held.take(sys.argv[2]); print('held', flush=True); time.sleep(600)"
+)
+
+
+def python(program, *words):
+    """Start a few lines of Python in a process of their own."""
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stdout=subprocess.PIPE, text=True, env=path)
+
+
+def test_cells_of_another_run_are_left_to_it_until_it_is_killed(run):
+    with claimed(run.out) as held:
+        held.share()
+        other = python(HOLDING, run.out, cell(1).id)
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on .* and process {other.pid} on "), claimed(run.out):
+            pass
+        assert run(0, 1, 2, held=held).done == 2
+        assert set(run.rows()) == {0, 2}
+
+        def listen(event):
+            if isinstance(event, Finished):
+                other.kill()
+                other.wait()
+
+        assert run(1, 3, held=held, listen=listen).done == 2
+    other.stdout.close()
+    assert set(run.rows()) == {0, 1, 2, 3}
+    assert not [file for file in run.out.iterdir() if file.name.startswith(".")]
+
+
+BESIDE = """
+import sys
+from pathlib import Path
+from rlprune.bench.sweep import Started
+from rlprune.files import claimed
+from test_sweep import FAILING, Run, cell
+
+run = Run(Path(sys.argv[1]))
+with claimed(run.out, join=True) as held:
+    run(*range(12), FAILING, held=held, jobs_at_once=2)
+    print(*(event.cell.seed for event in run.heard if isinstance(event, Started)), held.last())
+"""
+
+
+def test_of_two_runs_on_one_folder_each_cell_is_one_runs_and_one_is_the_last(run):
+    both = [python(BESIDE, run.out) for _ in range(2)]
+    ends = [one.communicate()[0].split() for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert sorted(end[-1] for end in ends) == ["False", "True"]
+    assert sorted(int(seed) for end in ends for seed in end[:-1]) == [*range(12), FAILING]
+    assert len(run.rows()) == 13
+    assert not [file for file in run.out.iterdir() if file.name.startswith(".")]
+
+
 def test_a_cell_listed_twice_runs_once(run):
     assert run(0, 0).done == 1
 
 
-def test_time_left_is_the_mean_of_the_pruners_cells_or_of_all_alike(run):
+def test_jobs_on_a_gpu_know_the_most_that_cells_of_their_kind_have_held(run):
+    def execute(work, jobs, workers, preload):
+        for job in jobs:
+            (only,) = job.cells
+            given[only.seed] = job.memory
+            yield Begun(job)
+            yield Returned(job, [worker.Record("begin", "end", {}, {}, values={"memory_peak_bytes": 1e9 + only.seed})])
+
+    given = {}
+    mine = [replace(cell(seed), device="cuda") for seed in range(3)]
+    others = [replace(cell(3, recipe={"budget": 200, "epochs": 2}), device="cuda"), cell(4)]
     with Store(run.out / "results.sqlite") as store:
-        assert estimate([cell(0)], store) is None
-        assert estimate([], store) == 0
-    run(0)
-    with Store(run.out / "results.sqlite") as store:
-        assert estimate([cell(0), cell(1), cell(2)], store) == 3600
-        assert estimate([cell(1, pruner="Dense")], store) == 1800
-        assert estimate([cell(1, recipe={"budget": 200})], store) is None
+        for some in (mine[:2], [*mine, *others]):
+            sweep(some, store, suite=SUITE, jobs=1, out=run.out, execute=execute, listen=run.heard.append)
+    assert given == {0: None, 1: None, 2: 1e9 + 1, 3: None, 4: None}
 
 
 def test_workers_preload_who_trains_their_cells_and_nobody_else():

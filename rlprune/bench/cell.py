@@ -22,7 +22,7 @@ from rlprune.bench.suite import Cell, branched
 from rlprune.costs import cost
 from rlprune.costs.measures import SOLO
 from rlprune.executors import Tell
-from rlprune.files import written
+from rlprune.files import before, removed, settled, written
 from rlprune.pruning.follower import Missed, PlanFollower, lacking
 from rlprune.pruning.plan import TrainEpoch, trained_epochs
 from rlprune.pruning.pruner import pruners
@@ -153,7 +153,7 @@ class _Company:
             except Exception as error:  # whatever it is, it is this member's
                 if (file := self._checkpoints[member]) is not None and not (resumable or isinstance(error, SURROUNDINGS)):
                     with suppress(OSError):
-                        file.unlink()
+                        removed(file)
                 self.leave(member, error)
         return yields
 
@@ -200,23 +200,32 @@ def _trained(trainees: "Sequence[Trainee]", epochs: Sequence[TrainEpoch]) -> Seq
 
 
 def begun(cell: Cell, file: Path | None) -> "tuple[Trainee, str]":
-    """Return a cell at the state in its file, or at its beginning, and what is to be said if the file is of no use."""
-    if file is None or not file.exists():
+    """Return a cell at the state in its file, or in the one before, or new, and what is to be said of a useless one."""
+    if file is None:
         return Trainee(cell, file), ""
-    try:
-        saved = checkpoint.load(file, cell.id)
-    except ValueError as error:
-        why = str(error)
-    else:
+    useless: list[str] = []
+    for one in (file, before(file)):
+        try:
+            saved = checkpoint.load(one, cell.id)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            useless.append(str(error))
+            continue
         trainee = Trainee(cell, file)
         try:
             trainee.resume(saved)
         except Exception as error:  # written by other code, it may fail in any way
             trainee.trainer.close()
-            why = f"it does not fit ({reason.line(error)})"
-        else:
+            useless.append(f"it does not fit ({reason.line(error)})")
+            continue
+        if not useless:
             return trainee, ""
-    return Trainee(cell, file), f"starts over, its checkpoint is of no use: {why}"
+        with suppress(OSError):
+            one.replace(file)
+        said = f"goes on after epoch {len(saved['rows'])}, from the checkpoint before: {file.name} is of no use: {useless[0]}"
+        return trainee, said
+    return Trainee(cell, file), f"starts over, its checkpoint is of no use: {useless[0]}" if useless else ""
 
 
 class Trainee:
@@ -370,4 +379,6 @@ def _save_network(file: Path, cell: Cell, trainer: Trainer) -> None:
         with io.BytesIO() as packed:
             np.savez_compressed(packed, allow_pickle=False, **dict(pictures))
             content = packed.getvalue()
-        written(file.with_suffix(".npz"), lambda fresh: fresh.write_bytes(content))
+        drawn = file.with_suffix(".npz")
+        checkpoint.plainly(drawn, lambda: written(drawn, lambda fresh: fresh.write_bytes(content)))
+    settled(file.parent)  # a row will say that they are there

@@ -3,42 +3,78 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from rlprune import __version__
-from rlprune.files import written
+from rlprune.files import before, written
+from rlprune.reason import line
 
 FORMAT = 3
 _SIZE = 32
 
 
+class Unwritable(OSError):  # noqa: N818 (it reads as it is)
+    """A file of a cell cannot be written, as on a full disk: no cell of the run could go on, and none has a part in it."""
+
+
 def save(file: Path, cell: str, state: Mapping[str, Any]) -> None:
-    """Write the state of a cell, whose it is, and a digest of both at the end, past which torch reads."""
+    """Write the state of a cell, whose it is, and a digest of both at the end, past which torch reads.
+
+    The one before stays, unless the disk has no room for both.
+
+    Raises:
+        Unwritable: it cannot be written.
+    """
 
     def write(fresh: Path) -> None:
-        try:
-            torch.save({"format": FORMAT, "rlprune": __version__, "cell": cell, **state}, fresh)
-        except RuntimeError as error:  # torch does not say why
-            free = shutil.disk_usage(fresh.parent).free
-            raise OSError(f"{file} cannot be written, the disk has {free / 1e6:.1f} MB left ({error})") from error
+        torch.save({"format": FORMAT, "rlprune": __version__, "cell": cell, **state}, fresh)
         digest = _digest(fresh, fresh.stat().st_size)
         with fresh.open("ab") as opened:
             opened.write(digest)
 
-    file.parent.mkdir(exist_ok=True)  # but not its parents: a run's folder that was removed stays so
-    written(file, write)
+    def replace() -> None:
+        file.parent.mkdir(exist_ok=True)  # but not its parents: a run's folder that was removed stays so
+        try:
+            written(file, write, keep=True)
+        except (OSError, RuntimeError):
+            if not (file.is_file() and before(file).is_file()):
+                raise
+            before(file).unlink()
+            written(file, write)
+
+    plainly(file, replace)
+
+
+def plainly(file: Path, write: Callable[[], object]) -> None:
+    """Write a file of a cell.
+
+    Raises:
+        Unwritable: it cannot be; the message says why in one line.
+    """
+    try:
+        write()
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch does not say why
+        why, left = getattr(error, "strerror", None) or line(error), ""
+        with suppress(OSError):
+            left = f", its disk has {shutil.disk_usage(file.parent).free / 1e6:.1f} MB left"
+        raise Unwritable(f"{file} cannot be written{left}: {why}") from error
 
 
 def load(file: Path, cell: str) -> dict[str, Any]:
     """Return the state that was saved.
 
     Raises:
+        FileNotFoundError: there is none.
         ValueError: it is damaged, or another cell's, or another version's.
     """
     try:
@@ -47,6 +83,8 @@ def load(file: Path, cell: str) -> dict[str, Any]:
             opened.seek(max(0, size))
             whole = opened.read() == _digest(file, size)
         saved: Any = torch.load(file, weights_only=True) if whole else None
+    except FileNotFoundError:
+        raise
     except Exception as error:  # a file of something else may fail in any way
         raise ValueError(f"it cannot be read ({type(error).__name__})") from error
     if not whole:
@@ -69,7 +107,11 @@ def _digest(file: Path, size: int) -> bytes:
 
 
 def save_network(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-    """Write a safetensors file; the same network gives the same bytes."""
+    """Write a safetensors file; the same network gives the same bytes.
+
+    Raises:
+        Unwritable: it cannot be written.
+    """
 
     def write(fresh: Path) -> None:
         save_file(dict(tensors), fresh, metadata=dict(about))
@@ -81,4 +123,4 @@ def save_network(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
             opened.seek(8)
             opened.write(ordered.ljust(size))
 
-    written(file, write)
+    plainly(file, lambda: written(file, write))

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TypeAlias
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from rlprune.bench.ahead import Ahead
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Said, Started, epochs_of
 from rlprune.costs.measures import CATALOGUE
@@ -35,16 +36,29 @@ def ending(row: Row) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
 
 
+def to_go(ahead: Ahead) -> str:
+    """Return the time left, to be added to a line; nothing where none is or nobody knows."""
+    seconds = ahead.left()
+    return f"; about {duration(seconds)} left" if seconds else ""
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class Lines(AbstractContextManager["Lines"]):
     """Progress where nobody watches.
 
     Args:
         left: cells to run.
         of: cells in all.
+        ahead: says how much time is left.
     """
 
-    def __init__(self, left: Sequence[Cell], of: int) -> None:
-        self._done, self._of = of - len(left), of
+    def __init__(self, left: Sequence[Cell], of: int, ahead: Ahead) -> None:
+        self._done, self._of, self._ahead = of - len(left), of, ahead
 
     def __exit__(self, kind: Raised, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave the lines where they are."""
@@ -54,26 +68,26 @@ class Lines(AbstractContextManager["Lines"]):
             print(plain(f"{named(news.cell)}: {news.text}"), flush=True)  # noqa: T201 (the command line)
         if isinstance(news, Finished):
             self._done += 1
-            line = f"[{self._done}/{self._of}] {named(news.cell)}: {ending(news.row)}"
+            line = f"[{self._done}/{self._of}] {named(news.cell)}: {ending(news.row)}{to_go(self._ahead)}"
             print(plain(line), flush=True)  # noqa: T201 (the command line)
 
 
 class Bars(AbstractContextManager["Bars"]):
-    """One bar for all cells, counted in epochs so that the time left is about right, and one for every running cell.
+    """One bar for all cells, counted in epochs, with the time left, and one for every running cell.
 
     Args:
         left: cells to run.
         of: cells in all.
+        ahead: says how much time is left.
     """
 
-    def __init__(self, left: Sequence[Cell], of: int) -> None:
+    def __init__(self, left: Sequence[Cell], of: int, ahead: Ahead) -> None:
+        self._ahead = ahead
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[told]}", markup=False),
-            speed_estimate_period=1800,
         )
         self._done, self._of = of - len(left), of
         self._all = self._progress.add_task(
@@ -113,6 +127,7 @@ class Bars(AbstractContextManager["Bars"]):
         before = self._progress.tasks[self._progress.task_ids.index(bar)].completed
         self._progress.update(bar, completed=trained)
         self._progress.advance(self._all, trained - before)
+        self._progress.update(self._all, told=self._count())
 
     def _count(self) -> str:
-        return f"{self._done} of {self._of} cells done"
+        return f"{self._done} of {self._of} cells done{to_go(self._ahead)}"

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ from rlprune.words import MOST, Keys, in_words, shown
 
 Table: TypeAlias = dict[str, Any]
 
-MOST_CELLS = 100_000
+MOST_CELLS = 1_000_000
 DEEPEST = 16
 """Tables and lists inside each other."""
 LARGEST = 10_000_000
@@ -199,15 +199,47 @@ class Cell:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All that the result depends on, as JSON has it."""
+        """All that the result depends on, as JSON has it; cells of one kind share their recipe and settings."""
         later = {"data": self.data, "branch": self.branch is not None}  # cells had been stored without them
         left_out = {"folder", "variant", *(name for name, there in later.items() if not there)}
-        return {key: value for key, value in asdict(self).items() if key not in left_out}
+        return {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in left_out}
 
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits that stand for ``config`` and nothing else: suites and profiles share finished cells."""
         return sha256(json.dumps(self.config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of any cells, for one machine that knows nothing of the others: which cells, their ids say, in whatever company.
+
+    Args:
+        number: which part, from 1.
+        of: how many parts there are.
+    """
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"shard {self.number} of {self.of}"
+
+    def __contains__(self, cell: Cell) -> bool:
+        return int(cell.id, 16) % self.of == self.number - 1  # the id is a hash, so that parts are about equal
+
+    @classmethod
+    def read(cls, text: str) -> "Shard":
+        """Return the shard that ``2/8`` names.
+
+        Raises:
+            ValueError: it names none.
+        """
+        found = re.fullmatch("([0-9]{1,5})/([0-9]{1,5})", text.strip())
+        shard = cls(int(found[1]), int(found[2])) if found else cls(0, 0)
+        if not 1 <= shard.number <= shard.of:
+            raise ValueError(f"got {shown(text)}; must be N/M, the Nth of M parts, say 1/8 to 8/8")
+        return shard
 
 
 def make_cell(suite: Suite, task_name: str, method: str, sparsity: float, seed: int, device: str) -> Cell:
@@ -271,11 +303,12 @@ def cells(suite: Suite, device: str) -> list[Cell]:
     turns += [(name, turn, None) for name in suite.pruners if name not in uncut for turn in range(longest)]
     turns += [(name, 0, branch) for branch in suite.branches for name in uncut]
     return [
-        replace(make(task, pruner, shares[task][turn], seed), branch=branch)
+        cell if branch is None else replace(cell, branch=branch)
         for seed in range(suite.seeds)
         for pruner, turn, branch in turns
         for task in suite.tasks
         if turn < len(shares[task])
+        for cell in [make(task, pruner, shares[task][turn], seed)]
     ]
 
 
@@ -342,9 +375,9 @@ def load_suite(
     if why := fault(own.stem):
         mistakes.append(Mistake(str(own), "", f"results and figures are named after the file: {why}"))
     layers = _layers(files, profile)
-    for override in overrides:
+    for text in overrides:
         try:
-            layers.append(_Layer(_override(override), option=f"--set {override}"))
+            layers.append(_Layer(override(text), option=f"--set {text}"))
         except SuiteError as error:
             mistakes += error.mistakes
     for option, value in (options or {}).items():
@@ -521,8 +554,8 @@ def _inside(value: object) -> Iterator[tuple[str | int, object]]:
     yield from value.items() if isinstance(value, dict) else enumerate(_list(value))
 
 
-def _override(text: str) -> Table:
-    """Return ``key=value`` as a table.
+def override(text: str) -> Table:
+    """Return ``key=value`` as a table: the key dotted, the value as TOML writes it, or plain text.
 
     Raises:
         SuiteError: it is no such thing.
@@ -776,7 +809,9 @@ def _value_problems(table: Table) -> Iterator[tuple[Keys, str]]:
 def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
     """Yield what is wrong with a suite's cells together: too many, or one under two names."""
     shares = [len(suite.task_sparsities.get(task, suite.sparsities)) for task in suite.tasks]
-    if (count := suite.seeds * (len(suite.pruners) * sum(shares) + len(suite.branches) * len(shares))) > MOST_CELLS:
+    uncut = sum(suite.method(name)[0].cut == NOTHING for name in suite.pruners)
+    cut, once = (len(suite.pruners) - uncut) * sum(shares), uncut * (1 + len(suite.branches)) * len(shares)
+    if (count := suite.seeds * (cut + once)) > MOST_CELLS:
         yield ("seeds",), f"tasks, pruners, sparsities and seeds make {count:,} cells; must be at most {MOST_CELLS:,}"
         return
     for one in map(tasks().load, suite.tasks if suite.branches else ()):

@@ -4,12 +4,13 @@ import json
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
-from statistics import fmean
 from typing import TypeAlias
 
 from rlprune.bench import worker
@@ -17,18 +18,27 @@ from rlprune.bench.suite import Cell, Suite, branched
 from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
-from rlprune.executors import Begun, Execute, Failed, Returned, Tell, Told
+from rlprune.executors import Begun, Event, Execute, Failed, Returned, Tell, Told
+from rlprune.files import Held, removed, settled
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
-from rlprune.store import Identity, Row, Store
+from rlprune.store import Identity, Row, Store, StoreError
 from rlprune.task import tasks
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker took a cell; again if its first worker crashed."""
+    """A worker took a cell; again if its first worker crashed.
+
+    Args:
+        cell: which.
+        where: the worker, as people are told of it.
+        job: a number that all cells have which this worker took with it.
+    """
 
     cell: Cell
+    where: str = field(default="", compare=False)
+    job: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,9 @@ def sweep(
     out: Path,
     execute: Execute,
     listen: Callable[[News], None],
+    left: Iterable[Assignment] = (),
     work: Callable[[Assignment, Tell], Sequence[Record]] = worker.run,
+    held: Held | None = None,
 ) -> Outcome:
     """Run what is missing; failed cells run again.
 
@@ -94,59 +106,163 @@ def sweep(
         out: folder of the run; states of unfinished cells are in its ``checkpoints``.
         execute: an executor's, which spreads cells over workers.
         listen: called with all news.
+        left: what an earlier run gave out and did not take in, and workers may still have: of it, what has a cell of these.
         work: what a worker does with its cells.
+        held: the folder, where other processes may run cells of it; what they have in hand is left to them.
+
+    Raises:
+        BlockingIOError: another process has taken the folder.
+        StoreError: nothing more can be written; what is trained is kept.
     """
-    finished = store.finished()
-    todo = list({cell.id: cell for cell in cells if cell.id not in finished}.values())
-    jobs_left = [
-        Assignment(group, tuple(_checkpoint(out, cell) for cell in group), suite.country) for group in fleets(todo, jobs)
-    ]
-    prepare(out)
-    rows: list[Row] = []
+    claims = _Claims(held, store)  # first, so that what others end meanwhile is finished, or has changed
+    finished, planned = store.finished(), {cell.id: cell for cell in cells}
+    given = [job for job in left if any(cell.id in planned for cell in job.cells)]
+    elsewhere = {cell.id for job in given for cell in job.cells}
+    todo = [cell for name, cell in planned.items() if name not in finished]
+    fresh = [cell for cell in todo if cell.id not in elsewhere]
+    prepare(out, finished if held is None or held.alone else None, elsewhere)
+    if held is not None:
+        held.share()
+    memory = _memory(store) if any(cell.device == "cuda" for cell in fresh) else {}
+    ledger = _Ledger(store, suite, out, claims, {cell.id for cell in todo}, listen)
     interrupted = False
-    began: dict[str, str] = {}
 
-    def end(cell: Cell, record: Record) -> None:
-        row = _row(identity(cell, suite), record, suite.price_per_hour)
-        store.save(row)
-        if record.status != "failed":
-            _checkpoint(out, cell).unlink(missing_ok=True)
-        rows.append(row)
-        listen(Finished(cell, row))
+    def assigned(group: Sequence[Cell]) -> Assignment:
+        files = tuple(_checkpoint(out, cell) for cell in group)
+        return Assignment(tuple(group), files, suite.country, memory.get(kind(group[0])))
 
+    stale, groups = given, in_turn(fleets(fresh, jobs))
     try:
-        while jobs_left:
-            alone: list[Assignment] = []
-            with closing(execute(work, jobs_left, jobs, preload(todo))) as events:
+        while given or groups:
+            ran, again, busy = False, list[Assignment](), list[Assignment]()
+            offered = claims.taken(chain(given, map(assigned, groups)), busy)
+            with closing(execute(work, offered, jobs, preload(todo))) as events:
                 for event in events:
-                    job = event.job
+                    ran, job = True, event.job
                     match event:
-                        case Begun():
-                            for cell in job.cells:
-                                began.setdefault(cell.id, provenance.now())
-                                listen(Started(cell))
-                        case Told(values={"said": str(said), **rest}):
-                            listen(Said(job.cells[int(rest.get("member", 0))], said))
-                        case Told(values=values):
-                            numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
-                            member = job.cells[int(numbers.get("member", 0))]
-                            listen(Epoch(member, int(numbers["trained"]), int(numbers["of"]), numbers))
-                        case Returned(result=result):
-                            for cell, record in zip(job.cells, result, strict=True):
-                                end(cell, record)
+                        case Returned(result=result) if job in stale and any(map(_stopped, result)):
+                            again.append(job)  # what stopped it under an earlier run may be mended
                         case Failed() if job.cells[1:]:  # nobody knows whose trouble it is
-                            alone += [replace(job, cells=(cell,), checkpoints=(_checkpoint(out, cell),)) for cell in job.cells]
-                        case Failed(error=error, crashed=crashed):
-                            (cell,) = job.cells
-                            if not crashed:
-                                _checkpoint(out, cell).unlink(missing_ok=True)
-                            where = provenance.now(), provenance.versions(), provenance.machine()
-                            end(cell, Record(began[cell.id], *where, "failed", error))
-            jobs_left = alone
+                            again += [_part(job, {cell.id}) for cell in job.cells]
+                        case _:
+                            ledger.note(event)
+            given, groups, stale = [*again, *(busy if ran else [])], [], []  # who is busy may have been killed
     except KeyboardInterrupt:
         interrupted = True
-    named = {status: [row for row in rows if row.status == status] for status in ("done", "failed", "skipped")}
-    return Outcome(len(named["done"]), named["failed"], named["skipped"], interrupted)
+    finally:  # workers may have been killed
+        with suppress(OSError):
+            _clear(out, ledger.began.__contains__)
+    return ledger.outcome(interrupted=interrupted)
+
+
+@dataclass
+class _Ledger:
+    """What becomes of cells: told, and stored as each ends. Of what is done nothing is kept: there may be a hundred thousand.
+
+    Args:
+        wanted: ids of the cells that were asked for and not finished; others are stored, and nobody is told of them.
+        began: when the cells began that did, by their ids.
+    """
+
+    store: Store
+    suite: Suite
+    out: Path
+    claims: "_Claims"
+    wanted: Container[str]
+    listen: Callable[[News], None]
+    began: dict[str, str] = field(default_factory=dict)
+    _jobs: int = 0
+    _done: int = 0
+    _others: list[Row] = field(default_factory=list)
+
+    def note(self, event: Event[Assignment, Sequence[Record]]) -> None:
+        """Take note of what happened to a job.
+
+        Raises:
+            StoreError: nothing more can be written.
+        """
+        job = event.job
+        match event:
+            case Begun(where=where):
+                self._jobs += 1
+                for cell in job.cells:
+                    self.began.setdefault(cell.id, provenance.now())
+                    self._tell(Started(cell, where, self._jobs))
+            case Told(values=values):
+                self._tell(_news(job, values))
+            case Returned(result=result):
+                for cell, record in sorted(zip(job.cells, result, strict=True), key=lambda ended: _stopped(ended[1])):
+                    self._end(cell, record)
+            case Failed(error=error, crashed=crashed):
+                (cell,) = job.cells
+                if not crashed:
+                    removed(_checkpoint(self.out, cell))
+                here = provenance.now(), provenance.versions(), provenance.machine()
+                self._end(cell, Record(self.began[cell.id], *here, "failed", error))
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        named = {status: [row for row in self._others if row.status == status] for status in ("failed", "skipped")}
+        return Outcome(self._done, named["failed"], named["skipped"], interrupted)
+
+    def _end(self, cell: Cell, record: Record) -> None:
+        if _stopped(record):
+            self.store.check()  # or it is the folder that is gone
+            raise StoreError(record.error or "")
+        row = _row(identity(cell, self.suite), record, self.suite.price_per_hour)
+        self.store.save(row)
+        if row.status != "failed":
+            removed(_checkpoint(self.out, cell))
+        self.claims.free(cell.id)
+        if cell.id in self.wanted:
+            self._done += row.status == "done"
+            self._others.extend([row] * (row.status != "done"))
+        self._tell(Finished(cell, row))
+
+    def _tell(self, news: News) -> None:
+        if news.cell.id in self.wanted:
+            self.listen(news)
+
+
+class _Claims:
+    """Which cells are this process's to run, where others may run cells of the same folder."""
+
+    def __init__(self, held: Held | None, store: Store) -> None:
+        self._held, self._store, self._before = held, store, store.ends()
+
+    def taken(self, jobs: Iterable[Assignment], busy: list[Assignment]) -> Iterator[Assignment]:
+        """Yield jobs as workers have room for them, without the cells that others have run, and those that are ``busy``."""
+        for job in jobs:
+            every = {cell.id for cell in job.cells}
+            mine = {own for own in every if self._held is None or self._held.take(own)}
+            ended = self._store.ends(list(mine))
+            run = {own for own in mine if ended.get(own) == self._before.get(own)}
+            for own in mine - run:
+                self.free(own)
+            if every - mine:
+                busy.append(_part(job, every - mine))
+            if run:
+                yield _part(job, run)
+
+    def free(self, cell: str) -> None:
+        if self._held is not None:
+            self._held.free(cell)
+
+
+def _part(job: Assignment, names: Container[str]) -> Assignment:
+    """Return a job's cells of these names as a job; all of them are the job itself."""
+    pairs = [(cell, file) for cell, file in zip(job.cells, job.checkpoints, strict=True) if cell.id in names]
+    if len(pairs) == len(job.cells):
+        return job
+    return replace(job, cells=tuple(cell for cell, _ in pairs), checkpoints=tuple(file for _, file in pairs))
+
+
+def _news(job: Assignment, values: Mapping[str, float | str]) -> Epoch | Said:
+    """Return what a worker reported of its job."""
+    cell = job.cells[int(values.get("member", 0))]
+    if "said" in values:
+        return Said(cell, str(values["said"]))
+    numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+    return Epoch(cell, int(numbers["trained"]), int(numbers["of"]), numbers)
 
 
 @contextmanager
@@ -170,12 +286,28 @@ def ending_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def prepare(out: Path) -> None:
-    """Make the folder of checkpoints, and remove what a run that was killed had not finished writing there."""
+def prepare(out: Path, finished: Container[str] | None, elsewhere: Container[str] = ()) -> None:
+    """Make the folder of checkpoints, and remove what a run that was killed had not finished writing or removing there.
+
+    Args:
+        finished: ids of finished cells; None if other processes write there, and nothing is removed.
+        elsewhere: ids of cells that workers of the killed run may still train.
+    """
     folder = out / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*.new"):
-        file.unlink(missing_ok=True)
+    settled(out)
+    if finished is not None:
+        for file in folder.glob("*.pt"):
+            if file.name.partition(".")[0] in finished:
+                file.unlink(missing_ok=True)
+        _clear(out, lambda cell: cell not in elsewhere)
+
+
+def _clear(out: Path, which: Callable[[str], bool]) -> None:
+    """Remove what was not written to its end, of cells with such ids."""
+    for file in (out / "checkpoints").glob("*.new"):
+        if which(file.name.partition(".")[0]):
+            file.unlink(missing_ok=True)
 
 
 def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
@@ -185,7 +317,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(_kind(cell.config), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[(kind(cell), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -241,31 +373,39 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     )
 
 
-def estimate(cells: Sequence[Cell], store: Store) -> float | None:
-    """Return the seconds that one worker needs for the cells not yet finished.
-
-    Each counts as the mean of its pruner's finished cells, or else of all, of the same task, recipe and device. None while
-    there is nothing to go by.
-    """
-    finished = store.finished()
-    missing = [cell for cell in cells if cell.id not in finished]
-    partial = {one.id for one, _ in store.measured("resumed")}
-    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one, wall in store.measured("worker_seconds"):
-        if one.id not in partial:
-            seconds[_kind(one.config)][one.pruner].append(wall)
-    if any(_kind(cell.config) not in seconds for cell in missing):
-        return None
-    total = 0.0
-    for cell in missing:
-        alike = seconds[_kind(cell.config)]
-        total += fmean(alike[cell.method] if cell.method in alike else [wall for walls in alike.values() for wall in walls])
-    return total
+def _memory(store: Store) -> dict[str, float]:
+    """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
+    found: dict[str, float] = {}
+    for one, most in store.measured("memory_peak_bytes"):
+        alike = kind_of(one.config)
+        found[alike] = max(most, found.get(alike, 0.0))
+    return found
 
 
-def _kind(config: Mapping[str, object]) -> str:
+def kind_of(config: Mapping[str, object]) -> str:
     """Name what cells of about the same length have in common, but for their pruners."""
-    return json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    alike = json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    return sha256(alike.encode()).hexdigest()[:16]
+
+
+def kind(cell: Cell) -> str:
+    """Return ``kind_of`` a cell; cells of one suite share their recipes, which are looked at once."""
+    recipe, found = _KINDS.get(key := (cell.task, id(cell.recipe), cell.device, cell.fleet), (None, ""))
+    if recipe is None:
+        _, found = _KINDS[key] = (cell.recipe, kind_of(vars(cell)))
+    return found
+
+
+_KINDS: dict[tuple[str, int, str, bool], tuple[Mapping[str, object], str]] = {}
+"""With each kind the recipe, so that no other one is at its place."""
+
+
+def in_turn(jobs: Iterable[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Return jobs in the order in which they run: first one of each kind, so that it is known early how long they take."""
+    listed = list(jobs)
+    kinds = [kind(job[0]) for job in listed]
+    first = [kinds.index(each) for each in dict.fromkeys(kinds)]
+    return [listed[place] for place in (*first, *sorted({*range(len(listed))} - {*first}))]
 
 
 def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
@@ -273,6 +413,10 @@ def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
     if price_per_hour is not None and "wall_seconds" in values:
         values["price_usd"] = price_per_hour * values["wall_seconds"] / 3600
     return Row(**{**vars(known), **vars(record), "values": values})
+
+
+def _stopped(record: Record) -> bool:
+    return record.status == "stopped"
 
 
 def _checkpoint(out: Path, cell: Cell) -> Path:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 from rlprune.bench.suite import Cell
 from rlprune.costs import provenance
@@ -26,18 +27,38 @@ class Assignment:
 
     Args:
         cells: what to run.
-        checkpoints: for each, where its state is saved every epoch, and taken up from.
+        checkpoints: for each, where its state is saved every epoch, and taken up from; None where nothing is kept of it.
         country: whose energy mix counts for CO2.
+        memory: bytes of a GPU that cells of their kind have held; None if unknown.
     """
 
     cells: tuple[Cell, ...]
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[Path | None, ...]
     country: str | None
+    memory: float | None = None
+
+    @property
+    def device(self) -> str:
+        return self.cells[0].device
+
+    @property
+    def folder(self) -> Path:
+        return next((file.parent for file in self.checkpoints if file is not None), Path())
+
+    @property
+    def stems(self) -> Sequence[str]:
+        return [file.stem for file in self.checkpoints if file is not None]
+
+    def moved(self, folder: Path) -> Self:
+        return replace(self, checkpoints=tuple(None if file is None else folder / file.name for file in self.checkpoints))
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a worker found of a cell; the fields are those of ``Row``."""
+    """What a worker found of a cell; the fields are those of ``Row``.
+
+    A further status is ``stopped``: a cell that can go on once what ``error`` says is mended, and not before, nor can others.
+    """
 
     started: str
     ended: str
@@ -122,10 +143,13 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
 
 def _stopped(error: Exception) -> tuple[str, str]:
     """Return the status of a cell that ended by an exception, and why."""
+    from rlprune.bench.checkpoint import Unwritable
     from rlprune.reason import NotApplicable
 
     if isinstance(error, NotApplicable):
         return "skipped", str(error)
+    if isinstance(error, Unwritable):
+        return "stopped", str(error)
     return "failed", told(error)
 
 

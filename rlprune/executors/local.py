@@ -3,7 +3,9 @@
 import faulthandler
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -12,20 +14,23 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Generic
 
+from rlprune import files
 from rlprune.executors import Begun, Event, Executor, Failed, Job, Result, Returned, Tell, Told
 from rlprune.reason import told
 
 ATTEMPTS = 2
 PRELOAD = "RLPRUNE_PRELOAD"
 """The variable that names to ``preload.py`` what to import, a comma between modules; workers do not inherit it."""
-_LONGEST = 70
-"""Bytes of the folder for temporary files that leave room for the names multiprocessing gives."""
+_LONGEST = 50
+"""Bytes of the folder for temporary files that leave room for our names, and those multiprocessing gives."""
 _UNKNOWN = 255
 """Exit code of a worker when what it was forked from, which would know it, is gone."""
 _GRACE = 5.0
@@ -45,12 +50,13 @@ def execute(
     attempts = ((job, 1) for job in jobs)
     again: deque[tuple[Job, int]] = deque()
     running: list[_Worker[Job]] = []
-    with tempfile.TemporaryDirectory(prefix="rlprune-", ignore_cleanup_errors=True) as logs:
+    _folder().mkdir(exist_ok=True)  # somebody cleans the folder of temporary files
+    with tempfile.TemporaryDirectory(dir=_folder(), ignore_cleanup_errors=True) as logs:
         try:
             while True:
                 while len(running) < workers and (attempt := again.popleft() if again else next(attempts, None)):
                     running.append(_start(work, *attempt, Path(logs), preload))
-                    yield Begun(attempt[0])
+                    yield Begun(attempt[0], f"process {running[-1].process.pid} on {socket.gethostname()}")
                 if not running:
                     return
                 for worker in _ready(running):
@@ -99,16 +105,27 @@ LOCAL = Executor("local", execute, workers, sees)
 
 
 def _ensure_forkserver(preload: Sequence[str]) -> None:
-    """Start what workers fork from, if it does not run. Its socket is a file, whose path may have a hundred bytes or so."""
-    usual, short = tempfile.tempdir, [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)]
-    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST and short:
-        tempfile.tempdir = short[0]
+    """Start what workers fork from, if it does not run, with its socket in this process's own folder."""
+    usual, tempfile.tempdir = tempfile.tempdir, str(_folder())
     os.environ[PRELOAD] = ",".join(preload)
     try:
         forkserver.ensure_running()
     finally:
         tempfile.tempdir = usual
         del os.environ[PRELOAD]
+
+
+@cache
+def _folder() -> Path:
+    """Return a folder of this process for sockets and what workers print; if it is killed, the next one removes it.
+
+    The path of a socket may have a hundred bytes or so.
+    """
+    usual, short = tempfile.gettempdir(), [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)]
+    long = len(os.fsencode(usual)) > _LONGEST
+    own = files.temporary(Path(short[0] if long and short else usual), "rlprune-run-")
+    Finalize(None, shutil.rmtree, (own, True), exitpriority=-200)  # after what multiprocessing removes of it
+    return own
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +163,7 @@ def _signal(number: int) -> str:
 def _start(work: Callable[[Job, Tell], Result], job: Job, attempt: int, logs: Path, preload: Sequence[str]) -> _Worker[Job]:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
-    logs.mkdir(exist_ok=True)  # somebody cleans the folder of temporary files
+    logs.mkdir(parents=True, exist_ok=True)  # somebody cleans here, too
     log = logs / str(time.monotonic_ns())
     for tries_left in reversed(range(20)):
         # Not daemonic: a job may have processes of its own, say to load data.

@@ -28,6 +28,9 @@ OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 OF_DATA = ("data",)
 """Labels that say what was learned from, where the configuration does not."""
 
+VERSIONS = ("rlprune", "torch", "numpy", "gymnasium")
+"""Versions on which numbers may depend."""
+
 TOLD = 4
 """Most differences that a label names."""
 
@@ -147,8 +150,9 @@ def groups(rows: Iterable[Row]) -> list[Group]:
     """Return the groups of finished cells that may be compared, sorted by suite, profile and task."""
     done = _spelled([row for row in sound(rows) if row.status == "done"])
     found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
+    texts: dict[object, str] = {}
     for row in {_identity(row): row for row in done}.values():
-        found[row.suite, row.profile, row.task, _as_text(_shared(row))].append(row)
+        found[row.suite, row.profile, row.task, _shared_text(row, texts)].append(row)
     made = []
     for key in sorted(found):
         for rows_of_one in _by_run(found[key]):
@@ -158,6 +162,26 @@ def groups(rows: Iterable[Row]) -> list[Group]:
             if mine:
                 made.append(Group(tuple(_named_apart(mine)), _shared(mine[0]), runs, branched=branched))
     return _labelled(made)
+
+
+def apart(rows: Iterable[Row]) -> list[str]:
+    """Return in a line each which rows of a task are not comparable, and which are compared although versions differ."""
+    alike: defaultdict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups(rows):
+        alike[group.rows[0].profile, _title(group)].append(group)
+    found = []
+    for some in alike.values():
+        what = f"{some[0].rows[0].labels['task_title']}, {some[0].rows[0].profile}"
+        if some[1:]:
+            parts = "; ".join(f"{len(one.rows)} cells, {one.label}" for one in some[:TOLD])
+            more = f"; and {len(some) - TOLD} more" if some[TOLD:] else ""
+            found.append(f"{what}: {len(some)} groups are not comparable, and stand apart: {parts}{more}")
+        for one in some:
+            for name in VERSIONS:
+                if len(seen := sorted({row.versions[name] for row in one.rows if name in row.versions})) > 1:
+                    label = f" ({one.label})" if one.label else ""
+                    found.append(f"{what}{label}: cells of {name} {' and '.join(seen)} are compared with each other")
+    return [plain(line) for line in found]
 
 
 def flat(table: object, inside: str = "") -> dict[str, object]:
@@ -185,21 +209,26 @@ def _spelled(rows: Sequence[Row]) -> list[Row]:
     for part in ("suite", "profile", "task", "pruner"):
         counts = Counter[str](getattr(row, part) for row in rows)
         spelling |= {(part, name.casefold()): name for _, name in sorted((count, name) for name, count in counts.items())}
-    return [
-        replace(
-            row,
-            suite=spelling["suite", row.suite.casefold()],
-            profile=spelling["profile", row.profile.casefold()],
-            task=spelling["task", row.task.casefold()],
-            pruner=spelling["pruner", row.pruner.casefold()],
-        )
-        for row in rows
-    ]
+    return [_respelled(row, spelling) for row in rows]
+
+
+def _respelled(row: Row, spelling: Mapping[tuple[str, str], str]) -> Row:
+    right = {part: spelling[part, getattr(row, part).casefold()] for part in ("suite", "profile", "task", "pruner")}
+    return row if all(getattr(row, part) == name for part, name in right.items()) else replace(row, **right)  # type: ignore[arg-type]
 
 
 def _shared(row: Row) -> dict[str, object]:
     own = {name: value for name, value in row.config.items() if name not in (*OF_A_CELL, "recipe", "task")}
     return flat(row.config.get("recipe")) | flat(own) | {name: row.labels[name] for name in OF_DATA if name in row.labels}
+
+
+def _shared_text(row: Row, known: dict[object, str]) -> str:
+    """Return ``_shared`` as text, made once for all rows that hold one recipe; they have to be held meanwhile."""
+    own = (part for part in row.config.items() if part[0] not in (*OF_A_CELL, "recipe", "task"))
+    key = id(row.config.get("recipe")), repr((*own, *(row.labels.get(name) for name in OF_DATA)))
+    if key not in known:
+        known[key] = _as_text(_shared(row))
+    return known[key]
 
 
 def _as_text(value: object) -> str:

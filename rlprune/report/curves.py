@@ -14,12 +14,15 @@ from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
-from rlprune.store import Row
+from rlprune.store import Row, column
 
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""
 
 BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
+
+MANY, FEWEST = 10_000, 200
+"""Seeds by epochs of a learning curve beyond which its band takes fewer resamples, and how many it takes at least."""
 
 STABLE = 2.0
 """Percent of the metric's range below which a barrier is noise (Frankle et al., 2020, section 3)."""
@@ -77,12 +80,12 @@ class Comparison:
         """Return the metric's name as people say it: its title without what stands in brackets."""
         return self.metric.heading.partition(" (")[0]
 
-    @property
+    @cached_property
     def pruners(self) -> list[str]:
         """Return its pruners in the order of every figure and table."""
         return sorted({row.pruner for row in self.rows}, key=order)
 
-    @property
+    @cached_property
     def sparsities(self) -> list[float]:
         """Return the requested sparsities, dense left out."""
         return sorted({row.sparsity for row in self.rows if row.cut != "nothing"})
@@ -92,7 +95,14 @@ class Comparison:
         return [row for row in self._rows_of(pruner) if row.cut == "nothing" or row.sparsity == sparsity]
 
     def _rows_of(self, pruner: str) -> list[Row]:
-        return [row for row in self.rows if row.pruner.casefold() == pruner.casefold()]
+        return self._by_pruner.get(pruner.casefold(), [])
+
+    @cached_property
+    def _by_pruner(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.pruner.casefold(), []).append(row)
+        return found
 
     def cutting(self, cut: str) -> list[str]:
         """Return the pruners that cut ``weights``, ``channels`` or ``nothing``."""
@@ -334,6 +344,7 @@ class LearningCurve:
     iqm: FloatArray
     band: FloatArray | None
     seeds: int
+    resamples: int = stats.RESAMPLES
 
 
 def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity: float | None = None) -> list[LearningCurve]:
@@ -350,9 +361,9 @@ def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity:
     curves = []
     for pruner in comparison.pruners:
         for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
-            rows = [row for row in comparison.cells(pruner, removed) if any(of.name in epoch for epoch in row.epochs)]
-            if rows:
-                curve = _learning_curve(pruner, removed, [_track(row, position, of) for row in rows])
+            tracks = [track for row in comparison.cells(pruner, removed) if len(track := _track(row, position, of))]
+            if tracks:
+                curve = _learning_curve(pruner, removed, tracks)
                 curves += [curve] if len(curve.iqm) else []
     return curves
 
@@ -366,15 +377,18 @@ def insides(
 
 
 def _track(row: Row, position: str, of: Measure) -> FloatArray:
-    """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing."""
-    return np.array([(epoch.get(position, np.nan), epoch.get(of.name, np.nan) * of.scale) for epoch in row.epochs], dtype=float)
+    """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing; or none."""
+    values = np.array(column(row.epochs, of.name), dtype=float)
+    positions = column(row.epochs, position) or [np.nan] * len(values)
+    return np.column_stack([positions[: len(values)], values * of.scale])
 
 
 def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> LearningCurve:
     stacked = np.stack([track[: min(map(len, tracks))] for track in tracks])
     stacked = stacked[:, np.isfinite(stacked).all(axis=(0, 2))]  # the first epoch may end before any game does
     samples, values = stacked[..., 0].mean(axis=0), stacked[..., 1]
-    return LearningCurve(pruner, sparsity, samples, iqm(values), iqm_interval([values]), len(tracks))
+    resamples = int(np.clip(stats.RESAMPLES * MANY / max(1, values.size), FEWEST, stats.RESAMPLES))
+    return LearningCurve(pruner, sparsity, samples, iqm(values), iqm_interval([values], resamples), len(tracks), resamples)
 
 
 def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:

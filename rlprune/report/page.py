@@ -196,16 +196,21 @@ def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:
     return list(found.values())
 
 
+def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
+    return min(curve.resamples for curve in drawn)
+
+
 def _explained(some: Sequence[curves.Chart]) -> str:
     return (
         f"{_spread(curves.seed_range([curve for chart in some for curve in chart.curves]))} The line across is the dense network."
     )
 
 
-def _spread(seeds: tuple[int, int]) -> str:
+def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES) -> str:
     if seeds[1] < 2:
         return "One seed: single values, no intervals."
-    intervals = f"95 % stratified bootstrap intervals ({RESAMPLES:,} resamples)"
+    resamples = f"{RESAMPLES:,}" if fewest == RESAMPLES else f"{fewest:,} to {RESAMPLES:,}"
+    intervals = f"95 % stratified bootstrap intervals ({resamples} resamples)"
     return f"Lines are interquartile means over {count_of(seeds)}, bands their {intervals}."
 
 
@@ -230,7 +235,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
     if one.barriers:
         page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
     if learning := curves.learning_curves(one):
-        caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds)}"
+        caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds, _fewest(learning))}"
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
     if one.sparsities:
         _at_highest_sparsity(page, one, one.sparsities[-1])
@@ -244,7 +249,8 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
         caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
     if inside := curves.insides(one, sparsity):
-        caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds)}"
+        fewest = min(map(_fewest, inside.values()))
+        caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds, fewest)}"
         page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
     if not one.seeds[1]:
         return

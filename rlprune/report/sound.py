@@ -1,18 +1,25 @@
 """Rows as reports need them: what a damaged file of results, or a stranger's, holds in their place is left out and told."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from rlprune.costs.judged import LARGEST, Judged, document, read
 from rlprune.costs.measures import Measure
 from rlprune.safely import plain, shortened
-from rlprune.store import Row
+from rlprune.store import Epochs, Row
 
 DAMAGED = "damaged"
 """Status of a row that cannot be shown, and the label that says what any row lacks."""
 
+Made = TypeVar("Made")
+
 STATUSES, CUTS = ("done", "failed", "skipped", DAMAGED), ("weights", "channels", "nothing")
+
+
+class Sound(list[Row]):
+    """Rows that were looked at, and are not looked at again."""
 
 
 def sound(rows: Iterable[Row]) -> list[Row]:
@@ -20,20 +27,25 @@ def sound(rows: Iterable[Row]) -> list[Row]:
 
     What was left out of a row is told by its label ``damaged``; a row without a sparsity, a seed or a cut has that status.
     """
-    return [_sound(row) for row in rows]
+    if isinstance(rows, Sound):
+        return rows
+    rows = list(rows)  # all at once, so that what several hold can be known by its place
+    seen: _Seen = {}
+    return Sound(_sound(row, seen) for row in rows)
 
 
-def _sound(row: Row) -> Row:
+def _sound(row: Row, seen: "_Seen") -> Row:
     faults: list[str] = []
     names = ("id", "suite", "profile", "task", "pruner", "cut", "status", "started", "ended")
     texts = {name: _text(getattr(row, name), name, faults) for name in names}
-    documents = {name: _texts(getattr(row, name), name, faults) for name in ("labels", "versions", "machine")}
+    shared = ("labels", "versions", "machine")
+    documents = {name: _once(seen, partial(_texts, what=name), getattr(row, name), name, faults) for name in shared}
     texts |= {name: texts[name] or "(unnamed)" for name in ("suite", "profile", "task", "pruner")}
-    labels = documents["labels"]
+    labels = dict(documents["labels"])
     if not labels.get("task_title"):
         faults.append("labels do not name the task")
     labels["task_title"] = shortened(labels.get("task_title") or texts["task"])
-    judged = _judged(row.judged, faults)
+    judged = _once(seen, _judged, row.judged, "judged", faults)
     sparsity = _number(row.sparsity)
     if texts["cut"] == "nothing":
         sparsity = 0.0
@@ -50,7 +62,7 @@ def _sound(row: Row) -> Row:
     elif texts["status"] == "done" and not judged.metric.name:
         faults.append("it is judged by no metric")
     values = _numbers(row.values, "measures", faults)
-    epochs = [_numbers(epoch, "epochs", faults) for epoch in _sequence(row.epochs, "epochs", faults)]
+    epochs = _epochs(row.epochs, faults)
     layers = _layers(row.layers, faults)
     config = _config(row.config, faults)
     if told := "; ".join(dict.fromkeys(unusable + faults)):
@@ -70,6 +82,19 @@ def _sound(row: Row) -> Row:
         epochs=epochs,
         layers=layers,
     )
+
+
+_Seen: TypeAlias = dict[tuple[str, int], tuple[Any, list[str]]]
+"""What was made of a document and what was wrong with it, by its kind and its place: thousands of rows share one."""
+
+
+def _once(seen: _Seen, make: Callable[..., Made], document: object, kind: str, faults: list[str]) -> Made:
+    """Return what is made of a document, made before or now."""
+    if (found := seen.get((kind, id(document)))) is None:
+        wrong: list[str] = []
+        found = seen[kind, id(document)] = make(document, faults=wrong), wrong
+    faults += found[1]
+    return found[0]
 
 
 def _text(value: object, what: str, faults: list[str], length: int = 60) -> str:
@@ -112,13 +137,15 @@ def _shown(one: Measure) -> Measure:
 
 
 def _config(value: object, faults: list[str]) -> dict[str, Any]:
-    config = _mapping(value, "config", faults)
+    config = dict(_mapping(value, "config", faults))
     for name in {"recipe", "settings"} & config.keys():
         config[name] = _mapping(config[name], name, faults)
     return config
 
 
 def _mapping(value: object, what: str, faults: list[str]) -> dict[str, Any]:
+    if type(value) is dict and all(type(name) is str for name in value):
+        return value
     if isinstance(value, Mapping):
         return {str(name): inner for name, inner in value.items()}
     faults.append(f"{what} cannot be read")
@@ -144,6 +171,12 @@ def _numbers(value: object, what: str, faults: list[str]) -> dict[str, float]:
     kept = {name: number for name, given in found.items() if (number := _number(given)) is not None}
     faults += [f"{shortened(plain(name))} is no number that can be shown" for name in found if name not in kept]
     return kept
+
+
+def _epochs(value: object, faults: list[str]) -> Sequence[Mapping[str, float]]:
+    if isinstance(value, Epochs) and len(value) and min(value.numbers) >= -LARGEST and max(value.numbers) <= LARGEST:
+        return value
+    return [_numbers(epoch, "epochs", faults) for epoch in _sequence(value, "epochs", faults)]
 
 
 def _layers(value: object, faults: list[str]) -> dict[str, dict[str, float]]:

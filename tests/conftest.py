@@ -1,0 +1,30 @@
+"""What several files of tests share."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Ray cluster of a machine without workers, where this process is, and two with workers."""
+    pytest.importorskip("ray", reason="Ray is missing: python3 -m pip install 'rlprune[ray]'", exc_type=ImportError)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from rlprune.executors import executors
+
+    executors().load("ray")  # before Ray is begun: it says what Ray is to leave undone
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # machines find the tests' modules
+    small = {"object_store_memory": 80_000_000, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    try:
+        made.add_node(num_cpus=1, **small)
+        made.add_node(num_cpus=2, num_gpus=1, **small)  # it need not have the GPU: Ray only counts
+        ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
