@@ -15,6 +15,7 @@ from rlprune.pruning.masked import Masked
 from rlprune.training import batched, environments, noise
 from rlprune.training.batched import Agent, Fleet
 from rlprune.training.compiled.fleet import CompiledFleet
+from rlprune.training.environments import CartPole
 from rlprune.training.recipes import A2CRecipe
 
 TINY = A2CRecipe(environment="CartPole-v1", budget=1, environments=4, widths=(16, 16), reward_scale=0.1)
@@ -281,6 +282,19 @@ def test_a_rollout_in_one_piece_is_one_step_by_step(name, limit):
     assert [bits(whole.agent(number)) for number in range(3)] == [bits(stepped.agent(number)) for number in range(3)]
     for one, other in ((whole.envs, stepped.envs), (whole.games, stepped.games)):
         assert all(torch.equal(rows, other.state()[key]) for key, rows in one.state().items())
+
+
+def test_somebodys_simulation_moves_as_it_says():
+    class Still(CartPole):
+        def _advance(self, state, actions):
+            return torch.ones(state.shape[1]), torch.zeros(state.shape[1], dtype=torch.bool)
+
+    envs = Still(4, 500)
+    before = envs.reset(torch.tensor([0])).clone()
+    ours = Fleet([Agent(0, network())], envs, TINY)
+    ours.train(3, [1], [1])
+    assert torch.equal(envs.observations, before)
+    assert int(envs.state()["elapsed"][0, 0]) == 15
 
 
 def test_agents_taken_out_and_put_together_anew_go_on_as_if_nothing_had_been():

@@ -38,7 +38,7 @@ class CompiledFleet(Fleet):
         self._numbers = np.array(numbers, dtype=np.float32)
 
     def _play(self) -> None:
-        if not isinstance(self.envs, Simulation):
+        if not isinstance(self.envs, Simulation) or not self.envs.compiled or type(self.envs) not in _KINDS:
             super()._play()
             return
         met = _arrays(self._rewards, self._ended, self._truncated)
