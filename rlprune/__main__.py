@@ -104,8 +104,8 @@ def _status(folder: Path) -> Iterator[str]:
     kinds = ("done", "failed", "skipped", "running", "waiting", "missing")
     counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in kinds if found.counts.get(kind) or kind in ("done", "missing"))
     if not found.title:
-        old = "it has no plan, being of an older rlprune or not begun: which cells are missing says the command that made it"
-        yield f"{folder}: {old} with --dry-run"
+        old = "it has no plan, being merged, of an older rlprune or not begun: which cells are missing says a run of its suite"
+        yield f"{folder}: {old} with --out {folder} --dry-run"
         yield counts.removesuffix(", 0 missing")
         return
     yield f"{found.title}, in {folder}: {found.state}, by {'; '.join(found.by)}"

@@ -68,6 +68,14 @@ def test_what_runs_is_told_with_its_worker_and_epoch(out, every):
     assert not (out / RUNNING).exists()
 
 
+def test_a_run_runs_before_its_first_worker_does(out, every):
+    board = Board(out, Ahead(every, 2, known(every)))
+    found = read(out, {}, Known)
+    assert (found.state, found.counts["missing"], found.left) == ("running", 4, 20)
+    board.close()
+    assert read(out, {}, Known).state == "stopped"
+
+
 def test_a_run_that_was_killed_is_stopped_and_its_time_is_that_of_stored_cells(out, every):
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     mine = {"process": int(ended.stdout), "host": socket.gethostname(), "begun": "then", "at": "then", "left": 99.0}
@@ -109,8 +117,12 @@ def test_a_sweep_is_told_complete_and_reads_only(tmp_path, capsys):
     (tmp_path / PLAN).unlink()
     assert main(["status", str(tmp_path)]) == 0
     first, counts = capsys.readouterr().out.splitlines()
-    assert "it has no plan, being of an older rlprune or not begun" in first
+    assert "it has no plan, being merged, of an older rlprune or not begun" in first
     assert counts == "1 done"
+
+
+def busy(folder):
+    return [file for file in folder.glob(f"{RUNNING}/*.json") if '"cells": {"' in file.read_text(encoding="utf-8")]
 
 
 def test_it_works_while_a_run_writes(tmp_path, capsys):
@@ -121,7 +133,7 @@ def test_it_works_while_a_run_writes(tmp_path, capsys):
     )
     try:
         for _ in range(6):  # a machine may be busy
-            wait_until(lambda: list(tmp_path.glob(f"{RUNNING}/*.json")) or run.poll() is not None)
+            wait_until(lambda: busy(tmp_path) or run.poll() is not None)
         assert main(["status", str(tmp_path)]) == 0
         told = capsys.readouterr().out
         assert f": running, by process {run.pid} on " in told

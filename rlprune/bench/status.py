@@ -55,8 +55,9 @@ class Board:
             if not _alive(_read(file)):
                 file.unlink(missing_ok=True)
         self._cells: dict[str, list[object]] = {}
-        self._left: float | None = None
+        self._left = ahead.left()
         self._changing, self._soon = threading.Lock(), threading.Timer(0, self._write)
+        self._write()  # workers take long to start
 
     def __call__(self, news: News) -> None:
         """Take note of news."""
