@@ -136,10 +136,10 @@ def test_sbatch_is_told_all_that_was_chosen(cluster, tmp_path):
 
 def test_nothing_is_asked_for_that_nobody_named(cluster, tmp_path):
     assert ends(slurm(tmp_path).execute(jobs.square, [2], 2)) == {2: Returned(2, 4)}
-    (script,) = cluster.glob("script*")
-    assert not [
-        word for word in ("partition", "account", "qos", "constraint", "gpus", "array") if f"--{word}" in script.read_text()
-    ]
+    words = ("partition", "account", "qos", "constraint", "gpus", "array")
+    sent = [script.read_text() for script in cluster.glob("script*")]  # two, where a busy machine lost the first
+    assert sent
+    assert not [word for word in words for script in sent if f"--{word}" in script]
 
 
 def test_jobs_go_as_one_array_and_tell_which_job_they_are(cluster, tmp_path):
