@@ -22,9 +22,9 @@ from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import Registry, nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, RESULTS, Parser, add_arguments, columns, may_import, read, run, unusable, writing
+from rlprune.run import DESCRIPTION, EXIT_CODES, Parser, add_arguments, columns, may_import, read, run, unusable, writing
 from rlprune.safely import plain
-from rlprune.store import StoreError
+from rlprune.store import RESULTS, StoreError
 from rlprune.task import tasks
 from rlprune.words import shown
 

@@ -65,6 +65,16 @@ def settled(folder: Path) -> None:
         os.close(place)
 
 
+def process(number: int | None = None) -> str:
+    """Return what people are told of a process of this machine, by default this one."""
+    return f"process {number or os.getpid()} on {socket.gethostname()}"
+
+
+def now() -> str:
+    """Return the time in UTC as people read it."""
+    return datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+
+
 # -- folders of runs -----------------------------------------------------------------------------------------------
 
 
@@ -138,7 +148,7 @@ class Held:
 
     def others(self) -> str:
         """Return which other processes work there."""
-        mine = f"process {os.getpid()} on {socket.gethostname()}, "
+        mine = f"{process()}, "
         return " and ".join(line for line in _lines(self._file) if not line.startswith(mine))
 
     def leave(self) -> None:
@@ -204,8 +214,7 @@ def _note(file: int, *, alone: bool) -> None:
         os.truncate(file, 0)
     elif far := [line for line in _lines(file) if f" on {host}, " not in line]:
         raise BlockingIOError(f"only runs of one machine can join each other, and another run is writing there: {far[0]}")
-    now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-    os.write(file, f"process {os.getpid()} on {host}, begun {now}\n".encode())
+    os.write(file, f"{process()}, begun {now()}\n".encode())
 
 
 def _flock(file: int, kind: int, *, needed: bool = False) -> bool:

@@ -21,9 +21,8 @@ from rlprune.costs import judged
 from rlprune.costs.measures import SOLO
 from rlprune.files import written
 from rlprune.safely import plain
-from rlprune.store import SCHEMA, TOGETHER, Row, Store
+from rlprune.store import RESULTS, SCHEMA, TOGETHER, Row, Store
 
-RESULTS = "results.sqlite"
 OF_THE_MACHINE = SOLO | {"worker_seconds", "resumed", "memory_static_bytes"}
 """Measures that are not compared."""
 COMPARED = ("task", "pruner", "cut", "sparsity", "seed", "config", "status")

@@ -46,6 +46,7 @@ from rlprune.files import write
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
+from rlprune.store import RESULTS
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
 from rlprune.words import in_words, shown
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
 Taken = TypeVar("Taken")
 
-RESULTS = "results.sqlite"
 JOBS = "jobs"
 """What an executor writes to while jobs are out."""
 SHOWN = ".shown"

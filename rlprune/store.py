@@ -31,6 +31,9 @@ from rlprune.safely import plain
 SCHEMA = 2
 """Schema 1 had what is in column ``judged`` among the labels: it is read as it is, and brought here when it is written to."""
 
+RESULTS = "results.sqlite"
+"""The file, in the folder of a run."""
+
 TOGETHER = 500
 """Most cells that are asked for by their ids at once."""
 

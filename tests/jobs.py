@@ -26,27 +26,24 @@ def unpicklable(number: int, tell: Tell) -> object:
     return lambda: number
 
 
-def killed_once(marker: Path, tell: Tell) -> str:
+def _signalled_once(marker: Path, process: int, number: int) -> str:
     if not marker.exists():
         marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(process, number)
+        time.sleep(600)
     return "back"
+
+
+def killed_once(marker: Path, tell: Tell) -> str:
+    return _signalled_once(marker, os.getpid(), signal.SIGKILL)
 
 
 def forkserver_killed_once(marker: Path, tell: Tell) -> str:
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(600)
-    return "back"
+    return _signalled_once(marker, os.getppid(), signal.SIGKILL)
 
 
 def preempted_once(marker: Path, tell: Tell) -> str:
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGUSR2)
-        time.sleep(600)
-    return "back"
+    return _signalled_once(marker, os.getpid(), signal.SIGUSR2)
 
 
 def slow_square(number: int, tell: Tell) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import torch
 import worlds
 from pydantic import ValidationError
 from stable_baselines3 import A2C
-from subjects import bits, seeds
+from subjects import SMALL_AGENT, bits, seeds
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
@@ -20,16 +20,7 @@ from rlprune.training.trainer import Generators
 
 # an error out of the import of Box2D's SWIG types takes the interpreter down
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
-TINY = A2CRecipe(
-    environment="CartPole-v1",
-    budget=960,
-    epochs=3,
-    environments=4,
-    widths=(16, 16),
-    scoring_steps=40,
-    evaluation_games=3,
-    reward_scale=0.1,
-)
+TINY = SMALL_AGENT.model_copy(update={"widths": (16, 16)})
 worlds.register()
 KNOWN = [f"Act-{name}-v0" for name in worlds.ACTIONS] + [f"See-{name}-v0" for name in worlds.OBSERVATIONS]
 CHANNEL_PRUNERS = [name for name in pruners().names() if pruners().load(name).cut == CHANNELS and not pruners().load(name).needs]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell
-from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind, kind_of
+from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind, kind_of, preload
 from rlprune.bench.worker import Assignment
 from rlprune.executors import Execute, Failed, Returned, Told
 from rlprune.task import tasks
@@ -113,9 +113,8 @@ def known(store: "Store") -> tuple[Known, dict[str, float]]:
         except (KeyError, TypeError, ValueError, ImportError):  # of a pruner that is not here any more
             continue
         found.add(Due(kind_of(one.config), one.pruner, epochs), values["worker_seconds"])
-        joules = [values[name] for name in ("energy_cpu_joules", "energy_gpu_joules") if name in values]
-        if joules and values.get("wall_seconds"):
-            watts.setdefault(_place(one.config), Pace()).add(sum(joules), values["wall_seconds"])
+        if (joules := _joules(values)) is not None:
+            watts.setdefault(_place(one.config), Pace()).add(joules, values["wall_seconds"])
     return found, {place: pace.of(1) for place, pace in watts.items()}
 
 
@@ -145,7 +144,7 @@ def calibrate(
         jobs[kind(job[0])] = min(jobs.get(kind(job[0]), job), job, key=lambda group: epochs_of(group[0]))
     short = {Assignment(tuple(map(_short, job)), (None,) * len(job), country): job for job in jobs.values()}
     told: dict[Assignment, list[float]] = {job: [] for job in short}
-    for event in execute(worker.run, list(short), workers, ["rlprune.bench.ready", *worker.trainers(cells)]):
+    for event in execute(worker.run, list(short), workers, preload(cells)):
         job = short[event.job]
         about = f"{job[0].task}, {f'{len(job)} in a fleet' if job[0].fleet else 'alone'}"
         match event:
@@ -158,16 +157,17 @@ def calibrate(
                 epochs, times = epochs_of(event.job.cells[0]), told[event.job]
                 epoch = min((times[-1] - times[0]) / (len(times) - 1) / len(job), total / epochs) if times[1:] else total / epochs
                 paces.paces[kind(job[0]), ""] = Pace(epoch, 1, total - epoch * epochs)
-                _learn_watts(watts, job[0], records[0].values)
+                if (joules := _joules(records[0].values)) is not None:
+                    watts.setdefault(_place(vars(job[0])), joules / records[0].values["wall_seconds"])
                 yield f"{about}: {epoch:.3g} s an epoch, {total - epoch * epochs:.3g} s beside them"
             case Failed(error=error):
                 yield f"{about}: {error.partition(chr(10))[0]}"
 
 
-def _learn_watts(watts: dict[str, float], cell: Cell, values: Mapping[str, float]) -> None:
+def _joules(values: Mapping[str, float]) -> float | None:
+    """Return the energy of a cell that was measured, and for how long."""
     joules = [values[name] for name in ("energy_cpu_joules", "energy_gpu_joules") if name in values]
-    if joules and values.get("wall_seconds"):
-        watts.setdefault(_place(vars(cell)), sum(joules) / values["wall_seconds"])
+    return sum(joules) if joules and values.get("wall_seconds") else None
 
 
 def _short(cell: Cell) -> Cell:

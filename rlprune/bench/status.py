@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from rlprune.bench.ahead import Ahead, Due, Known, due, makespan
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Started, fleets
 from rlprune.executors import Left, executors
-from rlprune.files import write
+from rlprune.files import now, write
 
 PLAN, RUNNING = "plan.json", "running"
 SELDOM = 2.0
@@ -40,7 +39,7 @@ def plan(out: Path, cells: Sequence[Cell], about: Mapping[str, object], *, worke
         one = due(cell)
         kind = kinds.setdefault((cell.task, one.method, one.kind, one.epochs), len(kinds))
         lines.append([cell.id, kind, cell.sparsity, cell.seed, place[cell.id]])
-    own = {"format": _FORMAT, "process": os.getpid(), "host": socket.gethostname(), "begun": _now(), "workers": workers}
+    own = {"format": _FORMAT, "process": os.getpid(), "host": socket.gethostname(), "begun": now(), "workers": workers}
     write(out / PLAN, json.dumps({**about, **own, "kinds": list(kinds), "cells": lines}, separators=(",", ":"), default=str))
 
 
@@ -49,7 +48,7 @@ class Board:
 
     def __init__(self, out: Path, ahead: Ahead) -> None:
         self._file, self._ahead = out / RUNNING / f"{socket.gethostname()}-{os.getpid()}.json", ahead
-        self._mine = {"process": os.getpid(), "host": socket.gethostname(), "begun": _now()}
+        self._mine = {"process": os.getpid(), "host": socket.gethostname(), "begun": now()}
         self._file.parent.mkdir(exist_ok=True)
         for file in self._file.parent.glob("*.json*"):  # of runs that were killed here
             if not _alive(_read(file)):
@@ -64,7 +63,7 @@ class Board:
         with self._changing:
             match news:
                 case Started(cell, where):
-                    self._cells[cell.id] = [where, _now(), 0, self._ahead.epochs(cell.id)]
+                    self._cells[cell.id] = [where, now(), 0, self._ahead.epochs(cell.id)]
                 case Epoch(cell, trained, of) if cell.id in self._cells:
                     self._cells[cell.id][2:] = [trained, of]
                 case Finished(cell):
@@ -77,7 +76,7 @@ class Board:
 
     def _write(self) -> None:
         with self._changing, suppress(OSError):
-            write(self._file, json.dumps({**self._mine, "at": _now(), "left": self._left, "cells": self._cells}))
+            write(self._file, json.dumps({**self._mine, "at": now(), "left": self._left, "cells": self._cells}))
 
     def close(self) -> None:
         """Say that nothing runs any more."""
@@ -87,10 +86,6 @@ class Board:
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
             self._file.parent.rmdir()  # unless another process runs cells
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
 
 
 # -- who reads it ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -56,7 +55,7 @@ def execute(
             while True:
                 while len(running) < workers and (attempt := again.popleft() if again else next(attempts, None)):
                     running.append(_start(work, *attempt, Path(logs), preload))
-                    yield Begun(attempt[0], f"process {running[-1].process.pid} on {socket.gethostname()}")
+                    yield Begun(attempt[0], files.process(running[-1].process.pid))
                 if not running:
                     return
                 for worker in _ready(running):

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from rlprune import __version__, executors
 from rlprune.executors import Begun, Demands, Event, Executor, Failed, Job, Keeps, Result, Returned, Tell, Told, local, travel
-from rlprune.files import temporary
+from rlprune.files import process, temporary
 from rlprune.reason import line, told
 
 if (_found := find_spec("ray")) is None or _found.origin is None:  # a folder of that name is no library
@@ -411,7 +411,7 @@ def _serve(sent: _Sent[Job, Any], box: Any) -> tuple[str, Any]:
     if sent.version != __version__:
         return "stranger", __version__
     os.environ |= sent.environ
-    post("begun", f"process {os.getpid()} on {socket.gethostname()}")
+    post("begun", process())
     for module in sent.preload:
         with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
             import_module(module)

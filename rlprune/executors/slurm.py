@@ -11,7 +11,6 @@ import pickle
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from datetime import time as clock
 from hashlib import sha256
 from importlib import import_module
@@ -30,7 +28,7 @@ from typing import Annotated, Any, Generic, Literal, Protocol
 from pydantic import BeforeValidator, Field
 
 from rlprune.executors import Begun, Event, Executor, Failed, Job, Left, Options, Result, Returned, Tell, Told
-from rlprune.files import write
+from rlprune.files import now, process, write
 from rlprune.reason import told
 
 ATTEMPTS = 2
@@ -99,7 +97,7 @@ class Task:
     def __call__(self) -> None:
         if (self.folder / "result").exists() or not (self.folder / "job").exists():
             return  # done by one that was queued before it, or nobody waits for it any more
-        begun = {"where": _here(), "at": datetime.now(UTC).isoformat(sep=" ", timespec="seconds")}
+        begun = {"where": _here(), "at": now()}
         _append(self.folder / "begun", begun)
         for module in self.preload:
             with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
@@ -121,7 +119,7 @@ class Task:
 def _here() -> str:
     array, own = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID")
     number = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else own
-    return f"{f'Slurm job {number}, ' if number else ''}process {os.getpid()} on {socket.gethostname()}"
+    return f"{f'Slurm job {number}, ' if number else ''}{process()}"
 
 
 def _append(file: Path, values: Mapping[str, float | str]) -> None:

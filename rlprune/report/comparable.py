@@ -18,9 +18,7 @@ from rlprune.bench.suite import Cell, Suite, cell_maker, cells
 from rlprune.pruning.pruner import pruners
 from rlprune.report.sound import sound
 from rlprune.safely import plain, shortened
-from rlprune.store import Row, Store, StoreError
-
-RESULTS = "results.sqlite"
+from rlprune.store import RESULTS, Row, Store, StoreError
 
 OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 """Parts of a configuration in which the cells of one group may differ; all others they share."""

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from rlprune.training.batched import Fleet
 from rlprune.training.compiled import kernels
-from rlprune.training.environments import Acrobot, CartPole
 from rlprune.training.environments.simulated import Simulation
 
-_KINDS = CartPole, Acrobot
+_KINDS = ("cartpole", "acrobot")
 _OPTIMIZERS = ("rmsprop", "rmsprop-tf", "adam")
 
 
@@ -34,18 +33,18 @@ class CompiledFleet(Fleet):
             torch.zeros(self.envs.environments, shape[0]), torch.zeros(2, self.envs.environments, dtype=torch.bool)
         )
         self._places = np.array(self._weights.starts), np.array([part.shape[1] for part in self._weights.rows])
+        played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
+        self._acting = (*played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
         numbers = recipe.reward_scale, recipe.discount, recipe.gae_lambda, recipe.entropy, recipe.value_weight, recipe.clip
         self._numbers = np.array(numbers, dtype=np.float32)
 
     def _play(self) -> None:
-        if not isinstance(self.envs, Simulation) or not self.envs.compiled or type(self.envs) not in _KINDS:
+        if not isinstance(self.envs, Simulation) or not self.envs.compiled:
             super()._play()
             return
         met = _arrays(self._rewards, self._ended, self._truncated)
-        played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
-        noise = _arrays(self._keys, self._rollouts)
-        kind, games, limit = _KINDS.index(type(self.envs)), self.envs.places(), self.envs.limit
-        kernels.play(kind, *games, limit, *met, *self._ends, *played, self._places[0], self._saturating, *noise)
+        kind, games, limit = _KINDS.index(self.envs.kernel), self.envs.places(), self.envs.limit
+        kernels.play(kind, *games, limit, *met, *self._ends, *self._acting)
         self.games.add(self._rewards, self._ended)
         self._rollouts += 1
 
@@ -53,8 +52,7 @@ class CompiledFleet(Fleet):
         return self._logits  # noise is drawn where it is needed
 
     def _act(self, step: int, luck: Tensor) -> None:
-        played = _arrays(self._inputs[0], self._hidden, self._logits, self._actions, self._weights.buffer)
-        kernels.act_all(step, *played, self._places[0], self._saturating, *_arrays(self._keys, self._rollouts))
+        kernels.act_all(step, *self._acting)
 
     def _learn(self) -> None:
         played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated
