@@ -11,6 +11,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor, NatureCNN
 from stable_baselines3.common.vec_env import VecCheckNan, VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 from stable_baselines3.dqn import policies as dqn
@@ -83,7 +84,7 @@ class Largest(nn.Module):
     def forward(self, output: Tensor) -> Tensor:
         if not self.several:
             return output.argmax(1)
-        return torch.stack([part.argmax(1) for part in torch.split(output, self.counts, 1)], 1)
+        return torch.stack([part.argmax(1) for part in torch.split(output, list(self.counts), 1)], 1)
 
 
 class Switches(nn.Module):
@@ -233,9 +234,10 @@ def _encoding(space: spaces.Space[Any], normalise_images: bool, what: str) -> li
 
 def statistics(known: VecNormalize) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
     """Return mean and variance of observations, in double."""
-    if isinstance(known.obs_rms, dict):
+    found: object = known.obs_rms
+    if not isinstance(found, RunningMeanStd):
         raise ValueError("VecNormalize of observations in a Dict is not known")
-    return np.asarray(known.obs_rms.mean, np.float64), np.asarray(known.obs_rms.var, np.float64)
+    return np.asarray(found.mean, np.float64), np.asarray(found.var, np.float64)
 
 
 def normaliser(env: VecEnv | None) -> VecNormalize | None:
