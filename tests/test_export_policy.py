@@ -1,5 +1,8 @@
+import re
 import subprocess
 from ctypes import CDLL, POINTER, c_float, c_int
+from functools import partial
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +25,7 @@ from rlprune.export.player import player
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 gcc = pytest.mark.skipif(trial.compiler() is None, reason="there is no C compiler")
 
-STEEP = {nn.ReLU: nn.ReLU, nn.Tanh: nn.Tanh, nn.ELU: nn.ELU, nn.LeakyReLU: lambda: nn.LeakyReLU(0.2), nn.Identity: nn.Identity}
+ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.ELU, nn.Identity, partial(nn.LeakyReLU, 0.2))
 
 
 def agent(kind=A2C, env="CartPole-v1", policy="MlpPolicy", arch=(16, 12), **options):
@@ -69,12 +72,22 @@ def test_c_is_shown_what_the_environment_shows(observations, tmp_path):
 
 
 @gcc
-@pytest.mark.parametrize("kind", [SAC, TD3])
-@pytest.mark.parametrize("activation", STEEP.values(), ids=[kind.__name__ for kind in STEEP])
+@pytest.mark.parametrize(("kind", "activation"), [*((SAC, made) for made in ACTIVATIONS), (TD3, nn.ReLU)])
 def test_squashed_actions_and_every_activation(kind, activation, tmp_path):
     model = agent(kind, "Act-box-v0", policy_kwargs={"activation_fn": activation})
     _, row = rlprune.export_policy(model, tmp_path / "policy.h", observations=shown(model), tell=quiet)
     assert row.agreement == 1
+    assert row.off < 2e-6
+
+
+@gcc
+def test_state_dependent_exploration_that_squashes(tmp_path):
+    model = agent(PPO, "Act-box-v0", use_sde=True, policy_kwargs={"squash_output": True})
+    _, row = rlprune.export_policy(model, tmp_path / "policy.h", observations=shown(model), tell=quiet)
+    assert row.agreement == 1
+    assert row.off < 2e-6
+    model = agent(SAC, "Act-box-v0", use_sde=True)
+    _, row = rlprune.export_policy(model, tmp_path / "policy.safetensors", observations=shown(model), tell=quiet)
     assert row.off < 2e-6
 
 
@@ -109,6 +122,27 @@ void forward(const float *seen, float *told) {{ _7_my_policy_forward(seen, told)
     with torch.no_grad():
         logits = model.policy.get_distribution(torch.as_tensor(seen)).distribution.logits
     assert np.diff(told) == pytest.approx(np.diff(logits), abs=1e-5)
+
+
+@gcc
+def test_the_examples_cartpole_is_gymnasiums(tmp_path):
+    """The same agent plays as long in C as in Gymnasium, over many games."""
+    model = agent()
+    rlprune.export_policy(model, tmp_path / "policy.h", observations=shown(model), tell=quiet)
+    source = Path(__file__).parent.parent / "examples" / "policy_from_c" / "main.c"
+    built = [trial.compiler(), *trial.STRICT, f"-I{tmp_path}", source, "-o", tmp_path / "main", "-lm"]
+    subprocess.run(built, check=True)
+    told = subprocess.run([tmp_path / "main"], check=True, capture_output=True, text=True).stdout
+    mean = float(re.search(r"1000 games: mean return ([\d.]+)", told)[1])
+    envs = gym.make_vec("CartPole-v1", 500, vectorization_mode="vector_entry_point")
+    seen, _ = envs.reset(seed=0)
+    taken, lasted, over = player(model, None), np.zeros(500), np.zeros(500, bool)
+    while not over.all():
+        seen, _, terminated, truncated, _ = envs.step(taken(torch.as_tensor(seen))[1].numpy())
+        lasted += ~over
+        over |= terminated | truncated
+    assert mean == pytest.approx(lasted.mean(), abs=4 * lasted.std() * (1 / 500 + 1 / 1000) ** 0.5)
+    assert lasted.std() > 0
 
 
 def normalised(mean=1e4, deviation=0.01):
@@ -232,6 +266,15 @@ def test_what_is_measured_leaves_no_trace(tmp_path):
     assert list(first.ep_info_buffer)[-1]["l"] == list(second.ep_info_buffer)[-1]["l"]
     for mine, other in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
         assert torch.allclose(mine, other, atol=1e-6), "sums depend on where in memory they are"
+
+
+def test_what_draws_actions_is_not_disturbed(tmp_path):
+    model = agent(DQN, "See-vector-v0", exploration_initial_eps=1.0)
+    model.action_space.seed(0)
+    expected = [model.action_space.sample() for _ in range(20)]
+    model.action_space.seed(0)
+    rlprune.export_policy(model, tmp_path / "policy.safetensors", tell=quiet)
+    assert [model.action_space.sample() for _ in range(20)] == expected
 
 
 def test_without_a_compiler_the_header_is_written_untried(tmp_path, monkeypatch):

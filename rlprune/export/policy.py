@@ -1,5 +1,6 @@
 """Take the policy of somebody's own Stable-Baselines3 agent away, and say what each format takes and how true it is."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -172,11 +173,18 @@ def _played(model: BaseAlgorithm, env: VecEnv, count: int) -> Array:
     Raises:
         ValueError: the environments would notice.
     """
+    space = model.action_space
     with rehearsal.of(env, "export_policy") as restored:
-        found = met(model, env, count)
+        model.action_space = copy.deepcopy(space)  # which DQN draws from
+        try:
+            found = met(model, env, count)
+        finally:
+            model.action_space = space
     if not restored:
         model._last_obs = env.reset()  # type: ignore[assignment]
         model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+        if (known := model.get_vec_normalize_env()) is not None:
+            model._last_original_obs = known.get_original_obs()  # type: ignore[assignment]
     return found
 
 
