@@ -123,7 +123,7 @@ def export_policy(
             rows.append(replace(row, file=place, bytes=row.bytes or len(content)))
     for (place, _), content in zip(places, contents, strict=True):
         write(place, content)
-    tell("\n".join([*_table(rows), f"On {len(measured):,} observations {whence}."]))
+    tell("\n".join([*_table(rows), f"On {len(measured):,} observations{whence}."]))
     return rows
 
 
@@ -153,7 +153,7 @@ def _shown(model: BaseAlgorithm, known: VecNormalize | None, taken: Player, give
         found = np.asarray(given, kind)
         if found.shape[1:] != shape or len(found) < 2:
             raise ValueError(f"observations are at least two of shape {shape}, one a row; these have shape {found.shape}")
-        return found, "that were given"
+        return found, ""
     env = model.get_env()
     if env is None:
         why = "it has no environment"
@@ -161,10 +161,10 @@ def _shown(model: BaseAlgorithm, known: VecNormalize | None, taken: Player, give
         why = "its environment has no VecNormalize"
     else:
         try:
-            return _played(model, env, count).astype(kind), "that the agent played, half of them with its own noise"
+            return _played(model, env, count).astype(kind), " that the agent played, half of them with its own noise"
         except ValueError:
             why = "its environments cannot be copied"
-    return _drawn(model, known, (count, *shape)).astype(kind), f"drawn from the agent's space, for {why}"
+    return _drawn(model, known, (count, *shape)).astype(kind), f" drawn from the agent's space, for {why}"
 
 
 def _played(model: BaseAlgorithm, env: VecEnv, count: int) -> Array:
