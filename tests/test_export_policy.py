@@ -320,6 +320,19 @@ def test_what_is_not_known_is_refused_by_name(make, file, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@gcc
+@pytest.mark.parametrize(
+    ("where", "file"),
+    [("action_net", "policy.h"), ("action_net", "policy.safetensors"), ("mlp_extractor.policy_net", "policy.h")],
+)
+def test_what_no_file_can_hold_is_found_out(where, file, tmp_path):
+    model = agent()
+    model.policy.get_submodule(where).register_forward_hook(lambda layer, given, output: -output)
+    with pytest.raises(RuntimeError, match="nothing was written"):
+        rlprune.export_policy(model, tmp_path / file, observations=shown(model), tell=quiet)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("given", [np.zeros((5, 3)), np.zeros((1, 4)), np.zeros(4)])
 def test_observations_of_another_shape_are_refused(given, tmp_path):
     with pytest.raises(ValueError, match=r"at least two of shape \(4,\), one a row"):

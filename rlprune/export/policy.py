@@ -29,6 +29,7 @@ Found: TypeAlias = tuple[Array, Array, float]
 ENDINGS = (".onnx", ".int8.onnx", ".safetensors", ".h")
 _MEASURED = 1000
 _TIMED = 200
+_TRUE = 0.99  # least agreement in float32: scores may be as good as equal
 _NEAR = 0.01
 """Share of an action's range within which it counts as the same."""
 
@@ -95,8 +96,9 @@ def export_policy(
     measured, calibrating = (shown[::2], shown[1::2]) if calibrated else (shown, shown[:0])
     theirs, first = _predicted(model, known, measured)
     with torch.inference_mode():
-        outputs = taken(torch.as_tensor(measured))[0].numpy()
+        outputs, actions = (found.numpy() for found in taken(torch.as_tensor(measured)))
     judge = _Judge(taken, theirs, outputs)
+    judge.heard("what was read of the agent", (outputs, actions, 0.0))
     rows, contents = [first], list[bytes]()
     with TemporaryDirectory() as folder:
         whole = Path(folder, "policy.onnx")
@@ -184,7 +186,7 @@ def _played(model: BaseAlgorithm, env: VecEnv, count: int) -> Array:
         model._last_obs = env.reset()  # type: ignore[assignment]
         model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         if (known := model.get_vec_normalize_env()) is not None:
-            model._last_original_obs = known.get_original_obs()  # type: ignore[assignment]
+            model._last_original_obs = known.get_original_obs()
     return found
 
 
@@ -290,14 +292,17 @@ class _Judge:
         """Return what a format that does this is worth.
 
         Raises:
-            RuntimeError: its outputs are not the agent's, though exactly these were asked for.
+            RuntimeError: its outputs are not the network's or its actions not ``predict``'s, though exactly these were asked for.
         """
         if found is None:
             return Exported(format, None, None, None, None, None)
         outputs, actions, seconds = found
         if exactly and not np.allclose(outputs, self._outputs, rtol=1e-4, atol=1e-5):
             raise RuntimeError(f"{format}: outputs are off by {np.abs(outputs - self._outputs).max():.2g}; nothing was written")
-        return Exported(format, None, None, seconds, *self._agreement(actions))
+        agreement, off = self._agreement(actions)
+        if exactly and agreement < _TRUE:
+            raise RuntimeError(f"{format}: it acts as predict does in {agreement:.1%} of observations; nothing was written")
+        return Exported(format, None, None, seconds, agreement, off)
 
     def worse(self, outputs: Array, actions: Array) -> tuple[float, float]:
         """Return how far somebody is from the agent: in actions, then in outputs."""
