@@ -240,8 +240,8 @@ def _draw_seeds(axes: "Axes", curve: Curve, look: Style, aside: float) -> None:
     from matplotlib.transforms import offset_copy
 
     if seeds := [(_position(point.sparsity), value) for point in curve.points for value in point.values]:
-        moved = offset_copy(axes.transData, axes.figure, 15 * aside, units="points")
-        points = {"color": look.colour, "alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
+        moved = offset_copy(axes.transData, axes.get_figure(root=True), 15 * aside, units="points")
+        points: dict[str, Any] = {"color": look.colour, "alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
         axes.plot(*zip(*seeds, strict=True), ".", transform=moved, **points)
 
 

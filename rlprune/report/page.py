@@ -188,7 +188,7 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
             page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))
             for sparsity in sorted({it.sparsity for curve in together.curves for it in curve.points} - {0.0}, reverse=True):
                 stem = safely.name(f"all-{profile}-normalised-{_in_name(sparsity)}")
-                page.table(stem, partial(tables.tasks_table, curves.normalisable(each), sparsity), folded=True)
+                page.table(stem, partial(tables.tasks_table, curves.normalisable(each), together, sparsity), folded=True)
 
 
 def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:

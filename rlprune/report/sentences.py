@@ -125,7 +125,8 @@ def finding(one: Comparison) -> str:
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     told = f"{one.measured} {tables.iqm_text(top)}, {spread}."
     if len(alike) == len(ends) > 1:
-        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *_kept(one), *dense])
+        alike_all = f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them."
+        return " ".join([alike_all, *_sure(one, sparsity), *_kept(one), *dense])
     rivals = [pruner for pruner, end in ends.items() if pruner not in alike and _overlap(end.interval, top.interval)]
     sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:

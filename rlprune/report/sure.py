@@ -37,7 +37,7 @@ class Difference:
     sure: Literal["better", "worse", ""] = ""
 
 
-def tested(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[int, float]], sign: int) -> list[Difference]:
+def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[int, float]], sign: int) -> list[Difference]:
     """Return pairs of pruners that have seeds in common, corrected as one family.
 
     Args:
@@ -64,7 +64,9 @@ def _difference(pruner: str, other: str, values: Mapping[str, Mapping[int, float
 def with_dense(one: Comparison, sparsity: float) -> list[Difference]:
     """Return every pruner less the dense network."""
     values, dense = _values(one, sparsity), one.against.dense
-    return tested(((pruner, dense) for pruner in values if pruner != dense), values, one.metric.sign) if dense in values else []
+    return (
+        differences(((pruner, dense) for pruner in values if pruner != dense), values, one.metric.sign) if dense in values else []
+    )
 
 
 def with_random(one: Comparison, sparsity: float) -> list[Difference]:
@@ -74,7 +76,7 @@ def with_random(one: Comparison, sparsity: float) -> list[Difference]:
     for pruner in values:
         if (other := _random(one, pruner)) in values:
             others.setdefault(other, []).append(pruner)
-    families = [tested(((pruner, other) for pruner in mine), values, one.metric.sign) for other, mine in others.items()]
+    families = [differences(((pruner, other) for pruner in mine), values, one.metric.sign) for other, mine in others.items()]
     return [difference for family in families for difference in family]
 
 

@@ -15,7 +15,7 @@ from rlprune import safely, stats
 from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import BARRIER, STABLE, Comparison, base, by_seed, count_of, measure, normalised, order, percent
+from rlprune.report.curves import BARRIER, STABLE, Chart, Comparison, base, by_seed, count_of, measure, normalised, order, percent
 from rlprune.report.dense import WITHIN, Kept
 from rlprune.report.efficiency import NEARLY, Efficiency, efficiency
 from rlprune.report.sound import DAMAGED
@@ -359,32 +359,31 @@ def efficiency_table(comparison: Comparison) -> Table:
 # -- tasks together ----------------------------------------------------------------------------------------------
 
 
-def tasks_table(over: Sequence[Comparison], sparsity: float) -> Table:
-    """Return interquartile mean, median and optimality gap of the normalised metric over tasks at one sparsity."""
+def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) -> Table:
+    """Return interquartile mean, median and optimality gap of the normalised metric over tasks at one sparsity.
+
+    Args:
+        over: the tasks.
+        together: their chart.
+    """
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
-        strata = {
-            pruner: [list(values.values()) for values in normalised(over, pruner, sparsity)]
-            for pruner in over[0].cutting(cut)
-            if all(pruner in one.pruners for one in over)
-        }
-        strata = {pruner: tasks for pruner, tasks in strata.items() if all(tasks)}
+        ends = {curve.pruner: end for curve in together.curves if curve.cut == cut and (end := curve.at(sparsity))}
+        strata = [[list(values.values()) for values in normalised(over, pruner, sparsity)] for pruner in ends]
         found = {
-            "iqm": [stats.estimate(tasks) for tasks in strata.values()],
-            "median": [_bootstrapped(tasks, stats.median) for tasks in strata.values()],
-            "optimality_gap": [_bootstrapped(tasks, stats.optimality_gap) for tasks in strata.values()],
+            "iqm": list(ends.values()),
+            "median": [_bootstrapped(tasks, stats.median) for tasks in strata],
+            "optimality_gap": [_bootstrapped(tasks, stats.optimality_gap) for tasks in strata],
         }
-        columns = [[Entry(pruner) for pruner in strata], [Entry(str(end.seeds)) for end in found["iqm"]]]
-        for name, ends in found.items():
-            better: Literal["higher", "lower"] = "lower" if name == "optimality_gap" else "higher"
-            columns.append(
-                _marked([iqm_text(end) for end in ends], [end.iqm for end in ends], replace(SHARE, better=better), cut)
-            )
-        if strata:
+        columns = [[Entry(pruner) for pruner in ends], [Entry(str(end.seeds)) for end in ends.values()]]
+        for name, some in found.items():
+            of = Measure(name, name, better="lower" if name == "optimality_gap" else "higher")
+            columns.append(_marked([iqm_text(end) for end in some], [end.iqm for end in some], of, cut))
+        if ends:
             blocks.append((heading, tuple(zip(*columns, strict=True))))
-        for place, pruner in enumerate(strata):
-            numbers = {name: value for key, ends in found.items() for name, value in _interval(key, ends[place]).items()}
-            fields.append({"pruner": pruner, "cut": cut, "sparsity": sparsity, "seeds": found["iqm"][place].seeds, **numbers})
+        for place, (pruner, end) in enumerate(ends.items()):
+            numbers = {name: value for key, some in found.items() for name, value in _interval(key, some[place]).items()}
+            fields.append({"pruner": pruner, "cut": cut, "sparsity": sparsity, "seeds": end.seeds, **numbers})
     anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
     note = (
         f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over all seeds of "
