@@ -239,10 +239,10 @@ def _draw_seeds(axes: "Axes", curve: Curve, look: Style, aside: float) -> None:
     """Draw every seed as a faint point, a little aside so that pruners do not hide each other's."""
     from matplotlib.transforms import offset_copy
 
-    if seeds := [(_position(point.sparsity), value) for point in curve.points for value in point.values]:
+    if seeds := [(_position(point.sparsity), value) for point in curve.points for value in point.values if len(point.values) > 1]:
         moved = offset_copy(axes.transData, axes.get_figure(root=True), 15 * aside, units="points")
-        points: dict[str, Any] = {"color": look.colour, "alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
-        axes.plot(*zip(*seeds, strict=True), ".", transform=moved, **points)
+        faint: dict[str, Any] = {"alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
+        axes.plot(*zip(*seeds, strict=True), ".", color=look.colour, transform=moved, **faint)
 
 
 def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> bool:
