@@ -91,6 +91,7 @@ def test_the_table_says_both_for_every_sparsity():
     told = {line[0].text: [entry.text for entry in line[1:]] for _, block in table.blocks for line in block}
     assert told["SNIP"][1::2] == ["3,000 [3,000, 3,000]"] * 2
     assert told["IMP"] == ["–", "–", "1.00 [1.00, 1.00]", "never (0 of 3)"]
+    assert tables.to_latex(table).isascii()
     assert "first reaches 450, 90 % of dense" in table.note
     assert "As long as dense trained IMP 2.00 times." in table.note
     assert {(record["pruner"], record["sparsity"]): record["samples"] for record in table.csv} == {

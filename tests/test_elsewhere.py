@@ -106,6 +106,7 @@ def test_tasks_together_have_a_mean_a_median_and_a_gap():
         assert (
             records[pruner]["optimality_gap_low"] <= records[pruner]["optimality_gap"] <= records[pruner]["optimality_gap_high"]
         )
+    assert tables.to_latex(table).isascii()
     marks = {line[0].text: line[4].mark for _, block in table.blocks for line in block}
     assert marks == {"Dense": "", "SNAP": "", "SNIP": ""}  # one of a block is no best
     assert "anchors the tasks state (Acrobot-v1 −482 and −100; CartPole-v1 22.0 and 500)" in table.note

@@ -149,6 +149,7 @@ def test_the_table_marks_what_is_sure_and_says_what_keeps_the_rest_from_it():
     assert told["SNIP"][:3] == [("−2.00", ""), ("0.50 (6 ties)", ""), (f"{slow_p(below):.3f}", "")]
     assert told["SNIP"][3:] == [("+484", "best"), ("1.00", ""), ("0.002, better", "best")]
     assert "Against Dense, 6 of 20 pairs are ties, which tell nothing." in table.note
+    assert tables.to_latex(table).isascii()
     records = list(csv.DictReader(io.StringIO(tables.to_csv(table))))
     assert [(it["pruner"], it["other"], it["sure"]) for it in records][-1] == ("SNIP", "Random-U", "better")
     assert float(records[-1]["p"]) == 2 / 1024

@@ -671,6 +671,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "%&#_{}$"} | {
     "₂": "$_2$",
     "×": r"$\times$",
     "≥": r"$\geq$",
+    "≤": r"$\leq$",
     "…": r"\dots{}",
 }
 
