@@ -350,7 +350,7 @@ def efficiency_table(comparison: Comparison) -> Table:
         f"Mean over training: the area under the learning curve ({comparison.curve.heading}) over its length, interquartile mean "
         f"over {count_of(comparison.seeds)}. {unit.capitalize()} until the network, pruned all the way, first reaches "
         f"{number(level * scale)}, {nearly} at the end of training; those before it was pruned count. Median over seeds, {NEVER} "
-        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals."
+        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals. Best of a block in bold."
         + (f" As long as dense trained {', '.join(longer)}." if longer else "")
     )
     return Table(f"{comparison.title}: how fast pruners learn", note, ("pruner", *header), tuple(blocks), tuple(fields))
