@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -27,9 +28,10 @@ def to_rliable(rows: Iterable[Row], tell: Callable[[str], object]) -> bytes:
     found = comparisons(rows)
     over = normalisable(found)
     if not over:
-        titles = ", ".join(one.title for one in found) or "no finished cell"
-        twice = len({one.task for one in found}) < len(found)
-        raise ValueError(f"{titles}: {'a task is there twice' if twice else 'no task states both a random and a dense anchor'}")
+        counts = Counter(one.task for one in found)
+        if twice := [task for task, count in counts.items() if count > 1]:
+            raise ValueError(f"{', '.join(twice)} is there under several profiles or recipes: rliable takes a task once")
+        raise ValueError(f"{', '.join(counts) or 'no finished cell'}: no task states both a random and a dense anchor")
     tell(f"columns: {', '.join(one.task for one in over)}")
     if left := [one.title for one in found if one not in over]:
         tell(f"left out: {', '.join(left)}, without both anchors")
