@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlprune import files
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import cells, load_profiles, misfits, suites
 from rlprune.executors import executors
@@ -53,7 +54,7 @@ def _answer(given: Sequence[str]) -> int:
             case "merge":
                 print(_merge(args.runs, Path(args.to)))
             case "report":
-                print(_report(args.runs, args.out))
+                print(_report(args.runs, args.out, args.to_rliable, args.to_openrlbenchmark))
             case "export":
                 print(_export(args))
     except (SuiteError, StoreError) as error:
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several results/joint")
+    report.add_argument("--to-rliable", metavar="FILE", help="write normalised scores, seeds by tasks, as .npz instead")
+    report.add_argument("--to-openrlbenchmark", metavar="FILE", help="write learning curves as CSV instead")
     export = commands.add_parser("export", help="take the network of a finished cell away")
     export.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
     export.add_argument("pruner", metavar="PRUNER", help="a pruner of that run")
@@ -212,8 +215,8 @@ def _merge(runs: Sequence[str], to: Path) -> str:
     return f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {to}"
 
 
-def _report(runs: Sequence[str], out: str | None) -> Path:
-    """Write the report of all runs together; a cell that several have counts once."""
+def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, openrlbenchmark: str | None = None) -> Path | str:
+    """Write the report of all runs together, or what other tools read; a cell that several have counts once."""
     folders = [_folder(run) for run in runs]
     if out is not None and (why := unusable(out)):
         raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
@@ -228,11 +231,25 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
             raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
         for told in apart(rows) if folders[1:] else ():
             door.say(told)
+        if rliable or openrlbenchmark:
+            return "\n".join(_elsewhere(rows, rliable, openrlbenchmark))
         return write_report(rows, where, runs=folders, tell=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
     except Exception as error:  # rows may come from anybody
         raise SuiteError([Mistake(str(where), "", f"no report could be written: {line(error)}")]) from error
+
+
+def _elsewhere(rows: Sequence["Row"], rliable: str | None, openrlbenchmark: str | None) -> Iterator[str]:
+    """Write the files that other tools read; yield their names."""
+    from rlprune.report import elsewhere
+
+    if rliable:
+        files.write(Path(rliable), elsewhere.to_rliable(rows, door.say))
+        yield rliable
+    if openrlbenchmark:
+        files.write(Path(openrlbenchmark), elsewhere.to_openrlbenchmark(rows))
+        yield openrlbenchmark
 
 
 def _folder(run: str) -> Path:

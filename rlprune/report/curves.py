@@ -236,11 +236,17 @@ def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class Point:
-    """A pruner at one requested sparsity; ``reached`` is the mean share of weights really removed, if measured."""
+    """A pruner at one requested sparsity.
+
+    Args:
+        reached: the mean share of weights really removed, if measured.
+        values: of the seeds, where the chart is of one task's metric.
+    """
 
     sparsity: float
     reached: float | None
     estimate: Estimate
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,22 +280,34 @@ def aggregate(over: Sequence[Comparison]) -> Chart | None:
     ``(x − random) / (dense − random)`` with the anchors the tasks state; strata of the bootstrap are the tasks, and
     only pruners and sparsities that every one of these tasks has are shown.
     """
-    anchored = [one for one in over if one.anchors.get("random") != one.anchors.get("dense") and len(one.anchors) == 2]
-    if len(anchored) < 2 or len({one.task for one in anchored}) < len(anchored):
+    over = normalisable(over)
+    if len(over) < 2:
         return None
 
-    def normalised(pruner: str, sparsity: float) -> Estimate | None:
-        strata = []
-        for one in anchored:
-            random, dense = one.anchors["random"], one.anchors["dense"]
-            found = by_seed(one.cells(pruner, sparsity), one.metric.name).values()
-            strata.append([(value - random) / (dense - random) for value in found])
+    def end(pruner: str, sparsity: float) -> Estimate | None:
+        strata = [list(values.values()) for values in normalised(over, pruner, sparsity)]
         return stats.estimate(strata) if all(strata) else None
 
-    titles = " + ".join(one.title for one in anchored)
+    titles = " + ".join(one.title for one in over)
     metric = Measure("normalised", "normalised metric (random 0, dense anchor 1)")
-    together = _chart(titles, metric, anchored, normalised)
+    together = _chart(titles, metric, over, end)
     return together if any(curve.cut != "nothing" for curve in together.curves) else None
+
+
+def normalisable(over: Sequence[Comparison]) -> list[Comparison]:
+    """Return the tasks that state both anchors; none where a task is there twice."""
+    found = [one for one in over if one.anchors.get("random") != one.anchors.get("dense") and len(one.anchors) == 2]
+    return found if len({one.task for one in found}) == len(found) else []
+
+
+def normalised(over: Sequence[Comparison], pruner: str, sparsity: float) -> list[dict[int, float]]:
+    """Return seed to ``(x − random) / (dense − random)`` with the anchors that a task states, for each of some tasks."""
+    found = []
+    for one in over:
+        random, dense = one.anchors["random"], one.anchors["dense"]
+        values = by_seed(one.cells(pruner, sparsity), one.metric.name)
+        found.append({seed: (value - random) / (dense - random) for seed, value in values.items()})
+    return found
 
 
 def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callable[[str, float], Estimate | None]) -> Chart:
@@ -303,7 +321,8 @@ def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callabl
             if (found := end(pruner, sparsity)) is not None:
                 cells = [one.cells(pruner, sparsity) for one in over]
                 reached = [value for rows in cells for value in by_seed(rows, "sparsity_weights").values()]
-                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found))
+                seeds = by_seed(cells[0], metric.name).values() if metric is over[0].metric else ()
+                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found, tuple(seeds)))
         if points:
             curves.append(Curve(pruner, cut, tuple(points)))
     return Chart(title, metric, tuple(curves))
@@ -356,12 +375,11 @@ def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity:
         sparsity: the only one that is asked for.
     """
     of = of or comparison.curve
-    position = "samples" if comparison.unit == "steps" else "trained"
     sparsities = comparison.sparsities if sparsity is None else [sparsity]
     curves = []
     for pruner in comparison.pruners:
         for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
-            tracks = [track for row in comparison.cells(pruner, removed) if len(track := _track(row, position, of))]
+            tracks = [found for row in comparison.cells(pruner, removed) if len(found := track(row, position(comparison), of))]
             if tracks:
                 curve = _learning_curve(pruner, removed, tracks)
                 curves += [curve] if len(curve.iqm) else []
@@ -376,7 +394,12 @@ def insides(
     return {one: curves for one in inside if (curves := learning_curves(comparison, one, sparsity))}
 
 
-def _track(row: Row, position: str, of: Measure) -> FloatArray:
+def position(comparison: Comparison) -> str:
+    """Return which measure of an epoch says how far training is."""
+    return "samples" if comparison.unit == "steps" else "trained"
+
+
+def track(row: Row, position: str, of: Measure) -> FloatArray:
     """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing; or none."""
     values = np.array(column(row.epochs, of.name), dtype=float)
     positions = column(row.epochs, position) or [np.nan] * len(values)

@@ -197,6 +197,9 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] |
             _draw_level(axes, curve)
         elif curve.cut == cut:
             _draw_curve(axes, curve, _look(curve, looks))
+    mine = [curve for curve in one.curves if curve.cut == cut]
+    for place, curve in enumerate(mine):
+        _draw_seeds(axes, curve, _look(curve, looks), (place + 0.5) / len(mine) - 0.5)
     sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
     places = [_position(sparsity) for sparsity in sparsities]
     margin = 0.04 * (places[-1] - places[0]) or 0.1
@@ -230,6 +233,16 @@ def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
     else:
         for place, bottom, top in held:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
+
+
+def _draw_seeds(axes: "Axes", curve: Curve, look: Style, aside: float) -> None:
+    """Draw every seed as a faint point, a little aside so that pruners do not hide each other's."""
+    from matplotlib.transforms import offset_copy
+
+    if seeds := [(_position(point.sparsity), value) for point in curve.points for value in point.values if len(point.values) > 1]:
+        moved = offset_copy(axes.transData, axes.get_figure(root=True), 15 * aside, units="points")
+        faint: dict[str, Any] = {"alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
+        axes.plot(*zip(*seeds, strict=True), ".", color=look.colour, transform=moved, **faint)
 
 
 def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> bool:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from rlprune import files, safely
 from rlprune.report import comparable, curves, draw, figures, pictures, tables
 from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.efficiency import measurable
 from rlprune.report.sentences import finding, heading, warnings
 from rlprune.report.sound import sound
+from rlprune.report.sure import with_dense, with_random
 from rlprune.report.tables import Entry, Table
 from rlprune.stats import RESAMPLES
 from rlprune.store import Row
@@ -184,6 +186,9 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
             caption = "Tasks together, the metric normalised by the anchors each states; strata of the bootstrap are the tasks. "
             drawn = partial(figures.sparsity_figure, [together])
             page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))
+            for sparsity in sorted({it.sparsity for curve in together.curves for it in curve.points} - {0.0}, reverse=True):
+                stem = safely.name(f"all-{profile}-normalised-{_in_name(sparsity)}")
+                page.table(stem, partial(tables.tasks_table, curves.normalisable(each), together, sparsity), folded=True)
 
 
 def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -201,8 +206,10 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
 
 
 def _explained(some: Sequence[curves.Chart]) -> str:
+    drawn = [curve for chart in some for curve in chart.curves]
+    points = any(point.values for curve in drawn for point in curve.points)
     return (
-        f"{_spread(curves.seed_range([curve for chart in some for curve in chart.curves]))} The line across is the dense network."
+        f"{_spread(curves.seed_range(drawn))} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
     )
 
 
@@ -232,11 +239,16 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
         page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
         if one.against.dense and any(one.values(sparsity, name) for name in tables.NONZERO):
             page.table(f"{one.stem}-macs-{_in_name(sparsity)}", partial(tables.macs_table, one, sparsity), folded=not shown)
+        if with_dense(one, sparsity) or with_random(one, sparsity):
+            stem = f"{one.stem}-compared-{_in_name(sparsity)}"
+            page.table(stem, partial(tables.compared_table, one, sparsity), folded=not shown)
     if one.barriers:
         page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds, _fewest(learning))}"
         page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
+    if measurable(one):
+        page.table(f"{one.stem}-efficiency", partial(tables.efficiency_table, one), folded=True)
     if one.sparsities:
         _at_highest_sparsity(page, one, one.sparsities[-1])
 
