@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -39,22 +39,23 @@ def against_sparsity(compared: Sequence[Comparison], paper: bool, levels: Mappin
         compared: what is drawn.
         paper: whether what the paper prints goes beside it.
         levels: measures that every cell has alike, and what the lines across at them are called.
+
+    Raises:
+        ValueError: no pruner that removes anything has finished.
     """
-    drawn: list[tuple[str, list[Chart]]] = []
-    for one in (one for one in compared if one.sparsities):
-        chart = _chart(one, paper, levels or {})
-        crowded = len(chart.curves) > figures.CROWD
-        if crowded or not drawn or drawn[-1][0] != one.profile or len(drawn[-1][1]) == ABREAST:
-            drawn.append((one.profile, [chart]))
-        else:
-            drawn[-1][1].append(chart)
-        if crowded:
-            drawn.append((one.profile, []))
-    drawn = [(profile, charts) for profile, charts in drawn if charts]
-    if not drawn:
+    charts = [(one.profile, _chart(one, paper, levels or {})) for one in compared if one.sparsities]
+    charts = [(profile, chart) for profile, chart in charts if any(curve.cut != "nothing" for curve in chart.curves)]
+    if not charts:
         raise ValueError("no cell of a pruner that removes anything has finished")
-    for place, (profile, charts) in enumerate(drawn, 1):
-        yield f"{profile}-{place}" if len(drawn) > 1 else "", figures.sparsity_figure(charts), ""
+    together: list[list[tuple[str, Chart]]] = []
+    for profile in dict.fromkeys(profile for profile, _ in charts):
+        mine = [each for each in charts if each[0] == profile]
+        usual = [each for each in mine if len(each[1].curves) <= figures.CROWD]
+        together += [usual[start : start + ABREAST] for start in range(0, len(usual), ABREAST)]
+        together += [[each] for each in mine if each not in usual]
+    for place, some in enumerate(together, 1):
+        ending = f"{some[0][0]}-{place}" if len(together) > 1 else ""
+        yield ending, figures.sparsity_figure([chart for _, chart in some]), ""
 
 
 def _chart(one: Comparison, paper: bool, levels: Mapping[str, str]) -> Chart:
@@ -76,29 +77,26 @@ def against_memory(compared: Sequence[Comparison], paper: bool) -> Iterator[Made
     Raises:
         ValueError: no cell measured memory, for none had its worker to itself.
     """
-    told = False
+    found = {}
     for one in compared:
         theirs = [each.sparsity for each in printed(one.task, one.metric.name) if each.sparsity in one.sparsities]
         sparsity = max(theirs or one.sparsities, default=0.0)
-        found = {pruner: discs[0] for pruner in one.pruners if (discs := _disc(one, pruner, sparsity))}
-        if found:
-            label = one.stem.partition(one.task)[2] if len(compared) > 1 else ""
-            yield f"{one.task}{label}" if len(compared) > 1 else "", memory_figure(one, sparsity, found, paper), ""
-            told = True
-    if not told:
-        raise ValueError(
-            f"{compared[0].title}: no cell measured memory and disk; fleets do not: run some seeds with --set solo=N"
-        )
+        discs = {pruner: disc for pruner in one.pruners if (disc := _disc(one.cells(pruner, sparsity), one.metric.name))}
+        if discs:
+            found[one.task + one.stem.partition(one.task)[2]] = memory_figure(one, sparsity, discs, paper)
+    if not found:
+        raise ValueError("no cell had a worker to itself, so none measured memory (--set solo=1)")
+    for ending, figure in found.items():
+        yield ending if len(found) > 1 else "", figure, ""
 
 
-Disc = tuple[Estimate, float, float]
+Disc: TypeAlias = tuple[Estimate, float, float]
+"""Metric, peak memory and disk, the last two in megabytes."""
 
 
-def _disc(one: Comparison, pruner: str, sparsity: float) -> list[Disc]:
-    """Return metric, peak memory and disk in megabytes of a pruner's networks, if all three are known."""
-    rows = one.cells(pruner, sparsity)
-    earned, memory, disk = (list(by_seed(rows, name).values()) for name in (one.metric.name, "memory_peak_bytes", "disk_csr_mb"))
-    return [(estimate([earned]), float(np.mean(memory)) / 1e6, float(np.mean(disk)))] if earned and memory and disk else []
+def _disc(rows: Sequence[Row], metric: str) -> Disc | None:
+    earned, memory, disk = (list(by_seed(rows, name).values()) for name in (metric, "memory_peak_bytes", "disk_csr_mb"))
+    return (estimate([earned]), float(np.mean(memory)) / 1e6, float(np.mean(disk))) if earned and memory and disk else None
 
 
 @draw.print_style()

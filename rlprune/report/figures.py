@@ -221,14 +221,16 @@ def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str) -> None:
         for each in own:
             axes.axhline(each.value, color=GREY, zorder=2, label=f"{curve.pruner}, printed", **DOTTED)
     elif curve.cut == cut:
-        marker, there = style(curve.pruner, cut).marker, {point.sparsity for point in curve.points}
-        shown = [each for each in own if each.sparsity in there]
-        places, heights = [_position(each.sparsity) for each in shown], [each.value for each in shown]
-        axes.plot(places, heights, marker, markersize=5.5, markerfacecolor="none", color=GREY, markeredgewidth=0.8, zorder=6)
+        there = {point.sparsity for point in curve.points}
+        look = {"marker": style(curve.pruner, cut).marker, "markersize": 5.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
+        for each in (each for each in own if each.sparsity in there):
+            axes.plot([_position(each.sparsity)], [each.value], linestyle="", color=GREY, zorder=6, **look)
 
 
 def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
     """Write names left of what the paper prints: families share markers."""
+    from matplotlib.patheffects import withStroke
+
     low, high = axes.get_ylim()
     height = 72 * size_of(axes)[1]
     shown = {curve.pruner.casefold(): {point.sparsity for point in curve.points} for curve in one.curves if curve.cut == cut}
@@ -245,7 +247,9 @@ def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
                 ha="right",
                 va="center",
                 fontsize=TINY,
-                color=GREY,
+                color=INK,
+                zorder=7,
+                path_effects=[withStroke(linewidth=1.6, foreground="white")],
             )
 
 
