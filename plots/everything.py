@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons
+from rlprune.report.curves import comparisons
 from rlprune.report.paper import Exhibit
 from rlprune.report.scripts import ended
-from rlprune.store import RESULTS
+from rlprune.store import RESULTS, Row
 
 
 def exhibits() -> list[Exhibit]:
@@ -23,8 +23,8 @@ def exhibits() -> list[Exhibit]:
     return [runpy.run_path(str(file))["EXHIBIT"] for file in files]
 
 
-def readable(folders: list[Path]) -> list[Comparison]:
-    """Return what the folders have finished; of one that cannot be read, say why.
+def readable(folders: list[Path]) -> list[Row]:
+    """Return the rows of folders; of one that cannot be read, say why.
 
     Raises:
         ValueError: none can be read.
@@ -38,7 +38,7 @@ def readable(folders: list[Path]) -> list[Comparison]:
             print(f"left out: {error}")
     if not sound:
         raise ValueError("there are no results here; python -m rlprune.run cartpole makes some")
-    return comparisons(gathered(sound))
+    return gathered(sound)
 
 
 def main() -> None:
@@ -48,9 +48,10 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write into")
     parser.add_argument("--paper", action="store_true", help="with what the paper prints, marked as the paper's")
     given = parser.parse_args()
-    there = readable(given.results or [file.parent for file in sorted(Path("results").glob(f"*/{RESULTS}"))])
+    rows = readable(given.results or [file.parent for file in sorted(Path("results").glob(f"*/{RESULTS}"))])
     for exhibit in exhibits():
-        if not (shown := exhibit.fed(there)):
+        shown = exhibit.of(comparisons(row for row in rows if row.suite in exhibit.suites))
+        if not shown:
             print(f"missing: {exhibit.lacking}")
             continue
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import draw, figures
-from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent, style
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
 from rlprune.report.tables import BLOCKS, MISSING, Entry, Fields, Table, mean_text, number
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MEASURES = {one.name: one for one in CATALOGUE}
 COSTS = ("sparsity_weights", "sparsity_nodes", "wall_seconds", "batch_seconds", "memory_peak_bytes", "disk_csr_mb", "co2_grams")
 """Beside the metric, the columns of the paper's tables."""
+
+TIMES = ("training_seconds", "scoring_seconds")
+"""What table 8 counts as the time of a cell."""
 
 PRINTED = "printed"
 ABREAST = 3  # tasks in one figure
@@ -59,8 +62,9 @@ def against_sparsity(compared: Sequence[Comparison], paper: bool, levels: Mappin
 
 
 def _chart(one: Comparison, paper: bool, levels: Mapping[str, str]) -> Chart:
-    names = {curve.pruner.casefold() for curve in one.chart.curves}
-    marks = tuple(each for each in printed(one.task, one.metric.name) if paper and each.pruner.casefold() in names)
+    held = {(curve.pruner.casefold(), point.sparsity) for curve in one.chart.curves for point in curve.points}
+    theirs = printed(one.task, one.metric.name) if paper else ()
+    marks = tuple(each for each in theirs if {(each.pruner.casefold(), sparsity) for sparsity in (0.0, each.sparsity)} & held)
     found = {name: max(one.values(one.sparsities[0], measure).values(), key=len, default=[]) for measure, name in levels.items()}
     across = [Curve(name, "nothing", (Point(0.0, None, estimate([values])),)) for name, values in found.items() if values]
     return replace(one.chart, curves=(*one.chart.curves, *across), printed=marks)
@@ -107,7 +111,7 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
     figure, panels = draw.grid(1, 1, max(2.6, len(names) * draw.LINE / 72), right=gutter, above=0.5, below=0.72, gap=0.0)
     axes, largest = panels[0][0], max(disk for _, _, disk in discs.values())
     for pruner, (end, memory, disk) in sorted(discs.items(), key=lambda disc: -disc[1][2]):
-        colour = draw.INK if one.cut(pruner) == "nothing" else figures.style(pruner, one.cut(pruner)).colour
+        colour = draw.INK if one.cut(pruner) == "nothing" else style(pruner, one.cut(pruner)).colour
         inside = colour if one.cut(pruner) == "channels" else "white"
         axes.scatter(memory, end.iqm, _area(disk, largest), inside, edgecolors=colour, linewidths=0.9, zorder=4)
         if end.interval:
@@ -195,8 +199,14 @@ class Line:
         """Return its line of a CSV file."""
         one, end = self.one, self.end
         means = {name: float(np.mean(found)) if (found := self.values(name)) else None for name in names}
-        named = {"task": one.task, "profile": one.profile, "pruner": self.pruner, "cut": self.cut, "sparsity": self.sparsity}
-        ends = {"seeds": end.seeds if end else 0, "mean": end.mean if end else None, "std": end.std if end else None}
+        named: Fields = {
+            "task": one.task,
+            "profile": one.profile,
+            "pruner": self.pruner,
+            "cut": self.cut,
+            "sparsity": self.sparsity,
+        }
+        ends: Fields = {"seeds": end.seeds if end else 0, "mean": end.mean if end else None, "std": end.std if end else None}
         return {**named, "metric": one.metric.name, **ends, PRINTED: self.printed(one.metric.name).strip(MISSING), **means}
 
 
@@ -253,7 +263,8 @@ def costs(
     if absent := ", ".join(cost.title for cost in wanted if cost not in shown):
         sentences.append(f"No cell measured {absent}.")
     longer = dict.fromkeys(f"{name} trains {times:.2g} times as long." for one in compared for name, times in one.longer.items())
-    sentences += [*longer, *((f"{PRINTED.capitalize()}: in the paper, on its machines.", note(title)) if paper else ())]
+    sentences += [*longer, "Printed: in the paper, on its machines." if any(PRINTED in heading for heading in texts) else ""]
+    sentences += [note(title) if paper else ""]
     yield (
         "",
         Table(
@@ -267,9 +278,6 @@ def costs(
     )
 
 
-TIMES = ("training_seconds", "scoring_seconds")
-
-
 def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
     """Make a table: a line a pruner, and for every task and sparsity its metric, and its time over that of Dense.
 
@@ -279,7 +287,7 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
     columns = [(one, sparsity) for one in compared for sparsity in one.sparsities]
     if not columns:
         raise ValueError("no cell of a pruner that removes anything has finished")
-    blocks, fields = [], []
+    blocks, fields = [], list[Fields]()
     for cut, heading in BLOCKS.items():
         lines = []
         for pruner in sorted({pruner for one in compared for pruner in one.cutting(cut)}, key=order):
@@ -289,15 +297,15 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
                 time, base = (_mean(list(map(_seconds, rows))) for rows in (one.cells(pruner, sparsity), _dense(one)))
                 times = time / base if time and base else None
                 lines[-1] += [MISSING if value is None else number(value) for value in (earned, times)]
-                where = {"task": one.task, "profile": one.profile, "pruner": pruner, "cut": cut, "sparsity": sparsity}
+                where: Fields = {"task": one.task, "profile": one.profile, "pruner": pruner, "cut": cut, "sparsity": sparsity}
                 fields.append({**where, "metric": one.metric.name, "mean": earned, "time_over_dense": times})
         if lines:
             blocks.append((heading, tuple(tuple(map(Entry, line)) for line in lines)))
     header = ["pruner"]
     for one, sparsity in columns:
         header += [f"{one.title}, {percent(sparsity)}: {one.metric.name}", "time / Dense"]
-    note = "Means over seeds; time is that of training and of scoring, of cells that had their worker to themselves."
-    yield "", Table("Table 8: GLUE", note, tuple(header), tuple(blocks), tuple(fields)), ""
+    said = "Means over seeds; time is that of training and of scoring, of cells that had their worker to themselves."
+    yield "", Table("Table 8", said, tuple(header), tuple(blocks), tuple(fields)), ""
 
 
 def _dense(one: Comparison) -> list[Row]:

@@ -221,10 +221,10 @@ def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str) -> None:
         for each in own:
             axes.axhline(each.value, color=GREY, zorder=2, label=f"{curve.pruner}, printed", **DOTTED)
     elif curve.cut == cut:
-        there = {point.sparsity for point in curve.points}
-        look = {"marker": style(curve.pruner, cut).marker, "markersize": 5.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
+        there, look = {point.sparsity for point in curve.points}, style(curve.pruner, cut)
         for each in (each for each in own if each.sparsity in there):
-            axes.plot([_position(each.sparsity)], [each.value], linestyle="", color=GREY, zorder=6, **look)
+            (mark,) = axes.plot([_position(each.sparsity)], [each.value], look.marker, color=GREY, markersize=5.5, zorder=6)
+            mark.set(markerfacecolor="none", markeredgewidth=0.8)
 
 
 def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:

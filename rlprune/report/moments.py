@@ -60,6 +60,8 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     epoch before pruning, with the threshold under which it fires. At the bottom, where cells branched: the barrier between two
     copies of the dense network that train on from an epoch; where it stays below 2 % from (Frankle et al., 2020), a dashed line.
     """
+    from matplotlib.ticker import MaxNLocator
+
     rows = _at(one, sparsity)
     methods = told(one, sparsity)
     lines = 3 if one.barriers else 2
@@ -81,6 +83,7 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
         last = max([*filter(None, map(_moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0)
         for axes in (above, below, *bottom):
             axes.set_xlim(-0.03 * (last or 1), 1.03 * (last or 1))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if one.stable is not None:
                 axes.axvline(one.stable, color=draw.GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         for axes in (above, below, *bottom)[:-1]:
@@ -93,7 +96,8 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     if one.barriers:
         panels[2][0].set_ylabel("barrier (%)")
     drawn.align_ylabels([line[0] for line in panels])
-    note = f"interquartile means, 95 % intervals, {count_of(one.seeds)}; ring: best; star: where the trigger fired"
+    spread = "interquartile means, 95 % intervals" if one.seeds[1] > 1 else "single values"
+    note = f"{count_of(one.seeds)}: {spread}; ring: best; star: where the trigger fired"
     if any(_own(row) and not _fired(row) for row in rows):
         note += ", hollow: where waiting had to end"
     note += "; dotted: its threshold"
@@ -142,6 +146,7 @@ def _barrier(axes: "Axes", barriers: dict[int, Estimate]) -> None:
     bands = {epoch: one.interval for epoch, one in barriers.items() if one.interval is not None}
     axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=draw.INK, alpha=0.15, linewidth=0)
     axes.axhline(STABLE, color=draw.GREY, linewidth=0.8, linestyle=":")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 
 
 def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:

@@ -47,6 +47,11 @@ class Exhibit:
     tasks: tuple[str, ...] = ()
 
     @property
+    def suites(self) -> set[str]:
+        """Return the suites that feed it."""
+        return {run.split()[0] for run in self.runs}
+
+    @property
     def lacking(self) -> str:
         """Return what it shows and how to get that."""
         return f"{self.name} shows {self.shows}: " + ", or ".join(f"python -m rlprune.run {run}" for run in self.runs)
@@ -55,11 +60,6 @@ class Exhibit:
         """Return what it can show of some comparisons: those with a metric of its kind, of its tasks or of the one named."""
         mine = [one for one in there if one.metric.name in self.metrics and one.seeds[1]]
         return [one for one in mine if (one.task == task if task else not self.tasks or one.task in self.tasks)]
-
-    def fed(self, there: Iterable[Comparison]) -> list[Comparison]:
-        """Return what it can show of some comparisons that are of the suites that feed it."""
-        suites = {run.split()[0] for run in self.runs}
-        return [one for one in self.of(there) if one.suite in suites]
 
     def made(self, shown: Sequence[Comparison], paper: bool) -> list[Made]:
         """Make all of it.
