@@ -55,7 +55,9 @@ def main() -> None:
             print(f"missing: {exhibit.lacking}")
             continue
         try:
-            print(f"{exhibit.name}: {', '.join(map(str, exhibit.save(shown, given.to, given.paper)))}")
+            files = ", ".join(map(str, exhibit.save(shown, given.to, given.paper)))
+            own = any((one.suite, one.profile) == (exhibit.runs[0].split()[0], "paper") for one in shown)
+            print(f"{exhibit.name}: {files}" + ("" if own else f"; the paper's own: python -m rlprune.run {exhibit.runs[0]}"))
         except ValueError as error:
             print(f"missing: {error}")
 

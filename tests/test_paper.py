@@ -94,7 +94,7 @@ def test_what_feeds_it_is_a_suite_that_has_its_tasks_and_that_says_so(script):
     for command in one.runs:
         suite, *flags = command.split()
         read = tomllib.loads((ROOT / "suites" / f"{suite}.toml").read_text(encoding="utf-8"))
-        assert {"--profile", "paper"} <= set(flags) or command != one.runs[0] or script in ("figure3",)
+        assert {"--profile", "paper"} <= set(flags) or command != one.runs[0]
         if one.tasks:
             assert {*read["tasks"], *read.get("data_tasks", ())} & set(one.tasks)
     if one.name.startswith("table"):
@@ -149,11 +149,12 @@ def test_what_a_kind_of_results_lacks_is_said(script, some, lacking, tmp_path, m
 
 def test_a_task_without_metric_below_its_dense_network_does_not_stop_the_others(tmp_path, monkeypatch):
     lame = [replace(one, values={} if one.sparsity else one.values) for one in of_task("lame", TOP1)]
-    folder = stored(tmp_path / "run", [*RESNET, *lame])
-    assert ran("figure3", monkeypatch, folder, "--to", tmp_path) is None
-    monkeypatch.setattr(sys, "argv", ["sparsity", str(folder), "--to", str(tmp_path)])
+    some = [*rows(1, ("Dense", "SNIP"), (0.9,)), *lame]
+    ((_, figure, _),) = exhibits.against_sparsity(curves.comparisons([*RESNET, *lame]), False)
+    assert len(figure.axes) == 2, "one task, two ways of cutting"
+    monkeypatch.setattr(sys, "argv", ["sparsity", str(stored(tmp_path / "run", some)), "--to", str(tmp_path)])
     assert runpy.run_path(str(ROOT / "plots" / "sparsity.py"))["main"]() is None
-    assert {"figure3.png", "sparsity.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert (tmp_path / "sparsity.png").is_file()
 
 
 def test_a_stand_in_is_shown_when_it_is_named(tmp_path, monkeypatch, capsys):
@@ -299,7 +300,7 @@ def test_everything_is_made_that_can_be_and_the_rest_is_named(tmp_path, monkeypa
     runpy.run_path(str(ROOT / "plots" / "everything.py"))["main"]()
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("left out: results/b")
-    assert "table 8: figures/table8.md" in said
+    assert "table 8: figures/table8.md; the paper's own: python -m rlprune.run glue --profile paper --data DIR" in said
     assert sum(line.startswith("missing: ") and "python -m rlprune.run" in line for line in said) == len(SCRIPTS) - 1
     with (tmp_path / "figures" / "table8.csv").open(encoding="utf-8") as file:
         assert {line["pruner"] for line in csv.DictReader(file)} == set(LTR)
