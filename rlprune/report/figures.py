@@ -348,7 +348,8 @@ def _aside(charts: Sequence[Chart]) -> str:
     """Return which lines train longer than the others, and which marks are the paper's."""
     shown = {curve.pruner for one in charts for curve in one.curves}
     longer = {pruner: times for one in charts for pruner, times in one.longer.items() if pruner in shown}
-    told = f"; {', '.join(longer)}: {max(longer.values()):.2g} times the training" if longer else ""
+    times = list(dict.fromkeys(f"{each:.2g}" for each in longer.values()))
+    told = f"; {', '.join(longer)}: {' or '.join(times)} times the training" if longer else ""
     return told + ("; grey: printed in the paper" if any(one.printed for one in charts) else "")
 
 
