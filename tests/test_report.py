@@ -2,7 +2,6 @@
 
 import csv
 import io
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from matplotlib.text import Text
 from rows import FAILED, INSIDE, LAYERS, LOWER, PRUNERS, SKIPPED, as_task, row, rows, sparse_training
 
 from rlprune import stats
-from rlprune.report import curves, draw, figures, tables
+from rlprune.report import curves, draw, figures, moments, tables
 from rlprune.report.curves import Comparison
 from rlprune.report.page import finding, summary_table, write_report
 from rlprune.report.page import warnings as complaints
@@ -802,7 +801,6 @@ def test_importing_the_report_loads_nothing_slow() -> None:
 
 
 def test_figure_2_tells_where_the_trigger_fired_from_where_it_had_to_stop_waiting() -> None:
-    figure2 = runpy.run_path(str(Path(__file__).parent.parent / "plots" / "figure2.py"))
     early = {
         "settings": {"until": {"epoch": None, "margin": 1.0, "cap": 0.5}},
         "recipe": {"budget": 500_000},
@@ -814,7 +812,7 @@ def test_figure_2_tells_where_the_trigger_fired_from_where_it_had_to_stop_waitin
         for seed, (trigger, epoch) in enumerate([(0.05, 2.0), (0.3, 15.0)])
     ]
     some += [replace(row("EarlyCroP-S", 0.9, seed, id=f"at{seed}", config=told), pruner="EarlyCroP-S at 3") for seed in range(2)]
-    drawn = figure2["figure"](only([*rows(2, ("Dense",)), *some]), 0.9)
+    drawn = moments.figure(only([*rows(2, ("Dense",)), *some]), 0.9)
     stars = [line for line in drawn.axes[0].get_lines() if line.get_marker() == "*"]
     assert [(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in stars] == [(2.0, False), (15.0, True)]
     assert drawn.axes[0].get_xlim()[1] >= 15

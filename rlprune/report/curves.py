@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 
@@ -13,6 +13,7 @@ from rlprune import safely, stats
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
+from rlprune.report.printed import Printed
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row, column
 
@@ -23,6 +24,9 @@ BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
 
 MANY, FEWEST = 10_000, 200
 """Seeds by epochs of a learning curve beyond which its band takes fewer resamples, and how many it takes at least."""
+
+LONG = 1.5
+"""Times the usual training beyond which figures say that a pruner trains longer."""
 
 STABLE = 2.0
 """Percent of the metric's range below which a barrier is noise (Frankle et al., 2020, section 3)."""
@@ -147,6 +151,13 @@ class Comparison:
         return next((epoch for epoch in self.barriers if epoch > unstable), None)
 
     @cached_property
+    def longer(self) -> dict[str, float]:
+        """Return the pruners that train longer than usual, those that rewind, and how many times as long."""
+        epochs = {pruner: max(by_seed(self._rows_of(pruner), "trained_epochs").values(), default=0.0) for pruner in self.pruners}
+        usual = float(np.median([*filter(None, epochs.values())] or [0.0]))
+        return {pruner: trained / usual for pruner, trained in epochs.items() if usual and trained > LONG * usual}
+
+    @cached_property
     def chart(self) -> "Chart":
         """Return the metric against sparsity, one curve a pruner."""
         ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
@@ -265,11 +276,21 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves that share an axis."""
+    """Curves that share an axis.
+
+    Args:
+        title: above it.
+        metric: along it.
+        curves: the pruners.
+        longer: pruners that train longer than usual, and how many times as long.
+        printed: what the paper prints, drawn beside them.
+    """
 
     title: str
     metric: Measure
     curves: tuple[Curve, ...]
+    longer: Mapping[str, float] = field(default_factory=dict)
+    printed: tuple[Printed, ...] = ()
 
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
@@ -325,7 +346,8 @@ def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callabl
                 points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found, tuple(seeds)))
         if points:
             curves.append(Curve(pruner, cut, tuple(points)))
-    return Chart(title, metric, tuple(curves))
+    longer = {pruner: times for one in over for pruner, times in one.longer.items()}
+    return Chart(title, metric, tuple(curves), longer)
 
 
 def seed_range(curves: Iterable[Curve]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import (
+    LONG,
     NETWORKS,
     Chart,
     Comparison,
@@ -52,9 +53,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
+TINY = 5.5  # points, of names among lines
 CROWD = 20  # more lines than two panels can show
 VARIANTS = (  # colours of Okabe and Ito, and of Tol
     ("#332288", "o"),
@@ -108,7 +109,11 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
         if direct:
             _name_lines(axes, curves)
     panels[0][0].set_ylabel(_axis_title(one))
-    headline(figure, one.title, _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))))
+    headline(
+        figure,
+        one.title,
+        _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))) + _aside([one]),
+    )
     if not direct:
         legend(figure, names)
     return figure
@@ -153,7 +158,7 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
     handles = {name: Line2D([], [], color=colour, marker=marker) for name, (colour, marker) in looks.items()}
     handles |= {level.pruner: Line2D([], [], color=INK) for level in levels}
     figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
-    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond))
+    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond) + _aside([one]))
     return figure
 
 
@@ -174,7 +179,7 @@ def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
             axes.set_ylabel("" if one.metric.heading == charts[0].metric.heading else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
-    headline(figure, "", _note(seed_range(curves), cut=beyond))
+    headline(figure, "", _note(seed_range(curves), cut=beyond) + _aside(charts))
     legend(figure, names)
     return figure
 
@@ -197,6 +202,7 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] |
             _draw_level(axes, curve)
         elif curve.cut == cut:
             _draw_curve(axes, curve, _look(curve, looks))
+        _draw_printed(axes, one, curve, cut)
     mine = [curve for curve in one.curves if curve.cut == cut]
     for place, curve in enumerate(mine):
         _draw_seeds(axes, curve, _look(curve, looks), (place + 0.5) / len(mine) - 0.5)
@@ -206,8 +212,48 @@ def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] |
     axes.set_xlim(places[0] - margin, places[-1] + margin)
     inch = size_of(axes)[0] / (places[-1] - places[0] + 2 * margin)
     axes.set_xticks(places, uncrowded([percent(sparsity) for sparsity in sparsities], [inch * place for place in places]))
-    axes.set_ylim(*_limits(one.curves))
+    axes.set_ylim(*_limits(one.curves, [each.value for each in one.printed]))
+    _name_printed(axes, one, cut)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
+
+
+def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str) -> None:
+    """Put what the paper prints of a pruner beside it, hollow and grey."""
+    own = [each for each in one.printed if each.pruner.casefold() == curve.pruner.casefold()]
+    if curve.cut == "nothing":
+        for each in own:
+            axes.axhline(each.value, color=GREY, zorder=2, label=f"{curve.pruner}, printed", **DOTTED)
+    elif curve.cut == cut:
+        there, look = {point.sparsity for point in curve.points}, style(curve.pruner, cut)
+        for each in (each for each in own if each.sparsity in there):
+            (mark,) = axes.plot([_position(each.sparsity)], [each.value], look.marker, color=GREY, markersize=5.5, zorder=6)
+            mark.set(markerfacecolor="none", markeredgewidth=0.8)
+
+
+def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
+    """Write names left of what the paper prints: families share markers."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_ylim()
+    height = 72 * size_of(axes)[1]
+    shown = {curve.pruner.casefold(): {point.sparsity for point in curve.points} for curve in one.curves if curve.cut == cut}
+    for sparsity in sorted({each.sparsity for each in one.printed}):
+        own = [each for each in one.printed if each.sparsity == sparsity in shown.get(each.pruner.casefold(), ())]
+        own.sort(key=lambda each: (each.value, order(each.pruner)))
+        wanted = [(each.value - low) / (high - low) * height for each in own]
+        for each, at in zip(own, spread_out(wanted, TINY, 0.0, height), strict=True):
+            axes.annotate(
+                each.pruner,
+                xy=(_position(sparsity), each.value),
+                xytext=(-6, at - (each.value - low) / (high - low) * height),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=TINY,
+                color=INK,
+                zorder=7,
+                path_effects=[withStroke(linewidth=1.6, foreground="white")],
+            )
 
 
 def _look(curve: Curve, looks: Mapping[str, Style] | None) -> Style:
@@ -266,9 +312,9 @@ def _position(sparsity: float) -> float:
     return -log10(1 - sparsity)
 
 
-def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Return limits that hold every line, and intervals as far as half the lines' range beyond them."""
-    lines = [point.estimate.iqm for curve in curves for point in curve.points]
+def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[float, float]:
+    """Return limits that hold every line and what is printed, and intervals as far as half the lines' range beyond them."""
+    lines = [*printed, *(point.estimate.iqm for curve in curves for point in curve.points)]
     ends = [end for curve in curves for point in curve.points for end in point.estimate.interval or ()]
     low, high = min(lines), max(lines)
     beyond = (high - low) / 2 or 0.05 * abs(high) or 1.0
@@ -309,6 +355,15 @@ def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
         return "1 seed: single values, no intervals"
     beyond = "; triangles at the edge: they go on beyond it" if cut else ""
     return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}"
+
+
+def _aside(charts: Sequence[Chart]) -> str:
+    """Return which lines train longer than the others, and which marks are the paper's."""
+    shown = {curve.pruner for one in charts for curve in one.curves}
+    longer = {pruner: times for one in charts for pruner, times in one.longer.items() if pruner in shown}
+    times = list(dict.fromkeys(f"{each:.2g}" for each in longer.values()))
+    told = f"; {', '.join(longer)}: {' or '.join(times)} times the training" if longer else ""
+    return told + ("; grey: printed in the paper" if any(one.printed for one in charts) else "")
 
 
 # -- learning curves ---------------------------------------------------------------------------------------------
