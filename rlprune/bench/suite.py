@@ -31,6 +31,7 @@ from rlprune.words import MOST, Keys, in_words, shown
 Table: TypeAlias = dict[str, Any]
 
 MOST_CELLS = 1_000_000
+MOST_SEED = 9_999
 DEEPEST = 16
 """Tables and lists inside each other."""
 LARGEST = 10_000_000
@@ -135,12 +136,21 @@ class Suite(Contents):
         name: its file's.
         folder: where data sets are read, as the command line names it.
         fingerprints: of what lies there, by task; ``with_fingerprints`` takes them.
+        chosen: numbers of its seeds, where they are not those from 0 on.
+        file: where it was read; empty for one that has a name.
     """
 
     name: str
     profile: str
     folder: str = ""
     fingerprints: dict[str, str] = {}
+    chosen: tuple[int, ...] = ()
+    file: str = ""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Return the numbers of its seeds."""
+        return self.chosen or range(self.seeds)
 
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
@@ -304,7 +314,7 @@ def cells(suite: Suite, device: str) -> list[Cell]:
     turns += [(name, 0, branch) for branch in suite.branches for name in uncut]
     return [
         cell if branch is None else replace(cell, branch=branch)
-        for seed in range(suite.seeds)
+        for seed in suite.numbers
         for pruner, turn, branch in turns
         for task in suite.tasks
         if turn < len(shares[task])
@@ -380,7 +390,14 @@ def load_suite(
             layers.append(_Layer(override(text), option=f"--set {text}"))
         except SuiteError as error:
             mistakes += error.mistakes
+    chosen: tuple[int, ...] = ()
     for option, value in (options or {}).items():
+        if option == "seeds" and isinstance(_number(value), str) and set(value) & set(",-"):
+            try:
+                chosen = _seeds(value)
+            except ValueError as error:
+                mistakes.append(Mistake("--seeds", "", str(error)))
+            value = str(len(chosen) or 1)
         words = _spelled({option: _words(value, plain=option in ("seeds", "engine"))})
         layers.append(_Layer(words, option=f"--{option}"))
     mistakes += _misplaced(layers)
@@ -392,7 +409,10 @@ def load_suite(
     mistakes += [_mistake(keys, message, origins, layers) for keys, message in problems.items()]
     if mistakes:
         raise SuiteError(mistakes)
-    suite = Suite.model_validate({**merged, "name": own.stem, "profile": profile, "folder": str(folder or "")})
+    named = suites().get(own.stem.casefold())
+    about = {"name": own.stem, "profile": profile, "folder": str(folder or ""), "chosen": chosen}
+    about["file"] = "" if named and named.resolve() == own.resolve() else str(own)
+    suite = Suite.model_validate({**merged, **about})
     changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
     if "sparsities" in (options or {}):  # the command line's are for every task
         changes["task_sparsities"] = {}
@@ -589,6 +609,27 @@ def _number(word: str) -> int | float | str:
     return word
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that ``2,5-9`` names.
+
+    Raises:
+        ValueError: it names none, or one twice.
+    """
+    found: dict[int, None] = {}  # a set in order
+    for part in filter(None, map(str.strip, text.split(","))):
+        ends = re.fullmatch(r"([0-9]{1,4})(?:\s*-\s*([0-9]{1,4}))?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if first > last:
+            raise ValueError(f"got {shown(part)}; must be the number of a seed, 0 to {MOST_SEED}, or a first and a last, say 5-9")
+        for number in range(first, last + 1):
+            if number in found:
+                raise ValueError(f"{number} is there twice")
+            found[number] = None
+    if not found:
+        raise ValueError(f"got {shown(text)}; names no seed")
+    return tuple(found)
+
+
 def _words(text: str, *, plain: bool) -> object:
     """Return the items of ``A,B``, numbers as numbers; the one item of a ``plain`` value."""
     return _number(text) if plain else [_number(word.strip()) for word in text.split(",") if word.strip()]
@@ -731,10 +772,10 @@ def with_fingerprints(suite: Suite) -> Suite:
 def misfits(suite: Suite) -> Iterator[Mistake]:
     """Yield which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and suite.seeds > suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and max(suite.numbers) >= suite.solo
         if why := suite.recipe_for(task).misfit(fleet=fleet):
             yield Mistake(task.name, "", why)
-        if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or suite.solo):
+        if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or min(suite.numbers) < suite.solo):
             yield Mistake(task.name, "", f"{reason}: set engine=fleet and solo=0")
 
 
