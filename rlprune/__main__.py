@@ -22,7 +22,19 @@ from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import Registry, nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, Parser, add_arguments, columns, may_import, open_store, read, run, unusable, writing
+from rlprune.run import (
+    DESCRIPTION,
+    EXIT_CODES,
+    Parser,
+    add_arguments,
+    columns,
+    may_import,
+    open_store,
+    read,
+    run,
+    unusable,
+    writing,
+)
 from rlprune.safely import plain
 from rlprune.store import RESULTS, StoreError, results_of
 from rlprune.task import tasks
@@ -228,23 +240,22 @@ def _merge(runs: Sequence[str], to: Path) -> str:
 
 
 def _pack(run: str, to: Path) -> str:
+    """Write the rows of a run into one file."""
     folder = _folder(run)
     if why := unusable(str(to.parent)) or ("is a folder: name a file" if to.is_dir() else ""):
         raise SuiteError([Mistake("FILE", "", f"{plain(str(to), 100)} {why}")])
-
-    def packed(store: "Store") -> str:
-        cells = store.pack(to)
-        return f"{to}: {cells:,} cells in {to.stat().st_size / 1e6:.3g} MB. Go on from it: rlprune merge {to} --to DIR"
-
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with open_store(folder, create=False) as store:
-            return packed(store)
+            cells = store.pack(to)
+        size = to.stat().st_size / 1e6
     except OSError as error:
         raise SuiteError([Mistake(str(to), "", f"cannot be written: {line(error)}")]) from None
+    return f"{to}: {cells:,} cells in {size:.3g} MB. To go on from it: rlprune merge {to} --to DIR"
 
 
 def _shown(args: argparse.Namespace) -> str:
+    """Return one cell in words, or as JSON."""
     from rlprune.show import found, shown_as
 
     folder = _folder(args.run)

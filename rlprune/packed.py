@@ -15,6 +15,7 @@ _PART = 1 << 20
 
 
 def is_packed(file: Path) -> bool:
+    """Say whether a file begins as packed ones do."""
     with file.open("rb") as opened:
         return opened.read(len(_MAGIC)) == _MAGIC
 

@@ -44,7 +44,9 @@ def _cells(rows: Sequence[Row]) -> pd.DataFrame:
     found = found.astype({**dict.fromkeys([*measures, "sparsity"], float), "seed": int})
     for name in TIMES:
         found[name] = pd.to_datetime(found[name], utc=True, errors="coerce", format="ISO8601")
-    texts = [name for name in header if name in WORDS or (name.startswith(KINDS) and not pd.api.types.is_numeric_dtype(found[name]))]
+    texts = [
+        name for name in header if name in WORDS or (name.startswith(KINDS) and not pd.api.types.is_numeric_dtype(found[name]))
+    ]
     return found.astype(dict.fromkeys(texts, "category"))
 
 

@@ -347,7 +347,8 @@ def only(planned: Sequence[Cell], text: str) -> list[Cell]:
             why = f"got '{plain(digits, 50)}'; begins the id of none of these {len(known):,} cells"
             mistakes.append(Mistake("--only", "", why))
         elif cells[1:]:
-            why = f"'{digits}' begins the ids of {len(cells)} cells: {', '.join(cell.id for cell in cells[:4])}{' …' * bool(cells[4:])}"
+            listed = ", ".join([*(cell.id for cell in cells[:4]), *(["…"] if cells[4:] else [])])
+            why = f"'{digits}' begins the ids of {len(cells)} cells: {listed}"
             mistakes.append(Mistake("--only", "", why))
     if mistakes:
         raise SuiteError(mistakes)

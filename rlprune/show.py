@@ -37,12 +37,14 @@ def found(store: Store, words: Sequence[str]) -> Row:
     """
     known = store.identities()
     if len(words) == 1:
-        cells = [one for one in known if one.id.startswith(words[0].casefold())]
+        cells = [one for one in known if one.id.casefold().startswith(words[0].casefold())]
     else:
         pruner, sparsity, seed, *task = map(str.casefold, (*words, "")[: max(3, len(words))])
         if len(words) not in (3, 4) or not seed.isdecimal() or (share := _share(sparsity)) is None:
             raise LookupError(f"got {shown(' '.join(words))}; name a cell by its id, or by PRUNER SPARSITY SEED [TASK]")
-        cells = [one for one in known if (one.pruner.casefold(), str(one.seed)) == (pruner, seed) and abs(one.sparsity - share) < 1e-9]
+        cells = [
+            one for one in known if (one.pruner.casefold(), str(one.seed)) == (pruner, seed) and abs(one.sparsity - share) < 1e-9
+        ]
         cells = [one for one in cells if not task or [one.task.casefold()] == task]
     if not cells:
         close = nearest(words[0], sorted({one.pruner for one in known})) if words[1:] else ""
@@ -87,7 +89,12 @@ def _about(row: Row, folder: Path) -> dict[str, Any]:
     about["changed"] = {name: dict(zip(("is", "default"), both, strict=True)) for name, both in _changed(row).items()}
     about["today"] = {name: now for name, now in provenance.versions().items() if row.versions.get(name, now) != now}
     about["measures"] = [
-        {"name": one.name, "heading": one.heading, "shown": number(row.values[one.name] * one.scale), "value": row.values[one.name]}
+        {
+            "name": one.name,
+            "heading": one.heading,
+            "shown": number(row.values[one.name] * one.scale),
+            "value": row.values[one.name],
+        }
         for one in _measures(row)
     ]
     about |= {"layers": {name: dict(layer) for name, layer in row.layers.items()}, "epochs": list(row.epochs), "files": files}
