@@ -88,11 +88,14 @@ def _changes(one: Identity, name: str, profile: str) -> tuple[list[str], Options
         suite = _loaded(one, name, profile, sets, {})
     today = make_cell(suite, one.task, method, one.sparsity, one.seed, _device(one))
     usual = {key: field.default for key, field in type(pruner.settings()).model_fields.items()}
-    place = f"variant.{_key(method)}" if method in suite.variant else f"pruner.{_key(method)}"
-    sets += _different(place, _table(one.config["settings"]), today.settings, usual)
+    settings = _different(_table(one.config["settings"]), today.settings, usual)
+    for key, text in settings:  # of a variant that a list made nothing more can be set, but of its pruner
+        own = key in suite.variant.get(method, {})
+        sets.append(f"{f'variant.{_key(method)}' if own else f'pruner.{_key(pruner.name)}'}.{text}")
     recipe = tasks().load(one.task).recipe
     mine = {key: value for key, value in _table(one.config["recipe"]).items() if key not in recipe.derived}
-    sets += _different(f"task.{_key(one.task)}", mine, {key: today.recipe[key] for key in today.recipe if key in mine}, {})
+    fields = _different(mine, {key: today.recipe[key] for key in today.recipe if key in mine}, {})
+    sets += [f"task.{_key(one.task)}.{text}" for _, text in fields]
     options: Options = {"seeds": f"{one.seed}-{one.seed}", "device": _device(one)}
     fleet, engine = bool(one.config.get("fleet")), suite.engine
     if fleet and engine != "fleet":
@@ -124,12 +127,12 @@ def _words(one: Identity, suite: str, profile: str, sets: Sequence[str], options
         yield "--allow-import"
 
 
-def _different(place: str, mine: Mapping[str, Any], today: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what to set where a stored table differs from today's; a key that was not stored had its usual value."""
+def _different(mine: Mapping[str, Any], today: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where a stored table differs from today's, and what to set; a key that was not stored had its usual value."""
     for key in dict.fromkeys((*mine, *today)):
         value = mine[key] if key in mine else usual.get(key)
         if key not in today or value != today[key]:
-            yield f"{place}.{_key(key)}={_toml(value)}"
+            yield key, f"{_key(key)}={_toml(value)}"
 
 
 def _differing(one: Identity, suite: Suite) -> str:

@@ -220,6 +220,15 @@ def test_a_command_is_found_for_every_cell_whatever_it_was_set_to(tmp_path, monk
         assert [one.id for one in only(cells(request.suite, request.device), cell.id)] == [cell.id]
 
 
+def test_a_command_names_the_data_that_need_not_be_here():
+    suite = load_suite("resnet18_cifar10", "smoke", options={"seeds": "1"}, folder=Path("data"))
+    suite = suite.model_copy(update={"fingerprints": {name: "f" * 16 for name in suite.tasks}})
+    cell = cells(suite, "cpu")[0]
+    assert "data" in cell.config
+    words = command(identity(cell, suite), "out")
+    assert words[words.index("--data") + 1] == "data"
+
+
 def test_a_cell_that_nothing_here_trains_is_told_so(tmp_path):
     suite = load_suite("cartpole", "smoke")
     one = identity(cells(suite, "cpu")[0], suite)
