@@ -251,7 +251,7 @@ def _pack(run: str, to: Path) -> str:
         size = to.stat().st_size / 1e6
     except OSError as error:
         raise SuiteError([Mistake(str(to), "", f"cannot be written: {line(error)}")]) from None
-    return f"{to}: {cells:,} cells in {size:.3g} MB. To go on from it: rlprune merge {to} --to DIR"
+    return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. To go on from it: rlprune merge {to} --to DIR"
 
 
 def _shown(args: argparse.Namespace) -> str:

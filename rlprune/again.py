@@ -12,6 +12,7 @@ from typing import Any
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Suite, cells, load_suite, make_cell, suites
 from rlprune.pruning.pruner import NOTHING, pruners
+from rlprune.reason import line
 from rlprune.store import Identity
 from rlprune.task import tasks
 
@@ -32,8 +33,8 @@ def command(one: Identity, out: str) -> list[str]:
         except SuiteError as error:
             why = why or str(error.mistakes[0])
             continue
-        except (KeyError, ValueError, TypeError, ImportError) as error:  # a pruner or a task that is not here any more
-            why = why or str(error.args[0] if error.args else error)
+        except Exception as error:  # its pruner or task may not be here any more, and rows may be anybody's
+            why = why or (str(error.args[0]) if isinstance(error, ValueError | KeyError) and error.args else line(error))
             continue
         if any(cell.id == one.id for cell in cells(found, _device(one))):
             return [*_words(one, suite, profile, sets, options), "--only", one.id, "--out", out]
@@ -82,18 +83,18 @@ def _changes(one: Identity, name: str, profile: str) -> tuple[list[str], Options
     """
     sets: list[str] = []
     suite, (method, branch) = _loaded(one, name, profile, sets, {}), _method(one)
-    pruner = pruners().load(str(one.config["pruner"]))
+    pruner = pruners().load(str(one.config.get("pruner")))
     if method not in suite.variant and method != pruner.name:
         sets.append(f"variant.{_key(method)}.of={_toml(pruner.name)}")
         suite = _loaded(one, name, profile, sets, {})
     today = make_cell(suite, one.task, method, one.sparsity, one.seed, _device(one))
     usual = {key: field.default for key, field in type(pruner.settings()).model_fields.items()}
-    settings = _different(_table(one.config["settings"]), today.settings, usual)
+    settings = _different(_table(one.config.get("settings")), today.settings, usual)
     for key, text in settings:  # of a variant that a list made nothing more can be set, but of its pruner
         own = key in suite.variant.get(method, {})
         sets.append(f"{f'variant.{_key(method)}' if own else f'pruner.{_key(pruner.name)}'}.{text}")
     recipe = tasks().load(one.task).recipe
-    mine = {key: value for key, value in _table(one.config["recipe"]).items() if key not in recipe.derived}
+    mine = {key: value for key, value in _table(one.config.get("recipe")).items() if key not in recipe.derived}
     fields = _different(mine, {key: today.recipe[key] for key in today.recipe if key in mine}, {})
     sets += [f"task.{_key(one.task)}.{text}" for _, text in fields]
     options: Options = {"seeds": f"{one.seed}-{one.seed}", "device": _device(one)}
@@ -123,15 +124,21 @@ def _words(one: Identity, suite: str, profile: str, sets: Sequence[str], options
         yield from ("--set", text)
     if one.config.get("data"):
         yield from ("--data", one.labels.get("folder", "DIR"))
-    if ":" in str(_table(one.config["recipe"]).get("environment", "")):
+    if ":" in str(_table(one.config.get("recipe")).get("environment", "")):
         yield "--allow-import"
 
 
 def _different(mine: Mapping[str, Any], today: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where a stored table differs from today's, and what to set; a key that was not stored had its usual value."""
+    """Yield where a stored table differs from today's, and what to set; a key that was not stored had its usual value.
+
+    Raises:
+        ValueError: that is none, which nobody can set.
+    """
     for key in dict.fromkeys((*mine, *today)):
         value = mine[key] if key in mine else usual.get(key)
         if key not in today or value != today[key]:
+            if value is None:
+                raise ValueError(f"{key} was none, and no --set can say so")
             yield key, f"{_key(key)}={_toml(value)}"
 
 
@@ -148,14 +155,8 @@ def _key(name: str) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML writes it.
-
-    Raises:
-        ValueError: it writes no such thing.
-    """
+    """Return a value as TOML writes it."""
     match value:
-        case None:
-            raise ValueError("a setting that is none cannot be asked for on the command line")
         case dict():
             return "{" + ", ".join(f"{_key(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
         case list() | tuple():

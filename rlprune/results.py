@@ -1,5 +1,6 @@
 """Results as tables for pandas, as reports count them: a cell that several runs have is there once."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def load_results(*folders: str | Path, epochs: bool = False, layers: bool = Fals
 
 def _cells(rows: Sequence[Row]) -> pd.DataFrame:
     header, lines = table(rows)
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise ValueError(f"a measure is called '{twice[0]}', which is the name of another column")
     found = pd.DataFrame(list(lines), columns=header)
     measures = sorted({name for row in rows for name in row.values})
     found = found.astype({**dict.fromkeys([*measures, "sparsity"], float), "seed": int})

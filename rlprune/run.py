@@ -387,7 +387,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") 
     kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
-            print(f"{_titled(request)}: {len(planned)} cells, results in {out}", flush=True)
+            print(f"{_titled(request)}: {len(planned)} cell{'s' * (len(planned) != 1)}, results in {out}", flush=True)
             if not held.alone:
                 print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)

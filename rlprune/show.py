@@ -78,7 +78,7 @@ def shown_as(row: Row, folder: Path, *, json: bool) -> str:
 
 
 def _document(about: Mapping[str, Any]) -> str:
-    return json.dumps(about, indent=2, ensure_ascii=False, default=str)
+    return json.dumps(about, indent=2, default=str)
 
 
 def _about(row: Row, folder: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _about(row: Row, folder: Path) -> dict[str, Any]:
         {
             "name": one.name,
             "heading": one.heading,
-            "shown": number(row.values[one.name] * one.scale),
+            "shown": _short(row.values[one.name] * one.scale),
             "value": row.values[one.name],
         }
         for one in _measures(row)
@@ -188,6 +188,11 @@ def _pruning(epochs: Sequence[Mapping[str, float]]) -> Iterator[list[str]]:
         numbers = [f"{epoch['trained']:.0f}" for epoch in some]
         span = numbers[0] if not numbers[1:] else f"{numbers[0]} to {numbers[-1]}"
         yield [span, "" if removed is None else f"{100 * removed:.4g} %", "" if trigger is None else f"{trigger:.6g}"]
+
+
+def _short(value: float) -> str:
+    """Return a value as tables show it, a whole number as one."""
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1000 else number(value)
 
 
 def _value(value: object) -> str:
