@@ -85,6 +85,16 @@ def test_long_tables_are_keyed_by_cell(tmp_path):
     assert epochs.join(rlprune.load_results(tmp_path).set_index("id")[["pruner"]], on="id").pruner.notna().all()
 
 
+def test_the_example_of_the_documentation_is_right(tmp_path, monkeypatch, capsys):
+    stored(tmp_path / "results" / "cartpole")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+    found: dict[str, pd.DataFrame] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], found)
+    assert (len(found["done"]), len(found["curves"])) == (6, sum(len(one.epochs) for one in SOME))
+    assert "SNIP" in capsys.readouterr().out
+
+
 def test_what_several_runs_have_counts_once(tmp_path):
     one, other = stored(tmp_path / "a"), stored(tmp_path / "b", SOME[:3])
     found = rlprune.load_results(one, other)
@@ -222,7 +232,7 @@ def test_a_command_is_found_for_every_cell_whatever_it_was_set_to(tmp_path, monk
 
 def test_a_command_names_the_data_that_need_not_be_here():
     suite = load_suite("resnet18_cifar10", "smoke", options={"seeds": "1"}, folder=Path("data"))
-    suite = suite.model_copy(update={"fingerprints": {name: "f" * 16 for name in suite.tasks}})
+    suite = suite.model_copy(update={"fingerprints": dict.fromkeys(suite.tasks, "f" * 16)})
     cell = cells(suite, "cpu")[0]
     assert "data" in cell.config
     words = command(identity(cell, suite), "out")
