@@ -2,6 +2,7 @@
 
 import lzma
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from rlprune.files import written
@@ -16,8 +17,9 @@ _PART = 1 << 20
 
 def is_packed(file: Path) -> bool:
     """Say whether a file begins as packed ones do."""
-    with file.open("rb") as opened:
+    with suppress(OSError), file.open("rb") as opened:
         return opened.read(len(_MAGIC)) == _MAGIC
+    return False  # who reads it says why it cannot be read
 
 
 def pack(file: Path, to: Path) -> None:

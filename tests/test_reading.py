@@ -119,8 +119,8 @@ def test_what_is_no_run_is_refused_and_an_empty_one_is_an_empty_table(tmp_path):
 
 
 def test_importing_rlprune_imports_neither_pandas_nor_torch():
-    program = "import sys, rlprune; assert not {'pandas', 'torch', 'numpy'} & set(sys.modules); rlprune.load_results"
-    ended = subprocess.run([sys.executable, "-c", f"{program}; assert 'torch' not in sys.modules"], check=False, cwd=ROOT)
+    program = "import sys, rlprune; assert not {'pandas', 'torch', 'numpy'} & set(sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT)
     assert ended.returncode == 0
 
 
@@ -364,11 +364,12 @@ def test_a_run_goes_on_from_a_packed_one(run, tmp_path):
         (lambda content: content[:200] + b"x" + content[201:], "is damaged, or not packed by rlprune"),
         (lambda content: content + b"x", "is damaged: something follows its end"),
         (lambda content: lzma.compress(b"no SQLite" * 99), "is not a file of results"),
-        (lambda content: lzma.compress(bytes(packed.ROOM + 1), preset=0), "is no packed run: it would come to more than"),
+        (lambda content: lzma.compress(bytes(packed.ROOM + 1)), "is no packed run: it would come to more than"),
         (lambda content: b"PK\3\4" + content, "is not a file of results"),
     ],
 )
-def test_what_is_no_packed_run_is_one_line(tmp_path, capsys, spoil, told):
+def test_what_is_no_packed_run_is_one_line(tmp_path, capsys, monkeypatch, spoil, told):
+    monkeypatch.setattr(packed, "ROOM", 2**20)
     file = tmp_path / "run.xz"
     with Store(stored(tmp_path, SOME[:1]) / "results.sqlite", create=False) as store:
         store.pack(file)
