@@ -2,12 +2,13 @@
 
 TYPE_CHECKING = False  # as typing has it: importing that takes a while, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
+    from rlprune.export import export_policy
     from rlprune.loop import Pruning
     from rlprune.results import load_results
 
-__all__ = ["Pruning", "load_results"]
+__all__ = ["Pruning", "export_policy", "load_results"]
 __version__ = "0.1.0"
-_PLACES = {"Pruning": "loop", "load_results": "results"}
+_PLACES = {"Pruning": "loop", "export_policy": "export", "load_results": "results"}
 
 
 def __getattr__(name: str) -> object:

@@ -114,9 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--cell", metavar="ID", default="", help="first digits of its id, where a run has several recipes")
     export.add_argument("--data", metavar="DIR", help="where the data are now, for networks that are made by looking at them")
     may_import(export)
-    export.add_argument(
-        "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
-    )
+    say = "its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx; of agents also .int8.onnx, .h (C99)"
+    export.add_argument("--to", required=True, metavar="FILE", help=say)
     return parser
 
 
@@ -323,7 +322,7 @@ def _export(args: argparse.Namespace) -> Path:
     from rlprune.export import export
 
     try:
-        export(row, folder / "checkpoints", to, data=args.data)
+        export(row, folder / "checkpoints", to, data=args.data, tell=print)
     except Exception as error:  # networks and rows may come from anybody
         told = str(error) if isinstance(error, ValueError | FileNotFoundError) else line(error)
         raise SuiteError([Mistake("--to", str(to), told)]) from error

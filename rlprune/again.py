@@ -98,13 +98,8 @@ def _changes(one: Identity, name: str, profile: str) -> tuple[list[str], Options
     fields = _different(mine, {key: today.recipe[key] for key in today.recipe if key in mine}, {})
     sets += [f"task.{_key(one.task)}.{text}" for _, text in fields]
     options: Options = {"seeds": f"{one.seed}-{one.seed}", "device": _device(one)}
-    fleet, engine = bool(one.config.get("fleet")), suite.engine
-    if fleet and engine != "fleet":
-        engine = options["engine"] = "fleet"
-    if fleet and one.seed < suite.solo:
-        sets.append("solo=0")
-    if not fleet and bool(tasks().load(one.task).recipe.fleet) and engine == "fleet" and one.seed >= suite.solo:
-        options["engine"] = "sb3"
+    if today.fleet != bool(one.config.get("fleet")):
+        options["engine"] = "sb3" if today.fleet else "fleet"
     if one.task not in suite.tasks or (one.config.get("data") and suite.tasks[1:]):  # others' data may not be there
         sets += [f"{key}={_toml([one.task])}" for key in ("tasks", *(["data_tasks"] if suite.data_tasks else []))]
     if method not in suite.pruners:

@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's; or which ones: 2,5-9, or 2-2 for one")
     change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor"
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
-    add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
+    add("--engine", help="fleet: agents in fleets where a task can; sb3: each by Stable-Baselines3, alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
     add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")

@@ -161,7 +161,7 @@ def test_a_network_without_normalisation_stays_as_it_is():
 TINY = ["recipe.budget=640", "recipe.epochs=4", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", 'pruners=["Dense"]']
 IMAGES = ["recipe.budget=4", "recipe.train_images=40", "recipe.batch_size=20", 'pruners=["Dense"]']
 SUITES = {
-    "alone": ("cartpole", [*TINY, "solo=1"]),
+    "alone": ("cartpole", [*TINY, "engine=sb3"]),
     "in a fleet": ("cartpole", [*TINY, "solo=0"]),
     "vision": ("vision", [*IMAGES, 'tasks=["vgg-small-shapes"]', "recipe.scoring_batches=1", "recipe.resize=8"]),
 }

@@ -86,8 +86,8 @@ class Contents(BaseModel):
         seeds: how many; they are numbered from 0.
         branches: epochs from whose end two copies of each network that is not cut train to the end with other noise, to
             measure the barrier between them.
-        engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each alone.
-        solo: seeds below it train alone in any case, so that their cost can be measured.
+        engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each by Stable-Baselines3.
+        solo: cells of seeds below it have their worker to themselves, so that their cost can be measured: fleets of one.
         price_per_hour: of one worker, in USD; None is unknown.
         country: whose energy mix counts for CO2, as ISO 3166 alpha-3.
         recipe: fields of every task's recipe; ``task`` those of one task, by its name.
@@ -182,11 +182,12 @@ class Cell:
         recipe: every field of the task's recipe, as JSON has it.
         settings: every setting of the pruner, as JSON has it, the scope settled.
         device: ``cpu`` or ``cuda``.
-        fleet: whether it trains in a fleet, or alone.
+        fleet: whether it trains as one of a fleet's agents.
         folder: where its data set is read; the result does not depend on the place.
         variant: what the suite calls the pruner under these settings, where it has a name for that.
         data: fingerprint of the data read from ``folder``; empty where they are the program's own.
         branch: the epoch from whose end two copies train to the end; None for a cell that trains one network.
+        alone: whether it has its worker to itself, so that its costs are its own; no other result depends on it.
     """
 
     task: str
@@ -201,6 +202,7 @@ class Cell:
     variant: str = ""
     data: str = ""
     branch: int | None = None
+    alone: bool = True
 
     @property
     def method(self) -> str:
@@ -211,7 +213,7 @@ class Cell:
     def config(self) -> dict[str, Any]:
         """All that the result depends on, as JSON has it; cells of one kind share their recipe and settings."""
         later = {"data": self.data, "branch": self.branch is not None}  # cells had been stored without them
-        left_out = {"folder", "variant", *(name for name, there in later.items() if not there)}
+        left_out = {"folder", "variant", "alone", *(name for name, there in later.items() if not there)}
         return {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in left_out}
 
     @cached_property
@@ -283,10 +285,11 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
     def make(task_name: str, method: str, sparsity: float, seed: int) -> Cell:
         task, (pruner, _) = found(task_name), method_of(method)
         share = 0.0 if pruner.cut == NOTHING else sparsity
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and seed >= suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
         variant = method if method in suite.variant else ""
         mine, data = settings(task_name, method), suite.fingerprints.get(task.name, "")
-        return Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
+        one = Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
+        return replace(one, alone=not fleet or seed < suite.solo)
 
     return make
 
@@ -772,11 +775,11 @@ def with_fingerprints(suite: Suite) -> Suite:
 def misfits(suite: Suite) -> Iterator[Mistake]:
     """Yield which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and max(suite.numbers) >= suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
         if why := suite.recipe_for(task).misfit(fleet=fleet):
             yield Mistake(task.name, "", why)
-        if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or min(suite.numbers) < suite.solo):
-            yield Mistake(task.name, "", f"{reason}: set engine=fleet and solo=0")
+        if (reason := suite.recipe_for(task).fleets_only) and not fleet:
+            yield Mistake(task.name, "", f"{reason}: set engine=fleet")
 
 
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:

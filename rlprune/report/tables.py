@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rlprune import safely
-from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure
+from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure, alone
 from rlprune.reason import reason
 from rlprune.report import comparable
 from rlprune.report.curves import BARRIER, STABLE, Comparison, base, by_seed, count_of, measure, order, percent
@@ -211,16 +211,17 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
 
 def recipe_table(comparison: Comparison) -> Table:
     """Return what was run: suite, profile, recipe, and what each pruner was set to."""
-    ways = {bool(row.config.get("fleet")): "" for row in comparison.rows}
-    for fleet in ways:
-        ways[fleet] = ", ".join(map(str, sorted({row.seed for row in comparison.rows if bool(row.config.get("fleet")) == fleet})))
+    ways: dict[bool, set[int]] = {False: set(), True: set()}
+    for row in comparison.rows:
+        ways[not alone(row.config, row.values)].add(row.seed)
+    solo, together = (", ".join(map(str, sorted(seeds))) for seeds in ways.values())
     facts: list[tuple[str, object]] = [
         ("suite", comparison.suite_title),
         ("profile", comparison.profile),
         ("task", f"{comparison.task_title} ({comparison.task})"),
         ("runs", ", ".join(comparison.runs)),
-        ("seeds that trained alone", ways.get(False, "")),
-        ("seeds that trained in fleets", ways.get(True, "")),
+        ("seeds that trained alone", solo),
+        ("seeds that trained in fleets", together),
         *comparison.shared.items(),
     ]
     for pruner in comparison.pruners:
