@@ -12,7 +12,7 @@ from typing import Any
 from rlprune.again import command
 from rlprune.bench.progress import duration, named
 from rlprune.costs import provenance
-from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.costs.measures import CATALOGUE, Measure, alone
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import reason
 from rlprune.registry import nearest
@@ -167,7 +167,8 @@ def _facts(row: Row, about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "pruner", f"{row.pruner}, cuts {row.cut}" + (f", a variant of {of}" if of not in (row.pruner, None) else "")
     yield "settings", ", ".join(told for name, told in changed.items() if not name.startswith("recipe.")) or "all by default"
     yield "recipe", ", ".join([*(told for name, told in changed.items() if name.startswith("recipe.")), *rest])
-    yield "trained", f"{'in a fleet' if config.get('fleet') else 'alone'}, on {config.get('device', row.labels.get('device'))}"
+    company = ("alone, as a fleet of one" if config.get("fleet") else "alone") if alone(config, row.values) else "in a fleet"
+    yield "trained", f"{company}, on {config.get('device', row.labels.get('device'))}"
     yield "data", ", ".join(filter(None, (row.labels.get("folder"), row.labels.get("data"))))
     yield "when", f"{row.started} to {row.ended}{_lasted(row)}"
     yield "commit", row.versions.get("commit", "")

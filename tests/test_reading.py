@@ -36,9 +36,12 @@ def stored(folder, some=SOME):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The folder of a run of three tiny cells: one that trained alone and two of a fleet."""
-    suite = load_suite("cartpole", "smoke", TINY, {"pruners": "SNIP", "sparsities": ".8", "seeds": "0-2"})
-    return swept(cells(suite, "cpu"), suite, tmp_path_factory.mktemp("reading") / "run")
+    """The folder of a run of three tiny cells: one that Stable-Baselines3 trained and two of a fleet."""
+    out = tmp_path_factory.mktemp("reading") / "run"
+    for engine, seeds in (("sb3", "0-0"), ("fleet", "1,2")):
+        suite = load_suite("cartpole", "smoke", TINY, {"pruners": "SNIP", "sparsities": ".8", "seeds": seeds, "engine": engine})
+        swept(cells(suite, "cpu"), suite, out)
+    return out
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ def test_seeds_are_a_number_of_them_or_those_that_are_named(text, numbers):
     suite = load_suite("cartpole", "smoke", options={"seeds": text, "pruners": "Dense"})
     assert (tuple(suite.numbers), suite.seeds) == (numbers, len(numbers))
     assert [cell.seed for cell in cells(suite, "cpu")] == list(numbers)
-    assert [cell.fleet for cell in cells(suite, "cpu")] == [seed > 0 for seed in numbers]
+    assert [cell.alone for cell in cells(suite, "cpu")] == [seed < suite.solo for seed in numbers]
 
 
 def test_a_named_seed_is_the_cell_that_it_is_among_others():
@@ -347,7 +350,7 @@ def test_a_run_goes_on_from_a_packed_one(run, tmp_path):
     suite = load_suite("cartpole", "smoke", TINY, {"pruners": "SNIP", "sparsities": ".8", "seeds": "4"})
     with Store(tmp_path / "new" / "results.sqlite", create=False) as store:
         left = [cell for cell in cells(suite, "cpu") if cell.id not in store.finished()]
-    assert [cell.seed for cell in left] == [3]
+    assert [cell.seed for cell in left] == [0, 3], "the first one was trained by another engine"
     loose = tmp_path / "loose"
     loose.mkdir()
     packed.unpack(tmp_path / "packed", loose / "results.sqlite")  # as `xz -dc` has it
