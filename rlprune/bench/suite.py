@@ -31,6 +31,7 @@ from rlprune.words import MOST, Keys, in_words, shown
 Table: TypeAlias = dict[str, Any]
 
 MOST_CELLS = 1_000_000
+MOST_SEED = 9_999
 DEEPEST = 16
 """Tables and lists inside each other."""
 LARGEST = 10_000_000
@@ -135,12 +136,21 @@ class Suite(Contents):
         name: its file's.
         folder: where data sets are read, as the command line names it.
         fingerprints: of what lies there, by task; ``with_fingerprints`` takes them.
+        chosen: numbers of its seeds, where they are not those from 0 on.
+        file: where it was read; empty for one that has a name.
     """
 
     name: str
     profile: str
     folder: str = ""
     fingerprints: dict[str, str] = {}
+    chosen: tuple[int, ...] = ()
+    file: str = ""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Return the numbers of its seeds."""
+        return self.chosen or range(self.seeds)
 
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
@@ -307,7 +317,7 @@ def cells(suite: Suite, device: str) -> list[Cell]:
     turns += [(name, 0, branch) for branch in suite.branches for name in uncut]
     return [
         cell if branch is None else replace(cell, branch=branch)
-        for seed in range(suite.seeds)
+        for seed in suite.numbers
         for pruner, turn, branch in turns
         for task in suite.tasks
         if turn < len(shares[task])
@@ -383,7 +393,14 @@ def load_suite(
             layers.append(_Layer(override(text), option=f"--set {text}"))
         except SuiteError as error:
             mistakes += error.mistakes
+    chosen: tuple[int, ...] = ()
     for option, value in (options or {}).items():
+        if option == "seeds" and isinstance(_number(value), str) and set(value) & set(",-"):
+            try:
+                chosen = _seeds(value)
+            except ValueError as error:
+                mistakes.append(Mistake("--seeds", "", str(error)))
+            value = str(len(chosen) or 1)
         words = _spelled({option: _words(value, plain=option in ("seeds", "engine"))})
         layers.append(_Layer(words, option=f"--{option}"))
     mistakes += _misplaced(layers)
@@ -395,7 +412,10 @@ def load_suite(
     mistakes += [_mistake(keys, message, origins, layers) for keys, message in problems.items()]
     if mistakes:
         raise SuiteError(mistakes)
-    suite = Suite.model_validate({**merged, "name": own.stem, "profile": profile, "folder": str(folder or "")})
+    named = suites().get(own.stem.casefold())
+    about = {"name": own.stem, "profile": profile, "folder": str(folder or ""), "chosen": chosen}
+    about["file"] = "" if named and named.resolve() == own.resolve() else str(own)
+    suite = Suite.model_validate({**merged, **about})
     changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
     if "sparsities" in (options or {}):  # the command line's are for every task
         changes["task_sparsities"] = {}
@@ -590,6 +610,27 @@ def _number(word: str) -> int | float | str:
         except ValueError:
             continue
     return word
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that ``2,5-9`` names.
+
+    Raises:
+        ValueError: it names none, or one twice.
+    """
+    found: dict[int, None] = {}  # a set in order
+    for part in filter(None, map(str.strip, text.split(","))):
+        ends = re.fullmatch(r"([0-9]{1,4})(?:\s*-\s*([0-9]{1,4}))?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if first > last:
+            raise ValueError(f"got {shown(part)}; must be the number of a seed, 0 to {MOST_SEED}, or a first and a last, say 5-9")
+        for number in range(first, last + 1):
+            if number in found:
+                raise ValueError(f"{number} is there twice")
+            found[number] = None
+    if not found:
+        raise ValueError(f"got {shown(text)}; names no seed")
+    return tuple(found)
 
 
 def _words(text: str, *, plain: bool) -> object:

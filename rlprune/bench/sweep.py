@@ -354,6 +354,8 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         "task_title": task.title if own else about,
         "device": cell.device,
     }
+    if suite.file:
+        labels["suite_file"] = suite.file
     if cell.folder:
         labels["folder"] = cell.folder
     if cell.data:
