@@ -1,4 +1,4 @@
-"""What DQN, SAC, TD3 and DDPG of Stable-Baselines3 learn from: each network's own loss on transitions out of the replay buffer."""
+"""What DQN, SAC, TD3 and DDPG of Stable-Baselines3 learn from: each network's own loss on a sample of the replay buffer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
