@@ -45,10 +45,10 @@ class PruneCallback(BaseCallback):
         epochs: how many epochs ``learn``'s rollouts are divided into, at most: all have as many, at least one with its
             update. Plans advance at their ends.
         scope: what is ranked against what; left out, what the pruner says, or else every network apart, twin critics too.
-            Networks that share a features extractor are one.
+            A features extractor that several share is a network of its own.
         scoring_steps: environment steps, or transitions of the replay, to score on.
         seed: draws lots for pruners that need noise.
-        verbose: 1 tells each round of pruning.
+        verbose: 1 tells whenever weights were removed.
         **settings: settings of the pruner, say ``rounds=7``, or of all: ``actor=0.9, critic=0.95``, ``heads="dense"``.
 
     Raises:

@@ -101,5 +101,5 @@ def with_channels(anatomy: Anatomy, pruner: str) -> None:
         what = f"which {kind} does not treat each for itself" if kind.isidentifier() else f"and those of {layer} stay for {why}"
         raise ValueError(f"{pruner} cuts hidden units, {what}: take one that ends in -U")
     for network, groups in anatomy.groups.items():
-        if not groups:
+        if not groups and "features" not in anatomy.groups:
             raise ValueError(f"{pruner} cuts hidden units and the {network} has none: take a pruner that ends in -U")

@@ -94,13 +94,12 @@ def copies(policy: nn.Module) -> dict[str, str]:
 def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
     """Return what may be pruned: every weight of the networks that learn, first and last layers included.
 
-    Networks that share weights, of a features extractor say, are one. Hidden units, and channels of convolutions, are found by
-    following them, and tried out on a copy.
+    Hidden units, and channels of convolutions, are found by following them, and tried out on a copy.
 
     Args:
         channels: whether to look for them; without, there are no groups.
     """
-    own, networks = _names(policy), _joined(policy)
+    own, networks = _names(policy), _apart(policy)
     heads = [own[id(head)] for branch in branches(policy) for head in _last(branch)]
     found: dict[str, list[Group]] = {network: [] for network in networks}
     stays: dict[str, str] = {}
@@ -119,24 +118,28 @@ def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
     return Anatomy(networks, found, stays, copies(policy), heads)
 
 
-def _joined(policy: nn.Module) -> dict[str, list[str]]:
-    """Return the names of the weights of each network; those that share one are one network."""
-    own, joined = _names(policy), list[tuple[list[str], list[str]]]()
-    for branch in branches(policy):
-        names = [own[id(part.get_parameter(name))] for part in _parts(branch) for name in weights(part)]
-        same = [entry for entry in joined if not set(names).isdisjoint(entry[1])]
-        called = [name for entry in same for name in entry[0]]
-        every = dict.fromkeys([name for entry in same for name in entry[1]] + names)
-        joined = [*(entry for entry in joined if entry not in same), ([*called, branch.name], list(every))]
-    named = {}
-    for called, names in joined:
-        kinds = {name.rstrip("0123456789") for name in called}
-        named[called[0] if len(called) == 1 else kinds.pop() if len(kinds) == 1 else "network"] = names
-    return named
+def _apart(policy: nn.Module) -> dict[str, list[str]]:
+    """Return the names of the weights of each network; an extractor whose features several read is one, in front of these.
+
+    Losses of different sizes would leave one of its readers without a weight, were they ranked with one another.
+    """
+    own, found = _names(policy), branches(policy)
+    readers: dict[int, list[Branch]] = {}
+    for branch in found:
+        readers.setdefault(id(branch.extractor), []).append(branch)
+    networks: dict[str, list[str]] = {}
+    for several in readers.values():
+        if len(several) > 1 and (names := _weights(several[0].extractor, own)):
+            critics = all(branch.name.startswith("critic") for branch in several)
+            networks["critic features" if critics else "features"] = names
+    for branch in found:
+        alone = [branch.extractor] if len(readers[id(branch.extractor)]) == 1 else []
+        networks[branch.name] = [name for part in (*alone, branch.body, *branch.heads) for name in _weights(part, own)]
+    return networks
 
 
-def _parts(branch: Branch) -> list[nn.Module]:
-    return [branch.extractor, branch.body, *branch.heads]
+def _weights(part: nn.Module, own: Mapping[int, str]) -> list[str]:
+    return [own[id(part.get_parameter(name))] for name in weights(part)]
 
 
 def _last(branch: Branch) -> list[Tensor]:
