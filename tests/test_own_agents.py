@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 from torch import nn
 
 from rlprune.pruning import surgery
+from rlprune.pruning.pruner import pruners
 from rlprune.sb3 import PruneCallback, resume_pruning
 from rlprune.training import networks, policies
 
@@ -336,6 +337,25 @@ def test_the_best_model_of_an_evaluation_is_a_pruned_one(tmp_path):
     best = A2C.load(tmp_path / "best_model", device="cpu")
     assert networks.shapes(best.policy) == networks.shapes(model.policy)
     assert evaluation.n_calls < model.num_timesteps
+
+
+@pytest.mark.parametrize("kind", [A2C, SAC])
+def test_what_has_learned_before_can_be_copied_to_be_scored(kind):
+    model, callback = learn(agent(kind), None, 60), PruneCallback("SynFlow", 0.8, epochs=2)
+    learn(model, callback, 60)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [DQN, SAC])
+@pytest.mark.parametrize("name", [name for name in pruners().names() if not pruners().load(name).needs - {"feedforward"}])
+def test_every_pruner_that_one_learn_can_follow(name, kind, tmp_path):
+    if name in ("LTR", "IMP", "Dense"):
+        pytest.skip("removes nothing, or rewinds")
+    callback = PruneCallback(name, 0.7, epochs=4, scoring_steps=40)
+    model = learn(agent(kind), callback, 100)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.7, abs=0.05 if name.endswith("S") else 0.03)
+    check(model, callback, tmp_path)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ class Agent:
         self.masked = masked(self.policy)
 
     @property
-    def module(self) -> nn.Module:
+    def module(self) -> Any:
         return self.policy
 
     @property
@@ -231,14 +231,17 @@ def resume_pruning(model: BaseAlgorithm) -> float:
     """
     supported(model)
     policy: Any = model.policy
-    named = {name: policy.get_parameter(name).detach() for name in networks.anatomy(policy, channels=False).all_weights()}
+    named: dict[str, Tensor] = {
+        name: policy.get_parameter(name).detach() for name in networks.anatomy(policy, channels=False).all_weights()
+    }
     gone = sum(int((weight == 0).sum()) for weight in named.values())
     if not gone:
         raise ValueError("there is no pruning to resume: none of this agent's weights is zero")
     holder = masked(policy)
     holder.set({name: weight != 0 for name, weight in named.items() if not bool(weight.all())})
     policies.hold(policy, holder)
-    shapes = networks.shapes(policy) if isinstance(model.policy_class, policies.Held) and model.policy_class.shapes else {}
+    kind: object = model.policy_class
+    shapes = networks.shapes(policy) if isinstance(kind, policies.Held) and kind.shapes else {}
     if not hasattr(model, _DENSE):
         setattr(model, _DENSE, networks.arch(policy))
     kept(model, holder.masks, shapes)
@@ -265,7 +268,7 @@ def dense(model: Any) -> Any:
     kind = model.policy_class.kind if isinstance(model.policy_class, policies.Held) else model.policy_class
     options = {**model.policy_kwargs, "net_arch": getattr(model, _DENSE)}
     with torch.random.fork_rng([]):
-        return kind(model.observation_space, model.action_space, lambda _: 0.0, **options)
+        return kind(model.observation_space, model.action_space, model.lr_schedule, **options)
 
 
 def arch(policy: nn.Module, whole: networks.Shapes) -> networks.Arch | None:

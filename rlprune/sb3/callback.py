@@ -18,7 +18,8 @@ from rlprune.pruning.pruner import CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import nearest
 from rlprune.sb3 import agents
 from rlprune.sb3.summary import Summary, summary
-from rlprune.training import policies
+from rlprune.sb3.supported import supported
+from rlprune.training import networks, policies
 from rlprune.words import in_words
 
 
@@ -129,7 +130,7 @@ class PruneCallback(BaseCallback):
     def _begin(self) -> None:
         """Begin with an agent that this callback has not met."""
         model = self.model
-        agents.supported(model)
+        supported(model)
         unit, warmup = agents.paces(model)
         replays = isinstance(model, OffPolicyAlgorithm)
         rollouts = -(-(model._total_timesteps - max(model.num_timesteps, warmup)) // unit)
@@ -147,6 +148,7 @@ class PruneCallback(BaseCallback):
                 f"steps: ask for {next(enough, self._asked) * unit + warmup} steps, or for shorter rollouts "
                 f"({'train_freq' if replays else 'n_steps'})"
             )
+        networks.forget(model.policy)
         agent = agents.subject(model, self._pruner, self._seeds, self._scoring_steps, length)
         follower = PlanFollower(agent, self._pruner, self._settings, self._sparsity, epochs, "network", self._seeds, length)
         agent.go_on_from_earlier(follower)
@@ -202,7 +204,8 @@ class PruneCallback(BaseCallback):
 
     def _advance(self) -> None:
         """Do what is due, and take note of the rollout after which something is again."""
-        rounds = self.pruning.progress.rounds
+        rounds, before = self.pruning.progress.rounds, self._gone
+        networks.forget(self._agent.policy)
         try:
             epoch = self.pruning.next_epoch()
         except agents.NotYetError:
@@ -212,7 +215,7 @@ class PruneCallback(BaseCallback):
         if self.pruning.progress.rounds > rounds:
             self._agent.record()
             self._gone = self.pruning.reached()["sparsity_weights"]
-            if self.verbose:
+            if self.verbose and self._gone != before:
                 weights = sum(layer["dense"] for layer in self.pruning.layers().values())
                 at = f"step {self.num_timesteps:,}, after {self.pruning.progress.trained} of {self._epochs} epochs"
                 sys.stdout.write(f"{self._pruner.name}: {self._gone:.1%} of {weights:,.0f} weights are removed at {at}\n")

@@ -1,16 +1,11 @@
 """What became of an agent's networks: sizes, sparsity, latency and energy beside those of the dense ones."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
-import torch
-from stable_baselines3.common.utils import obs_as_tensor
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from rlprune.costs import cost
 from rlprune.costs.energy import Energy
@@ -19,6 +14,7 @@ from rlprune.sb3.agents import Agent, dense
 from rlprune.training import networks
 
 _SECONDS = 3.0
+_One: TypeAlias = tuple[Any, Mapping[str, Tensor]]
 
 
 class Summary(dict[str, Any]):
@@ -48,11 +44,11 @@ def summary(pruning: PlanFollower, agent: Agent, actions_a_second: float | None 
     costs: dict[str, tuple[float, float]] = {}
     for network, names in agent.anatomy.weights.items():
         costs[f"weights, {network}"] = _pair(lambda key, names=names: sum(layers[name][key] for name in names), "dense", "kept")  # type: ignore[misc]
-    both = (whole, {}), (policy, masks)
+    both: tuple[_One, _One] = (whole, {}), (policy, masks)
     costs["parameters"] = _pair(_parameters, *both)
-    costs["multiply-accumulates an action"] = _pair(lambda one: float(cost.macs(_acting(one[0]), one[0], one[1])), *both)
+    costs["multiply-accumulates an action"] = _pair(lambda one: float(cost.macs(networks.acting(one[0]), one[0], one[1])), *both)
     costs["microseconds an action"] = _pair(
-        lambda one: 1e6 * cost.settled_seconds(_acting(one[0]), device=one[0].device, limit=1.0), *both
+        lambda one: 1e6 * cost.settled_seconds(networks.acting(one[0]), device=one[0].device, limit=1.0), *both
     )
     note = (
         f"latency on {policy.device}, one observation; zeros that are masked are computed with like any number" if masks else ""
@@ -68,29 +64,16 @@ def _pair(measure: Callable[[Any], float], first: Any, second: Any) -> tuple[flo
     return float(measure(first)), float(measure(second))
 
 
-def _parameters(one: tuple[Any, Mapping[str, Tensor]]) -> float:
+def _parameters(one: _One) -> float:
     """Return how many parameters learn and are not masked."""
     policy, masks = one
     own = {name: parameter for name, parameter in policy.named_parameters() if name not in networks.copies(policy)}
     return float(sum(int(masks[name].sum()) if name in masks else parameter.numel() for name, parameter in own.items()))
 
 
-def _acting(policy: Any) -> Callable[[], object]:
-    """Return a function that chooses an action for one observation, greedily, as ``predict`` does."""
-    space = copy.deepcopy(policy.observation_space)  # whose generator stays where it is
-    seen = tree_map(lambda part: np.asarray(part)[None], space.sample())
-    observation = obs_as_tensor(seen, policy.device)
-
-    def act() -> object:
-        with torch.no_grad():
-            return policy._predict(observation, deterministic=True)
-
-    return act
-
-
 def _joules(policy: Any, methods: list[str]) -> float:
     """Return the energy of one action, of processor and GPU, NaN where it could not be measured."""
-    act, count = _acting(policy), 0
+    act, count = networks.acting(policy), 0
     with Energy(None, str(policy.device)) as energy:
         began = time.perf_counter()
         while time.perf_counter() - began < _SECONDS:

@@ -59,15 +59,13 @@ def _parts(policy: nn.Module) -> list[tuple[nn.Module, type[nn.Module]]]:
     """Return parts of a policy, and the kind that each has to be for its networks to be known."""
     match policy:
         case ActorCriticPolicy():
-            heads = policy.action_net, policy.value_net
+            heads: list[nn.Module] = [policy.action_net, policy.value_net]
             return [(policy.mlp_extractor, MlpExtractor), *((head, nn.Linear) for head in heads)]
         case dqn.DQNPolicy():
             return [(policy.q_net, dqn.QNetwork), (policy.q_net.q_net, nn.Sequential)]
         case sac.SACPolicy():
-            actor = policy.actor
-            heads = actor.mu, actor.log_std
-            found: list[tuple[nn.Module, type[nn.Module]]] = [(actor, sac.Actor), (policy.critic, ContinuousCritic)]
-            return [*found, *((head, nn.Linear) for head in heads)]  # type: ignore[misc]
+            heads = [policy.actor.get_submodule("mu"), policy.actor.get_submodule("log_std")]
+            return [(policy.actor, sac.Actor), (policy.critic, ContinuousCritic), *((head, nn.Linear) for head in heads)]
         case td3.TD3Policy():
             return [(policy.actor, td3.Actor), (policy.actor.mu, nn.Sequential), (policy.critic, ContinuousCritic)]
         case _:

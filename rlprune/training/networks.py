@@ -1,14 +1,16 @@
 """The networks of a Stable-Baselines3 policy, whichever algorithm and observations it is for: what may be cut, and its sizes."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
@@ -19,6 +21,7 @@ from rlprune.nets import auto
 from rlprune.nets.channels import RETURNED, Call
 from rlprune.pruning import surgery
 from rlprune.pruning.groups import Anatomy, Group, weights
+from rlprune.pruning.probe import evaluating
 from rlprune.pruning.start import drawn_anew
 
 Shapes: TypeAlias = Mapping[str, Sequence[int]]
@@ -56,11 +59,12 @@ def branches(policy: nn.Module) -> list[Branch]:
             ]
         case DQNPolicy(q_net=network):
             return [Branch("network", network.features_extractor, network.q_net)]
-        case SACPolicy(actor=actor):
+        case SACPolicy():
+            actor: Any = policy.actor
             heads = [actor.mu, actor.log_std]
-            return [Branch("actor", actor.features_extractor, actor.latent_pi, heads), *_critics(policy.critic)]  # type: ignore[list-item]
-        case TD3Policy(actor=actor):
-            return [Branch("actor", actor.features_extractor, actor.mu), *_critics(policy.critic)]
+            return [Branch("actor", actor.features_extractor, actor.latent_pi, heads), *_critics(policy.critic)]
+        case TD3Policy():
+            return [Branch("actor", policy.actor.features_extractor, policy.actor.mu), *_critics(policy.critic)]
         case _:
             raise ValueError(f"what networks a {type(policy).__name__} has is not known")
 
@@ -180,6 +184,24 @@ def example(policy: Any) -> Call:
     return (ones, torch.ones(1, acts, dtype=weight.dtype, device=weight.device)), {}
 
 
+def acting(policy: Any) -> Callable[[], object]:
+    """Return a function that chooses an action for one observation, greedily, as ``predict`` does."""
+    seen = tree_map(lambda part: np.asarray(part)[None], copy.deepcopy(policy.observation_space).sample())
+    observation = obs_as_tensor(seen, policy.device)
+
+    def act() -> object:
+        with torch.no_grad():
+            return policy._predict(observation, deterministic=True)
+
+    return act
+
+
+def forget(policy: nn.Module) -> None:
+    """Let go of the graph that the last update left in a policy's distribution, with which nothing can copy the policy."""
+    with evaluating(policy):
+        acting(policy)()
+
+
 def outputs(policy: nn.Module) -> list[Tensor]:
     """Return all that the networks put out for ``example``."""
     (observations, actions), _ = example(policy)
@@ -257,7 +279,7 @@ def settled(policy: Any) -> None:
     if isinstance(policy, ActorCriticPolicy):
         mlp, sizes = policy.mlp_extractor, {branch.name: _widths(branch) for branch in branches(policy)}
         for latent, branch in zip(("latent_dim_pi", "latent_dim_vf"), branches(policy), strict=True):
-            setattr(mlp, latent, [branch.extractor.features_dim, *sizes[branch.name]][-1])  # type: ignore[list-item]
+            setattr(mlp, latent, [branch.extractor.features_dim, *sizes[branch.name]][-1])
     if (found := arch(policy)) is not None:
         policy.net_arch = found
 
