@@ -447,9 +447,8 @@ class PlanFollower:
         tallies, weights = self.tallies(), self._pruner.cut == WEIGHTS
         for tally in tallies:
             asked, parts = tally.dense * (1 - tally.sparsity), len(self._parts(tally.networks))
-            if tally.kept > asked + (
-                1 if weights else self._widest() * max(2, parts) / 2
-            ):  # each part is half a channel off at most
+            missed = 1 if weights else self._widest() * max(2, parts) / 2  # each part ends within half a channel
+            if tally.kept > asked + missed:
                 why = f"{self._floor} stay in every {'weight tensor' if weights else 'group of channels'}"
                 why += ", and all in output layers" if self._heads else ""
             elif tally.kept < asked - 1 and weights:
