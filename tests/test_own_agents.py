@@ -12,6 +12,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 from torch import nn
 
@@ -371,7 +372,8 @@ def test_the_quick_start_agents_as_written(kind, name, tmp_path):
     env = (
         make_vec_env("CartPole-v1", n_envs=4) if kind in (PPO, A2C) else gym.make("CartPole-v1" if kind is DQN else "Pendulum-v1")
     )
-    model, callback = kind("MlpPolicy", env, verbose=0), PruneCallback(name, 0.9, epochs=3, rounds=2)
+    noise = {"action_noise": NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))} if kind is TD3 else {}
+    model, callback = kind("MlpPolicy", env, verbose=0, **noise), PruneCallback(name, 0.9, epochs=3, rounds=2)
     model.learn(total_timesteps=25_000 if kind is PPO else 1_000, callback=callback)
     assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.9, abs=0.01)
     check(model, callback, tmp_path)
