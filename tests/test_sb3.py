@@ -6,10 +6,11 @@ import pytest
 import torch
 import worlds
 from gymnasium.wrappers import NormalizeObservation, RecordEpisodeStatistics
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecFrameStack, VecMonitor, VecNormalize
 from torch import nn
@@ -105,8 +106,26 @@ class Own(A2C):
         super().train()
 
 
+class Newer(OnPolicyAlgorithm):
+    policy_aliases = PPO.policy_aliases
+    defaults = {"learning_rate": 1e-3, "gamma": 0.99, "gae_lambda": 1.0, "ent_coef": 0.0, "vf_coef": 0.5, "max_grad_norm": 0.5}
+
+    def __init__(self, policy, env, n_steps, batch_size, n_epochs, **options):
+        super().__init__(policy, env, n_steps=n_steps, use_sde=False, sde_sample_freq=-1, **self.defaults, **options)
+
+
 class OwnPolicy(ActorCriticPolicy):
     pass
+
+
+def compiled(model):
+    model.policy.action_net = torch.compile(model.policy.action_net)
+    return model
+
+
+def parametrized(model):
+    torch.nn.utils.parametrizations.spectral_norm(model.policy.mlp_extractor.policy_net[0])
+    return model
 
 
 def shared(model):
@@ -132,12 +151,12 @@ def orphaned(model):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DQN("MlpPolicy", "CartPole-v1"), "A2C and PPO agents with MLP policies; DQN is not supported yet"),
+        (lambda: agent(Newer), "A2C, PPO, DQN, SAC, TD3 and DDPG agents with .* own policies; Newer is not supported yet"),
         (lambda: agent(env="Pendulum-v1", use_sde=True), "use_sde"),
         (lambda: agent(Own), "Own trains in a way of its own"),
         (lambda: agent(policy=OwnPolicy), "this one is a OwnPolicy"),
-        (lambda: agent(env="See-dict-v0", policy="MultiInputPolicy"), "this one is a MultiInputActorCriticPolicy"),
-        (lambda: agent(env="Image-v0", policy="CnnPolicy"), "this one is a ActorCriticCnnPolicy"),
+        (lambda: compiled(agent()), "this one has a OptimizedModule for a Linear"),
+        (lambda: parametrized(agent()), "is parametrized"),
         (lambda: shared(agent()), r"value_net\.0\.weight of this one is shared"),
         (lambda: frozen(agent()), r"action_net\.weight of this one is frozen"),
         (lambda: orphaned(agent()), r"action_net\.weight of this one is frozen or not in policy\.optimizer"),
@@ -361,6 +380,11 @@ def test_mistakes_are_told_where_they_are_made():
         ({"scope": "networks"}, "scope is one of global, network, layer, erk; got 'networks'; did you mean 'network'?"),
         ({"bogus": 1}, "SNIP, setting 'bogus': no such key (allowed: scope, floor, moments, start, actor, critic, heads)"),
         ({"floor": "x"}, "SNIP, setting 'floor': got \"x\"; must be a whole number"),
+        (
+            {"epoch": 3},
+            "SNIP, setting 'epoch': no such key; did you mean 'epochs'? "
+            "(allowed: scope, floor, moments, start, actor, critic, heads)",
+        ),
         ({"moments": "kep"}, "SNIP, setting 'moments': got \"kep\"; must be 'keep' or 'reset'; did you mean 'keep'?"),
     ],
 )

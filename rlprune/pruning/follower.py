@@ -446,8 +446,9 @@ class PlanFollower:
         """Say so where the sparsity cannot be reached: at the floor, or where a network was pruned further before."""
         tallies, weights = self.tallies(), self._pruner.cut == WEIGHTS
         for tally in tallies:
-            asked = tally.dense * (1 - tally.sparsity)
-            if tally.kept > asked + (1 if weights else self._widest()):
+            asked, parts = tally.dense * (1 - tally.sparsity), len(self._parts(tally.networks))
+            missed = 1 if weights else self._widest() * max(2, parts) / 2  # each part ends within half a channel
+            if tally.kept > asked + missed:
                 why = f"{self._floor} stay in every {'weight tensor' if weights else 'group of channels'}"
                 why += ", and all in output layers" if self._heads else ""
             elif tally.kept < asked - 1 and weights:
@@ -516,7 +517,9 @@ class PlanFollower:
         groups = present(anatomy.all_groups(), self._kept)
         dense = {name: int(np.prod(shape)) for name, shape in self._dense.items()}
         kept: dict[str, Tensor] = {}
-        for names, quota in self._quotas(sparsities, dense):
+        taken: dict[str, int] = {}
+        quotas, order = self._quotas(sparsities, dense), anatomy.all_weights()
+        for names, quota in sorted(quotas, key=lambda part: order.index(part[0][0])):  # what reads others' channels after these
             shapes = {name: tuple(module.get_parameter(name).shape) for name in names}
             owned = [group for group in groups if any(member.tensor in shapes and member.produces for member in group.members)]
             if owned:
@@ -524,9 +527,14 @@ class PlanFollower:
                 blocks = {group.name: group.blocks for group in owned}
                 if self._scope == "layer":
                     ranked = select.level_ranks(ranked, blocks)
-                count = partial(select.weights_left, shapes, owned)
-                kept |= select.keep_channels(ranked, count, quota, self._floor, blocks)
-        return kept
+                count = partial(_weights_left, shapes, groups, taken)
+                chosen = select.keep_channels(ranked, count, quota, self._floor, blocks)
+                kept |= chosen
+                taken |= {name: int(keep.sum()) for name, keep in chosen.items()}
+        made = [
+            group.name for names, _ in quotas for group in groups if any(m.tensor in names and m.produces for m in group.members)
+        ]
+        return {name: kept[name] for name in made}
 
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
@@ -684,16 +692,29 @@ class PlanFollower:
         return next(self._subject.module.parameters()).device
 
 
+def _weights_left(
+    shapes: Mapping[str, Sequence[int]], groups: Sequence[Group], taken: Mapping[str, int], kept: Mapping[str, int]
+) -> int:
+    """Return what is left of tensors with ``kept`` channels, where other networks have chosen theirs already."""
+    return select.weights_left(shapes, groups, {**taken, **kept})
+
+
 def _own_sparsities(settings: CommonSettings, anatomy: Anatomy, scope: Scope) -> dict[str, float]:
     """Return the sparsities of networks that have their own.
 
     Raises:
         NotApplicable: there is no such network, or all are ranked as one.
     """
-    own = {name: share for name, share in (("actor", settings.actor), ("critic", settings.critic)) if share is not None}
-    for name, share in own.items():
-        if name not in anatomy.weights:
+    own: dict[str, float] = {}
+    for name, share in {"actor": settings.actor, "critic": settings.critic}.items():
+        if share is None:
+            continue
+        named = [
+            network for network in anatomy.weights if network.rstrip("0123456789") == name
+        ]  # twin critics have a number each
+        if not named:
             raise NotApplicable(f"{name} = {share:g} is the sparsity of one of several networks, and this one has no {name}")
+        own |= dict.fromkeys(named, share)
         if scope == "global":
             raise NotApplicable(
                 f'scope = "global" ranks all networks as one, and {name} = {share:g} sets one apart: take "network"'

@@ -21,6 +21,7 @@ from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
 from rlprune.costs import cost
 from rlprune.pruning.groups import Anatomy
@@ -120,7 +121,10 @@ class Agent:
         PPO's has the same gradient at the policy that played, where the ratio of probabilities is one. A policy has no
         temperature, it is left at 1.
         """
-        model, placed = self.model, {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+        model, placed = (
+            self.model,
+            tree_map(lambda tensor: tensor.to(self.model.device), dict(batch)),
+        )  # observations may be a dict
         actions = policies.taken(model.action_space, placed["actions"])
         values, log_probs, entropy = policy.evaluate_actions(placed["observations"], actions)  # type: ignore[operator]
         advantages, returns = placed["advantages"].flatten(), placed["returns"].flatten()

@@ -1,0 +1,379 @@
+"""Somebody's own agents of every algorithm and kind of observations, pruned while they learn, saved, loaded and trained on."""
+
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+import worlds
+from gymnasium import spaces
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
+from torch import nn
+
+from rlprune.pruning import surgery
+from rlprune.pruning.pruner import pruners
+from rlprune.sb3 import PruneCallback, resume_pruning
+from rlprune.training import networks, policies
+
+OFF = {"learning_starts": 20, "batch_size": 16, "buffer_size": 200, "train_freq": 1}
+ON = {A2C: {"n_steps": 10}, PPO: {"n_steps": 10, "batch_size": 10, "n_epochs": 1}}
+IMAGE = spaces.Box(0, 255, (1, 44, 44), np.uint8)
+MIXED = spaces.Dict({"image": spaces.Box(0, 255, (1, 36, 36), np.uint8), "vector": worlds.VECTOR, "other": IMAGE})
+
+
+def agent(kind, policy="MlpPolicy", env=None, net_arch=(16, 12), **options):
+    env = env or ("CartPole-v1" if kind in (A2C, PPO, DQN) else "Pendulum-v1")
+    kwargs = {**({} if net_arch is None else {"net_arch": list(net_arch)}), **options.pop("policy_kwargs", {})}
+    return kind(policy, env, policy_kwargs=kwargs, device="cpu", seed=0, **{**ON.get(kind, OFF), **options})
+
+
+def learn(model, callback, steps=80):
+    return model.learn(steps, callback=callback, log_interval=None)
+
+
+def pruned(kind, name="EarlyCroP-S", sparsity=0.8, **options):
+    model = agent(kind, **options)
+    callback = PruneCallback(name, sparsity, epochs=4, scoring_steps=20, **({"rounds": 2} if name.startswith("Early") else {}))
+    return learn(model, callback), callback
+
+
+def separate_images():
+    return agent(PPO, "CnnPolicy", worlds.World(IMAGE), None, policy_kwargs={"share_features_extractor": False})
+
+
+SEEN = {
+    "shared images": lambda: agent(A2C, "CnnPolicy", worlds.World(IMAGE), None),
+    "separate images": separate_images,
+    "images of DQN": lambda: agent(DQN, "CnnPolicy", worlds.World(IMAGE), None),
+    "mixed": lambda: agent(A2C, "MultiInputPolicy", worlds.World(MIXED)),
+    "mixed of DQN": lambda: agent(DQN, "MultiInputPolicy", worlds.World(MIXED)),
+}
+ACTING = {kind.__name__: lambda kind=kind: agent(kind) for kind in (A2C, PPO, DQN, SAC, TD3, DDPG)}
+
+
+def check(model, callback, tmp_path):
+    """What was pruned is in the targets, in every optimizer, in the saved agent, and in what that learns on."""
+    policy, masks = model.policy, callback.pruning.masked.masks
+    tensors = dict(policy.named_parameters())
+    for copied, of in networks.copies(policy).items():
+        assert tensors[copied].shape == tensors[of].shape
+        assert of not in masks or not tensors[copied][~masks[of]].any()
+    for optimizer in networks.optimizers(policy):
+        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        assert {id(parameter) for parameter in held} <= {id(parameter) for parameter in tensors.values()}
+        for parameter in held:
+            assert all(value.shape in ((), parameter.shape) for value in optimizer.state[parameter].values())
+    model.save(tmp_path / "small")
+    loaded = type(model).load(tmp_path / "small", env=model.get_env(), device="cpu")
+    assert networks.shapes(loaded.policy) == networks.shapes(policy)
+    for name, tensor in loaded.policy.state_dict().items():
+        assert torch.equal(tensor, policy.state_dict()[name])
+    observation = model.get_env().observation_space.sample()
+    actions = [each.predict(observation, deterministic=True)[0] for each in (model, loaded)]
+    assert np.array_equal(*actions)
+    before = {name: tensor.detach().clone() for name, tensor in loaded.policy.named_parameters()}
+    loaded.learn(getattr(loaded, "learning_starts", 0) + 10, log_interval=None)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in loaded.policy.named_parameters())
+    assert networks.shapes(loaded.policy) == networks.shapes(policy)
+    for name, mask in masks.items():
+        assert not loaded.policy.get_parameter(name)[~mask].any()
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*((kind, "EarlyCroP-S") for kind in (A2C, PPO, DQN, SAC, TD3)), *((kind, "CroP-U") for kind in (DQN, SAC, DDPG))],
+)
+def test_every_algorithms_agent_is_pruned_saved_and_learns_on(kind, name, tmp_path):
+    model, callback = pruned(kind, name)
+    for tally in callback.pruning.tallies():
+        gone = 1 - tally.kept / tally.dense
+        assert tally.kept == round(tally.dense * 0.2) if name == "CroP-U" else gone == pytest.approx(0.8, abs=0.06)
+    assert model.num_timesteps == 80
+    check(model, callback, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seen", "name"),
+    [
+        *(pytest.param(seen, "EarlyCroP-S", marks=pytest.mark.slow if seen == "mixed of DQN" else ()) for seen in SEEN),
+        ("shared images", "CroP-U"),
+        pytest.param("mixed of DQN", "SNIP", marks=pytest.mark.slow),
+    ],
+)
+def test_agents_that_see_images_and_several_things(seen, name, tmp_path):
+    model = SEEN[seen]()
+    callback = PruneCallback(name, 0.8, epochs=3, scoring_steps=20, **({"rounds": 1} if name.startswith("Early") else {}))
+    learn(model, callback, 30 if isinstance(model, A2C | PPO) else 32)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.01 if name.endswith("S") else 1e-4)
+    check(model, callback, tmp_path)
+
+
+@pytest.mark.parametrize("which", [*SEEN, *ACTING])
+def test_a_cut_network_computes_what_the_masked_one_did(which):
+    policy = {**SEEN, **ACTING}[which]().policy.double()
+    groups = networks.anatomy(policy, channels=True).all_groups()
+    lots, tensors = torch.Generator().manual_seed(0), dict(policy.named_parameters())
+    kept = {group.name: torch.rand(group.size, generator=lots) < 0.5 for group in groups}
+    dense = networks.outputs(policy)
+    with torch.no_grad():
+        for group in groups:
+            for member in (member for member in group.members if not member.produces):
+                gone = [
+                    member.offset + (o * group.size + c) * member.inner + i
+                    for c in range(group.size)
+                    if not kept[group.name][c]
+                    for o in range(member.outer)
+                    for i in range(member.inner)
+                ]
+                tensors[member.tensor].index_fill_(member.dim, torch.tensor(gone), 0)
+    masked = networks.outputs(policy)
+    cuts = surgery.cuts(policy, groups, kept)
+    copies = networks.copies(policy)
+    surgery.cut(policy, cuts | {name: cuts[of] for name, of in copies.items() if of in cuts}, networks.optimizers(policy))
+    networks.settled(policy)
+    for before, one, other in zip(dense, masked, networks.outputs(policy), strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+        assert not torch.allclose(before, other, rtol=1e-3)
+
+
+class Updates(BaseCallback):
+    """Takes note of how many updates an agent had made when it was first pruned, and at which step."""
+
+    def __init__(self, pruning):
+        super().__init__()
+        self.seen, self._pruning = None, pruning
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        if self.seen is None and self._pruning.pruning.progress.rounds:
+            self.seen = self.num_timesteps, self.model._n_updates
+
+
+@pytest.mark.parametrize(("kind", "starts"), [(DQN, 40), (SAC, 40), (SAC, 0)])
+def test_a_pruner_waits_for_replay_and_prunes_before_the_first_update(kind, starts):
+    model, callback = agent(kind, learning_starts=starts), PruneCallback("SNIP", 0.8, epochs=4)
+    watch = Updates(callback)
+    learn(model, [callback, watch], starts + 12)
+    assert watch.seen == (starts + 1, 0)
+    assert callback.pruning.scoring_samples == starts + 1
+    assert callback.pruning.progress.epoch == 4
+    with pytest.raises(ValueError, match=r"asked for 20 steps, and learning begins after 20 \(learning_starts\)"):
+        learn(agent(kind), PruneCallback("SNIP", 0.8), 20)
+
+
+@pytest.mark.parametrize("kind", [SAC, TD3])
+def test_twin_critics_are_ranked_apart_and_may_have_a_sparsity_of_their_own(kind):
+    model = agent(kind)
+    callback = PruneCallback("CroP-U", 0.5, epochs=2, critic=0.9)
+    learn(model, callback, 26)
+    left = {
+        network: sum(callback.pruning.layers()[n]["kept"] for n in names)
+        for network, names in networks.anatomy(model.policy, channels=False).weights.items()
+    }
+    dense = {
+        network: sum(callback.pruning.layers()[n]["dense"] for n in names)
+        for network, names in networks.anatomy(model.policy, channels=False).weights.items()
+    }
+    assert left == {name: round(dense[name] * (0.5 if name == "actor" else 0.1)) for name in ("actor", "critic1", "critic2")}
+
+
+def test_the_entropy_coefficient_goes_on_learning():
+    model, _ = pruned(SAC)
+    assert model.log_ent_coef.requires_grad
+    assert model.ent_coef_optimizer.param_groups[0]["params"][0] is model.log_ent_coef
+    assert float(model.log_ent_coef.detach()) != 0
+
+
+def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
+    class Normed(networks.BaseFeaturesExtractor):
+        def __init__(self, space):
+            super().__init__(space, 8)
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU())
+
+        def forward(self, observations):
+            return self.body(observations)
+
+    model, _ = pruned(DQN, "EarlyCroP-S", policy_kwargs={"features_extractor_class": Normed}, target_update_interval=1, tau=1.0)
+    own, target = (net.features_extractor.body[2] for net in (model.q_net, model.q_net_target))
+    assert len(own.running_mean) < 8
+    model._on_step()
+    assert torch.equal(own.running_mean, target.running_mean)
+    assert own.running_mean.data_ptr() in [tensor.data_ptr() for tensor in model.batch_norm_stats]
+
+
+@pytest.mark.parametrize("kind", [PPO, SAC])
+def test_normalised_environments(kind):
+    env = VecNormalize(make_vec_env("Pendulum-v1", seed=0))
+    _, callback = pruned(kind, "CroP-U", env=env)
+    before = copy.deepcopy(env.obs_rms.mean)
+    callback._agent.scoring(7).collect()
+    assert np.array_equal(env.obs_rms.mean, before)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+
+
+def test_environments_in_other_processes_play_before_the_first_cut():
+    env = SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="fork")
+    model, callback = agent(A2C, env=env), PruneCallback("SNIP", 0.8, epochs=4, scoring_steps=20)
+    with pytest.warns(
+        UserWarning, match=r"SNIP scores before training, .* it waits for 2 rollout\(s\) that the dense agent plays"
+    ):
+        learn(model, callback)
+    assert callback.pruning.scoring_samples == 20
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.002)
+    env.close()
+
+
+def test_training_by_games_prunes_between_them():
+    model = agent(TD3, env=gym.make("Pendulum-v1", max_episode_steps=10), train_freq=(1, "episode"), gradient_steps=2)
+    callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=1)
+    learn(model, callback)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: agent(SAC, use_sde=True), "state-dependent exploration"),
+        (lambda: agent(type("OwnSAC", (SAC,), {"train": lambda self, *_, **__: None})), "OwnSAC trains in a way of its own"),
+        (lambda: agent(DQN, type("OwnPolicy", (networks.DQNPolicy,), {})), "this one is a OwnPolicy"),
+        (lambda: replaced(agent(SAC), "actor.mu"), "this one has a Sequential for a Linear"),
+        (lambda: agent(SAC, policy_kwargs={"activation_fn": lambda: nn.Softmax(-1)}), "Softmax does not treat each for itself"),
+        (
+            lambda: agent(DQN, policy_kwargs={"features_extractor_class": Strange}),
+            r"those of q_net\.features_extractor\.layer stay for",
+        ),
+    ],
+)
+def test_what_cannot_be_pruned_is_refused_before_learning_begins(make, message):
+    model = make()
+    before = copy.deepcopy(model.policy.state_dict())
+    with pytest.raises(ValueError, match=message):
+        learn(model, PruneCallback("CroP-S", 0.5))
+    assert model.num_timesteps == 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.policy.state_dict().items())
+
+
+class Strange(networks.BaseFeaturesExtractor):
+    """Reads its own features in an order that no group can say."""
+
+    def __init__(self, space):
+        super().__init__(space, 4)
+        self.layer = nn.Linear(4, 6)
+
+    def forward(self, observations):
+        return self.layer(observations).sort(-1).values[:, :4]
+
+
+def replaced(model, name):
+    owner, _, own = name.rpartition(".")
+    setattr(model.policy.get_submodule(owner), own, nn.Sequential(nn.Linear(12, 1)))
+    return model
+
+
+def test_an_extractor_of_ones_own_that_cannot_be_followed_loses_weights():
+    _, callback = pruned(DQN, "SNIP", policy_kwargs={"features_extractor_class": Strange})
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+    assert "q_net.features_extractor.layer.weight" in callback.pruning.masked.masks
+
+
+@pytest.mark.parametrize("kind", [A2C, SAC])
+def test_pruning_is_resumed_where_masks_were_lost(kind, tmp_path):
+    model, callback = pruned(kind, "CroP-U")
+    gone = callback.pruning.reached()["sparsity_weights"]
+    model.save(tmp_path / "sparse")
+    plain = {"policy_class": type(model.policy)}
+    lost = kind.load(tmp_path / "sparse", env=model.get_env(), custom_objects=plain, device="cpu")
+    assert resume_pruning(lost) == pytest.approx(gone)
+    learn(lost, None, 30)
+    lost.save(tmp_path / "again")
+    again = learn(kind.load(tmp_path / "again", env=model.get_env(), device="cpu"), None, 30)
+    for each in (lost, again):
+        for name, mask in callback.pruning.masked.masks.items():
+            assert not each.policy.get_parameter(name)[~mask].any()
+    with pytest.raises(ValueError, match="there is no pruning to resume: none of this agent's weights is zero"):
+        resume_pruning(agent(kind))
+
+
+def test_sparsity_counts_from_the_dense_network_of_twins_that_were_cut_apart(tmp_path):
+    model, _ = pruned(SAC, sparsity=0.5, net_arch=(40, 30))
+    assert isinstance(model.policy_class, policies.Held), "twins of different sizes have no net_arch"
+    model.save(tmp_path / "half")
+    model = SAC.load(tmp_path / "half", env=model.get_env(), device="cpu")
+    callback = PruneCallback("CroP-S", 0.8, epochs=2)
+    with pytest.warns(UserWarning, match=r"(49|5\d)\..% of its dense network's weights are gone"):
+        learn(model, callback)
+    dense = 3 * 40 + 40 * 30 + 2 * 30 + 2 * (4 * 40 + 40 * 30 + 30)
+    assert sum(layer["dense"] for layer in callback.pruning.layers().values()) == dense
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.05)
+
+
+def test_rounds_are_told_and_the_rest_is_summed_up(capsys):
+    callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=2, verbose=1)
+    with pytest.raises(RuntimeError, match="pruning begins when learn"):
+        callback.summary()
+    model = learn(agent(SAC), callback)
+    told = capsys.readouterr().out.splitlines()
+    gone = callback.pruning.reached()["sparsity_weights"]
+    assert told == [f"EarlyCroP-S: {gone:.1%} of 800 weights are removed at step 50, after 2 of 4 epochs"]
+    found = callback.summary()
+    assert found["layers"]["actor.latent_pi.0.weight"]["shape"] == tuple(model.policy.actor.latent_pi[0].weight.shape)
+    assert found["costs"]["weights, actor"][0] == 3 * 16 + 16 * 12 + 2 * 12
+    own = [p for name, p in model.policy.named_parameters() if "target" not in name]
+    assert found["costs"]["parameters"][1] == sum(parameter.numel() for parameter in own)
+    assert found["costs"]["multiply-accumulates an action"] == found["costs"]["weights, actor"]
+    assert all(value > 0 for value in found["costs"]["microseconds an action"])
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["weights", "dense", "left", "removed", "shape"]
+    assert any(line.startswith("parameters ") for line in lines)
+
+
+def test_the_best_model_of_an_evaluation_is_a_pruned_one(tmp_path):
+    callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=2)
+    evaluation = EvalCallback(Monitor(gym.make("CartPole-v1")), best_model_save_path=tmp_path, eval_freq=20, verbose=0)
+    model = learn(agent(A2C), [callback, callback.evaluate_after(evaluation)])
+    assert callback.done
+    assert evaluation.best_mean_reward > 0
+    best = A2C.load(tmp_path / "best_model", device="cpu")
+    assert networks.shapes(best.policy) == networks.shapes(model.policy)
+    assert evaluation.n_calls < model.num_timesteps
+
+
+def test_what_has_learned_before_can_be_copied_to_be_scored():
+    model, callback = learn(agent(A2C), None, 30), PruneCallback("SynFlow", 0.8, epochs=2, rounds=2)
+    learn(model, callback, 30)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [DQN, SAC])
+@pytest.mark.parametrize("name", [name for name in pruners().names() if not pruners().load(name).needs - {"feedforward"}])
+def test_every_pruner_that_one_learn_can_follow(name, kind, tmp_path):
+    if name in ("LTR", "IMP", "Dense"):
+        pytest.skip("removes nothing, or rewinds")
+    callback = PruneCallback(name, 0.7, epochs=4, scoring_steps=40)
+    model = learn(agent(kind), callback, 100)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.7, abs=0.05 if name.endswith("S") else 0.03)
+    check(model, callback, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["EarlyCroP-S", "EarlyCroP-U"])
+@pytest.mark.parametrize("kind", [PPO, A2C, DQN, SAC, TD3])
+def test_the_quick_start_agents_as_written(kind, name, tmp_path):
+    env = (
+        make_vec_env("CartPole-v1", n_envs=4) if kind in (PPO, A2C) else gym.make("CartPole-v1" if kind is DQN else "Pendulum-v1")
+    )
+    noise = {"action_noise": NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))} if kind is TD3 else {}
+    model, callback = kind("MlpPolicy", env, verbose=0, **noise), PruneCallback(name, 0.9, epochs=3, rounds=2)
+    model.learn(total_timesteps=25_000 if kind is PPO else 1_000, callback=callback)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.9, abs=0.01)
+    check(model, callback, tmp_path)
