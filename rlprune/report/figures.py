@@ -10,6 +10,7 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import (
+    LONG,
     NETWORKS,
     Chart,
     Comparison,
@@ -19,11 +20,11 @@ from rlprune.report.curves import (
     Style,
     base,
     count_of,
+    looks_of,
     order,
     percent,
     profiles,
     seed_range,
-    style,
 )
 from rlprune.report.draw import (
     ALARM,
@@ -34,16 +35,17 @@ from rlprune.report.draw import (
     NORMAL,
     SMALL,
     WIDTH,
-    dress,
     fitted,
     grid,
     headline,
     legend,
     legend_height,
+    plain_ticks,
     print_style,
     size_of,
     spread_out,
     text_width,
+    tick,
     uncrowded,
     wear,
 )
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LONG = 1.5  # times the usual training: a panel with a scale of its own
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
 CROWD = 20  # more lines than two panels can show
@@ -101,16 +102,18 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     gutter = gutter if direct else 0.15
     below = 0.42 if direct else 0.5 + legend_height(names)
     figure, panels = grid(1, len(cuts), height, right=gutter, gap=gutter, below=below, sharey="row")
+    own = looks_of(names)
     for axes, cut, curves in zip(panels[0], cuts, shown, strict=True):
-        _draw_panel(axes, one, cut)
+        _draw_panel(axes, one, cut, own)
         axes.set_title(PANELS[cut])
         axes.set_xlabel("share of weights removed")
         if direct:
-            _name_lines(axes, curves)
+            _name_lines(axes, curves, own)
     panels[0][0].set_ylabel(_axis_title(one))
-    headline(figure, one.title, _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))))
+    beyond = [_mark_cut(axes, one, cut, own) for axes, cut in zip(panels[0], cuts, strict=True)]
+    headline(figure, one.title, _note(seed_range(one.curves), one.longer, cut=any(beyond)))
     if not direct:
-        legend(figure, names)
+        legend(figure, names, own)
     return figure
 
 
@@ -140,10 +143,10 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
     beyond = False
     for axes, (pruner, curves) in zip(everywhere, variants.items(), strict=False):
         cut = next(iter(curves.values())).cut
-        own = {curve.pruner: Style(*looks[name], solid=cut != "weights") for name, curve in curves.items()}
+        own = {level.pruner: Style(INK, "", solid=True) for level in levels}
+        own |= {curve.pruner: Style(*looks[name], solid=cut != "weights") for name, curve in curves.items()}
         panel = replace(one, curves=(*levels, *curves.values()))
-        _draw_panel(axes, panel, cut, own)
-        axes.set_ylim(*_limits(one.curves))
+        _draw_panel(axes, panel, cut, own, _limits(one.curves))
         beyond |= _mark_cut(axes, panel, cut, own)
         axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
     for axes in everywhere[len(variants) :]:
@@ -153,13 +156,14 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
     handles = {name: Line2D([], [], color=colour, marker=marker) for name, (colour, marker) in looks.items()}
     handles |= {level.pruner: Line2D([], [], color=INK) for level in levels}
     figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
-    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond))
+    headline(figure, one.title, _note(seed_range(one.curves), one.longer, cut=beyond))
     return figure
 
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     curves = [curve for one in charts for curve in one.curves]
     names = {curve.pruner: curve.cut for curve in curves}
+    own = looks_of(names)
     below = 0.5 + legend_height(names)
     width = (WIDTH - 0.82) / len(charts)
     titles = [_lines(one.title, width) for one in charts]
@@ -168,14 +172,15 @@ def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     beyond = False
     for cut, line in zip(cuts, panels, strict=True):
         for axes, one, title in zip(line, charts, titles, strict=True):
-            _draw_panel(axes, one, cut)
-            beyond |= _mark_cut(axes, one, cut)
+            _draw_panel(axes, one, cut, own)
+            beyond |= _mark_cut(axes, one, cut, own)
             axes.set_title(title if cut == cuts[0] else "", fontweight="bold")
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
             axes.set_ylabel("" if one.metric.heading == charts[0].metric.heading else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
-    headline(figure, "", _note(seed_range(curves), cut=beyond))
-    legend(figure, names)
+    longer = {pruner: times for one in charts for pruner, times in one.longer.items()}
+    headline(figure, "", _note(seed_range(curves), longer, cut=beyond))
+    legend(figure, names, own)
     return figure
 
 
@@ -191,28 +196,29 @@ def _lines(title: str, inches: float) -> str:
     return "\n".join(fitted(line, inches, NORMAL + 1) for line in [*lines[:2], " ".join(lines[2:])] if line)
 
 
-def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> None:
+def _draw_panel(
+    axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style], limits: tuple[float, float] | None = None
+) -> None:
+    axes.set_autoscale_on(False)  # it would ask all panels at every line
     for curve in one.curves:
         if curve.cut == "nothing":
-            _draw_level(axes, curve)
+            _draw_level(axes, curve, looks[curve.pruner])
         elif curve.cut == cut:
-            _draw_curve(axes, curve, _look(curve, looks))
+            _draw_curve(axes, curve, looks[curve.pruner])
     sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
     places = [_position(sparsity) for sparsity in sparsities]
     margin = 0.04 * (places[-1] - places[0]) or 0.1
     axes.set_xlim(places[0] - margin, places[-1] + margin)
     inch = size_of(axes)[0] / (places[-1] - places[0] + 2 * margin)
     axes.set_xticks(places, uncrowded([percent(sparsity) for sparsity in sparsities], [inch * place for place in places]))
-    axes.set_ylim(*_limits(one.curves))
+    limits = limits or _limits(one.curves)
+    if axes.get_ylim() != limits:
+        axes.set_ylim(*limits)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
-def _look(curve: Curve, looks: Mapping[str, Style] | None) -> Style:
-    return (looks or {}).get(curve.pruner) or style(curve.pruner, curve.cut)
-
-
-def _draw_level(axes: "Axes", curve: Curve) -> None:
-    level, colour = curve.points[0].estimate, style(curve.pruner, curve.cut).colour
+def _draw_level(axes: "Axes", curve: Curve, look: Style) -> None:
+    level, colour = curve.points[0].estimate, look.colour
     axes.axhline(level.iqm, color=colour, linewidth=1.0, zorder=2, label=curve.pruner)
     if level.interval:
         axes.axhspan(*level.interval, color=colour, alpha=0.12, linewidth=0, zorder=1)
@@ -232,7 +238,7 @@ def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
 
 
-def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> bool:
+def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style]) -> bool:
     """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
     low, high = axes.get_ylim()
     found = False
@@ -242,7 +248,7 @@ def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | N
             bottom, top = point.estimate.interval or (low, high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
-                colour = _look(curve, looks).colour
+                colour = looks[curve.pruner].colour
                 axes.scatter([at], [edge], s=9, marker=marker, color=colour, clip_on=False, zorder=5)
                 found = True
     return found
@@ -264,7 +270,7 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
+def _name_lines(axes: "Axes", curves: Sequence[Curve], looks: Mapping[str, Style]) -> None:
     """Write each curve's name right of the panel, as near its end's height as the other names allow."""
     low, high = axes.get_ylim()
     width, height = (72 * side for side in size_of(axes))
@@ -272,7 +278,7 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
     wanted = [(curve.points[-1].estimate.iqm - low) / (high - low) * height for curve in ends]
     for curve, at in zip(ends, spread_out(wanted, LINE, 0.0, height), strict=True):
         end = curve.points[-1]
-        colour = style(curve.pruner, curve.cut).colour
+        colour = looks[curve.pruner].colour
         axes.annotate(
             curve.pruner,
             xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _position(end.sparsity), end.estimate.iqm),
@@ -291,11 +297,17 @@ def _axis_title(one: Chart) -> str:
     return fitted(f"{one.metric.heading}{lower}", TALLEST_TITLE, NORMAL)
 
 
-def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
+def _note(seeds: tuple[int, int], longer: Mapping[str, float] | None = None, *, cut: bool = False) -> str:
+    told = trains_longer(longer or {})
     if seeds[1] < 2:
-        return "1 seed: single values, no intervals"
+        return f"1 seed: single values, no intervals{told}"
     beyond = "; triangles at the edge: they go on beyond it" if cut else ""
-    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}"
+    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}{told}"
+
+
+def trains_longer(longer: Mapping[str, float]) -> str:
+    """Return what a note adds about pruners that train longer than the others, say LTR: their points cost more."""
+    return f"; trained longer: {', '.join(f'{pruner} {times:.2g}×' for pruner, times in longer.items())}" if longer else ""
 
 
 # -- learning curves ---------------------------------------------------------------------------------------------
@@ -303,12 +315,11 @@ def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
 
 @print_style()
 def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> "Figure":
-    """Draw learning curves, one panel a pruner, darker for sparser, dense in black in all of them.
+    """Draw learning curves, one panel a pruner, darker for sparser, dense in black dots in all of them.
 
     Panels share the scales; a pruner that trains far longer than usual (rewinding) gets its own horizontal one, and says so.
+    A triangle on a curve is the moment of its last cut.
     """
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
     dense = [curve for curve in curves if curve.sparsity == 0]
     pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
     colours = {0.0: INK} | _shades(sorted({curve.sparsity for curve in curves if curve.sparsity > 0}))
@@ -317,20 +328,25 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     rows = ceil(len(pruners) / columns)
     figure, panels = grid(rows, columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
     everywhere = [axes for line in panels for axes in line]
+    everywhere[0].set_ylim(*_span(curves))
+    plain_ticks(everywhere[0].yaxis, 4)
+    cut = False
     for axes, pruner in zip(everywhere, pruners, strict=False):
+        axes.set_autoscale_on(False)
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours[curve.sparsity])
+            cut |= _mark_moment(axes, curve, colours[curve.sparsity])
         title, length = _horizon(pruner, lengths[pruner], usual, shared)
         axes.set_xlim(0, length)
         axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        plain_ticks(axes.xaxis, 3, whole=comparison.unit != "steps")
     for axes in everywhere[len(pruners) :]:
         axes.remove()
     figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    headline(figure, comparison.title, _note(_seeds(curves)))
+    moments = "; triangles: the last cut (median)" if cut else ""
+    headline(figure, comparison.title, _note(_seeds(curves)) + moments)
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure
 
@@ -361,23 +377,32 @@ def _shades(sparsities: Sequence[float]) -> dict[float, str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    shades = colormaps["viridis_r"](np.linspace(0.12, 0.95, len(sparsities)))
+    shades = colormaps["viridis_r"](np.linspace(0.12, 0.85, len(sparsities)))
     return {sparsity: to_hex(shade) for sparsity, shade in zip(sparsities, shades, strict=True)}
 
 
 def _draw_learning(axes: "Axes", curve: LearningCurve, colour: str) -> None:
-    axes.plot(curve.samples, curve.iqm, color=colour, linewidth=0.9, label=f"{curve.pruner} {percent(curve.sparsity)}")
+    look = {"linewidth": 0.9} if curve.sparsity else DOTTED
+    axes.plot(curve.samples, curve.iqm, color=colour, label=f"{curve.pruner} {percent(curve.sparsity)}", **look)
     if curve.band is not None:
         low, high = curve.band
         axes.fill_between(curve.samples, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _mark_moment(axes: "Axes", curve: LearningCurve, colour: str) -> bool:
+    """Put a triangle on a curve where its last cut was; return whether it is known."""
+    if curve.at_cut is None:
+        return False
+    axes.scatter(*curve.at_cut, s=16, marker="v", color=colour, edgecolor=INK, linewidth=0.5, clip_on=False, zorder=5)
+    return True
 
 
 def _name_shades(figure: "Figure", colours: dict[float, str], dense: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     names = [percent(sparsity) for sparsity in colours if sparsity > 0] + list(dense)
-    shown = [colour for sparsity, colour in colours.items() if sparsity > 0] + [INK] * len(dense)
-    handles = [Line2D([], [], color=colour) for colour in shown]
+    handles = [Line2D([], [], color=colour) for sparsity, colour in colours.items() if sparsity > 0]
+    handles += [Line2D([], [], color=INK, **DOTTED) for _ in dense]
     columns = max(1, int(WIDTH / (max(map(text_width, names)) + 0.4)))
     figure.legend(handles, names, loc="lower center", ncols=min(columns, len(names)), handlelength=1.6)
 
@@ -397,7 +422,6 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         inside: what ``curves.insides`` found.
     """
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     everything = [curve for curves in inside.values() for curve in curves]
     dense = [curve.pruner for curve in everything if curve.sparsity == 0][:1]
@@ -427,9 +451,8 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         axes.set_xlim(0, length)
         axes.set_ylim(*_span([curve for _, curve in own]))
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(2))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_locator(MaxNLocator(3))
+        plain_ticks(axes.xaxis, 2, whole=comparison.unit != "steps")
+        plain_ticks(axes.yaxis, 3)
     for (axes, _), (below, _) in zip(drawn, drawn[columns:], strict=False):
         axes.tick_params(labelbottom=axes.get_xlim() != below.get_xlim())
     for axes, (_, quantity) in drawn[:columns]:
@@ -456,7 +479,7 @@ def _network(one: Measure) -> str:
 
 
 def _colour(one: Measure) -> str:
-    return dict(zip(NETWORKS, ("#0072B2", "#D55E00"), strict=True))[_network(one)]
+    return dict(zip(NETWORKS, ("#0072B2", "#E69F00"), strict=True))[_network(one)]
 
 
 def _span(curves: Sequence[LearningCurve]) -> tuple[float, float]:
@@ -486,7 +509,7 @@ def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
             if comparison.cut(pruner) in (cut, "nothing"):
                 middle = int(np.abs(share - 0.5).argmin())
                 (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
-                dress(line, pruner, comparison.cut(pruner))
+                wear(line, comparison.looks[pruner])
         axes.set_title(PANELS[cut])
         axes.set_xlabel(comparison.metric.heading)
         axes.set_ylim(-0.02, 1.02)
@@ -494,8 +517,8 @@ def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
             axes.invert_xaxis()
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
     panels[0][0].set_ylabel("share of seeds that end better")
-    headline(figure, _where(comparison, sparsity), count_of(comparison.seeds))
-    legend(figure, {pruner: comparison.cut(pruner) for pruner in shares})
+    headline(figure, _where(comparison, sparsity), count_of(comparison.seeds) + trains_longer(comparison.longer))
+    legend(figure, {pruner: comparison.cut(pruner) for pruner in shares}, comparison.looks)
     return figure
 
 
@@ -562,7 +585,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     parts = [name.removesuffix(".weight").split(".") for name in names]
 
     def shortest(own: list[str]) -> str:
-        telling = (n for n in range(1, len(own)) if sum(other[-n:] == own[-n:] for other in parts) == 1)
+        named = (n for n in range(1, len(own)) if not ".".join(own[-n:]).replace(".", "").isdigit())  # "0" says nothing
+        telling = (n for n in named if sum(other[-n:] == own[-n:] for other in parts) == 1)
         return ".".join(own[-next(telling, len(own)) :])
 
     return [shortest(own) for own in parts]
@@ -590,10 +614,10 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     for axes, (heading, spreads) in zip(panels[0], columns.items(), strict=True):
         for pruner, (low, middle, high) in spreads.items():
             if pruner in places:
-                colour = style(pruner, comparison.cut(pruner)).colour
-                axes.plot([low, high], [places[pruner]] * 2, color=colour, linewidth=1.0, zorder=3)
+                look = comparison.looks[pruner]
+                axes.plot([low, high], [places[pruner]] * 2, color=look.colour, linewidth=1.0, zorder=3)
                 (marker,) = axes.plot([middle], [places[pruner]], zorder=4, label=pruner)
-                dress(marker, pruner, comparison.cut(pruner))
+                wear(marker, look)
             else:
                 axes.axvline(middle, color=INK, linewidth=0.8, zorder=2)
         _scale(axes, [middle for _, middle, _ in spreads.values()], logarithmic=heading in costs)
@@ -602,7 +626,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
             edge, beyond = axes.get_xlim()[0], True
             axes.set_xlim(left=edge)
             for pruner in below_zero:
-                colour = style(pruner, comparison.cut(pruner)).colour
+                colour = comparison.looks[pruner].colour
                 axes.scatter([edge], [places[pruner]], s=9, marker="<", color=colour, clip_on=False, zorder=5)
         if heading in costs:
             axes.set_title(_cells_behind(comparison, sparsity, costs[heading].name), fontsize=SMALL, pad=2)
@@ -615,6 +639,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     spread = f"{comparison.measured}: interquartile mean, 95 % interval; costs: mean ± standard deviation of n cells"
     spread += ", triangles: down to zero" if beyond else ""
     note = f"{count_of(comparison.seeds)}; {spread if comparison.seeds[1] > 1 else 'single values'}; line across: dense"
+    note += trains_longer(comparison.longer)
     headline(figure, _where(comparison, sparsity), note)
     return figure
 
@@ -630,11 +655,11 @@ def _scale(axes: "Axes", values: Sequence[float], *, logarithmic: bool) -> None:
 
     axes.margins(x=0.1)
     if not logarithmic or not max(values) > 8 * min(values) > 0:
-        axes.locator_params(axis="x", nbins=3)
+        plain_ticks(axes.xaxis, 3)
         return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(values) < 80 * min(values) else (1,), numticks=5))
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value, 2 * value))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
