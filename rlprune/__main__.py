@@ -229,7 +229,7 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
             raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
         for told in apart(rows) if folders[1:] else ():
             door.say(told)
-        return write_report(rows, where, runs=folders, tell=door.say)
+        return write_report(rows, where, runs=folders, tell=door.say, warn=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
     except Exception as error:  # rows may come from anybody

@@ -214,7 +214,7 @@ def plain_ticks(axis: "Axis", most: int, *, whole: bool = False) -> None:
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(most, integer=whole, steps=(1, 2, 2.5, 5, 10)))
+    axis.set_major_locator(MaxNLocator(most, integer=whole, steps=(1, 2, 2.5, 5, 10), min_n_ticks=min(most, 3)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, max(map(abs, axis.get_view_interval())))))
 
 
