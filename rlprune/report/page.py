@@ -148,9 +148,10 @@ class _Page:
         if table is None:
             return
         some = parts(table)
-        latex = "\n".join(map(tables.to_latex, some))
-        for ending, text in (("md", tables.to_markdown(table)), ("tex", latex), ("csv", tables.to_csv(table))):
-            files.write(self.tables / f"{stem}.{ending}", text)
+        for ending, render in (("md", tables.to_markdown), ("csv", tables.to_csv)):
+            files.write(self.tables / f"{stem}.{ending}", render(table))
+        for place, part in enumerate(some):
+            files.write(self.tables / f"{stem}{f'-part{place + 1}' if place else ''}.tex", tables.to_latex(part))
         anchor = self.listings[id(of)].anchor if of else html.nowhere
         shown = "".join(f'<div class="wide">{html.table(part, kind, anchor)}</div>' for part in some)
         shown += f'<p class="note">{escape(table.note)}</p>' if table.note else ""

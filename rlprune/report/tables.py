@@ -40,7 +40,7 @@ PRINTED = (
 NONZERO = ("macs_nonzero", "training_macs_nonzero")
 WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
 
-LATEX_LETTERS = 105
+LATEX_LETTERS = 115
 """Letters that fit beside each other into the width of a page of two columns, in the size that LaTeX calls small."""
 
 Fields: TypeAlias = Mapping[str, str | float | int | None]
@@ -511,8 +511,9 @@ def to_latex(table: Table) -> str:
         for line, far in zip(block, apart(block), strict=True):
             body += [r"\addlinespace"] if far else []
             body += [" & ".join(marks[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
-    widths = [max(map(len, column)) for column in zip(*_texts(table), strict=True)]
-    wide = sum(widths) + 2 * len(widths) > LATEX_LETTERS
+    words = [sorted(title.split() or [""], key=len)[-1] for title in table.header]
+    widths = [max(map(len, column)) for column in zip(words, *_texts(table), strict=True)]
+    wide = sum(widths) + 3 * len(widths) > LATEX_LETTERS
     return "\n".join(
         [
             r"\begin{table*}",
@@ -533,8 +534,7 @@ def to_latex(table: Table) -> str:
 
 
 def _texts(table: Table) -> list[list[str]]:
-    lines = [[entry.text for entry in line] for _, block in table.blocks for line in block]
-    return lines or [[""] * len(table.header)]
+    return [[entry.text for entry in line] for _, block in table.blocks for line in block]
 
 
 def _latex_header(header: Sequence[str], widths: Sequence[int]) -> list[str]:
