@@ -168,13 +168,18 @@ summary { cursor: pointer; }
   body { padding: 1rem 0.7rem 3rem; }
   h1 { font-size: 1.35rem; }
   th, td { padding: 0.2rem 0.4rem; }
-  tbody th { max-width: 9rem; white-space: normal; }
+  tbody th { max-width: 11rem; overflow: hidden; text-overflow: ellipsis; }
   tr.block th { max-width: none; }
-  .question td:last-child { min-width: 14rem; }
+  .question thead { display: none; }
+  .question tr { display: block; padding: 0.3rem 0; border-bottom: 1px solid var(--line); }
+  .question th, .question td { display: inline; white-space: normal; padding: 0 0.3rem 0 0; }
+  .question td:nth-child(5) { display: none; }
+  .question td:last-child { display: block; color: var(--soft); }
 }
 @page { size: A4; margin: 12mm 10mm; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 9pt; line-height: 1.35; }
+  :root { font-size: 9.5pt; }
+  body { max-width: none; padding: 0; line-height: 1.35; }
   details::details-content { content-visibility: visible; display: block; height: auto; block-size: auto; }
   summary { list-style: none; font-weight: 600; }
   nav { display: none; }
@@ -187,6 +192,12 @@ summary { cursor: pointer; }
   table { width: auto; max-width: 100%; font-size: 6.3pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   th, td { padding: 0.5mm 1mm; white-space: normal; }
   tbody th, thead th:first-child { position: static; }
+  tbody tr:not(.block) th, .cells td { white-space: nowrap; }
+  .plain tbody tr th { white-space: normal; }
+  .listing { columns: 2; column-gap: 4mm; }
+  .cells { font-size: 5.2pt; }
+  .cells th, .cells td { padding: 0.3mm 0.5mm; }
+  .cells td:last-child { white-space: normal; overflow-wrap: anywhere; }
   .matrix { font-size: 5.5pt; }
   .matrix th, .matrix td { padding: 0.3mm 0.6mm; }
 }

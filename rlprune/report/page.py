@@ -308,7 +308,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
 def _cells(page: _Page, listing: Listing) -> None:
     table = listing.table()
     shown = html.table(table, "cells", ids=listing.anchors)
-    page.add(html.folded(table.title, f'<p class="note">{escape(table.note)}</p><div class="wide">{shown}</div>'))
+    page.add(html.folded(table.title, f'<p class="note">{escape(table.note)}</p><div class="wide listing">{shown}</div>'))
 
 
 def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
