@@ -98,7 +98,7 @@ def test_rivals_are_named_and_few_seeds_are_said_to_tell_nothing() -> None:
     mixed = [100.0 + (-1) ** seed for seed in range(10)]
     told = answered({"SNIP": [100.5] * 10, "GraSP": mixed, "SNAP": [3.0, 2.0], "CroP-S": [1.0, 1.0]})
     assert told["unstructured (weights)"][-1] == "no: 1 of 1 others cannot be told from it: GraSP"
-    assert told["structured (channels)"][-1] == "no: 2 seeds can tell none of 1 others from it"
+    assert told["structured (channels)"][-1] == "no: 2 seeds are too few to tell any of 1 others from it"
 
 
 def test_of_errors_the_smallest_is_best() -> None:

@@ -49,6 +49,7 @@ from rlprune.report.draw import (
     uncrowded,
     wear,
 )
+from rlprune.stats import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,6 +94,11 @@ def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
     return _by_pruner(charts[0], variants) if variants else _side_by_side(charts[0], cuts)
 
 
+def crowded(one: Chart) -> bool:
+    """Return whether a chart has so many variants of a few pruners that each pruner has a panel."""
+    return bool(_variants(one))
+
+
 def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     height = 2.45
     shown = [[curve for curve in one.curves if curve.cut in (cut, "nothing")] for cut in cuts]
@@ -130,34 +136,43 @@ def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
 
 
 def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
+    levels = [curve for curve in one.curves if curve.cut == "nothing"]
+    figure, everywhere, looks = _panel_a_pruner(variants, [level.pruner for level in levels])
+    beyond = False
+    for axes, curves in zip(everywhere, variants.values(), strict=True):
+        cut = next(iter(curves.values())).cut
+        own = {level.pruner: Style(INK, "", solid=True) for level in levels}
+        own |= {curve.pruner: replace(looks[name], solid=cut != "weights") for name, curve in curves.items()}
+        panel = replace(one, curves=(*levels, *curves.values()))
+        _draw_panel(axes, panel, cut, own, _limits(one.curves))
+        beyond |= _mark_cut(axes, panel, cut, own)
+    figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
+    headline(figure, one.title, _note(seed_range(one.curves), one.longer, cut=beyond))
+    return figure
+
+
+def _panel_a_pruner(
+    variants: Mapping[str, Mapping[str, object]], levels: Sequence[str]
+) -> tuple["Figure", list["Axes"], dict[str, Style]]:
+    """Return a figure with a panel a pruner and a legend, the panels, and the look of each variant, the same in all of them."""
     from matplotlib.lines import Line2D
 
-    names = list(dict.fromkeys(name for curves in variants.values() for name in curves))
-    looks = dict(zip(names, VARIANTS, strict=False))
-    levels = [curve for curve in one.curves if curve.cut == "nothing"]
+    names = list(dict.fromkeys(name for some in variants.values() for name in some))
+    looks = {name: Style(*look, solid=True) for name, look in zip(names, VARIANTS, strict=False)}
     columns = min(4, len(variants))
     figure, panels = grid(
         ceil(len(variants) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all"
     )
     everywhere = [axes for line in panels for axes in line]
-    beyond = False
-    for axes, (pruner, curves) in zip(everywhere, variants.items(), strict=False):
-        cut = next(iter(curves.values())).cut
-        own = {level.pruner: Style(INK, "", solid=True) for level in levels}
-        own |= {curve.pruner: Style(*looks[name], solid=cut != "weights") for name, curve in curves.items()}
-        panel = replace(one, curves=(*levels, *curves.values()))
-        _draw_panel(axes, panel, cut, own, _limits(one.curves))
-        beyond |= _mark_cut(axes, panel, cut, own)
-        axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
     for axes in everywhere[len(variants) :]:
         axes.remove()
-    figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
-    figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    handles = {name: Line2D([], [], color=colour, marker=marker) for name, (colour, marker) in looks.items()}
-    handles |= {level.pruner: Line2D([], [], color=INK) for level in levels}
+    for axes, pruner in zip(everywhere, variants, strict=False):
+        axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
+    handles = {name: Line2D([], [], color=look.colour, marker=look.marker) for name, look in looks.items()}
+    handles |= {level: Line2D([], [], color=INK) for level in levels}
     figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
-    headline(figure, one.title, _note(seed_range(one.curves), one.longer, cut=beyond))
-    return figure
+    return figure, everywhere[: len(variants)], looks
 
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
@@ -502,24 +517,66 @@ def _seeds(curves: Sequence[LearningCurve]) -> tuple[int, int]:
 def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw performance profiles: the share of seeds that end better than each value of the metric."""
     thresholds, shares = profiles(comparison, sparsity)
+    variants = _variants(comparison.chart)
+    figure = (
+        _profiles_by_pruner(comparison, thresholds, shares, variants)
+        if variants
+        else _profiles_side_by_side(comparison, thresholds, shares)
+    )
+    headline(figure, _where(comparison, sparsity), count_of(comparison.seeds) + trains_longer(comparison.longer))
+    return figure
+
+
+def _profiles_side_by_side(comparison: Comparison, thresholds: FloatArray, shares: Mapping[str, FloatArray]) -> "Figure":
     cuts = [cut for cut in PANELS if any(comparison.cut(pruner) == cut for pruner in shares)]
     figure, panels = grid(1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + legend_height(shares), sharey="row")
     for axes, cut in zip(panels[0], cuts, strict=True):
         for pruner, share in shares.items():
             if comparison.cut(pruner) in (cut, "nothing"):
-                middle = int(np.abs(share - 0.5).argmin())
-                (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
-                wear(line, comparison.looks[pruner])
+                _draw_profile(axes, thresholds, share, pruner, comparison.looks[pruner])
         axes.set_title(PANELS[cut])
         axes.set_xlabel(comparison.metric.heading)
-        axes.set_ylim(-0.02, 1.02)
-        if comparison.metric.better == "lower":
-            axes.invert_xaxis()
-        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        _dress_profiles(axes, comparison)
     panels[0][0].set_ylabel("share of seeds that end better")
-    headline(figure, _where(comparison, sparsity), count_of(comparison.seeds) + trains_longer(comparison.longer))
     legend(figure, {pruner: comparison.cut(pruner) for pruner in shares}, comparison.looks)
     return figure
+
+
+def _profiles_by_pruner(
+    comparison: Comparison,
+    thresholds: FloatArray,
+    shares: Mapping[str, FloatArray],
+    variants: Mapping[str, Mapping[str, Curve]],
+) -> "Figure":
+    shown = {
+        pruner: {name: curve for name, curve in curves.items() if curve.pruner in shares} for pruner, curves in variants.items()
+    }
+    levels = [pruner for pruner in shares if comparison.cut(pruner) == "nothing"]
+    figure, everywhere, looks = _panel_a_pruner({pruner: curves for pruner, curves in shown.items() if curves}, levels)
+    for axes, curves in zip(everywhere, filter(None, shown.values()), strict=True):
+        for level in levels:
+            _draw_profile(axes, thresholds, shares[level], level, Style(INK, "", solid=True))
+        for name, curve in curves.items():
+            look = replace(looks[name], solid=curve.cut != "weights")
+            _draw_profile(axes, thresholds, shares[curve.pruner], curve.pruner, look)
+        _dress_profiles(axes, comparison)
+    figure.supxlabel(comparison.metric.heading, fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supylabel("share of seeds that end better", fontsize=NORMAL, x=0.01)
+    return figure
+
+
+def _draw_profile(axes: "Axes", thresholds: FloatArray, share: FloatArray, pruner: str, look: Style) -> None:
+    middle = int(np.abs(share - 0.5).argmin())
+    (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
+    wear(line, look)
+
+
+def _dress_profiles(axes: "Axes", comparison: Comparison) -> None:
+    plain_ticks(axes.xaxis, 4)
+    axes.set_ylim(-0.02, 1.02)
+    if comparison.metric.better == "lower":
+        axes.invert_xaxis()
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
 def _where(comparison: Comparison, sparsity: float) -> str:

@@ -113,8 +113,8 @@ def _draw_front(axes: "Axes", comparison: Comparison, found: Sequence[Deal]) -> 
         axes.locator_params(axis="x", nbins=4)
         axes.xaxis.set_major_formatter(lambda value, _: tick(value, max(costs)))
     beaten = [one for one in found if not one.best and one.sparsity]
-    dots = {"color": GREY, "alpha": 0.35, "markersize": 3, "zorder": 2}
-    axes.plot([one.cost for one in beaten], [one.earned.iqm for one in beaten], ".", **dots)
+    places = [one.cost for one in beaten], [one.earned.iqm for one in beaten]
+    axes.plot(*places, ".", color=GREY, alpha=0.35, markersize=3, zorder=2)
     front = [one for one in found if one.best]
     axes.plot([one.cost for one in front], [one.earned.iqm for one in front], color=INK, linewidth=0.7, drawstyle="steps-post")
     written = set[tuple[str, float]]()
@@ -128,7 +128,8 @@ def _draw_front(axes: "Axes", comparison: Comparison, found: Sequence[Deal]) -> 
             marker.set(marker="*", markersize=7)
         text = percent(one.sparsity) if one.sparsity else one.pruner
         if (text, float(f"{one.cost:.2g}")) not in written:
-            axes.annotate(text, (one.cost, one.earned.iqm), (3, -4), textcoords="offset points", va="top", fontsize=SMALL)
+            offset, side = ((3, -4), "top") if one.sparsity else ((-3, 5), "bottom")
+            axes.annotate(text, (one.cost, one.earned.iqm), offset, textcoords="offset points", va=side, fontsize=SMALL)
             written.add((text, float(f"{one.cost:.2g}")))
     axes.margins(x=0.12, y=0.1)
     axes.grid(color=FAINT, linewidth=0.5)

@@ -220,7 +220,7 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
     if len(charts) < 2:
         return
     page.add(f"<h2>All tasks, {escape(profile)}</h2>")
-    for start in range(0, len(charts), 3):
+    for start in range(0, 0 if any(map(figures.crowded, charts)) else len(charts), 3):
         some = charts[start : start + 3]
         number = f"-{start // 3 + 1}" if len(charts) > 3 else ""
         caption = "Every task by itself. " + _explained(some)

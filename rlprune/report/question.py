@@ -58,6 +58,6 @@ def _sure(p: dict[str, float], seeds: int) -> str:
         return f"yes: better than each of {len(p)} others (p ≤ {number(max(p.values()))})"
     least = 2 ** (1 - seeds) * len(p)
     if least >= SURE:
-        return f"no: {count_of((seeds, seeds))} can tell none of {len(p)} others from it"
+        return f"no: {count_of((seeds, seeds))} {'is' if seeds == 1 else 'are'} too few to tell any of {len(p)} others from it"
     named = ", ".join(rivals[:NAMED]) + (f" and {len(rivals) - NAMED} more" if rivals[NAMED:] else "")
     return f"no: {len(rivals)} of {len(p)} others cannot be told from it: {named}"
