@@ -137,7 +137,8 @@ def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
 
 def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
     levels = [curve for curve in one.curves if curve.cut == "nothing"]
-    figure, everywhere, looks = _panel_a_pruner(variants, [level.pruner for level in levels])
+    looks = _looks_of_variants(variants)
+    figure, everywhere = _panel_a_pruner(list(variants), looks, [level.pruner for level in levels])
     beyond = False
     for axes, curves in zip(everywhere, variants.values(), strict=True):
         cut = next(iter(curves.values())).cut
@@ -152,27 +153,27 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
     return figure
 
 
-def _panel_a_pruner(
-    variants: Mapping[str, Mapping[str, object]], levels: Sequence[str]
-) -> tuple["Figure", list["Axes"], dict[str, Style]]:
-    """Return a figure with a panel a pruner and a legend, the panels, and the look of each variant, the same in all of them."""
+def _looks_of_variants(variants: Mapping[str, Mapping[str, Curve]]) -> dict[str, Style]:
+    """Return the look of what tells variants of a pruner from each other, the same for all pruners."""
+    names = dict.fromkeys(name for some in variants.values() for name in some)
+    return {name: Style(*look, solid=True) for name, look in zip(names, VARIANTS, strict=False)}
+
+
+def _panel_a_pruner(pruners: Sequence[str], looks: Mapping[str, Style], levels: Sequence[str]) -> tuple["Figure", list["Axes"]]:
+    """Return a figure with a panel a pruner and a legend, and the panels."""
     from matplotlib.lines import Line2D
 
-    names = list(dict.fromkeys(name for some in variants.values() for name in some))
-    looks = {name: Style(*look, solid=True) for name, look in zip(names, VARIANTS, strict=False)}
-    columns = min(4, len(variants))
-    figure, panels = grid(
-        ceil(len(variants) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all"
-    )
+    columns = min(4, len(pruners))
+    figure, panels = grid(ceil(len(pruners) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all")
     everywhere = [axes for line in panels for axes in line]
-    for axes in everywhere[len(variants) :]:
+    for axes in everywhere[len(pruners) :]:
         axes.remove()
-    for axes, pruner in zip(everywhere, variants, strict=False):
+    for axes, pruner in zip(everywhere, pruners, strict=False):
         axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
     handles = {name: Line2D([], [], color=look.colour, marker=look.marker) for name, look in looks.items()}
     handles |= {level: Line2D([], [], color=INK) for level in levels}
     figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
-    return figure, everywhere[: len(variants)], looks
+    return figure, everywhere[: len(pruners)]
 
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
@@ -548,12 +549,13 @@ def _profiles_by_pruner(
     shares: Mapping[str, FloatArray],
     variants: Mapping[str, Mapping[str, Curve]],
 ) -> "Figure":
-    shown = {
-        pruner: {name: curve for name, curve in curves.items() if curve.pruner in shares} for pruner, curves in variants.items()
-    }
+    found = {pruner: {name: it for name, it in some.items() if it.pruner in shares} for pruner, some in variants.items()}
+    found = {pruner: some for pruner, some in found.items() if some}
+    drawn = {name for some in found.values() for name in some}
+    looks = {name: look for name, look in _looks_of_variants(variants).items() if name in drawn}
     levels = [pruner for pruner in shares if comparison.cut(pruner) == "nothing"]
-    figure, everywhere, looks = _panel_a_pruner({pruner: curves for pruner, curves in shown.items() if curves}, levels)
-    for axes, curves in zip(everywhere, filter(None, shown.values()), strict=True):
+    figure, everywhere = _panel_a_pruner(list(found), looks, levels)
+    for axes, curves in zip(everywhere, found.values(), strict=True):
         for level in levels:
             _draw_profile(axes, thresholds, shares[level], level, Style(INK, "", solid=True))
         for name, curve in curves.items():

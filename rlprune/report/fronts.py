@@ -9,8 +9,22 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import Comparison, count_of, percent
-from rlprune.report.draw import FAINT, GREY, INK, SMALL, fitted, grid, headline, legend, legend_height, print_style, tick, wear
-from rlprune.report.figures import TALLEST_TITLE, trains_longer
+from rlprune.report.draw import (
+    FAINT,
+    GREY,
+    INK,
+    NORMAL,
+    SMALL,
+    fitted,
+    grid,
+    headline,
+    legend,
+    legend_height,
+    print_style,
+    tick,
+    wear,
+)
+from rlprune.report.figures import trains_longer
 from rlprune.stats import Estimate
 
 if TYPE_CHECKING:
@@ -92,8 +106,9 @@ def front_figure(comparison: Comparison, costs: Sequence[Measure]) -> "Figure":
     for axes, (cost, found) in zip(everywhere, fronts.items(), strict=False):
         _draw_front(axes, comparison, found)
         axes.set_xlabel(cost.heading, fontsize=SMALL)
+    lower = ", lower is better" if comparison.metric.better == "lower" else ""
     for line in panels:
-        line[0].set_ylabel(fitted(comparison.metric.heading, TALLEST_TITLE))
+        line[0].set_ylabel(fitted(comparison.metric.heading + lower, 1.9, NORMAL))
     told = "lines: what nothing else beats in both; bars: 95 % intervals; grey: beaten by some other"
     headline(figure, comparison.title, f"{count_of(comparison.seeds)}; {told}{trains_longer(comparison.longer)}")
     legend(figure, best, comparison.looks)
