@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 MATRIX = 18  # most columns of pruners beside each other
+LEARNERS = 28  # most pruners whose learning curves are one figure, a page high
 
 
 def write_report(
@@ -276,7 +277,11 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
     if learning := curves.learning_curves(one):
         caption = f"{one.title}: learning curves, darker for sparser, dense dotted. {_spread(one.seeds, _fewest(learning))}"
         caption += " A triangle is the last cut." if any(curve.at_cut for curve in learning) else ""
-        page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
+        pruners = list(dict.fromkeys(curve.pruner for curve in learning if curve.sparsity > 0)) or [""]
+        for start in range(0, len(pruners), LEARNERS):
+            shown = [it for it in learning if it.sparsity == 0 or it.pruner in pruners[start : start + LEARNERS]]
+            number = f"-{start // LEARNERS + 1}" if start else ""
+            page.figure(f"{one.stem}-learning{number}", partial(figures.learning_figure, one, shown), caption)
     if one.sparsities:
         _at_highest_sparsity(page, one, one.sparsities[-1])
     if drawn := pictures.illustrated(one, networks):
