@@ -279,9 +279,9 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         caption += " A triangle is the last cut." if any(curve.at_cut for curve in learning) else ""
         pruners = list(dict.fromkeys(curve.pruner for curve in learning if curve.sparsity > 0)) or [""]
         for start in range(0, len(pruners), LEARNERS):
-            shown = [it for it in learning if it.sparsity == 0 or it.pruner in pruners[start : start + LEARNERS]]
+            some = [it for it in learning if it.sparsity == 0 or it.pruner in pruners[start : start + LEARNERS]]
             number = f"-{start // LEARNERS + 1}" if start else ""
-            page.figure(f"{one.stem}-learning{number}", partial(figures.learning_figure, one, shown), caption)
+            page.figure(f"{one.stem}-learning{number}", partial(figures.learning_figure, one, some), caption)
     if one.sparsities:
         _at_highest_sparsity(page, one, one.sparsities[-1])
     if drawn := pictures.illustrated(one, networks):
