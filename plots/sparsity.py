@@ -1,8 +1,6 @@
-"""Figures 3 to 6 of the EarlyCroP paper: the metric against the share of weights removed.
+"""The metric against the share of weights removed, of whatever tasks: the figures of the paper have scripts of their own.
 
-    python plots/sparsity.py results/cartpole [results/acrobot ...] --to figures/ --name figure4
-
-Vision is figure 3, reinforcement learning 4, depth and language 5 and 6: name the folders of their runs.
+    python plots/sparsity.py results/cartpole [results/acrobot ...] --to figures/ --name mine
 
 With `--of-dense` it is what is kept of the dense network's metric; a task where such a share means nothing is left out.
 Tasks stand side by side in the order of the folders; one task is drawn wide, with its pruners named at their lines.
@@ -33,8 +31,9 @@ def main() -> None:
     charts = [one.chart_of_dense if given.of_dense else one.chart for one in found]
     if found and not any(chart.curves for chart in charts):
         raise ValueError(f"{found[0].title}: {found[0].against.scale}")
+    drawn = figures.sparsity_figure([chart for chart in charts if any(curve.cut != "nothing" for curve in chart.curves)])
     given.to.mkdir(parents=True, exist_ok=True)
-    draw.save(figures.sparsity_figure([chart for chart in charts if chart.curves]), given.to, safely.name(given.name))
+    draw.save(drawn, given.to, safely.name(given.name))
     print(given.to / f"{safely.name(given.name)}.png")
 
 

@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rlprune import stats
 from rlprune.report import draw
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent
 from rlprune.report.scripts import ended
+from rlprune.report.sure import differences
 from rlprune.report.tables import MISSING, iqm_text, markdown
 
 if TYPE_CHECKING:
@@ -41,16 +39,15 @@ def _some(one: Comparison, pruner: str) -> str:
 
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
-    ends, lines, tested = one.estimates(sparsity, metric), [["pruner", *STARTS, "rescaled − kept", "p"]], []
+    ends, lines = one.estimates(sparsity, metric), [["pruner", *STARTS, "rescaled − kept", "p"]]
+    values = {name: by_seed(one.cells(name, sparsity), metric) for name in one.pruners}
+    pairs = [(f"{pruner} rescaled", f"{pruner} kept") for pruner in compared(one)]
+    brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
     for pruner in compared(one):
-        kept, rescaled = (by_seed(one.cells(f"{pruner} {start}", sparsity), metric) for start in ("kept", "rescaled"))
-        differences = np.array([rescaled[seed] - kept[seed] for seed in sorted(kept.keys() & rescaled.keys())])
-        lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in STARTS), MISSING, MISSING])
-        if differences.size > 1:
-            lines[-1][-2] = f"{differences.mean():+.0f}".replace("-", "−")
-            tested.append((lines[-1], stats.sign_flip(differences)))
-    for (line, _), p in zip(tested, stats.holm([p for _, p in tested]), strict=True):
-        line[-1] = f"{p:.3f}"
+        told = [MISSING, MISSING]
+        if (it := brought.get(f"{pruner} rescaled")) and it.improvement.pairs > 1:
+            told = [f"{it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
+        lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in STARTS), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
     return f"**{one.title}, {percent(sparsity)} removed, {metric}; dense {', '.join(dense)}**\n\n" + markdown(lines)
 

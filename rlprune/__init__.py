@@ -2,15 +2,18 @@
 
 TYPE_CHECKING = False  # as typing has it: importing that takes a while, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
+    from rlprune.export import export_policy
     from rlprune.loop import Pruning
+    from rlprune.results import load_results
 
-__all__ = ["Pruning"]
+__all__ = ["Pruning", "export_policy", "load_results"]
 __version__ = "0.1.0"
+_PLACES = {"Pruning": "loop", "export_policy": "export", "load_results": "results"}
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:  # imported when asked for: it needs torch, and `rlprune list` must answer at once
+    if name in _PLACES:  # imported when asked for: they need torch and pandas, and `rlprune list` must answer at once
         from importlib import import_module
 
-        return getattr(import_module("rlprune.loop"), name)
+        return getattr(import_module(f"rlprune.{_PLACES[name]}"), name)
     raise AttributeError(f"module 'rlprune' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""``rlprune`` and ``python -m rlprune``: run, status, list, check, merge, report, export."""
+"""``rlprune`` and ``python -m rlprune``: run, status, show, list, check, merge, pack, report, export."""
 
 # ruff: noqa: T201 (this is the command line)
 
@@ -16,15 +16,28 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlprune import files
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import cells, load_profiles, misfits, suites
 from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import Registry, nearest
-from rlprune.run import DESCRIPTION, EXIT_CODES, Parser, add_arguments, columns, may_import, read, run, unusable, writing
+from rlprune.run import (
+    DESCRIPTION,
+    EXIT_CODES,
+    Parser,
+    add_arguments,
+    columns,
+    may_import,
+    open_store,
+    read,
+    run,
+    unusable,
+    writing,
+)
 from rlprune.safely import plain
-from rlprune.store import RESULTS, StoreError
+from rlprune.store import RESULTS, StoreError, results_of
 from rlprune.task import tasks
 from rlprune.words import shown
 
@@ -50,10 +63,14 @@ def _answer(given: Sequence[str]) -> int:
                 print(columns(_listed(args.what)))
             case "check":
                 print("\n".join(_checked(args.suites)))
+            case "show":
+                print(_shown(args))
             case "merge":
                 print(_merge(args.runs, Path(args.to)))
+            case "pack":
+                print(_pack(args.run, Path(args.file)))
             case "report":
-                print(_report(args.runs, args.out))
+                print(_report(args.runs, args.out, args.to_rliable, args.to_openrlbenchmark))
             case "export":
                 print(_export(args))
     except (SuiteError, StoreError) as error:
@@ -78,7 +95,19 @@ def _parser() -> argparse.ArgumentParser:
     merging.add_argument("--to", required=True, metavar="DIR", help="where to; what is there already is joined with them")
     report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
-    report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several results/joint")
+    report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several and with a packed file results/joint")
+    report.add_argument("--to-rliable", metavar="FILE", help="write normalised scores, seeds by tasks, as .npz instead")
+    report.add_argument("--to-openrlbenchmark", metavar="FILE", help="write learning curves as CSV instead")
+    show = commands.add_parser("show", help="show one cell, and the command that runs it alone again")
+    show.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole, or its packed file")
+    show.add_argument(
+        "cell", metavar="CELL", nargs="+", help="the first digits of its id; or its pruner, sparsity, seed and, of several, task"
+    )
+    show.add_argument("--json", action="store_true", help="print all that is known of it, for programs")
+    may_import(show)
+    packing = commands.add_parser("pack", help="write a run's rows into one small file, which is read wherever a run is")
+    packing.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
+    packing.add_argument("file", metavar="FILE", help="where to, say cartpole.sqlite.xz; networks stay behind")
     export = commands.add_parser("export", help="take the network of a finished cell away")
     export.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
     export.add_argument("pruner", metavar="PRUNER", help="a pruner of that run")
@@ -88,9 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--cell", metavar="ID", default="", help="first digits of its id, where a run has several recipes")
     export.add_argument("--data", metavar="DIR", help="where the data are now, for networks that are made by looking at them")
     may_import(export)
-    export.add_argument(
-        "--to", required=True, metavar="FILE", help="its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx"
-    )
+    say = "its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx; of agents also .int8.onnx, .h (C99)"
+    export.add_argument("--to", required=True, metavar="FILE", help=say)
     return parser
 
 
@@ -213,8 +241,35 @@ def _merge(runs: Sequence[str], to: Path) -> str:
     return f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {to}"
 
 
-def _report(runs: Sequence[str], out: str | None) -> Path:
-    """Write the report of all runs together; a cell that several have counts once."""
+def _pack(run: str, to: Path) -> str:
+    """Write the rows of a run into one file."""
+    folder = _folder(run)
+    if why := unusable(str(to.parent)) or ("is a folder: name a file" if to.is_dir() else ""):
+        raise SuiteError([Mistake("FILE", "", f"{plain(str(to), 100)} {why}")])
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with open_store(folder, create=False) as store:
+            cells = store.pack(to)
+        size = to.stat().st_size / 1e6
+    except OSError as error:
+        raise SuiteError([Mistake(str(to), "", f"cannot be written: {line(error)}")]) from None
+    return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. To go on from it: rlprune merge {to} --to DIR"
+
+
+def _shown(args: argparse.Namespace) -> str:
+    """Return one cell in words, or as JSON."""
+    from rlprune.show import found, shown_as
+
+    folder = _folder(args.run)
+    try:
+        row = read(folder, lambda store: found(store, args.cell))
+    except LookupError as error:
+        raise SuiteError([Mistake(str(folder), "", str(error))]) from None
+    return shown_as(row, folder, json=args.json)
+
+
+def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, openrlbenchmark: str | None = None) -> Path | str:
+    """Write the report of all runs together, or what other tools read; a cell that several have counts once."""
     folders = [_folder(run) for run in runs]
     if out is not None and (why := unusable(out)):
         raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
@@ -222,13 +277,15 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
     from rlprune.report.comparable import apart, gathered
     from rlprune.report.page import write_report
 
-    where = Path(out) if out else folders[0] if len(folders) == 1 else Path("results", "joint")
+    where = Path(out) if out else folders[0] if len(folders) == 1 and folders[0].is_dir() else Path("results", "joint")
     try:
         rows = gathered(folders, door.say)
         if not rows:
             raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
         for told in apart(rows) if folders[1:] else ():
             door.say(told)
+        if rliable or openrlbenchmark:
+            return "\n".join(_elsewhere(rows, rliable, openrlbenchmark))
         return write_report(rows, where, runs=folders, tell=door.say, warn=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
@@ -236,8 +293,20 @@ def _report(runs: Sequence[str], out: str | None) -> Path:
         raise SuiteError([Mistake(str(where), "", f"no report could be written: {line(error)}")]) from error
 
 
+def _elsewhere(rows: Sequence["Row"], rliable: str | None, openrlbenchmark: str | None) -> Iterator[str]:
+    """Write the files that other tools read; yield their names."""
+    from rlprune.report import elsewhere
+
+    if rliable:
+        files.write(Path(rliable), elsewhere.to_rliable(rows, door.say))
+        yield rliable
+    if openrlbenchmark:
+        files.write(Path(openrlbenchmark), elsewhere.to_openrlbenchmark(rows))
+        yield openrlbenchmark
+
+
 def _folder(run: str) -> Path:
-    """Return the folder of a run.
+    """Return the folder of a run, or its packed file.
 
     Raises:
         SuiteError: it has no results.
@@ -245,7 +314,7 @@ def _folder(run: str) -> Path:
     folder = Path(run)
     if why := unusable(run):
         raise SuiteError([Mistake("OUT", "", f"{plain(run.strip(), 100) or 'it'} {why}")])
-    if not (folder / RESULTS).is_file():
+    if not results_of(folder).is_file():
         beside = [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
         raise SuiteError([Mistake(run, "", f"has no {RESULTS}{nearest(folder.name, beside)}")])
     return folder
@@ -270,7 +339,7 @@ def _export(args: argparse.Namespace) -> Path:
     from rlprune.export import export
 
     try:
-        export(row, folder / "checkpoints", to, data=args.data)
+        export(row, folder / "checkpoints", to, data=args.data, tell=print)
     except Exception as error:  # networks and rows may come from anybody
         told = str(error) if isinstance(error, ValueError | FileNotFoundError) else line(error)
         raise SuiteError([Mistake("--to", str(to), told)]) from error

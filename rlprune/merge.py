@@ -21,7 +21,7 @@ from rlprune.costs import judged
 from rlprune.costs.measures import SOLO
 from rlprune.files import written
 from rlprune.safely import plain
-from rlprune.store import RESULTS, SCHEMA, TOGETHER, Row, Store
+from rlprune.store import RESULTS, SCHEMA, TOGETHER, Row, Store, results_of
 
 OF_THE_MACHINE = SOLO | {"worker_seconds", "resumed", "memory_static_bytes"}
 """Measures that are not compared."""
@@ -65,7 +65,7 @@ def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], None]) -> P
     """
     folders = list({folder.resolve(): folder for folder in ([to] * (to / RESULTS).is_file() + [*folders])}.values())
     with ExitStack() as opened:
-        stores = {folder: opened.enter_context(Store(folder / RESULTS, create=False, warn=tell)) for folder in folders}
+        stores = {folder: opened.enter_context(Store(results_of(folder), create=False, warn=tell)) for folder in folders}
         _refuse_schemas(stores)
         _refuse_suites(outlines := {folder: store.outlines() for folder, store in stores.items()})
         finished = {folder: {cell for cell, (_, ended) in known.items() if ended} for folder, known in outlines.items()}
@@ -100,7 +100,7 @@ def merge(plan: Plan, to: Path) -> Merged:
     with Store(to / RESULTS) as target:
         for folder in sorted(set(plan.rows.values())):
             if folder.resolve() != to.resolve():
-                with Store(folder / RESULTS, create=False, warn=lambda line: None) as source:
+                with Store(results_of(folder), create=False, warn=lambda line: None) as source:
                     own = (cell for cell, where in plan.rows.items() if where == folder)
                     target.take(source, sorted(own))  # in the order of the index, which then grows at its end
     return Merged(len(plan.rows), plan.shared, copied)

@@ -134,7 +134,8 @@ class Registry(Generic[Entry]):
         try:
             entry = getattr(importlib.import_module(module), variable)
         except (Exception, SystemExit) as error:  # somebody else's file may fail in any way
-            told = plain(f"{type(error).__name__}: {error}".partition("\n")[0], 400)
+            kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
+            told = plain(f"{kind}{error}".partition("\n")[0], 400)
             missing = ModuleNotFoundError if isinstance(error, ModuleNotFoundError) else ImportError
             raise missing(f"'{name}' cannot be imported: {told}") from error
         if not isinstance(entry, self.kind):

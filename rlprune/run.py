@@ -46,7 +46,7 @@ from rlprune.files import write
 from rlprune.reason import line
 from rlprune.registry import nearest
 from rlprune.safely import plain
-from rlprune.store import RESULTS
+from rlprune.store import RESULTS, results_of
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
 from rlprune.words import in_words, shown
@@ -98,16 +98,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--profile", default="quick", help="smoke (seconds), quick (minutes) or paper; default quick")
     add("--pruners", metavar="A,B", help="these instead of the suite's")
     add("--sparsities", metavar=".9,.95", help="these instead of the suite's")
-    add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's")
+    add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's; or which ones: 2,5-9, or 2-2 for one")
     change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor"
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
-    add("--engine", help="fleet: agents in batches where a task can, but for the suite's solo seeds; sb3: each alone")
+    add("--engine", help="fleet: agents in fleets where a task can; sb3: each by Stable-Baselines3, alone")
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
     add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
     may_import(parser)
+    add("--only", metavar="CELL,CELL", help="of the cells these alone, by the first digits of their ids (see `rlprune show`)")
     add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE, of a shard results/SUITE-N-of-M")
     say = "show the cells, what is done, and the time, energy and money that the rest will take; write nothing"
@@ -316,6 +317,8 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
         planned = cells(request.suite, request.device)
         if request.shard is not None:
             planned = [cell for cell in planned if cell in request.shard]
+        if args.only is not None:
+            planned = only(planned, args.only)
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh, calibrate=args.calibrate)
         with writing(request.out, join=args.join) as held:
@@ -327,6 +330,29 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
     except SuiteError as error:
         door.say(str(error))
         return 2
+
+
+def only(planned: Sequence[Cell], text: str) -> list[Cell]:
+    """Return of some cells those whose ids, or the first digits of which, are listed.
+
+    Raises:
+        SuiteError: some digits are those of no cell, or of several.
+    """
+    mistakes, found = [], dict[str, Cell]()
+    known = {cell.id: cell for cell in planned}
+    for digits in [part.strip().casefold() for part in text.split(",") if part.strip()] or [""]:
+        cells = [cell for cell in known.values() if digits and cell.id.startswith(digits)]
+        found |= {cell.id: cell for cell in cells[:1]}
+        if not cells:
+            why = f"got '{plain(digits, 50)}'; begins the id of none of these {len(known):,} cells"
+            mistakes.append(Mistake("--only", "", why))
+        elif cells[1:]:
+            listed = ", ".join([*(cell.id for cell in cells[:4]), *(["…"] if cells[4:] else [])])
+            why = f"'{digits}' begins the ids of {len(cells)} cells: {listed}"
+            mistakes.append(Mistake("--only", "", why))
+    if mistakes:
+        raise SuiteError(mistakes)
+    return [cell for cell in planned if cell.id in found]
 
 
 @contextmanager
@@ -361,7 +387,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") 
     kept = f"; what is finished is kept. Go on with:\n  {plain(command)}"
     with open_store(out, create=True) as store, ending_like_ctrl_c():
         try:
-            print(f"{_titled(request)}: {len(planned)} cells, results in {out}", flush=True)
+            print(f"{_titled(request)}: {len(planned)} cell{'s' * (len(planned) != 1)}, results in {out}", flush=True)
             if not held.alone:
                 print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)
@@ -420,7 +446,7 @@ def open_store(out: Path, *, create: bool) -> "Store":
     from rlprune.store import Store
 
     try:
-        return Store(out / RESULTS, create=create, warn=door.say)
+        return Store(out / RESULTS if create else results_of(out), create=create, warn=door.say)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise SuiteError([Mistake("--out", str(out), str(error))]) from None
 
@@ -437,7 +463,7 @@ def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:
         try:
             return take(store)
         except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:  # damaged inside
-            raise SuiteError([Mistake(str(out / RESULTS), "", f"cannot be read: {line(error)}")]) from None
+            raise SuiteError([Mistake(str(results_of(out)), "", f"cannot be read: {line(error)}")]) from None
 
 
 def _titled(request: Request) -> str:

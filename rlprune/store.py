@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any, SupportsFloat, overload
 from urllib.parse import quote
 
+from rlprune import packed
 from rlprune.costs import judged
 from rlprune.costs.judged import Judged
 from rlprune.files import written
@@ -63,6 +65,25 @@ CREATE TABLE layers (
 """
 
 
+_PACKED = re.sub(r",\s*PRIMARY KEY \([^)]*\)", "", _TABLES).replace("CREATE TABLE ", "CREATE TABLE packed.")
+"""The same without indexes, which are as large as what they point to."""
+
+_TO_PACK = """
+CREATE TEMP TABLE places AS SELECT id, row_number() OVER (ORDER BY task, pruner, sparsity, seed, id) place FROM cells;
+CREATE UNIQUE INDEX temp.ids ON places (id);
+INSERT INTO packed.cells ({columns}) SELECT {columns} FROM main.cells JOIN places USING (id) ORDER BY place;
+INSERT INTO packed.measures SELECT cell, name, value FROM main.measures JOIN places ON id = cell ORDER BY name, place;
+INSERT INTO packed.epochs
+    SELECT cell, number, name, value FROM main.epochs JOIN places ON id = cell ORDER BY name, place, number;
+INSERT INTO packed.layers
+    SELECT cell, layer, name, value
+    FROM (SELECT *, row_number() OVER (PARTITION BY cell, name ORDER BY rowid) depth FROM main.layers) JOIN places ON id = cell
+    ORDER BY name, depth, place;
+DROP TABLE temp.places;
+"""
+"""Alike beside alike, which halves what is left; the layers of a cell stay in the network's order."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """What is known of a cell before it runs.
@@ -77,7 +98,7 @@ class Identity:
         sparsity: requested share of weights removed; 0 for a pruner that removes nothing.
         seed: number of the seed.
         config: the validated configuration, as JSON can hold it.
-        labels: ``task_title`` and ``device``; ``suite_title``, ``folder`` and ``data`` where there are such.
+        labels: ``task_title`` and ``device``; ``suite_title``, ``suite_file``, ``folder`` and ``data`` where there are such.
         judged: what it is judged by, as its task had it when it ran.
     """
 
@@ -203,11 +224,16 @@ def column(epochs: Sequence[Mapping[str, float]], name: str) -> list[float]:
     return [epoch.get(name, nan) for epoch in epochs] if any(name in epoch for epoch in epochs) else []
 
 
+def results_of(run: Path) -> Path:
+    """Return the file of a run's results: the one in its folder, or the packed one that the run is itself."""
+    return run if run.is_file() else run / RESULTS
+
+
 class Store:
     """The file of results. Use as a context manager; one process writes, others may read meanwhile.
 
     Args:
-        path: the file.
+        path: the file; one that is only read may be packed.
         create: make a missing file, and bring one of schema 1 to schema 2; without it the file is only read, whatever its
             schema, also from a disk that cannot be written to.
         warn: called with a line about each row that is broken, wholly or in part, and left out so far.
@@ -226,7 +252,8 @@ class Store:
             raise FileNotFoundError(f"no results at {path}")
         self._inode: tuple[int, int] | None = None
         with ExitStack() as opened, self._plainly():
-            self._connection = opened.enter_context(_closing(path) if create else _reading(path))
+            self._file = path if create else opened.enter_context(_unpacked(path))
+            self._connection = opened.enter_context(_closing(path) if create else _reading(self._file))
             if not self._checked() and not create:  # a run has just begun: leave its file to it, and read an empty one
                 self._connection = opened.enter_context(_closing(":memory:"))
             self._begin(write=create)
@@ -330,7 +357,7 @@ class Store:
         self.check()
         ask = self._connection.execute
         with self._plainly():
-            ask("ATTACH ? AS other", [str(other._path)])
+            ask("ATTACH ? AS other", [str(other._file)])
             try:
                 ask("SELECT count(*) FROM other.sqlite_master")
             except sqlite3.OperationalError:  # on a disk that cannot be written to
@@ -344,6 +371,32 @@ class Store:
             finally:
                 ask("DETACH other")
         self.check()
+
+    def pack(self, to: Path) -> int:
+        """Write all rows into one compressed file, the same bytes for the same rows; return how many cells they are.
+
+        Raises:
+            StoreError: they are of another schema.
+        """
+        if (schema := self.schema) != SCHEMA:
+            how = "run its suite there again, which brings it to the newer one"
+            raise StoreError(f"{self._path} has results of schema {schema}, and only those of schema {SCHEMA} are packed: {how}")
+        ask = self._connection.execute
+        with TemporaryDirectory(prefix="rlprune-") as folder:
+            loose = Path(folder, RESULTS)
+            with self._plainly():
+                ask("ATTACH ? AS packed", [str(loose)])
+                try:
+                    for pragma in ("page_size = 4096", "journal_mode = OFF", f"user_version = {SCHEMA}"):
+                        ask(f"PRAGMA packed.{pragma}")
+                    with self._transaction("DEFERRED"):
+                        for statement in (_PACKED + _TO_PACK.format(columns=", ".join(_COLUMNS + _DOCUMENTS))).split(";"):
+                            ask(statement)
+                        (cells,) = ask("SELECT count(*) FROM packed.cells").fetchone()
+                finally:
+                    ask("DETACH packed")
+            packed.pack(loose, to)
+        return int(cells)
 
     def _take(self, ids: Sequence[str]) -> None:
         marks, columns = ", ".join("?" * len(ids)), ", ".join(_COLUMNS + _DOCUMENTS)
@@ -432,6 +485,11 @@ class Store:
             epochs[cell][number][name] = value
         return epochs
 
+    def identities(self) -> list[Identity]:
+        """Return who every cell is that is not broken, much faster than ``rows``."""
+        with self._plainly(), self._transaction("DEFERRED"):
+            return [Identity(**cell) for cell in self._cells([field.name for field in fields(Identity)])]
+
     def measured(self, name: str) -> list[tuple[Identity, float]]:
         """Return one measure of every cell that has it."""
         return [(one, values[name]) for one, values in self.measures(name)]
@@ -459,23 +517,14 @@ class Store:
         Of what went wrong the reason is written; epochs, layers and tracebacks stay in the database. Text that a
         spreadsheet would take for a formula has an apostrophe before it.
         """
-        rows = self.rows()
-        nested = ("judged", "config")
-        flat = [{**vars(row), **{name: dict(_flat(_as_document(getattr(row, name)))) for name in nested}} for row in rows]
-        parts = ("labels", "judged", "values", "config", "machine", "versions")
-        names = {part: sorted({name for row in flat for name in row[part]}) for part in parts}
+        header, lines = table(self.rows())
 
         def write(fresh: Path) -> None:
             with fresh.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                lines = csv.writer(file)
-                lines.writerow(
-                    [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
-                )
-                for row in flat:
-                    plain = [row[name] for name in _COLUMNS]
-                    plain[_COLUMNS.index("error")] = reason(row["error"]) if row["status"] != "done" else ""
-                    own = [row[part].get(name) for part in parts for name in names[part]]
-                    lines.writerow([_harmless(value) for value in (*plain, *own)])
+                sheet = csv.writer(file)
+                sheet.writerow(header)
+                for line in lines:
+                    sheet.writerow([_harmless(value) for value in line])
 
         written(path, write)
 
@@ -557,6 +606,22 @@ class Store:
         self._connection.execute("COMMIT")
 
 
+def table(rows: Sequence[Row]) -> tuple[list[str], Iterator[list[object]]]:
+    """Return the header and the lines of a table with one line a cell."""
+    nested = ("judged", "config")
+    flat = [{**vars(row), **{name: dict(_flat(_as_document(getattr(row, name)))) for name in nested}} for row in rows]
+    parts = ("labels", "judged", "values", "config", "machine", "versions")
+    names = {part: sorted({name for row in flat for name in row[part]}) for part in parts}
+    header = [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
+
+    def line(row: Mapping[str, Any]) -> list[object]:
+        plain = [row[name] for name in _COLUMNS]
+        plain[_COLUMNS.index("error")] = reason(row["error"]) if row["status"] != "done" else ""
+        return plain + [row[part].get(name) for part in parts for name in names[part]]
+
+    return header, map(line, flat)
+
+
 _TROUBLE = {
     sqlite3.SQLITE_BUSY: "is locked by another program: wait for it, or close it",
     sqlite3.SQLITE_LOCKED: "is locked by another program: wait for it, or close it",
@@ -594,6 +659,25 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
                 address = f"file:{quote(os.fsencode(path.absolute()))}?immutable=1"
                 connection = left_open.enter_context(closing(_tolerant(sqlite3.connect(address, uri=True, isolation_level=None))))
         yield connection
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a file as SQLite reads it.
+
+    Raises:
+        StoreError: it is packed, and damaged.
+    """
+    if not packed.is_packed(path):
+        yield path
+        return
+    with TemporaryDirectory(prefix="rlprune-") as folder:
+        loose = Path(folder, RESULTS)
+        try:
+            packed.unpack(path, loose)
+        except ValueError as error:
+            raise StoreError(f"{path} {error}") from None
+        yield loose
 
 
 def _tolerant(connection: sqlite3.Connection) -> sqlite3.Connection:

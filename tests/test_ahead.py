@@ -88,7 +88,7 @@ def test_costs_are_those_of_cells_that_are_stored(tmp_path):
 def test_a_cell_of_longer_plans_takes_longer(tmp_path):
     suite, every = planned(pruners="Dense,LTR", seeds="1")
     with Store(tmp_path / "results.sqlite") as store:
-        store.save(stored(every[0], suite, worker_seconds=40.0))
+        store.save(stored(every[0], suite, worker_seconds=40.0, wall_seconds=30.0))
         paces, watts = known(store)
     assert costs(every[1:], 1, paces, watts, None).seconds == 40 * epochs_of(every[1]) / epochs_of(every[0])
 
@@ -96,10 +96,10 @@ def test_a_cell_of_longer_plans_takes_longer(tmp_path):
 def test_one_job_of_each_kind_goes_first():
     _, every = planned(seeds="4")
     jobs = in_turn(fleets(every, 1))
-    assert [job[0].fleet for job in jobs] == [False, True, False]
+    assert [job[0].alone for job in jobs] == [True, False, True]
     assert sorted(cell.id for job in jobs for cell in job) == sorted(cell.id for cell in every)
     assert len({kind(cell) for cell in every}) == 2
-    assert [kind(cell) for cell in every] == [kind_of(cell.config) for cell in every]
+    assert [kind(cell) for cell in every] == [kind_of(cell.config, alone=cell.alone) for cell in every]
 
 
 def test_a_dry_run_says_what_it_does_not_know_and_learns_it_from_two_epochs(tmp_path, capsys):
@@ -162,7 +162,7 @@ def test_after_the_first_tenth_the_time_left_is_about_right():
     clock = [0.0]
     ahead = Ahead(every, 2, Known(), lambda: clock[0])
     assert ahead.left() is None
-    heard = played(every, 2, lambda job: 2.0 if not job[0].fleet else 0.5 * len(job) + 1, ahead, clock)
+    heard = played(every, 2, lambda job: 2.0 if job[0].alone else 0.5 * len(job) + 1, ahead, clock)
     end = heard[-1][0]
     assert heard[-1][1] == 0
     ratios = [left / (end - now) for now, left in heard if 0.1 * end < now < 0.9 * end]

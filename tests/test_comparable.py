@@ -212,7 +212,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
     ("script", "more", "lacking"),
     [
         ("figure2.py", ["--to", "x"], "no cell was told when to prune"),
-        ("figure6.py", ["--to", "x"], "no cell measured unigram"),
+        ("figure6.py", ["--to", "x"], "no finished cell for this"),
         ("insides.py", ["--to", "x"], "no epoch of these cells measured what is inside their networks"),
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),

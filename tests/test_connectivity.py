@@ -1,9 +1,7 @@
 """Two copies of a network, and the straight line between them."""
 
 import copy
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import oracles
@@ -20,7 +18,7 @@ from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.costs.measures import Measure
-from rlprune.report import curves, tables
+from rlprune.report import curves, moments, tables
 from rlprune.task import tasks
 from rlprune.training import connectivity
 from rlprune.training.trainer import make
@@ -161,7 +159,7 @@ def test_a_network_without_normalisation_stays_as_it_is():
 TINY = ["recipe.budget=640", "recipe.epochs=4", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", 'pruners=["Dense"]']
 IMAGES = ["recipe.budget=4", "recipe.train_images=40", "recipe.batch_size=20", 'pruners=["Dense"]']
 SUITES = {
-    "alone": ("cartpole", [*TINY, "solo=1"]),
+    "alone": ("cartpole", [*TINY, "engine=sb3"]),
     "in a fleet": ("cartpole", [*TINY, "solo=0"]),
     "vision": ("vision", [*IMAGES, 'tasks=["vgg-small-shapes"]', "recipe.scoring_batches=1", "recipe.resize=8"]),
 }
@@ -313,7 +311,6 @@ def test_the_table_of_barriers_has_a_line_an_epoch():
 
 
 def test_figure_2_has_the_stable_epoch_beside_the_triggers_and_the_best_fixed_moment():
-    figure2 = runpy.run_path(str(Path(__file__).parent.parent / "plots" / "figure2.py"))
     some = rows(2, ("Dense",)) + [branched(epoch, seed, barrier) for epoch, barrier in BARRIERS.items() for seed in (0, 1)]
     for moment, end in ((None, 300.0), (0, 100.0), (4, 400.0), (8, 200.0)):
         config = {**row().config, "pruner": "EarlyCroP-S", "settings": {"until": {"epoch": moment, "margin": 1.0}}}
@@ -324,11 +321,11 @@ def test_figure_2_has_the_stable_epoch_beside_the_triggers_and_the_best_fixed_mo
         name = "EarlyCroP-S" if moment is None else f"EarlyCroP-S at {moment}"
         some.append(replace(made, pruner=name, values=values))
     (one,) = curves.comparisons(some)
-    assert figure2["moments"](one, 0.9, "EarlyCroP-S") == "its own moment 2, best fixed moment 4, stable from 5"
-    above, trigger, barrier = figure2["figure"](one, 0.9).axes
+    assert moments.moments(one, 0.9, "EarlyCroP-S") == "its own moment 2, best fixed moment 4, stable from 5"
+    above, trigger, barrier = moments.figure(one, 0.9).axes
     for axes in (above, trigger, barrier):
         assert [line.get_xdata()[0] for line in axes.get_lines() if list(line.get_xdata()) == [5, 5]] == [5]
     (ring,) = [line for line in above.get_lines() if line.get_markerfacecolor() == "none"]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (4, 400.0)
     assert list(barrier.get_lines()[0].get_ydata()) == pytest.approx([100 * height for height in BARRIERS.values()])
-    assert len(figure2["figure"](replace(one, branched=()), 0.9).axes) == 2
+    assert len(moments.figure(replace(one, branched=()), 0.9).axes) == 2

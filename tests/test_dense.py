@@ -191,6 +191,24 @@ def test_the_area_is_that_of_the_figure_over_its_width():
     assert kept(seeds(10.0, 10.0), {0.9: seeds(4.0, 4.0)}).area.iqm == pytest.approx(0.4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "least", "most"), [(3, 0.65, 0.84), (5, 0.83, 0.96), (10, 0.87, 0.98), (20, 0.90, 0.99)])
+def test_intervals_of_area_and_share_hold_the_truth_as_often_as_the_docs_say(count, least, most):
+    generator, sparsities, shares = np.random.default_rng(count), (0.8, 0.9, 0.95), (0.97, 0.9, 0.6)
+    exact = {sparsity: seeds(share, share) for sparsity, share in zip(sparsities, shares, strict=True)}
+    area, held = kept(seeds(1.0, 1.0), exact).area.iqm, []
+    for _ in range(250):
+        common = 400 + 10 * generator.normal(size=count)  # what a seed does to all alike
+        curve = {
+            sparsity: seeds(*(400 * share + common - 400 + 40 * generator.normal(size=count)))
+            for sparsity, share in zip(sparsities, shares, strict=True)
+        }
+        one = kept(seeds(*(common + 20 * generator.normal(size=count))), curve)
+        ends = (one.area, area), (one.at(0.95), 0.6)
+        held.append([end.interval[0] <= truth <= end.interval[1] for end, truth in ends])
+    assert np.all((np.mean(held, axis=0) > least) & (np.mean(held, axis=0) < most)), np.mean(held, axis=0)
+
+
 # -- tables and sentences ------------------------------------------------------------------------------------------
 
 RETURNS = {

@@ -202,9 +202,11 @@ def test_other_environments_are_refused():
         A2CRecipe(environment="CartPole-v1", budget=1, simulator="envpool")
 
 
-def test_cells_that_train_alone_would_play_something_else():
-    messages = [str(mistake) for mistake in extra_mistakes(load_suite(SUITE, "smoke", ["recipe.simulator=envpool"]))]
-    assert "lunarlander-v3: envpool plays in fleets only: set engine=fleet and solo=0" in messages
+def test_cells_that_train_by_stable_baselines3_would_play_something_else():
+    messages = [
+        str(mistake) for mistake in extra_mistakes(load_suite(SUITE, "smoke", ["recipe.simulator=envpool", "engine=sb3"]))
+    ]
+    assert "lunarlander-v3: envpool plays in fleets only: set engine=fleet" in messages
 
 
 def test_a_suite_that_wants_it_where_it_is_missing_is_told_how_to_install_it(monkeypatch):

@@ -17,6 +17,7 @@ from rlprune.bench.sweep import sweep
 from rlprune.bench.worker import run as work
 from rlprune.executors import Begun, Returned
 from rlprune.export import export
+from rlprune.export.trial import compiler
 from rlprune.store import Store
 from rlprune.task import seed_sequence
 from rlprune.training.depth import DepthTrainer
@@ -60,6 +61,18 @@ def test_a_small_agent_is_taken_away_as_zip_onnx_and_safetensors(run, tmp_path, 
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert shares == pytest.approx(expected, abs=1e-5)
     assert (policy.mlp_extractor.policy_net[0].out_features < 16) == (pruner == "CroP-S")
+
+
+@pytest.mark.parametrize("pruner", ["CroP-S", "SNIP"])
+def test_an_agent_is_taken_away_as_c(run, tmp_path, capsys, pruner):
+    to = tmp_path / "policy.h"
+    assert main(["export", str(run), pruner, ".9", "--to", str(to)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == str(to)
+    assert any(line.startswith("C99") for line in told)
+    assert ("policy_sparse_8_8" in to.read_text()) == (pruner == "SNIP")
+    if compiler():
+        assert any(line.startswith("C99") and "100.0%" in line for line in told)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +120,14 @@ def test_a_network_is_taken_away_without_its_data(seen, tmp_path, pruner, task):
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {session.get_inputs()[0].name: np.zeros((2, 3, 12, 16), np.float32)})
     assert logits.shape == (2, 3)
+
+
+def test_c_is_for_agents(seen, tmp_path, capsys):
+    for name in ("net.h", "net.int8.onnx"):
+        asked = ["export", str(seen), "SNIP", ".9", "--task", "resnet-small-cifar10", "--to", str(tmp_path / name)]
+        assert main(asked) == 2
+        assert "resnet-small-cifar10 trains no agent; .h and .int8.onnx are for agents" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 KINDS = [

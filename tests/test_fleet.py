@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -95,10 +96,27 @@ CELLS = cells(load_suite("cartpole", profile="smoke", overrides=SMALL), "cpu")
 def test_the_first_seed_runs_solo_and_the_others_in_fleets():
     groups = fleets(CELLS, workers=2)
     assert [len(group) for group in groups] == [1] * 4 + [4, 4]
-    assert {cell.seed for cell in CELLS if not cell.fleet} == {0}
+    assert all(cell.fleet for cell in CELLS)
+    assert {cell.seed for cell in CELLS if cell.alone} == {0}
     assert sorted(cell.id for group in groups for cell in group) == sorted(cell.id for cell in CELLS)
     alone = cells(load_suite("cartpole", profile="smoke", overrides=SMALL, options={"engine": "sb3"}), "cpu")
     assert not any(cell.fleet for cell in alone)
+    assert all(cell.alone for cell in alone)
+
+
+def test_whether_a_cell_is_to_be_alone_is_no_part_of_it():
+    together = cells(load_suite("cartpole", profile="smoke", overrides=[*SMALL, "solo=0"]), "cpu")
+    assert [cell.id for cell in together] == [cell.id for cell in CELLS]
+    assert not any(cell.alone for cell in together)
+
+
+def test_a_fleet_of_one_has_costs_and_yields_what_it_yields_in_company(tmp_path):
+    mine, other = (cell for cell in CELLS if cell.seed == 0 and cell.pruner in ("SNIP", "CroP-S"))
+    alone = run_cell(mine)
+    company, _ = run_cells([replace(mine, alone=False), replace(other, alone=False)], [None, None])
+    assert {"training_seconds", "scoring_seconds", "batch_seconds", "latency_seconds"} <= set(alone.values) - set(company.values)
+    assert company.values == {name: alone.values[name] for name in company.values}
+    assert (company.epochs, company.layers) == (alone.epochs, alone.layers)
 
 
 def test_a_fleet_of_cells_yields_what_each_yields_alone_and_no_solo_costs(tmp_path):

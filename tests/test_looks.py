@@ -60,10 +60,11 @@ def test_dense_is_dotted_where_sparsities_are_shades() -> None:
 
 
 def test_who_trains_longer_is_named_in_every_figure() -> None:
-    one = only(rows(2, ("Dense", "SNIP", "CroP-U", "LTR"), (0.9,)))
+    some = rows(2, ("Dense", "SNIP", "CroP-U", "LTR"), (0.9,))
+    one = only([renamed(it, it.pruner, trained_epochs=float(len(it.epochs))) for it in some])
     assert one.longer == {"LTR": 11.0}
     for figure in (figures.sparsity_figure([one.chart]), figures.cost_figure(one, 0.9), figures.profile_figure(one, 0.9)):
-        assert "trained longer: LTR 11×" in " ".join(text.get_text() for text in figure.texts)
+        assert "LTR: 11 times the training" in " ".join(text.get_text() for text in figure.texts)
 
 
 def test_the_last_cut_is_marked_on_the_curve_the_median_over_seeds() -> None:

@@ -22,7 +22,8 @@ def recorded(tmp_path_factory):
     records = []
     for solo in (1, 0):
         cell = cell_maker(SUITE.model_copy(update={"solo": solo}), "cpu")("cartpole-v1", "EarlyCroP-S", 0.5, 0)
-        assert cell.fleet == (not solo)
+        assert cell.fleet
+        assert cell.alone == bool(solo)
         file = tmp_path_factory.mktemp("cell") / "cell.pt"
         (record,) = worker.run(worker.Assignment((cell,), (file,), "FRA"), lambda values: None)
         assert record.error is None

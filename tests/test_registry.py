@@ -141,6 +141,7 @@ def test_an_entry_has_one_name_only(shop, tmp_path):
     ("text", "told"),
     [
         ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise ImportError('a package is too old')", "a package is too old$"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise ValueError('a\\x1b\\nb')", r"ValueError: a\\x1b$"),
         ("THIRDS =", "SyntaxError: invalid syntax"),

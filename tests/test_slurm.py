@@ -92,6 +92,18 @@ def cluster(tmp_path, monkeypatch):
     return folder
 
 
+def test_a_gpu_of_this_machine_is_seen_only_where_it_has_one(tmp_path):
+    tried_out = SLURM.under({"cluster": "local", "gpus": 1}, tmp_path / "jobs")
+    assert tried_out.sees("cpu", sure=True)
+    assert tried_out.sees("cuda", sure=True) == local.sees("cuda", sure=True)
+
+
+def test_a_size_that_sbatch_would_not_understand_is_refused_in_words(capsys, tmp_path):
+    words = ["run", "cartpole", "--executor", "slurm", "--set", "executor.memory=8X", "--dry-run", "--out", str(tmp_path)]
+    assert main(words) == 2
+    assert 'memory: got "8X"; must be a size as sbatch writes it: 500M, 8G' in capsys.readouterr().err
+
+
 def slurm(tmp_path, **options):
     return SLURM.under({"grace": 1, **options}, tmp_path / "jobs")
 

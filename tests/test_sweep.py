@@ -64,7 +64,7 @@ STOPPING, TELLING, FAILING, SKIPPING, CRASHING = 95, 96, 97, 98, 99
 
 def cell(seed, pruner="SNIP", recipe=None, fleet=False, variant=""):
     recipe = recipe or {"budget": 100, "widths": [8], "epochs": 2}
-    return Cell("cartpole-v1", pruner, 0.9, seed, recipe, {}, "cpu", fleet, variant=variant)
+    return Cell("cartpole-v1", pruner, 0.9, seed, recipe, {}, "cpu", fleet, variant=variant, alone=not fleet)
 
 
 class Run:
@@ -387,10 +387,12 @@ def test_jobs_on_a_gpu_know_the_most_that_cells_of_their_kind_have_held(run):
 
 def test_workers_preload_who_trains_their_cells_and_nobody_else():
     assert preload([cell(0)]) == ["rlprune.bench.ready", "rlprune.training.a2c"]
-    assert preload([cell(0, fleet=True)]) == ["rlprune.bench.ready", "rlprune.training.fleet"]
+    assert preload([cell(0, fleet=True)]) == ["rlprune.bench.ready", "rlprune.training.compiled.ready", "rlprune.training.fleet"]
+    assert preload([replace(cell(0, fleet=True), device="cuda")]) == ["rlprune.bench.ready", "rlprune.training.fleet"]
     suite = load_suite("cartpole", overrides=['tasks=["vgg-small-shapes", "cartpole-v1"]', "recipe.budget=2"])
     made = [make_cell(suite, task, "SNIP", 0.9, 0, "cpu") for task in suite.tasks]
-    assert preload(made) == ["rlprune.bench.ready", "rlprune.training.a2c", "rlprune.training.images"]
+    fleet = ["rlprune.training.compiled.ready", "rlprune.training.fleet"]
+    assert preload(made) == ["rlprune.bench.ready", *fleet, "rlprune.training.images"]
 
 
 def test_starting_a_sweep_imports_no_torch():

@@ -11,6 +11,7 @@ from rlprune.bench import worker
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind, kind_of, preload
 from rlprune.bench.worker import Assignment
+from rlprune.costs import measures
 from rlprune.executors import Execute, Failed, Returned, Told
 from rlprune.task import tasks
 
@@ -112,7 +113,8 @@ def known(store: "Store") -> tuple[Known, dict[str, float]]:
             epochs = epochs_of(_cell(one.config))
         except (KeyError, TypeError, ValueError, ImportError):  # of a pruner that is not here any more
             continue
-        found.add(Due(kind_of(one.config), one.pruner, epochs), values["worker_seconds"])
+        alike = kind_of(one.config, alone=measures.alone(one.config, values))
+        found.add(Due(alike, one.pruner, epochs), values["worker_seconds"])
         if (joules := _joules(values)) is not None:
             watts.setdefault(_place(one.config), Pace()).add(joules, values["wall_seconds"])
     return found, {place: pace.of(1) for place, pace in watts.items()}
@@ -146,7 +148,7 @@ def calibrate(
     told: dict[Assignment, list[float]] = {job: [] for job in short}
     for event in execute(worker.run, list(short), workers, preload(cells)):
         job = short[event.job]
-        about = f"{job[0].task}, {f'{len(job)} in a fleet' if job[0].fleet else 'alone'}"
+        about = f"{job[0].task}, {'alone' if job[0].alone else f'{len(job)} in a fleet'}"
         match event:
             case Told(values=values) if "trained" in values and not values.get("member"):
                 told[event.job].append(time.monotonic())

@@ -284,7 +284,7 @@ class Trainee:
         return self._rows[-1]
 
     def measure(self, quality: Mapping[str, float]) -> Measured:
-        """Measure the finished cell. What depends on having the worker to itself is left out for a member of a fleet.
+        """Measure the finished cell. What depends on having the worker to itself is left out where it had not.
 
         Args:
             quality: what the trainer's evaluation found.
@@ -300,10 +300,10 @@ class Trainee:
         values["trained_epochs"] = float(len(self._rows))
         if self._first is not None:
             values |= connectivity.measured(self.trainer, self._first, tasks().load(self._cell.task).metric)
-        if self._cell.fleet:
-            values = {name: value for name, value in values.items() if name not in SOLO}
-        else:
+        if self._cell.alone:
             values |= _timings(self.trainer)
+        else:
+            values = {name: value for name, value in values.items() if name not in SOLO}
         return Measured(values, self._rows, self.pruning.layers())
 
 

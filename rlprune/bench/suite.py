@@ -31,6 +31,7 @@ from rlprune.words import MOST, Keys, in_words, shown
 Table: TypeAlias = dict[str, Any]
 
 MOST_CELLS = 1_000_000
+MOST_SEED = 9_999
 DEEPEST = 16
 """Tables and lists inside each other."""
 LARGEST = 10_000_000
@@ -85,8 +86,8 @@ class Contents(BaseModel):
         seeds: how many; they are numbered from 0.
         branches: epochs from whose end two copies of each network that is not cut train to the end with other noise, to
             measure the barrier between them.
-        engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each alone.
-        solo: seeds below it train alone in any case, so that their cost can be measured.
+        engine: ``fleet`` trains agents in batches where a task can; ``sb3`` trains each by Stable-Baselines3.
+        solo: cells of seeds below it have their worker to themselves, so that their cost can be measured: fleets of one.
         price_per_hour: of one worker, in USD; None is unknown.
         country: whose energy mix counts for CO2, as ISO 3166 alpha-3.
         recipe: fields of every task's recipe; ``task`` those of one task, by its name.
@@ -135,12 +136,21 @@ class Suite(Contents):
         name: its file's.
         folder: where data sets are read, as the command line names it.
         fingerprints: of what lies there, by task; ``with_fingerprints`` takes them.
+        chosen: numbers of its seeds, where they are not those from 0 on.
+        file: where it was read; empty for one that has a name.
     """
 
     name: str
     profile: str
     folder: str = ""
     fingerprints: dict[str, str] = {}
+    chosen: tuple[int, ...] = ()
+    file: str = ""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Return the numbers of its seeds."""
+        return self.chosen or range(self.seeds)
 
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
@@ -172,11 +182,12 @@ class Cell:
         recipe: every field of the task's recipe, as JSON has it.
         settings: every setting of the pruner, as JSON has it, the scope settled.
         device: ``cpu`` or ``cuda``.
-        fleet: whether it trains in a fleet, or alone.
+        fleet: whether it trains as one of a fleet's agents.
         folder: where its data set is read; the result does not depend on the place.
         variant: what the suite calls the pruner under these settings, where it has a name for that.
         data: fingerprint of the data read from ``folder``; empty where they are the program's own.
         branch: the epoch from whose end two copies train to the end; None for a cell that trains one network.
+        alone: whether it has its worker to itself, so that its costs are its own; no other result depends on it.
     """
 
     task: str
@@ -191,6 +202,7 @@ class Cell:
     variant: str = ""
     data: str = ""
     branch: int | None = None
+    alone: bool = True
 
     @property
     def method(self) -> str:
@@ -201,7 +213,7 @@ class Cell:
     def config(self) -> dict[str, Any]:
         """All that the result depends on, as JSON has it; cells of one kind share their recipe and settings."""
         later = {"data": self.data, "branch": self.branch is not None}  # cells had been stored without them
-        left_out = {"folder", "variant", *(name for name, there in later.items() if not there)}
+        left_out = {"folder", "variant", "alone", *(name for name, there in later.items() if not there)}
         return {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in left_out}
 
     @cached_property
@@ -273,10 +285,11 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
     def make(task_name: str, method: str, sparsity: float, seed: int) -> Cell:
         task, (pruner, _) = found(task_name), method_of(method)
         share = 0.0 if pruner.cut == NOTHING else sparsity
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and seed >= suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
         variant = method if method in suite.variant else ""
         mine, data = settings(task_name, method), suite.fingerprints.get(task.name, "")
-        return Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
+        one = Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
+        return replace(one, alone=not fleet or seed < suite.solo)
 
     return make
 
@@ -304,7 +317,7 @@ def cells(suite: Suite, device: str) -> list[Cell]:
     turns += [(name, 0, branch) for branch in suite.branches for name in uncut]
     return [
         cell if branch is None else replace(cell, branch=branch)
-        for seed in range(suite.seeds)
+        for seed in suite.numbers
         for pruner, turn, branch in turns
         for task in suite.tasks
         if turn < len(shares[task])
@@ -380,7 +393,14 @@ def load_suite(
             layers.append(_Layer(override(text), option=f"--set {text}"))
         except SuiteError as error:
             mistakes += error.mistakes
+    chosen: tuple[int, ...] = ()
     for option, value in (options or {}).items():
+        if option == "seeds" and isinstance(_number(value), str) and set(value) & set(",-"):
+            try:
+                chosen = _seeds(value)
+            except ValueError as error:
+                mistakes.append(Mistake("--seeds", "", str(error)))
+            value = str(len(chosen) or 1)
         words = _spelled({option: _words(value, plain=option in ("seeds", "engine"))})
         layers.append(_Layer(words, option=f"--{option}"))
     mistakes += _misplaced(layers)
@@ -392,7 +412,10 @@ def load_suite(
     mistakes += [_mistake(keys, message, origins, layers) for keys, message in problems.items()]
     if mistakes:
         raise SuiteError(mistakes)
-    suite = Suite.model_validate({**merged, "name": own.stem, "profile": profile, "folder": str(folder or "")})
+    named = suites().get(own.stem.casefold())
+    about = {"name": own.stem, "profile": profile, "folder": str(folder or ""), "chosen": chosen}
+    about["file"] = "" if named and named.resolve() == own.resolve() else str(own)
+    suite = Suite.model_validate({**merged, **about})
     changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
     if "sparsities" in (options or {}):  # the command line's are for every task
         changes["task_sparsities"] = {}
@@ -589,6 +612,27 @@ def _number(word: str) -> int | float | str:
     return word
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that ``2,5-9`` names.
+
+    Raises:
+        ValueError: it names none, or one twice.
+    """
+    found: dict[int, None] = {}  # a set in order
+    for part in filter(None, map(str.strip, text.split(","))):
+        ends = re.fullmatch(r"([0-9]{1,4})(?:\s*-\s*([0-9]{1,4}))?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if first > last:
+            raise ValueError(f"got {shown(part)}; must be the number of a seed, 0 to {MOST_SEED}, or a first and a last, say 5-9")
+        for number in range(first, last + 1):
+            if number in found:
+                raise ValueError(f"{number} is there twice")
+            found[number] = None
+    if not found:
+        raise ValueError(f"got {shown(text)}; names no seed")
+    return tuple(found)
+
+
 def _words(text: str, *, plain: bool) -> object:
     """Return the items of ``A,B``, numbers as numbers; the one item of a ``plain`` value."""
     return _number(text) if plain else [_number(word.strip()) for word in text.split(",") if word.strip()]
@@ -731,11 +775,11 @@ def with_fingerprints(suite: Suite) -> Suite:
 def misfits(suite: Suite) -> Iterator[Mistake]:
     """Yield which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet" and suite.seeds > suite.solo
+        fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
         if why := suite.recipe_for(task).misfit(fleet=fleet):
             yield Mistake(task.name, "", why)
-        if (reason := suite.recipe_for(task).fleets_only) and (suite.engine != "fleet" or suite.solo):
-            yield Mistake(task.name, "", f"{reason}: set engine=fleet and solo=0")
+        if (reason := suite.recipe_for(task).fleets_only) and not fleet:
+            yield Mistake(task.name, "", f"{reason}: set engine=fleet")
 
 
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:

@@ -317,7 +317,7 @@ def fleets(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
     """
     groups: dict[object, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[(kind(cell), epochs_of(cell)) if cell.fleet else cell.id].append(cell)
+        groups[cell.id if cell.alone else (kind(cell), epochs_of(cell))].append(cell)
     jobs = []
     for group in groups.values():
         rounds = -(-len(group) // (FLEET * workers))
@@ -354,6 +354,8 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         "task_title": task.title if own else about,
         "device": cell.device,
     }
+    if suite.file:
+        labels["suite_file"] = suite.file
     if cell.folder:
         labels["folder"] = cell.folder
     if cell.data:
@@ -377,26 +379,26 @@ def _memory(store: Store) -> dict[str, float]:
     """Return the most bytes of a GPU that finished cells of a kind have held; fleets are not measured."""
     found: dict[str, float] = {}
     for one, most in store.measured("memory_peak_bytes"):
-        alike = kind_of(one.config)
+        alike = kind_of(one.config, alone=True)
         found[alike] = max(most, found.get(alike, 0.0))
     return found
 
 
-def kind_of(config: Mapping[str, object]) -> str:
+def kind_of(config: Mapping[str, object], *, alone: bool) -> str:
     """Name what cells of about the same length have in common, but for their pruners."""
-    alike = json.dumps([config.get(key) for key in ("task", "recipe", "device", "fleet")], sort_keys=True)
+    alike = json.dumps([alone, *(config.get(key) for key in ("task", "recipe", "device", "fleet"))], sort_keys=True)
     return sha256(alike.encode()).hexdigest()[:16]
 
 
 def kind(cell: Cell) -> str:
     """Return ``kind_of`` a cell; cells of one suite share their recipes, which are looked at once."""
-    recipe, found = _KINDS.get(key := (cell.task, id(cell.recipe), cell.device, cell.fleet), (None, ""))
+    recipe, found = _KINDS.get(key := (cell.task, id(cell.recipe), cell.device, cell.fleet, cell.alone), (None, ""))
     if recipe is None:
-        _, found = _KINDS[key] = (cell.recipe, kind_of(vars(cell)))
+        _, found = _KINDS[key] = (cell.recipe, kind_of(vars(cell), alone=cell.alone))
     return found
 
 
-_KINDS: dict[tuple[str, int, str, bool], tuple[Mapping[str, object], str]] = {}
+_KINDS: dict[tuple[str, int, str, bool, bool], tuple[Mapping[str, object], str]] = {}
 """With each kind the recipe, so that no other one is at its place."""
 
 

@@ -73,8 +73,13 @@ class Record:
 
 def trainers(cells: Iterable[Cell]) -> list[str]:
     """Return the modules of who trains these cells, alone or in fleets."""
-    recipes = [(tasks().load(cell.task).recipe, cell.fleet) for cell in cells]
-    return sorted({(recipe.fleet if fleet else recipe.trainer).partition(":")[0] for recipe, fleet in recipes})
+    found = set()
+    for cell in cells:
+        recipe = tasks().load(cell.task).recipe
+        found.add((recipe.fleet if cell.fleet else recipe.trainer).partition(":")[0])
+        if cell.fleet and cell.device == "cpu":
+            found.add("rlprune.training.compiled.ready")
+    return sorted(found)
 
 
 def _give_back_large_blocks() -> None:
@@ -135,7 +140,7 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
             records.append(replace(record, status=status, error=why))
             continue
         values = {**result.values, "worker_seconds": seconds / len(results)}
-        if not cell.fleet and "resumed" not in values:
+        if cell.alone and "resumed" not in values:
             values |= {**spent, **energy.values}
         records.append(replace(record, values=values, epochs=result.epochs, layers=result.layers))
     return records

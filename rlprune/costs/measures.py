@@ -1,6 +1,7 @@
 """What is measured: one kind of thing for a task's metric, a learning curve and a column of costs; and a catalogue of these."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -136,6 +137,11 @@ CATALOGUE = (
 
 COLUMNS = tuple(measure for measure in CATALOGUE if measure.column)
 SOLO = frozenset(measure.name for measure in CATALOGUE if measure.solo)
+
+
+def alone(config: Mapping[str, object], values: Mapping[str, float]) -> bool:
+    """Return whether a finished cell had its worker to itself: a fleet of one that had it measured its time."""
+    return not config.get("fleet") or "wall_seconds" in values
 
 
 def described() -> str:

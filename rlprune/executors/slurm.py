@@ -28,6 +28,7 @@ from typing import Annotated, Any, Generic, Literal, Protocol
 from pydantic import BeforeValidator, Field
 
 from rlprune.executors import Begun, Event, Executor, Failed, Job, Left, Options, Result, Returned, Tell, Told
+from rlprune.executors.local import sees as here
 from rlprune.files import now, process, write
 from rlprune.reason import told
 
@@ -47,6 +48,13 @@ def _minutes(value: object) -> object:
     if not re.fullmatch(r"\d+", text):
         raise ValueError("must be minutes, or as sbatch writes a time: 04:00:00, 2-00:00:00")
     return int(text)
+
+
+def _size(value: object) -> object:
+    """Return a size as sbatch has it."""
+    if not re.fullmatch(r"\d+[KMGT]?B?", str(value)):
+        raise ValueError("must be a size as sbatch writes it: 500M, 8G")
+    return str(value)
 
 
 class SlurmOptions(Options):
@@ -72,7 +80,7 @@ class SlurmOptions(Options):
     qos: str = ""
     constraint: str = ""
     time: Annotated[int, BeforeValidator(_minutes), Field(ge=1, le=365 * 24 * 60)] = 240
-    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?B?$")] = "4G"
+    memory: Annotated[str, BeforeValidator(_size)] = "4G"
     cpus: int = Field(default=1, ge=1, le=1024)
     gpus: int = Field(default=0, ge=0, le=16)
     name: str = "rlprune"
@@ -445,10 +453,12 @@ def _made(folder: Path, options: SlurmOptions) -> Executor:
     if options.cluster == "slurm" and shutil.which("sbatch") is None:
         raise OSError("no sbatch is here: run it where jobs are submitted, or try it out with --set executor.cluster=local")
     cluster = Cluster(folder, options)
-    gpu = options.gpus > 0
-    return replace(
-        SLURM, execute=cluster.execute, left=cluster.left, sees=lambda device, *, sure: device == "cpu" or gpu, made=None
-    )
+
+    def sees(device: str, *, sure: bool) -> bool:
+        there = options.cluster == "slurm" or here(device, sure=sure)
+        return device == "cpu" or (options.gpus > 0 and there)
+
+    return replace(SLURM, execute=cluster.execute, left=cluster.left, sees=sees, made=None)
 
 
 def _nowhere(*_: object, **__: object) -> Generator[Any, None, None]:

@@ -18,7 +18,7 @@ from rlprune.bench.suite import Cell, Suite, cell_maker, cells
 from rlprune.pruning.pruner import pruners
 from rlprune.report.sound import sound
 from rlprune.safely import plain, shortened
-from rlprune.store import RESULTS, Row, Store, StoreError
+from rlprune.store import RESULTS, Row, Store, StoreError, results_of
 
 OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 """Parts of a configuration in which the cells of one group may differ; all others they share."""
@@ -58,7 +58,7 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
     A cell that several runs of a suite have counts once if it ended alike in all; if a single one did not, theirs stay apart.
 
     Args:
-        folders: of the runs.
+        folders: of the runs, or their packed files.
         tell: called with a line where a cell counts once and its other values, say its times, are not the same in all.
 
     Raises:
@@ -83,17 +83,17 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
 
 
 def _read(folder: Path) -> list[Row]:
-    if not (folder / RESULTS).is_file():
+    if not (file := results_of(folder)).is_file():
         raise ValueError(f"{folder}: has no {RESULTS}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # what is said of a damaged row stops nothing
-            with Store(folder / RESULTS, create=False) as store:
+            with Store(file, create=False) as store:
                 return store.rows()
     except StoreError:
         raise
     except (OSError, ValueError, TypeError, AttributeError, sqlite3.Error) as error:
-        raise ValueError(f"{folder / RESULTS}: {error}") from None
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _place(row: Row) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from rlprune import safely, stats
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
+from rlprune.report.printed import Printed
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row, column
 
@@ -25,7 +26,7 @@ MANY, FEWEST = 10_000, 200
 """Seeds by epochs of a learning curve beyond which its band takes fewer resamples, and how many it takes at least."""
 
 LONG = 1.5
-"""Times the usual training from which on a pruner is said to train longer."""
+"""Times the usual training beyond which figures say that a pruner trains longer."""
 
 STABLE = 2.0
 """Percent of the metric's range below which a barrier is noise (Frankle et al., 2020, section 3)."""
@@ -150,6 +151,13 @@ class Comparison:
         return next((epoch for epoch in self.barriers if epoch > unstable), None)
 
     @cached_property
+    def longer(self) -> dict[str, float]:
+        """Return the pruners that train longer than usual, those that rewind, and how many times as long."""
+        epochs = {pruner: max(by_seed(self._rows_of(pruner), "trained_epochs").values(), default=0.0) for pruner in self.pruners}
+        usual = float(np.median([*filter(None, epochs.values())] or [0.0]))
+        return {pruner: trained / usual for pruner, trained in epochs.items() if usual and trained > LONG * usual}
+
+    @cached_property
     def chart(self) -> "Chart":
         """Return the metric against sparsity, one curve a pruner."""
         ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
@@ -180,14 +188,6 @@ class Comparison:
     def looks(self) -> dict[str, "Style"]:
         """Return pruner to its look, the same in all figures of this task, and no two alike."""
         return looks_of({pruner: self.cut(pruner) for pruner in self.pruners})
-
-    @cached_property
-    def longer(self) -> dict[str, float]:
-        """Return the pruners that train far longer than is usual here, to how many times as long."""
-        trained = {pruner: [float(len(row.epochs)) for row in self._rows_of(pruner) if row.epochs] for pruner in self.pruners}
-        lengths = {pruner: float(np.median(found)) for pruner, found in trained.items() if found}
-        usual = float(np.median(list(lengths.values()))) if lengths else 0.0
-        return {pruner: length / usual for pruner, length in lengths.items() if length > LONG * usual > 0}
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -252,11 +252,17 @@ def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class Point:
-    """A pruner at one requested sparsity; ``reached`` is the mean share of weights really removed, if measured."""
+    """A pruner at one requested sparsity.
+
+    Args:
+        reached: the mean share of weights really removed, if measured.
+        values: of the seeds, where the chart is of one task's metric.
+    """
 
     sparsity: float
     reached: float | None
     estimate: Estimate
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -275,12 +281,21 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves that share an axis; ``longer`` are those that train far longer than is usual, to how many times as long."""
+    """Curves that share an axis.
+
+    Args:
+        title: above it.
+        metric: along it.
+        curves: the pruners.
+        longer: pruners that train longer than usual, and how many times as long.
+        printed: what the paper prints, drawn beside them.
+    """
 
     title: str
     metric: Measure
     curves: tuple[Curve, ...]
     longer: Mapping[str, float] = field(default_factory=dict)
+    printed: tuple[Printed, ...] = ()
 
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
@@ -291,22 +306,34 @@ def aggregate(over: Sequence[Comparison]) -> Chart | None:
     ``(x − random) / (dense − random)`` with the anchors the tasks state; strata of the bootstrap are the tasks, and
     only pruners and sparsities that every one of these tasks has are shown.
     """
-    anchored = [one for one in over if one.anchors.get("random") != one.anchors.get("dense") and len(one.anchors) == 2]
-    if len(anchored) < 2 or len({one.task for one in anchored}) < len(anchored):
+    over = normalisable(over)
+    if len(over) < 2:
         return None
 
-    def normalised(pruner: str, sparsity: float) -> Estimate | None:
-        strata = []
-        for one in anchored:
-            random, dense = one.anchors["random"], one.anchors["dense"]
-            found = by_seed(one.cells(pruner, sparsity), one.metric.name).values()
-            strata.append([(value - random) / (dense - random) for value in found])
+    def end(pruner: str, sparsity: float) -> Estimate | None:
+        strata = [list(values.values()) for values in normalised(over, pruner, sparsity)]
         return stats.estimate(strata) if all(strata) else None
 
-    titles = " + ".join(one.title for one in anchored)
+    titles = " + ".join(one.title for one in over)
     metric = Measure("normalised", "normalised metric (random 0, dense anchor 1)")
-    together = _chart(titles, metric, anchored, normalised)
+    together = _chart(titles, metric, over, end)
     return together if any(curve.cut != "nothing" for curve in together.curves) else None
+
+
+def normalisable(over: Sequence[Comparison]) -> list[Comparison]:
+    """Return the tasks that state both anchors; none where a task is there twice."""
+    found = [one for one in over if one.anchors.get("random") != one.anchors.get("dense") and len(one.anchors) == 2]
+    return found if len({one.task for one in found}) == len(found) else []
+
+
+def normalised(over: Sequence[Comparison], pruner: str, sparsity: float) -> list[dict[int, float]]:
+    """Return seed to ``(x − random) / (dense − random)`` with the anchors that a task states, for each of some tasks."""
+    found = []
+    for one in over:
+        random, dense = one.anchors["random"], one.anchors["dense"]
+        values = by_seed(one.cells(pruner, sparsity), one.metric.name)
+        found.append({seed: (value - random) / (dense - random) for seed, value in values.items()})
+    return found
 
 
 def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callable[[str, float], Estimate | None]) -> Chart:
@@ -320,7 +347,8 @@ def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callabl
             if (found := end(pruner, sparsity)) is not None:
                 cells = [one.cells(pruner, sparsity) for one in over]
                 reached = [value for rows in cells for value in by_seed(rows, "sparsity_weights").values()]
-                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found))
+                seeds = by_seed(cells[0], metric.name).values() if metric is over[0].metric else ()
+                points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found, tuple(seeds)))
         if points:
             curves.append(Curve(pruner, cut, tuple(points)))
     longer = {pruner: times for one in over for pruner, times in one.longer.items()}
@@ -381,15 +409,14 @@ def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity:
         sparsity: the only one that is asked for.
     """
     of = of or comparison.curve
-    position = "samples" if comparison.unit == "steps" else "trained"
     sparsities = comparison.sparsities if sparsity is None else [sparsity]
     curves = []
     for pruner in comparison.pruners:
         for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
             cells = comparison.cells(pruner, removed)
-            tracks = [track for row in cells if len(track := _track(row, position, of))]
+            tracks = [found for row in cells if len(found := track(row, position(comparison), of))]
             if tracks:
-                curve = replace(_learning_curve(pruner, removed, tracks), pruned=_pruned(cells, position))
+                curve = replace(_learning_curve(pruner, removed, tracks), pruned=_pruned(cells, position(comparison)))
                 curves += [curve] if len(curve.iqm) else []
     return curves
 
@@ -412,7 +439,12 @@ def insides(
     return {one: curves for one in inside if (curves := learning_curves(comparison, one, sparsity))}
 
 
-def _track(row: Row, position: str, of: Measure) -> FloatArray:
+def position(comparison: Comparison) -> str:
+    """Return which measure of an epoch says how far training is."""
+    return "samples" if comparison.unit == "steps" else "trained"
+
+
+def track(row: Row, position: str, of: Measure) -> FloatArray:
     """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing; or none."""
     values = np.array(column(row.epochs, of.name), dtype=float)
     positions = column(row.epochs, position) or [np.nan] * len(values)

@@ -71,12 +71,14 @@ class Against:
         scale: what a share is, in words; where there is none, why.
         unit: what a share is of.
         pruners: pruner to what it keeps; empty where a share means nothing.
+        origin: the metric where a share is zero; None where a share means nothing.
     """
 
     dense: str
     scale: str
     unit: str = "of dense"
     pruners: Mapping[str, Kept] = field(default_factory=dict)
+    origin: float | None = None
 
 
 def against(
@@ -108,7 +110,7 @@ def against(
     if metric.sign * (estimate([list(base.values())]).iqm - origin) <= 0:
         return Against(dense, "the dense network is no better than chance")
     kept = {pruner: _kept(curve, base, origin, metric.sign) for pruner, curve in curves.items() if curve}
-    return Against(dense, scale, unit, kept)
+    return Against(dense, scale, unit, kept, origin)
 
 
 def _kept(curve: Mapping[float, Mapping[int, float]], dense: Mapping[int, float], origin: float, sign: int) -> Kept:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
+TINY = 5.5  # points, of names among lines
 CROWD = 20  # more lines than two panels can show
 VARIANTS = (  # colours of Okabe and Ito, and of Tol
     ("#332288", "o"),
@@ -117,7 +118,7 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
             _name_lines(axes, curves, own)
     panels[0][0].set_ylabel(_axis_title(one))
     beyond = [_mark_cut(axes, one, cut, own) for axes, cut in zip(panels[0], cuts, strict=True)]
-    headline(figure, one.title, _note(seed_range(one.curves), one.longer, cut=any(beyond)))
+    headline(figure, one.title, _note(seed_range(one.curves), cut=any(beyond)) + _aside([one]))
     if not direct:
         legend(figure, names, own)
     return figure
@@ -145,11 +146,11 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
         own = {level.pruner: Style(INK, "", solid=True) for level in levels}
         own |= {curve.pruner: replace(looks[name], solid=cut != "weights") for name, curve in curves.items()}
         panel = replace(one, curves=(*levels, *curves.values()))
-        _draw_panel(axes, panel, cut, own, _limits(one.curves))
+        _draw_panel(axes, panel, cut, own, _limits(one.curves, [each.value for each in one.printed]))
         beyond |= _mark_cut(axes, panel, cut, own)
     figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    headline(figure, one.title, _note(seed_range(one.curves), one.longer, cut=beyond))
+    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond) + _aside([one]))
     return figure
 
 
@@ -194,8 +195,7 @@ def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
             axes.set_ylabel("" if one.metric.heading == charts[0].metric.heading else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
-    longer = {pruner: times for one in charts for pruner, times in one.longer.items()}
-    headline(figure, "", _note(seed_range(curves), longer, cut=beyond))
+    headline(figure, "", _note(seed_range(curves), cut=beyond) + _aside(charts))
     legend(figure, names, own)
     return figure
 
@@ -221,16 +221,60 @@ def _draw_panel(
             _draw_level(axes, curve, looks[curve.pruner])
         elif curve.cut == cut:
             _draw_curve(axes, curve, looks[curve.pruner])
+        _draw_printed(axes, one, curve, cut, looks)
+    mine = [curve for curve in one.curves if curve.cut == cut]
+    for place, curve in enumerate(mine):
+        _draw_seeds(axes, curve, looks[curve.pruner], (place + 0.5) / len(mine) - 0.5)
     sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
     places = [_position(sparsity) for sparsity in sparsities]
     margin = 0.04 * (places[-1] - places[0]) or 0.1
     axes.set_xlim(places[0] - margin, places[-1] + margin)
     inch = size_of(axes)[0] / (places[-1] - places[0] + 2 * margin)
     axes.set_xticks(places, uncrowded([percent(sparsity) for sparsity in sparsities], [inch * place for place in places]))
-    limits = limits or _limits(one.curves)
+    limits = limits or _limits(one.curves, [each.value for each in one.printed])
     if axes.get_ylim() != limits:
         axes.set_ylim(*limits)
+    _name_printed(axes, one, cut)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
+
+
+def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str, looks: Mapping[str, Style]) -> None:
+    """Put what the paper prints of a pruner beside it, hollow and grey."""
+    own = [each for each in one.printed if each.pruner.casefold() == curve.pruner.casefold()]
+    if curve.cut == "nothing":
+        for each in own:
+            axes.axhline(each.value, color=GREY, zorder=2, label=f"{curve.pruner}, printed", **DOTTED)
+    elif curve.cut == cut:
+        there, look = {point.sparsity for point in curve.points}, looks[curve.pruner]
+        for each in (each for each in own if each.sparsity in there):
+            (mark,) = axes.plot([_position(each.sparsity)], [each.value], look.marker, color=GREY, markersize=5.5, zorder=6)
+            mark.set(markerfacecolor="none", markeredgewidth=0.8)
+
+
+def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
+    """Write names left of what the paper prints: families share markers."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_ylim()
+    height = 72 * size_of(axes)[1]
+    shown = {curve.pruner.casefold(): {point.sparsity for point in curve.points} for curve in one.curves if curve.cut == cut}
+    for sparsity in sorted({each.sparsity for each in one.printed}):
+        own = [each for each in one.printed if each.sparsity == sparsity in shown.get(each.pruner.casefold(), ())]
+        own.sort(key=lambda each: (each.value, order(each.pruner)))
+        wanted = [(each.value - low) / (high - low) * height for each in own]
+        for each, at in zip(own, spread_out(wanted, TINY, 0.0, height), strict=True):
+            axes.annotate(
+                each.pruner,
+                xy=(_position(sparsity), each.value),
+                xytext=(-6, at - (each.value - low) / (high - low) * height),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=TINY,
+                color=INK,
+                zorder=7,
+                path_effects=[withStroke(linewidth=1.6, foreground="white")],
+            )
 
 
 def _draw_level(axes: "Axes", curve: Curve, look: Style) -> None:
@@ -254,6 +298,16 @@ def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
 
 
+def _draw_seeds(axes: "Axes", curve: Curve, look: Style, aside: float) -> None:
+    """Draw every seed as a faint point, a little aside so that pruners do not hide each other's."""
+    from matplotlib.transforms import offset_copy
+
+    if seeds := [(_position(point.sparsity), value) for point in curve.points for value in point.values if len(point.values) > 1]:
+        moved = offset_copy(axes.transData, axes.get_figure(root=True), 15 * aside, units="points")
+        faint: dict[str, Any] = {"alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
+        axes.plot(*zip(*seeds, strict=True), ".", color=look.colour, transform=moved, **faint)
+
+
 def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style]) -> bool:
     """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
     low, high = axes.get_ylim()
@@ -275,9 +329,9 @@ def _position(sparsity: float) -> float:
     return -log10(1 - sparsity)
 
 
-def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Return limits that hold every line, and intervals as far as half the lines' range beyond them."""
-    lines = [point.estimate.iqm for curve in curves for point in curve.points]
+def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[float, float]:
+    """Return limits that hold every line and what is printed, and intervals as far as half the lines' range beyond them."""
+    lines = [*printed, *(point.estimate.iqm for curve in curves for point in curve.points)]
     ends = [end for curve in curves for point in curve.points for end in point.estimate.interval or ()]
     low, high = min(lines), max(lines)
     beyond = (high - low) / 2 or 0.05 * abs(high) or 1.0
@@ -313,17 +367,24 @@ def _axis_title(one: Chart) -> str:
     return fitted(f"{one.metric.heading}{lower}", TALLEST_TITLE, NORMAL)
 
 
-def _note(seeds: tuple[int, int], longer: Mapping[str, float] | None = None, *, cut: bool = False) -> str:
-    told = trains_longer(longer or {})
+def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
     if seeds[1] < 2:
-        return f"1 seed: single values, no intervals{told}"
+        return "1 seed: single values, no intervals"
     beyond = "; triangles at the edge: they go on beyond it" if cut else ""
-    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}{told}"
+    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}"
 
 
 def trains_longer(longer: Mapping[str, float]) -> str:
     """Return what a note adds about pruners that train longer than the others, say LTR: their points cost more."""
-    return f"; trained longer: {', '.join(f'{pruner} {times:.2g}×' for pruner, times in longer.items())}" if longer else ""
+    times = list(dict.fromkeys(f"{each:.2g}" for each in longer.values()))
+    return f"; {', '.join(longer)}: {' or '.join(times)} times the training" if longer else ""
+
+
+def _aside(charts: Sequence[Chart]) -> str:
+    """Return which lines train longer than the others, and which marks are the paper's."""
+    shown = {curve.pruner for one in charts for curve in one.curves}
+    longer = {pruner: times for one in charts for pruner, times in one.longer.items() if pruner in shown}
+    return trains_longer(longer) + ("; grey: printed in the paper" if any(one.printed for one in charts) else "")
 
 
 # -- learning curves ---------------------------------------------------------------------------------------------

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 from rlprune import files, safely
 from rlprune.report import comparable, curves, draw, figures, fronts, html, pictures, tables, widths
 from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.efficiency import measurable
 from rlprune.report.listing import Listing
 from rlprune.report.question import question_table
 from rlprune.report.sentences import finding, heading, warnings
 from rlprune.report.sound import sound
+from rlprune.report.sure import with_dense, with_random
 from rlprune.report.tables import Table
 from rlprune.stats import RESAMPLES
 from rlprune.store import Row
@@ -231,6 +233,9 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
             caption = "Tasks together, the metric normalised by the anchors each states; strata of the bootstrap are the tasks. "
             drawn = partial(figures.sparsity_figure, [together])
             page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))
+            for sparsity in sorted({it.sparsity for curve in together.curves for it in curve.points} - {0.0}, reverse=True):
+                stem = safely.name(f"all-{profile}-normalised-{_in_name(sparsity)}")
+                page.table(stem, partial(tables.tasks_table, curves.normalisable(each), together, sparsity), folded=True)
 
 
 def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -248,8 +253,10 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
 
 
 def _explained(some: Sequence[curves.Chart]) -> str:
+    drawn = [curve for chart in some for curve in chart.curves]
+    points = any(point.values for curve in drawn for point in curve.points)
     return (
-        f"{_spread(curves.seed_range([curve for chart in some for curve in chart.curves]))} The line across is the dense network."
+        f"{_spread(curves.seed_range(drawn))} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
     )
 
 
@@ -296,6 +303,11 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         page.table(f"{one.stem}-measures-{stem}", partial(tables.measures_table, one, sparsity), one, folded=True)
         if one.against.dense and any(one.values(sparsity, name) for name in tables.NONZERO):
             page.table(f"{one.stem}-macs-{stem}", partial(tables.macs_table, one, sparsity), one, folded=not shown)
+        if with_dense(one, sparsity) or with_random(one, sparsity):
+            compared = partial(tables.compared_table, one, sparsity)
+            page.table(f"{one.stem}-compared-{stem}", compared, one, folded=not shown)
+    if measurable(one):
+        page.table(f"{one.stem}-efficiency", partial(tables.efficiency_table, one), folded=True)
     if one.sparsities and one.seeds[1] > 1:
         sparsity = one.sparsities[-1]
         page.table(

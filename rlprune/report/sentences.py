@@ -11,6 +11,7 @@ from rlprune.report import curves, tables
 from rlprune.report.curves import Comparison, Curve, count_of, percent
 from rlprune.report.dense import WITHIN
 from rlprune.report.sound import DAMAGED, sound
+from rlprune.report.sure import limits, with_dense, with_random
 from rlprune.stats import Estimate, Interval
 from rlprune.store import Row
 
@@ -124,7 +125,8 @@ def finding(one: Comparison) -> str:
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     told = f"{one.measured} {tables.iqm_text(top)}, {spread}."
     if len(alike) == len(ends) > 1:
-        return " ".join([f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them.", *_kept(one), *dense])
+        alike_all = f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them."
+        return " ".join([alike_all, *_sure(one, sparsity), *_kept(one), *dense])
     rivals = [pruner for pruner, end in ends.items() if pruner not in alike and _overlap(end.interval, top.interval)]
     sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:
@@ -135,8 +137,25 @@ def finding(one: Comparison) -> str:
     elif rivals:
         sentences.append(f"Its interval overlaps with those of {', '.join(rivals)}.")
     others = [said for other in one.also if other.better and (said := _ranked_otherwise(one, ends, other))]
+    sentences += _sure(one, sparsity)
     sentences += [f"Other measures rank them differently: {'; '.join(others)}."] if others else []
     return " ".join([*sentences, *_kept(one), *dense])
+
+
+def _sure(one: Comparison, sparsity: float) -> list[str]:
+    """Return which pruners are surely better or worse than Dense and than Random, and what keeps others from being so."""
+    sentences = []
+    for name, found in ((one.against.dense, with_dense(one, sparsity)), ("Random of their cut", with_random(one, sparsity))):
+        sides = {side: [it.pruner for it in found if it.sure == side] for side in ("better", "worse")}
+        told = [f"{_are(pruners, len(found))} surely {side}" for side, pruners in sides.items() if pruners]
+        told = told or [f"none of {len(found)} pruners is surely better or worse"]
+        sentences += [f"Against {name}, {'; '.join([*told, *limits(found)])}."] if found else []
+    return sentences
+
+
+def _are(pruners: Sequence[str], of: int) -> str:
+    named = ", ".join(pruners) if len(pruners) <= NAMED else f"{len(pruners)} of {of} pruners"
+    return f"{named} {'is' if len(pruners) == 1 else 'are'}"
 
 
 def _kept(one: Comparison) -> list[str]:

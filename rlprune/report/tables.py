@@ -5,21 +5,23 @@ import io
 import json
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, log10
+from math import floor, inf, isfinite, log10
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rlprune import safely
-from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure
+from rlprune import safely, stats
+from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure, alone
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import BARRIER, STABLE, Comparison, base, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import BARRIER, STABLE, Chart, Comparison, base, by_seed, count_of, measure, normalised, order, percent
 from rlprune.report.dense import WITHIN, Kept
+from rlprune.report.efficiency import NEARLY, Efficiency, efficiency
 from rlprune.report.sound import DAMAGED
-from rlprune.stats import Estimate, Improvement, probability_of_improvement
+from rlprune.report.sure import Difference, limits, with_dense, with_random
+from rlprune.stats import LEVEL, Estimate, Improvement, probability_of_improvement
 from rlprune.store import Row
 
 MISSING = "–"
@@ -37,6 +39,9 @@ PRINTED = (
 )
 """Costs that stand beside the metric in the paper's tables; in this order."""
 
+SOONER = Measure("samples", "samples", better="lower")
+NEVER = "never"
+LONGER = 1.05  # times the dense network's training that are worth a word
 NONZERO = ("macs_nonzero", "training_macs_nonzero")
 WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
 
@@ -252,16 +257,17 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
 
 def recipe_table(comparison: Comparison) -> Table:
     """Return what was run: suite, profile, recipe, and what each pruner was set to."""
-    ways = {bool(row.config.get("fleet")): "" for row in comparison.rows}
-    for fleet in ways:
-        ways[fleet] = ", ".join(map(str, sorted({row.seed for row in comparison.rows if bool(row.config.get("fleet")) == fleet})))
+    ways: dict[bool, set[int]] = {False: set(), True: set()}
+    for row in comparison.rows:
+        ways[not alone(row.config, row.values)].add(row.seed)
+    solo, together = (", ".join(map(str, sorted(seeds))) for seeds in ways.values())
     facts: list[tuple[str, object]] = [
         ("suite", comparison.suite_title),
         ("profile", comparison.profile),
         ("task", f"{comparison.task_title} ({comparison.task})"),
         ("runs", ", ".join(comparison.runs)),
-        ("seeds that trained alone", ways.get(False, "")),
-        ("seeds that trained in fleets", ways.get(True, "")),
+        ("seeds that trained alone", solo),
+        ("seeds that trained in fleets", together),
         *comparison.shared.items(),
     ]
     for pruner in comparison.pruners:
@@ -344,11 +350,156 @@ def barrier_table(comparison: Comparison) -> Table:
     return Table(f"{comparison.title}: linear mode connectivity", note, header, (("", tuple(lines)),), tuple(fields))
 
 
+# -- how fast pruners learn --------------------------------------------------------------------------------------
+
+
+def efficiency_table(comparison: Comparison) -> Table:
+    """Return how fast pruners learn at each sparsity; without lines where that cannot be said."""
+    level, found = efficiency(comparison)
+    sparsities, (scale, unit) = comparison.sparsities or [0.0], (comparison.curve.scale, comparison.unit)
+    blocks, fields = [], []
+    for cut, heading in BLOCKS.items():
+        pruners = [pruner for pruner in comparison.cutting(cut) if pruner in found]
+        columns = [[Entry(pruner) for pruner in pruners]]
+        for sparsity in sparsities:
+            ends = [found[pruner].get(0.0 if cut == "nothing" else sparsity) for pruner in pruners]
+            means = [_scaled(end.mean, scale) if end else None for end in ends]
+            columns.append(
+                _marked([iqm_text(end) for end in means], [end.iqm if end else None for end in means], comparison.curve, cut)
+            )
+            times = [end.samples.iqm if end and isfinite(end.samples.iqm) else None for end in ends]
+            columns.append(_marked([until_text(end) for end in ends], times, SOONER, cut))
+            fields += [
+                {
+                    **_named(comparison, pruner, sparsity),
+                    "metric": comparison.curve.name,
+                    **_interval("mean", end.mean),
+                    **_interval("samples", end.samples),
+                    "reached": end.reached,
+                    "seeds": end.seeds,
+                    "length": end.length,
+                }
+                for pruner, end in zip(pruners, ends, strict=True)
+                if end and (cut != "nothing" or sparsity == sparsities[0])
+            ]
+        if pruners:
+            blocks.append((heading, tuple(zip(*columns, strict=True))))
+    nearly = f"{percent(NEARLY)} {comparison.against.unit}"
+    header = [f"{percent(it)} removed: {what}" for it in sparsities for what in ("mean over training", f"{unit} to {nearly}")]
+    lengths = {pruner: max(end.length for end in ends.values()) for pruner, ends in found.items()}
+    longer = [f"{pruner} {number(length)} times" for pruner, length in lengths.items() if length > LONGER]
+    note = (
+        f"Mean over training: the area under the learning curve ({comparison.curve.heading}) over its length, interquartile mean "
+        f"over {count_of(comparison.seeds)}. {unit.capitalize()} until the network, pruned all the way, first reaches "
+        f"{number(level * scale)}, {nearly} at the end of training; those before it was pruned count. Median over seeds, {NEVER} "
+        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals. Best of a block in bold."
+        + (f" As long as dense trained {', '.join(longer)}." if longer else "")
+    )
+    return Table(f"{comparison.title}: how fast pruners learn", note, ("pruner", *header), tuple(blocks), tuple(fields))
+
+
+# -- tasks together ----------------------------------------------------------------------------------------------
+
+
+def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) -> Table:
+    """Return interquartile mean, median and optimality gap of the normalised metric over tasks at one sparsity.
+
+    Args:
+        over: the tasks.
+        together: their chart.
+    """
+    blocks, fields = [], []
+    for cut, heading in BLOCKS.items():
+        ends = {curve.pruner: end for curve in together.curves if curve.cut == cut and (end := curve.at(sparsity))}
+        strata = [[list(values.values()) for values in normalised(over, pruner, sparsity)] for pruner in ends]
+        found = {
+            "iqm": list(ends.values()),
+            "median": [_bootstrapped(tasks, stats.median) for tasks in strata],
+            "optimality_gap": [_bootstrapped(tasks, stats.optimality_gap) for tasks in strata],
+        }
+        columns = [[Entry(pruner) for pruner in ends], [Entry(str(end.seeds)) for end in ends.values()]]
+        for name, some in found.items():
+            of = Measure(name, name, better="lower" if name == "optimality_gap" else "higher")
+            columns.append(_marked([iqm_text(end) for end in some], [end.iqm for end in some], of, cut))
+        if ends:
+            blocks.append((heading, tuple(zip(*columns, strict=True))))
+        for place, (pruner, end) in enumerate(ends.items()):
+            numbers = {name: value for key, some in found.items() for name, value in _interval(key, some[place]).items()}
+            fields.append({"pruner": pruner, "cut": cut, "sparsity": sparsity, "seeds": end.seeds, **numbers})
+    anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
+    note = (
+        f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over all seeds of "
+        "all tasks, median over tasks of their means, and optimality gap, the mean of what is short of 1 (less is better), with "
+        "95 % stratified bootstrap intervals: seeds are drawn within tasks. Best of a block in bold, second best underlined."
+    )
+    header = ("pruner", "seeds a task", "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
+    return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
+
+
+def _bootstrapped(tasks: Sequence[Sequence[float]], of: Callable[[Sequence[stats.FloatArray]], stats.FloatArray]) -> Estimate:
+    value, interval = stats.bootstrap(tasks, of)
+    held = None if interval is None else (float(interval[0]), float(interval[1]))
+    return Estimate(float(value), held, float(value), None, min(map(len, tasks)))
+
+
 # -- who beats whom ----------------------------------------------------------------------------------------------
 
 
+def compared_table(comparison: Comparison, sparsity: float) -> Table:
+    """Return every pruner against Dense and against the Random of its cut: by how much, how often, and whether that is sure."""
+    references = {comparison.against.dense: with_dense(comparison, sparsity), "Random": with_random(comparison, sparsity)}
+    references = {name: found for name, found in references.items() if found}
+    by_pruner = [{one.pruner: one for one in found} for found in references.values()]
+    blocks = []
+    for cut in ("channels", "weights"):
+        pruners = [pruner for pruner in comparison.cutting(cut) if any(pruner in found for found in by_pruner)]
+        lines = [
+            (Entry(name, of=(name, sparsity)), *(it for found in by_pruner for it in _difference(found.get(name))))
+            for name in pruners
+        ]
+        blocks += [(BLOCKS[cut], tuple(lines))] if lines else []
+    fields: list[Fields] = [
+        {
+            **_named(comparison, one.pruner, sparsity),
+            "other": one.other,
+            "difference": one.mean,
+            "probability": one.improvement.probability,
+            "pairs": one.improvement.pairs,
+            "ties": one.ties,
+            "p": one.p,
+            "sure": one.sure,
+        }
+        for found in references.values()
+        for one in found
+    ]
+    header = [text for name in references for text in (f"less {name}", f"P(better than {name})", f"p, {name}")]
+    told = [f" Against {name}, {'; '.join(limits(found))}." for name, found in references.items() if limits(found)]
+    note = (
+        f"Mean difference in {comparison.measured} over the seeds that both have; P: the share of these with which the pruner "
+        "ends better, ties counting half; p: exact sign-flip test of the differences, two-sided, corrected by Holm for all "
+        f"comparisons with that reference. Bold: sure, p ≤ {LEVEL:g}. Random is the one of the same cut and variant. "
+        f"{count_of(comparison.seeds)}.{''.join(told)}"
+    )
+    title = f"{comparison.title}, {percent(sparsity)} of weights removed: compared with {' and '.join(references)}"
+    return Table(title, note, ("pruner", *header), tuple(blocks), tuple(fields))
+
+
+def _difference(one: Difference | None) -> tuple[Entry, Entry, Entry]:
+    if one is None:
+        return Entry(""), Entry(""), Entry("")
+    mark: Literal["best", ""] = "best" if one.sure else ""
+    hint = f"{one.pruner} less {one.other}, {one.improvement.pairs} pairs"
+    ties = f" ({one.ties} tie{'s' if one.ties > 1 else ''})" if one.ties else ""
+    p = "< 0.001" if one.p < 0.001 else f"{one.p:.3f}"
+    return (
+        Entry(f"{'+' if one.mean > 0 else ''}{number(one.mean)}", mark, hint=hint),
+        Entry(f"{one.improvement.probability:.2f}{ties}", hint=hint),
+        Entry(f"{p}{', ' if one.sure else ''}{one.sure}", mark, hint=hint),
+    )
+
+
 def improvement_table(comparison: Comparison, sparsity: float) -> Table:
-    """Return P(row better than column), paired by seed, at one sparsity; bold where the interval leaves out one half."""
+    """Return P(row better than column), paired by seed, at one sparsity: what was seen, and no claim."""
     values = {pruner: by_seed(comparison.cells(pruner, sparsity), comparison.metric.name) for pruner in comparison.pruners}
     values = {pruner: found for pruner, found in values.items() if found}
     lines: list[tuple[Entry, ...]] = []
@@ -365,8 +516,8 @@ def improvement_table(comparison: Comparison, sparsity: float) -> Table:
         lines.append(tuple(line))
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: probability of improvement"
     note = (
-        "Probability that the pruner of the row ends better than the one of the column with the same seed, ties counting half, "
-        f"{count_of(comparison.seeds)}. Bold where the 95 % Wilson interval leaves out 0.5."
+        "Share of seeds with which the pruner of the row ends better than that of the column, ties counting half, "
+        f"{count_of(comparison.seeds)}. Some of so many look sure by luck: the comparison with Dense and Random says what is."
     )
     return Table(title, note, ("", *values), (("", tuple(lines)),), tuple(fields))
 
@@ -377,16 +528,9 @@ def _improvement(mine: Mapping[int, float], theirs: Mapping[int, float], sign: i
 
 
 def _probability(pruner: str, other: str, one: Improvement) -> Entry:
-    hint = f"P({pruner} better than {other}), {one.pairs} pairs"
-    if one.interval is None:
-        return Entry(f"{one.probability:.2f}", "", one.probability, hint)
-    low, high = one.interval
-    return Entry(
-        f"{one.probability:.2f}",
-        "" if low <= 0.5 <= high else "best",
-        one.probability,
-        f"{hint}: 95 % interval {low:.2f} to {high:.2f}",
-    )
+    low, high = one.interval or (0.0, 1.0)
+    hint = f"P({pruner} better than {other}), {one.pairs} pairs: 95 % interval {low:.2f} to {high:.2f}"
+    return Entry(f"{one.probability:.2f}", "", one.probability, hint)
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------
@@ -447,9 +591,21 @@ def share_text(one: Estimate | None) -> str:
     """Return ``97.2 [93.1, 100]``: a share in per cent and its interval, as far as known."""
     if one is None:
         return MISSING
-    low, high = one.interval or (None, None)
-    interval = None if low is None or high is None else (100 * low, 100 * high)
-    return iqm_text(replace(one, iqm=100 * one.iqm, interval=interval))
+    return iqm_text(_scaled(one, 100))
+
+
+def _scaled(one: Estimate, by: float) -> Estimate:
+    """Return an interquartile mean and its interval in another unit."""
+    return replace(one, iqm=by * one.iqm, interval=one.interval and (by * one.interval[0], by * one.interval[1]))
+
+
+def until_text(one: Efficiency | None) -> str:
+    """Return ``63.1k [48.0k, never] (8 of 10)``: samples until nearly as good as dense, as far as known."""
+    if one is None:
+        return MISSING
+    told = [NEVER if end == inf else number(end) for end in (one.samples.iqm, *(one.samples.interval or ()))]
+    spread = f" [{told[1]}, {told[2]}]" if told[1:] and one.reached else ""
+    return told[0] + spread + (f" ({one.reached} of {one.seeds})" if one.reached < one.seeds else "")
 
 
 def ultimate_text(kept: Kept) -> str:
@@ -576,6 +732,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "%&#_{}$"} | {
     "₂": "$_2$",
     "×": r"$\times$",
     "≥": r"$\geq$",
+    "≤": r"$\leq$",
     "…": r"\dots{}",
 }
 

@@ -1,8 +1,8 @@
-"""Take the network of a finished cell away: .safetensors, .onnx, or a Stable-Baselines3 .zip."""
+"""Take the network of a finished cell away: .safetensors, .onnx, a Stable-Baselines3 .zip; an agent's also as int8 or in C."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +11,11 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
+from rlprune.export import onnx
+from rlprune.export.policy import export_policy, met
 from rlprune.files import write
 from rlprune.pruning import surgery
 from rlprune.pruning.pruner import WEIGHTS
@@ -22,19 +25,23 @@ from rlprune.task import tasks
 from rlprune.training.trainer import Trainer, make
 from rlprune.words import in_words
 
-FORMATS = (".safetensors", ".onnx", ".zip")
+FORMATS = (".safetensors", ".onnx", ".zip", ".h")
 _FEWEST = 0.9
 """Least share of the weights counted as left that must not be zero: a few are zero by chance, or are padding."""
 
 
-def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> None:
+def export(
+    row: Row, networks: Path, to: Path, *, data: str | None = None, tell: Callable[[str], object] = lambda told: None
+) -> None:
     """Write the final network of a cell.
 
     Args:
         row: the finished cell.
         networks: folder with its ``ID.safetensors``, ``OUT/checkpoints`` of the run.
-        to: the file; its suffix says the format. An ``.onnx`` policy gives action logits and is checked against PyTorch.
+        to: the file; its suffix says the format. An ``.onnx`` policy gives action logits and is checked against PyTorch;
+            ``.int8.onnx`` and ``.h`` are what ``export_policy`` makes of an agent.
         data: folder of its data now; None is where it was. Most networks are made without.
+        tell: is given the table of ``export_policy``.
 
     Raises:
         ValueError: another suffix, a format that the cell's task does not have, a file that is damaged or another cell's, or
@@ -68,6 +75,8 @@ def export(row: Row, networks: Path, to: Path, *, data: str | None = None) -> No
     try:
         if to.suffix == ".zip":
             trainer.save(to)
+        elif to.suffix == ".h" or to.name.endswith(".int8.onnx"):
+            _write_policy(row, trainer, to, tell)
         else:
             _write_onnx(trainer, to)
     finally:
@@ -118,24 +127,22 @@ def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], d
     return trainer
 
 
+def _write_policy(row: Row, trainer: Trainer, to: Path, tell: Callable[[str], object]) -> None:
+    model = getattr(trainer, "model", None)
+    if not isinstance(model, BaseAlgorithm) or (env := model.get_env()) is None:
+        raise ValueError(f"{row.task} trains no agent; .h and .int8.onnx are for agents of Stable-Baselines3")
+    export_policy(model, to, observations=met(model, env), tell=tell)
+
+
 def _write_onnx(trainer: Trainer, to: Path) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"writing .onnx needs {error.name}: python3 -m pip install 'rlprune[onnx]'") from None
+    onnx.needed()
     network, example = trainer.deployed()
     network.eval()
-    batch = torch.export.Dim("batch")
-    program = torch.onnx.export(network, (example,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
-    assert program is not None
-    program.save(str(to), external_data=False)
-    session = onnxruntime.InferenceSession(str(to), providers=["CPUExecutionProvider"])
+    onnx.write(network, example, to)
     lots, shape = torch.Generator().manual_seed(0), (16, *example.shape[1:])
     words = not example.is_floating_point()
     inputs = torch.randint(int(example.max()) + 1, shape, generator=lots) if words else torch.randn(shape, generator=lots)
-    (got,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+    (got,) = onnx.session(to)(inputs.numpy())
     with torch.no_grad():
         expected = network(inputs).numpy()
     if not np.allclose(got, expected, rtol=1e-4, atol=1e-5):

@@ -1,0 +1,323 @@
+"""What exhibits are made of: the metric against sparsity or against memory, and tables of what pruners earn and cost."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.report import draw, figures
+from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent, style
+from rlprune.report.paper import Made
+from rlprune.report.printed import note, printed
+from rlprune.report.tables import BLOCKS, MISSING, Entry, Fields, Table, mean_text, number
+from rlprune.stats import Estimate, estimate
+from rlprune.store import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MEASURES = {one.name: one for one in CATALOGUE}
+COSTS = ("sparsity_weights", "sparsity_nodes", "wall_seconds", "batch_seconds", "memory_peak_bytes", "disk_csr_mb", "co2_grams")
+"""Beside the metric, the columns of the paper's tables."""
+
+TIMES = ("training_seconds", "scoring_seconds")
+"""What table 8 counts as the time of a cell."""
+
+PRINTED = "printed"
+ABREAST = 3  # tasks in one figure
+LARGEST = 240.0  # square points that the largest network on disk takes
+SMALLEST = 4.0
+
+# -- against sparsity --------------------------------------------------------------------------------------------
+
+
+def against_sparsity(compared: Sequence[Comparison], paper: bool, levels: Mapping[str, str] | None = None) -> Iterator[Made]:
+    """Make figures of the metric against the share of weights removed: a column a task, profiles and crowded tasks apart.
+
+    Args:
+        compared: what is drawn.
+        paper: whether what the paper prints goes beside it.
+        levels: measures that every cell has alike, and what the lines across at them are called.
+
+    Raises:
+        ValueError: no pruner that removes anything has finished.
+    """
+    charts = [(one.profile, _chart(one, paper, levels or {})) for one in compared if one.sparsities]
+    charts = [(profile, chart) for profile, chart in charts if any(curve.cut != "nothing" for curve in chart.curves)]
+    if not charts:
+        raise ValueError("no cell of a pruner that removes anything has finished")
+    together: list[list[tuple[str, Chart]]] = []
+    for profile in dict.fromkeys(profile for profile, _ in charts):
+        mine = [each for each in charts if each[0] == profile]
+        usual = [each for each in mine if len(each[1].curves) <= figures.CROWD]
+        together += [usual[start : start + ABREAST] for start in range(0, len(usual), ABREAST)]
+        together += [[each] for each in mine if each not in usual]
+    for place, some in enumerate(together, 1):
+        ending = f"{some[0][0]}-{place}" if len(together) > 1 else ""
+        yield ending, figures.sparsity_figure([chart for _, chart in some]), ""
+
+
+def _chart(one: Comparison, paper: bool, levels: Mapping[str, str]) -> Chart:
+    held = {(curve.pruner.casefold(), point.sparsity) for curve in one.chart.curves for point in curve.points}
+    theirs = printed(one.task, one.metric.name) if paper else ()
+    marks = tuple(each for each in theirs if {(each.pruner.casefold(), sparsity) for sparsity in (0.0, each.sparsity)} & held)
+    found = {name: max(one.values(one.sparsities[0], measure).values(), key=len, default=[]) for measure, name in levels.items()}
+    across = [Curve(name, "nothing", (Point(0.0, None, estimate([values])),)) for name, values in found.items() if values]
+    return replace(one.chart, curves=(*one.chart.curves, *across), printed=marks)
+
+
+# -- against memory ----------------------------------------------------------------------------------------------
+
+
+def against_memory(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
+    """Make a figure a task: the metric against peak memory, every network a disc as large as its file.
+
+    The sparsity is the highest for which the paper prints something, or the highest.
+
+    Raises:
+        ValueError: no cell measured memory, for none had its worker to itself.
+    """
+    found = {}
+    for one in compared:
+        theirs = [each.sparsity for each in printed(one.task, one.metric.name) if each.sparsity in one.sparsities]
+        sparsity = max(theirs or one.sparsities, default=0.0)
+        discs = {pruner: disc for pruner in one.pruners if (disc := _disc(one.cells(pruner, sparsity), one.metric.name))}
+        if discs:
+            found[one.task + one.stem.partition(one.task)[2]] = memory_figure(one, sparsity, discs, paper)
+    if not found:
+        raise ValueError("no cell had a worker to itself, so none measured memory (--set solo=1)")
+    for ending, figure in found.items():
+        yield ending if len(found) > 1 else "", figure, ""
+
+
+Disc: TypeAlias = tuple[Estimate, float, float]
+"""Metric, peak memory and disk, the last two in megabytes."""
+
+
+def _disc(rows: Sequence[Row], metric: str) -> Disc | None:
+    earned, memory, disk = (list(by_seed(rows, name).values()) for name in (metric, "memory_peak_bytes", "disk_csr_mb"))
+    return (estimate([earned]), float(np.mean(memory)) / 1e6, float(np.mean(disk))) if earned and memory and disk else None
+
+
+@draw.print_style()
+def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], paper: bool) -> "Figure":
+    """Draw networks as discs whose areas are their sizes on disk; filled where channels were cut, each named at its height."""
+    names = {pruner: f"{pruner}, {one.longer[pruner]:.2g}× the training" if pruner in one.longer else pruner for pruner in discs}
+    gutter = max(map(draw.text_width, names.values())) + 0.4
+    figure, panels = draw.grid(1, 1, max(2.6, len(names) * draw.LINE / 72), right=gutter, above=0.5, below=0.72, gap=0.0)
+    axes, largest = panels[0][0], max(disk for _, _, disk in discs.values())
+    for pruner, (end, memory, disk) in sorted(discs.items(), key=lambda disc: -disc[1][2]):
+        colour = draw.INK if one.cut(pruner) == "nothing" else style(pruner, one.cut(pruner)).colour
+        inside = colour if one.cut(pruner) == "channels" else "white"
+        axes.scatter(memory, end.iqm, _area(disk, largest), inside, edgecolors=colour, linewidths=0.9, zorder=4)
+        if end.interval:
+            axes.vlines(memory, *end.interval, color=colour, linewidth=0.7, zorder=3)
+    marks = [each for each in printed(one.task, one.metric.name) if paper and each.pruner in discs and each.sparsity == sparsity]
+    for each in marks:
+        end, memory, _ = discs[each.pruner]
+        axes.plot([memory, memory], [end.iqm, each.value], color=draw.GREY, zorder=2, **figures.DOTTED)
+        axes.scatter(memory, each.value, 16, "none", marker="D", edgecolors=draw.GREY, linewidths=0.8, zorder=5)
+    axes.margins(x=0.08, y=0.1)
+    axes.set_xlabel(MEASURES["memory_peak_bytes"].heading)
+    axes.set_ylabel(one.metric.heading)
+    axes.grid(color=draw.FAINT, linewidth=0.5)
+    _name(axes, {names[pruner]: (memory, end.iqm) for pruner, (end, memory, _) in discs.items()})
+    sizes = [largest, largest / 4, largest / 16]
+    handles = [axes.scatter([], [], _area(size, largest), "white", edgecolors=draw.GREY) for size in sizes]
+    labels = [f"{number(size)} MB" for size in sizes]
+    figure.legend(handles, labels, loc="lower center", ncols=len(sizes), columnspacing=3.0, handletextpad=1.2)
+    grey = "; grey: printed in the paper, at the memory measured here" if marks else ""
+    said = f"{count_of(one.seeds)}; area: disk, CSR 16:1; filled: channels cut, hollow: weights; lines: 95 % intervals{grey}"
+    draw.headline(figure, f"{one.title}, {percent(sparsity)} of weights removed", said)
+    return figure
+
+
+def _area(disk: float, largest: float) -> float:
+    return max(SMALLEST, LARGEST * disk / largest)
+
+
+def _name(axes: "Axes", places: Mapping[str, tuple[float, float]]) -> None:
+    """Write names right of a panel as near their heights as the others allow, a thin line from each to its place."""
+    low, high = axes.get_ylim()
+    width, height = (72 * side for side in draw.size_of(axes))
+    ordered = sorted(places, key=lambda name: (places[name][1], name))
+    wanted = [(places[name][1] - low) / (high - low) * height for name in ordered]
+    for name, at in zip(ordered, draw.spread_out(wanted, draw.LINE, 0.0, height), strict=True):
+        axes.annotate(
+            name,
+            xy=places[name],
+            xytext=(width + 14, at),
+            textcoords="axes points",
+            va="center",
+            fontsize=draw.SMALL,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": draw.GREY, "linewidth": 0.35, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
+        )
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """A pruner of a task at a sparsity, 0 for one that removes nothing."""
+
+    one: Comparison
+    sparsity: float
+    cut: str
+    pruner: str
+
+    @property
+    def end(self) -> Estimate | None:
+        """Return what its seeds say of the metric."""
+        return self.one.estimates(self.sparsity, self.one.metric.name).get(self.pruner)
+
+    def values(self, name: str) -> list[float]:
+        """Return what its cells measured."""
+        return list(by_seed(self.one.cells(self.pruner, self.sparsity), name).values())
+
+    def mean(self, cost: Measure) -> str:
+        """Return the mean of a cost, and of how many cells it is where these are not all."""
+        found, seeds = self.values(cost.name), self.end.seeds if self.end else 0
+        behind = f" (n = {len(found)})" if len(found) != seeds else ""
+        return f"{number(float(np.mean(found)) * cost.scale)}{behind}" if found else MISSING
+
+    def printed(self, name: str) -> str:
+        """Return what the paper prints of it."""
+        theirs = [each for each in printed(self.one.task, name) if each.pruner.casefold() == self.pruner.casefold()]
+        return ", ".join(str(each) for each in theirs if self.cut == "nothing" or each.sparsity == self.sparsity) or MISSING
+
+    def where(self, several: bool) -> str:
+        """Return its task, where there are several, and sparsity."""
+        return ", ".join([self.one.title] * several + [f"{percent(self.sparsity)} removed"] * (self.sparsity > 0))
+
+    def fields(self, names: Sequence[str]) -> Fields:
+        """Return its line of a CSV file."""
+        one, end = self.one, self.end
+        means = {name: float(np.mean(found)) if (found := self.values(name)) else None for name in names}
+        named: Fields = {
+            "task": one.task,
+            "profile": one.profile,
+            "pruner": self.pruner,
+            "cut": self.cut,
+            "sparsity": self.sparsity,
+        }
+        ends: Fields = {"seeds": end.seeds if end else 0, "mean": end.mean if end else None, "std": end.std if end else None}
+        return {**named, "metric": one.metric.name, **ends, PRINTED: self.printed(one.metric.name).strip(MISSING), **means}
+
+
+def _lines(one: Comparison) -> Iterator[Line]:
+    yield from (Line(one, 0.0, "nothing", pruner) for pruner in one.cutting("nothing"))
+    for sparsity in one.sparsities:
+        for cut in ("channels", "weights"):
+            yield from (Line(one, sparsity, cut, pruner) for pruner in one.cutting(cut) if one.cells(pruner, sparsity))
+
+
+def costs(
+    compared: Sequence[Comparison], paper: bool, title: str, names: Sequence[str] = COSTS, needed: str = ""
+) -> Iterator[Made]:
+    """Make a table: a line a pruner with its metric and costs; tasks and sparsities in blocks, dense first.
+
+    Nothing is in bold: what is sure is in the report's tables of improvement.
+
+    Args:
+        compared: the tasks.
+        paper: whether what the paper prints has columns.
+        title: how the paper numbers it.
+        names: of the costs.
+        needed: the cost without which there is nothing to show.
+
+    Raises:
+        ValueError: no cell measured what is needed.
+    """
+    lines = [line for one in compared for line in _lines(one)]
+    wanted = [MEASURES[name] for name in names]
+    shown = [cost for cost in wanted if any(line.values(cost.name) for line in lines)]
+    if needed and MEASURES[needed] not in shown:
+        raise ValueError(f"no cell has a {MEASURES[needed].title}")
+    earned = compared[0].metric.heading if len({one.metric for one in compared}) == 1 else "metric"
+    columns: dict[str, Callable[[Line], str]] = {
+        "pruner": lambda line: line.pruner,
+        "seeds": lambda line: str(line.end.seeds if line.end else 0),
+        f"{earned}, mean ± std": lambda line: mean_text(line.end),
+        f"{earned}, {PRINTED}": lambda line: line.printed(line.one.metric.name),
+    }
+    for cost in shown:
+        columns |= {
+            cost.heading: partial(Line.mean, cost=cost),
+            f"{cost.heading}, {PRINTED}": partial(Line.printed, name=cost.name),
+        }
+    texts = {heading: list(map(text, lines)) for heading, text in columns.items()}
+    texts = {heading: own for heading, own in texts.items() if PRINTED not in heading or (paper and {*own} > {MISSING})}
+    several = len({(line.one.title, line.sparsity) for line in lines if line.sparsity}) > 1
+    blocks: dict[str, list[tuple[Entry, ...]]] = {}
+    for line, *own in zip(lines, *texts.values(), strict=True):
+        heading = ", ".join(filter(None, (line.where(len(compared) > 1) if several else "", BLOCKS[line.cut])))
+        blocks.setdefault(heading, []).append(tuple(map(Entry, own)))
+    seeds = count_of((min(one.seeds[0] for one in compared), max(one.seeds[1] for one in compared)))
+    sentences = [f"{seeds}; costs are means over the cells that measured them, n of them where these are not all."]
+    if absent := ", ".join(cost.title for cost in wanted if cost not in shown):
+        sentences.append(f"No cell measured {absent}.")
+    longer = dict.fromkeys(f"{name} trains {times:.2g} times as long." for one in compared for name, times in one.longer.items())
+    sentences += [*longer, "Printed: in the paper, on its machines." if any(PRINTED in heading for heading in texts) else ""]
+    sentences += [note(title) if paper else ""]
+    yield (
+        "",
+        Table(
+            f"{title}: {lines[-1].where(True) if not several else ' and '.join(dict.fromkeys(one.title for one in compared))}",
+            " ".join(filter(None, sentences)),
+            tuple(texts),
+            tuple((heading, tuple(block)) for heading, block in blocks.items()),
+            tuple(line.fields(names) for line in lines),
+        ),
+        "",
+    )
+
+
+def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
+    """Make a table: a line a pruner, and for every task and sparsity its metric, and its time over that of Dense.
+
+    Raises:
+        ValueError: no pruner that removes anything has finished.
+    """
+    columns = [(one, sparsity) for one in compared for sparsity in one.sparsities]
+    if not columns:
+        raise ValueError("no cell of a pruner that removes anything has finished")
+    blocks, fields = [], list[Fields]()
+    for cut, heading in BLOCKS.items():
+        lines = []
+        for pruner in sorted({pruner for one in compared for pruner in one.cutting(cut)}, key=order):
+            lines.append([pruner])
+            for one, sparsity in columns:
+                earned = _mean([measure(row, one.metric.name) for row in one.cells(pruner, sparsity)])
+                time, base = (_mean(list(map(_seconds, rows))) for rows in (one.cells(pruner, sparsity), _dense(one)))
+                times = time / base if time and base else None
+                lines[-1] += [MISSING if value is None else number(value) for value in (earned, times)]
+                where: Fields = {"task": one.task, "profile": one.profile, "pruner": pruner, "cut": cut, "sparsity": sparsity}
+                fields.append({**where, "metric": one.metric.name, "mean": earned, "time_over_dense": times})
+        if lines:
+            blocks.append((heading, tuple(tuple(map(Entry, line)) for line in lines)))
+    header = ["pruner"]
+    for one, sparsity in columns:
+        header += [f"{one.title}, {percent(sparsity)}: {one.metric.name}", "time / Dense"]
+    said = "Means over seeds; time is that of training and of scoring, of cells that had their worker to themselves."
+    yield "", Table("Table 8", said, tuple(header), tuple(blocks), tuple(fields)), ""
+
+
+def _dense(one: Comparison) -> list[Row]:
+    return [row for row in one.rows if row.cut == "nothing"]
+
+
+def _seconds(row: Row) -> float | None:
+    """Return the time of a cell that had its worker to itself and was not resumed."""
+    known = "training_seconds" in row.values and "resumed" not in row.values
+    return sum(row.values.get(name, 0.0) for name in TIMES) if known else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found else None

@@ -1,0 +1,196 @@
+"""What the moment of pruning does to the metric, what the trigger sees meanwhile, and when copies of a network stay connected."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlprune.costs.measures import Measure
+from rlprune.report import draw
+from rlprune.report.comparable import settings
+from rlprune.report.curves import STABLE, Comparison, Style, by_seed, count_of, measure, percent, style
+from rlprune.report.paper import Made
+from rlprune.stats import Estimate, estimate
+from rlprune.store import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def against_moments(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
+    """Make a figure a task and sparsity, and say of each pruner when its trigger fired and when pruning was best.
+
+    Raises:
+        ValueError: no cell was told when to prune.
+    """
+    if not any(told(one, sparsity) for one in compared for sparsity in one.sparsities):
+        raise ValueError("no cell was told when to prune (until.epoch)")
+    for one in compared:
+        for sparsity in one.sparsities:
+            if methods := told(one, sparsity):
+                words = "\n".join(f"  {method}: {moments(one, sparsity, method)}" for method in methods)
+                yield f"{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}", figure(one, sparsity), words
+
+
+def told(one: Comparison, sparsity: float) -> list[str]:
+    """Return the pruners of which cells were told when to prune."""
+    return sorted({_method(row) for row in _at(one, sparsity) if _moment(row) is not None})
+
+
+def moments(one: Comparison, sparsity: float, method: str) -> str:
+    """Return in words when a pruner's trigger fired, when pruning was best, and from when on copies stay connected."""
+    mine = [row for row in _at(one, sparsity) if row.cut != "nothing" and _method(row) == method]
+    own = [row.values["pruning_epoch"] for row in mine if _own(row)]
+    best = _best(_ends(mine, one.metric.name), one.metric)
+    said = [f"its own moment {np.mean(own):.3g}"] if own else []
+    said += [f"best fixed moment {best}"]
+    if one.barriers:
+        said += ["never stable" if one.stable is None else f"stable from {one.stable}"]
+    return ", ".join(said)
+
+
+@draw.print_style()
+def figure(one: Comparison, sparsity: float) -> "Figure":
+    """Draw one task at one sparsity, a column a pruner.
+
+    Above: the metric at the end of training against the epoch of pruning, a ring around the best; a star where the pruner's own
+    trigger fired, a hollow one where it never did and the latest epoch it may wait for came. Below: the trigger's value in every
+    epoch before pruning, with the threshold under which it fires. At the bottom, where cells branched: the barrier between two
+    copies of the dense network that train on from an epoch; where it stays below 2 % from (Frankle et al., 2020), a dashed line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    rows = _at(one, sparsity)
+    methods = told(one, sparsity)
+    lines = 3 if one.barriers else 2
+    drawn, panels = draw.grid(lines, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
+    dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric.name).values())
+    for column, method in enumerate(methods):
+        mine = [row for row in rows if row.cut != "nothing" and _method(row) == method]
+        above, below, *bottom = (line[column] for line in panels)
+        look = style(method, mine[0].cut)
+        _metric(above, mine, one.metric, look)
+        if dense:
+            level = estimate([dense]).iqm
+            above.axhline(level, color=draw.INK, linewidth=0.8)
+            above.annotate("dense", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL)
+        _trigger(below, mine, look.colour)
+        above.set_title(method)
+        for axes in bottom:
+            _barrier(axes, one.barriers)
+        last = max([*filter(None, map(_moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0)
+        for axes in (above, below, *bottom):
+            axes.set_xlim(-0.03 * (last or 1), 1.03 * (last or 1))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if one.stable is not None:
+                axes.axvline(one.stable, color=draw.GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        for axes in (above, below, *bottom)[:-1]:
+            axes.tick_params(labelbottom=False)
+        below.yaxis.set_major_formatter("{x:g}")
+        below.yaxis.set_minor_formatter("")
+        panels[-1][column].set_xlabel("pruned, or branched, after epoch" if bottom else "pruned after epoch")
+    panels[0][0].set_ylabel(one.metric.heading)
+    panels[1][0].set_ylabel("trigger")
+    if one.barriers:
+        panels[2][0].set_ylabel("barrier (%)")
+    drawn.align_ylabels([line[0] for line in panels])
+    spread = "interquartile means, 95 % intervals" if one.seeds[1] > 1 else "single values"
+    note = f"{count_of(one.seeds)}: {spread}; ring: best; star: where the trigger fired"
+    if any(_own(row) and not _fired(row) for row in rows):
+        note += ", hollow: where waiting had to end"
+    note += "; dotted: its threshold"
+    if one.stable is not None:
+        note += "; dashed: copies stay connected"
+    draw.headline(drawn, f"{one.title}, {percent(sparsity)} of weights removed", note)
+    return drawn
+
+
+def _at(one: Comparison, sparsity: float) -> list[Row]:
+    rows = [row for row in one.rows if row.cut == "nothing" or row.sparsity == sparsity]
+    return [row for row in rows if measure(row, one.metric.name) is not None]
+
+
+def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
+    """Return moment to what the cells that were told it ended at."""
+    groups = defaultdict[int, list[float]](list)
+    for row in rows:
+        if (moment := _moment(row)) is not None:
+            groups[moment].append(row.values[metric])
+    return {moment: estimate([groups[moment]]) for moment in sorted(groups)}
+
+
+def _best(ends: dict[int, Estimate], metric: Measure) -> int:
+    return max(ends, key=lambda moment: metric.sign * ends[moment].iqm)
+
+
+def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> None:
+    metric, ends = judged.name, _ends(rows, judged.name)
+    best = _best(ends, judged)
+    axes.plot([best], [ends[best].iqm], marker="o", markersize=7, markerfacecolor="none", color=look.colour, linestyle="")
+    axes.plot(list(ends), [end.iqm for end in ends.values()], color=look.colour, marker=look.marker, markersize=2.6)
+    bands = {moment: end.interval for moment, end in ends.items() if end.interval is not None}
+    axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=look.colour, alpha=0.15, linewidth=0)
+    for fired in (True, False):
+        own = [row for row in rows if _own(row) and _fired(row) == fired]
+        if own:
+            epoch = float(np.mean([row.values["pruning_epoch"] for row in own]))
+            star = estimate([[row.values[metric] for row in own]]).iqm
+            inside, edge = (look.colour, "white") if fired else ("white", look.colour)
+            axes.plot([epoch], [star], marker="*", markersize=9, color=inside, markeredgecolor=edge, zorder=5)
+
+
+def _barrier(axes: "Axes", barriers: dict[int, Estimate]) -> None:
+    axes.plot(list(barriers), [one.iqm for one in barriers.values()], color=draw.INK, marker="o", markersize=2.6)
+    bands = {epoch: one.interval for epoch, one in barriers.items() if one.interval is not None}
+    axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=draw.INK, alpha=0.15, linewidth=0)
+    axes.axhline(STABLE, color=draw.GREY, linewidth=0.8, linestyle=":")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+
+
+def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:
+    latest = max(filter(None, map(_moment, rows)), default=0)
+    seen = [
+        [(row["epoch"], row["trigger"]) for row in each.epochs if {"epoch", "trigger"} <= row.keys()]
+        for each in rows
+        if _moment(each) == latest
+    ]
+    values = defaultdict[float, list[float]](list)
+    for epoch, value in (pair for pairs in seen for pair in pairs):
+        values[epoch].append(value)
+    thresholds = sorted(set(map(_threshold, rows)))
+    axes.semilogy(sorted(values), [float(np.mean(values[epoch])) for epoch in sorted(values)], color=colour)
+    if not values:
+        axes.set_ylim(thresholds[0] / 10, 1.0)  # nothing was recorded: room for the threshold
+    for threshold in thresholds:
+        axes.axhline(threshold, color=draw.GREY, linewidth=0.8, linestyle=":")
+
+
+def _threshold(row: Row) -> float:
+    """Return the value under which a cell's trigger fires: of the lazy regime, or of the distance of masks."""
+    chosen = settings(row)
+    own = chosen.get("until.threshold")
+    margin = chosen.get("until.margin", 1.0)
+    return own if isinstance(own, float) else (margin if isinstance(margin, float) else 1.0) * (1 - row.sparsity)
+
+
+def _own(row: Row) -> bool:
+    """Return whether a cell's own trigger decided when to prune."""
+    return row.cut != "nothing" and _moment(row) is None and "pruning_epoch" in row.values
+
+
+def _fired(row: Row) -> bool:
+    """Return whether the trigger fired; it did not where the latest epoch that it may wait for came first."""
+    seen = [epoch["trigger"] for epoch in row.epochs if "trigger" in epoch]
+    return bool(seen) and seen[-1] < _threshold(row)
+
+
+def _moment(row: Row) -> int | None:
+    """Return the epoch at which a cell was told to prune; None where its own trigger decided."""
+    moment = settings(row).get("until.epoch")
+    return moment if isinstance(moment, int) else None
+
+
+def _method(row: Row) -> str:
+    return str(row.config.get("pruner", row.pruner))

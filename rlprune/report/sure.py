@@ -1,0 +1,117 @@
+"""Which differences between pruners are sure: paired by seed, tested exactly, corrected for how many are tested together.
+
+A reference is what others are compared with: Dense, and Random of the same cut. Comparisons with one reference are a family,
+which calls a difference sure that is luck in at most 5 % of all tables.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from rlprune.report.curves import Comparison, base, by_seed
+from rlprune.stats import LEVEL, Improvement, holm, probability_of_improvement, seeds_needed, sign_flip
+
+RANDOM = ("random", "random-s", "random-u")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A pruner less another over the seeds that both have.
+
+    Args:
+        mean: mean of the paired differences, in the metric's unit.
+        improvement: how often the pruner is better.
+        ties: pairs that end exactly alike.
+        p: of the sign-flip test, corrected for all that were tested together.
+        sure: whether the pruner is surely better or worse.
+    """
+
+    pruner: str
+    other: str
+    mean: float
+    improvement: Improvement
+    ties: int
+    p: float
+    sure: Literal["better", "worse", ""] = ""
+
+
+def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[int, float]], sign: int) -> list[Difference]:
+    """Return pairs of pruners that have seeds in common, corrected as one family.
+
+    Args:
+        pairs: a pruner and what it is compared with.
+        values: pruner to seed to metric.
+        sign: of the metric: 1 where more is better, −1 where less is.
+    """
+    found = [_difference(pruner, other, values, sign) for pruner, other in pairs if values[pruner].keys() & values[other].keys()]
+    return [
+        replace(one, p=p, sure=("better" if sign * one.mean > 0 else "worse") if p <= LEVEL else "")
+        for one, p in zip(found, holm([one.p for one in found]), strict=True)
+    ]
+
+
+def _difference(pruner: str, other: str, values: Mapping[str, Mapping[int, float]], sign: int) -> Difference:
+    seeds = sorted(values[pruner].keys() & values[other].keys())
+    mine, theirs = (np.array([values[name][seed] for seed in seeds]) for name in (pruner, other))
+    improvement = probability_of_improvement(sign * mine, sign * theirs)
+    return Difference(
+        pruner, other, float(np.mean(mine - theirs)), improvement, int(np.sum(mine == theirs)), sign_flip(mine - theirs)
+    )
+
+
+def with_dense(one: Comparison, sparsity: float) -> list[Difference]:
+    """Return every pruner less the dense network."""
+    values, dense = _values(one, sparsity), one.against.dense
+    return (
+        differences(((pruner, dense) for pruner in values if pruner != dense), values, one.metric.sign) if dense in values else []
+    )
+
+
+def with_random(one: Comparison, sparsity: float) -> list[Difference]:
+    """Return every pruner less the Random that cuts the same, of the same variant where there are variants."""
+    values = _values(one, sparsity)
+    others: dict[str, list[str]] = {}
+    for pruner in values:
+        if (other := _random(one, pruner)) in values:
+            others.setdefault(other, []).append(pruner)
+    families = [differences(((pruner, other) for pruner in mine), values, one.metric.sign) for other, mine in others.items()]
+    return [difference for family in families for difference in family]
+
+
+def _random(one: Comparison, pruner: str) -> str:
+    mine = {_variant(name): name for name in one.cutting(one.cut(pruner)) if base(name).casefold() in RANDOM}
+    return "" if pruner in mine.values() else mine.get(_variant(pruner)) or mine.get("", "")
+
+
+def _variant(pruner: str) -> str:
+    return pruner[len(base(pruner)) :]
+
+
+def _values(one: Comparison, sparsity: float) -> dict[str, dict[int, float]]:
+    found = {pruner: by_seed(one.cells(pruner, sparsity), one.metric.name) for pruner in one.pruners}
+    return {pruner: values for pruner, values in found.items() if values}
+
+
+def families(found: Iterable[Difference]) -> dict[str, list[Difference]]:
+    """Return reference to the comparisons with it."""
+    by_other: dict[str, list[Difference]] = {}
+    for one in found:
+        by_other.setdefault(one.other, []).append(one)
+    return by_other
+
+
+def limits(found: Sequence[Difference]) -> list[str]:
+    """Return in clauses what keeps differences from being sure: too few seeds for so many comparisons, ties."""
+    most = max(families(found).values(), key=len, default=[])
+    ties, pairs, seeds = (sum(it.ties for it in found), sum(_pairs(found)), max(_pairs(most), default=0))
+    told = [f"{ties} of {pairs} pairs are ties, which tell nothing"] if ties else []
+    if most and seeds < (needed := seeds_needed(len(most))):
+        count = f"{len(most)} comparisons need" if most[1:] else "1 comparison needs"
+        told.insert(0, f"{count} {needed} seeds for one to be sure, and there {'are' if seeds != 1 else 'is'} {seeds}")
+    return told
+
+
+def _pairs(found: Iterable[Difference]) -> list[int]:
+    return [one.improvement.pairs for one in found]
