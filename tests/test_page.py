@@ -55,7 +55,7 @@ def test_every_line_of_costs_leads_to_the_cells_behind_it(page: str) -> None:
 
 def test_the_cells_say_how_one_is_shown_and_on_which_machine_it_ran() -> None:
     some = rows(2, ("Dense", "SNIP"), (0.9,))
-    some[-1] = replace(some[-1], machine={"cpu": "another", "cores": "8"}, config={**some[-1].config, "fleet": True})
+    some[-1] = replace(some[-1], machine={"cpu": "another", "cores": "8"}, config={**some[-1].config, "fleet": True}, values={})
     table = Listing(only(some), 0).table()
     assert "rlprune show OUT CELL" in table.note
     assert "A: AMD EPYC 7763, 2 cores; B: another, 8 cores" in table.note

@@ -1,6 +1,7 @@
 """The cells behind the numbers of a page: every line of a table leads to its own."""
 
 from rlprune import safely
+from rlprune.costs.measures import alone
 from rlprune.report.curves import Comparison, count_of, measure, percent
 from rlprune.report.tables import MISSING, Entry, Table, iqm_text
 from rlprune.store import Row
@@ -85,7 +86,7 @@ def _version(row: Row) -> str:
 
 
 def _company(row: Row) -> str:
-    return "in a fleet" if row.config.get("fleet") else "alone"
+    return "alone" if alone(row.config, row.values) else "in a fleet"
 
 
 def _shown(value: float | None) -> str:
