@@ -286,7 +286,7 @@ def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, op
             door.say(told)
         if rliable or openrlbenchmark:
             return "\n".join(_elsewhere(rows, rliable, openrlbenchmark))
-        return write_report(rows, where, runs=folders, tell=door.say)
+        return write_report(rows, where, runs=folders, tell=door.say, warn=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
     except Exception as error:  # rows may come from anybody

@@ -1,5 +1,6 @@
 """Which rows are compared: one recipe at a time, nothing pooled, nothing dropped, everything labelled."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -80,11 +81,13 @@ def test_a_report_of_several_runs_says_which_rows_are_not_comparable(tmp_path, c
     other[0] = replace(other[0], versions={**other[0].versions, "torch": "2.16.0"})
     folders = [stored(tmp_path / name, some) for name, some in (("a", dense), ("b", other[:1]), ("c", other[1:]))]
     assert main(["report", *map(str, folders), "--out", str(tmp_path / "joint")]) == 0
-    apart_, versions = capsys.readouterr().err.splitlines()
+    apart_, versions, *warned = capsys.readouterr().err.splitlines()
     assert apart_.startswith("CartPole-v1, quick: 2 groups are not comparable, and stand apart: 2 cells, ")
     assert "budget 1000" in apart_
     assert apart_.endswith("budget 500000")
     assert "cells of torch 2.15.0 and 2.16.0 are compared with each other" in versions
+    page = (tmp_path / "joint" / "report.html").read_text(encoding="utf-8")
+    assert warned == re.findall('<p class="warning">(.*?)</p>', page)  # the page's own, repeated
     assert apart(SOME) == []
 
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TypeAlias
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from rlprune.bench.ahead import Ahead
 from rlprune.bench.suite import Cell
@@ -83,11 +84,12 @@ class Bars(AbstractContextManager["Bars"]):
 
     def __init__(self, left: Sequence[Cell], of: int, ahead: Ahead) -> None:
         self._ahead = ahead
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+        self._progress = Progress(  # where a terminal is narrow, names and bars give way, and the time left does not
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
+            BarColumn(None, table_column=Column(ratio=1)),
             TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
             TextColumn("{task.fields[told]}", markup=False),
+            expand=True,
         )
         self._done, self._of = of - len(left), of
         self._all = self._progress.add_task(
@@ -130,4 +132,4 @@ class Bars(AbstractContextManager["Bars"]):
         self._progress.update(self._all, told=self._count())
 
     def _count(self) -> str:
-        return f"{self._done} of {self._of} cells done{to_go(self._ahead)}"
+        return f"{self._done} of {self._of} done{to_go(self._ahead)}"

@@ -54,7 +54,7 @@ CATALOGUE = (
     ),
     Measure("sparsity_nodes", "nodes removed", "%", None, 100, column=True, about="share of its hidden units"),
     Measure("empty_layers", "layers emptied", "", None, column=True, about="with at most one weight left (one always stays)"),
-    Measure("pruning_epoch", "epoch of pruning", "", None, about="epochs trained before the last cut"),
+    Measure("pruning_epoch", "epoch of pruning", "", None, column=True, about="epochs trained before the last cut"),
     # what finding and training it took
     Measure(
         "wall_seconds",

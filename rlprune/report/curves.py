@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 
@@ -183,6 +183,11 @@ class Comparison:
         kept = self.against.pruners
         metric = Measure("of_dense", f"{self.measured}, share {self.against.unit}")
         return _chart(self.title, metric, [self], lambda pruner, sparsity: kept[pruner].at(sparsity) if pruner in kept else None)
+
+    @cached_property
+    def looks(self) -> dict[str, "Style"]:
+        """Return pruner to its look, the same in all figures of this task, and no two alike."""
+        return looks_of({pruner: self.cut(pruner) for pruner in self.pruners})
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -377,6 +382,7 @@ class LearningCurve:
     Args:
         samples: environment steps so far (epochs trained, where the budget counts epochs), averaged over seeds.
         band: lower and upper end of the 95 % interval, shape (2, epochs); None for one seed.
+        pruned: samples at the last cut, the median over seeds; None where nothing was cut, or nobody knows when.
     """
 
     pruner: str
@@ -386,6 +392,12 @@ class LearningCurve:
     band: FloatArray | None
     seeds: int
     resamples: int = stats.RESAMPLES
+    pruned: float | None = None
+
+    @property
+    def at_cut(self) -> tuple[float, float] | None:
+        """Return where on the curve the last cut is; before the first epoch it is at the curve's beginning."""
+        return None if self.pruned is None else (self.pruned, float(np.interp(self.pruned, self.samples, self.iqm)))
 
 
 def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity: float | None = None) -> list[LearningCurve]:
@@ -401,11 +413,22 @@ def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity:
     curves = []
     for pruner in comparison.pruners:
         for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
-            tracks = [found for row in comparison.cells(pruner, removed) if len(found := track(row, position(comparison), of))]
+            cells = comparison.cells(pruner, removed)
+            tracks = [found for row in cells if len(found := track(row, position(comparison), of))]
             if tracks:
-                curve = _learning_curve(pruner, removed, tracks)
+                curve = replace(_learning_curve(pruner, removed, tracks), pruned=_pruned(cells, position(comparison)))
                 curves += [curve] if len(curve.iqm) else []
     return curves
+
+
+def _pruned(cells: Iterable[Row], position: str) -> float | None:
+    """Return where cells were cut last, the median; before the first epoch is 0."""
+    found: list[float] = []
+    for row in cells:
+        cut = measure(row, "pruning_epoch") if row.cut != "nothing" else None
+        at = zip(column(row.epochs, "trained"), column(row.epochs, position), strict=False) if cut else [(0.0, 0.0)]
+        found += [place for trained, place in at if trained == cut and isfinite(place)]
+    return float(np.median(found)) if found else None
 
 
 def insides(
@@ -526,6 +549,11 @@ _FAMILIES = {family.casefold(): look for family, look in _KNOWN.items()}
 _PLACES = {family: place for place, family in enumerate(_FAMILIES)}
 _SPARE_COLOURS = ("#CC6677", "#0072B2", "#885522", "#3B3B3B", "#6A8F00")
 _SPARE_MARKERS = ("p", "h", "*", "D", "X", "8")
+_SPARE = [
+    (colour, marker)
+    for row, marker in enumerate((*_SPARE_MARKERS, "^", "v", "P", "s", "o", "<"))
+    for colour in _SPARE_COLOURS[row % len(_SPARE_COLOURS) :] + _SPARE_COLOURS[: row % len(_SPARE_COLOURS)]
+]
 
 
 def style(pruner: str, cut: str) -> Style:
@@ -545,6 +573,28 @@ def style(pruner: str, cut: str) -> Style:
         colour = _SPARE_COLOURS[number % len(_SPARE_COLOURS)]
         marker = _SPARE_MARKERS[number // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)]
     return Style(colour, marker, solid=cut != "weights")
+
+
+def looks_of(cuts: Mapping[str, str]) -> dict[str, Style]:
+    """Return looks for pruners and variants that stand beside each other, no two alike as long as there are looks.
+
+    One that is not listed begins at the look that ``style`` has for it, and takes the next one that is free.
+
+    Args:
+        cuts: pruner to what it cuts.
+    """
+    found: dict[str, Style] = {}
+    taken = {_FAMILIES[family] for pruner in cuts if (family := _family(pruner)) in _FAMILIES}
+    for pruner in sorted(cuts, key=order):
+        look = style(pruner, cuts[pruner])
+        if _family(pruner) not in _FAMILIES:
+            begin = _SPARE.index((look.colour, look.marker))
+            free = [pair for pair in _SPARE[begin:] + _SPARE[:begin] if pair not in taken]
+            colour, marker = free[0] if free else _SPARE[begin]
+            taken.add((colour, marker))
+            look = replace(look, colour=colour, marker=marker)
+        found[pruner] = look
+    return found
 
 
 def order(pruner: str) -> tuple[int, str, str]:

@@ -9,15 +9,17 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rlprune import files
-from rlprune.report.curves import Style, order, style
+from rlprune.report.curves import Style, looks_of, order, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -155,12 +157,12 @@ def wear(line: "Line2D", look: Style) -> "Line2D":
     return line
 
 
-def legend(figure: "Figure", cuts: Mapping[str, str]) -> None:
+def legend(figure: "Figure", cuts: Mapping[str, str], own: Mapping[str, Style] | None = None) -> None:
     """Name pruners by their looks below the panels; ``cuts`` says what each of them cuts."""
     from matplotlib.lines import Line2D
 
-    names = sorted(cuts, key=order)
-    handles = [dress(Line2D([], []), name, cuts[name]) for name in names]
+    names, known = sorted(cuts, key=order), own or looks_of(cuts)
+    handles = [wear(Line2D([], []), known[name]) for name in names]
     columns = _legend_columns(names)
     named = figure.legend(handles, names, loc="lower center", ncols=columns, handlelength=2.6, columnspacing=1.2)
     for text, name in zip(named.get_texts(), names, strict=True):
@@ -178,15 +180,17 @@ def _legend_columns(names: Iterable[str]) -> int:
     return max(1, min(LEGEND_COLUMNS, int(WIDTH / widest)))
 
 
+@cache
 def text_width(text: str, size: float = SMALL) -> float:
     """Return how many inches a text takes."""
     with _backend_of_files():
         from matplotlib.font_manager import FontProperties
-        from matplotlib.textpath import TextPath
+        from matplotlib.textpath import text_to_path
 
     if not text.strip():
         return 0.0
-    return float(TextPath((0, 0), text, size=size, prop=FontProperties(family=FONT)).get_extents().width) / 72
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(family=FONT, size=size), ismath=False)
+    return float(width) / 72
 
 
 def fitted(text: str, inches: float, size: float = SMALL) -> str:
@@ -198,6 +202,26 @@ def fitted(text: str, inches: float, size: float = SMALL) -> str:
         middle = (fewest + most + 1) // 2
         fewest, most = (middle, most) if text_width(f"{text[:middle]}…", size) <= inches else (fewest, middle - 1)
     return f"{text[:fewest].rstrip()}…"
+
+
+def plain_ticks(axis: "Axis", most: int, *, whole: bool = False) -> None:
+    """Put a few ticks on an axis, written as people do: 0, 0.8, 1.6 or 0, 50k, 100k.
+
+    Args:
+        axis: an axis with its limits.
+        most: intervals between ticks.
+        whole: whether only whole numbers are ticks.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(most, integer=whole, steps=(1, 2, 2.5, 5, 10), min_n_ticks=min(most, 3)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, max(map(abs, axis.get_view_interval())))))
+
+
+def tick(value: float, largest: float) -> str:
+    """Return how a tick is written on an axis whose numbers are at most this large."""
+    suffix, factor = next((it for it in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)) if largest >= 2 * it[1]), ("", 1.0))
+    return f"{value / factor:.6g}{suffix if value else ''}".replace("-", "−")
 
 
 def size_of(axes: "Axes") -> tuple[float, float]:

@@ -20,11 +20,11 @@ from rlprune.report.curves import (
     Style,
     base,
     count_of,
+    looks_of,
     order,
     percent,
     profiles,
     seed_range,
-    style,
 )
 from rlprune.report.draw import (
     ALARM,
@@ -35,19 +35,21 @@ from rlprune.report.draw import (
     NORMAL,
     SMALL,
     WIDTH,
-    dress,
     fitted,
     grid,
     headline,
     legend,
     legend_height,
+    plain_ticks,
     print_style,
     size_of,
     spread_out,
     text_width,
+    tick,
     uncrowded,
     wear,
 )
+from rlprune.stats import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,6 +95,11 @@ def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
     return _by_pruner(charts[0], variants) if variants else _side_by_side(charts[0], cuts)
 
 
+def crowded(one: Chart) -> bool:
+    """Return whether a chart has so many variants of a few pruners that each pruner has a panel."""
+    return bool(_variants(one))
+
+
 def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     height = 2.45
     shown = [[curve for curve in one.curves if curve.cut in (cut, "nothing")] for cut in cuts]
@@ -102,20 +109,18 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
     gutter = gutter if direct else 0.15
     below = 0.42 if direct else 0.5 + legend_height(names)
     figure, panels = grid(1, len(cuts), height, right=gutter, gap=gutter, below=below, sharey="row")
+    own = looks_of(names)
     for axes, cut, curves in zip(panels[0], cuts, shown, strict=True):
-        _draw_panel(axes, one, cut)
+        _draw_panel(axes, one, cut, own)
         axes.set_title(PANELS[cut])
         axes.set_xlabel("share of weights removed")
         if direct:
-            _name_lines(axes, curves)
+            _name_lines(axes, curves, own)
     panels[0][0].set_ylabel(_axis_title(one))
-    headline(
-        figure,
-        one.title,
-        _note(seed_range(one.curves), cut=any(map(_mark_cut, panels[0], [one] * len(cuts), cuts))) + _aside([one]),
-    )
+    beyond = [_mark_cut(axes, one, cut, own) for axes, cut in zip(panels[0], cuts, strict=True)]
+    headline(figure, one.title, _note(seed_range(one.curves), cut=any(beyond)) + _aside([one]))
     if not direct:
-        legend(figure, names)
+        legend(figure, names, own)
     return figure
 
 
@@ -132,39 +137,50 @@ def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
 
 
 def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
-    from matplotlib.lines import Line2D
-
-    names = list(dict.fromkeys(name for curves in variants.values() for name in curves))
-    looks = dict(zip(names, VARIANTS, strict=False))
     levels = [curve for curve in one.curves if curve.cut == "nothing"]
-    columns = min(4, len(variants))
-    figure, panels = grid(
-        ceil(len(variants) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all"
-    )
-    everywhere = [axes for line in panels for axes in line]
+    looks = _looks_of_variants(variants)
+    figure, everywhere = _panel_a_pruner(list(variants), looks, [level.pruner for level in levels])
     beyond = False
-    for axes, (pruner, curves) in zip(everywhere, variants.items(), strict=False):
+    for axes, curves in zip(everywhere, variants.values(), strict=True):
         cut = next(iter(curves.values())).cut
-        own = {curve.pruner: Style(*looks[name], solid=cut != "weights") for name, curve in curves.items()}
+        own = {level.pruner: Style(INK, "", solid=True) for level in levels}
+        own |= {curve.pruner: replace(looks[name], solid=cut != "weights") for name, curve in curves.items()}
         panel = replace(one, curves=(*levels, *curves.values()))
-        _draw_panel(axes, panel, cut, own)
-        axes.set_ylim(*_limits(one.curves))
+        _draw_panel(axes, panel, cut, own, _limits(one.curves, [each.value for each in one.printed]))
         beyond |= _mark_cut(axes, panel, cut, own)
-        axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
-    for axes in everywhere[len(variants) :]:
-        axes.remove()
     figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    handles = {name: Line2D([], [], color=colour, marker=marker) for name, (colour, marker) in looks.items()}
-    handles |= {level.pruner: Line2D([], [], color=INK) for level in levels}
-    figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
     headline(figure, one.title, _note(seed_range(one.curves), cut=beyond) + _aside([one]))
     return figure
+
+
+def _looks_of_variants(variants: Mapping[str, Mapping[str, Curve]]) -> dict[str, Style]:
+    """Return the look of what tells variants of a pruner from each other, the same for all pruners."""
+    names = dict.fromkeys(name for some in variants.values() for name in some)
+    return {name: Style(*look, solid=True) for name, look in zip(names, VARIANTS, strict=False)}
+
+
+def _panel_a_pruner(pruners: Sequence[str], looks: Mapping[str, Style], levels: Sequence[str]) -> tuple["Figure", list["Axes"]]:
+    """Return a figure with a panel a pruner and a legend, and the panels."""
+    from matplotlib.lines import Line2D
+
+    columns = min(4, len(pruners))
+    figure, panels = grid(ceil(len(pruners) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all")
+    everywhere = [axes for line in panels for axes in line]
+    for axes in everywhere[len(pruners) :]:
+        axes.remove()
+    for axes, pruner in zip(everywhere, pruners, strict=False):
+        axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
+    handles = {name: Line2D([], [], color=look.colour, marker=look.marker) for name, look in looks.items()}
+    handles |= {level: Line2D([], [], color=INK) for level in levels}
+    figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
+    return figure, everywhere[: len(pruners)]
 
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     curves = [curve for one in charts for curve in one.curves]
     names = {curve.pruner: curve.cut for curve in curves}
+    own = looks_of(names)
     below = 0.5 + legend_height(names)
     width = (WIDTH - 0.82) / len(charts)
     titles = [_lines(one.title, width) for one in charts]
@@ -173,14 +189,14 @@ def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
     beyond = False
     for cut, line in zip(cuts, panels, strict=True):
         for axes, one, title in zip(line, charts, titles, strict=True):
-            _draw_panel(axes, one, cut)
-            beyond |= _mark_cut(axes, one, cut)
+            _draw_panel(axes, one, cut, own)
+            beyond |= _mark_cut(axes, one, cut, own)
             axes.set_title(title if cut == cuts[0] else "", fontweight="bold")
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
             axes.set_ylabel("" if one.metric.heading == charts[0].metric.heading else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
     headline(figure, "", _note(seed_range(curves), cut=beyond) + _aside(charts))
-    legend(figure, names)
+    legend(figure, names, own)
     return figure
 
 
@@ -196,35 +212,40 @@ def _lines(title: str, inches: float) -> str:
     return "\n".join(fitted(line, inches, NORMAL + 1) for line in [*lines[:2], " ".join(lines[2:])] if line)
 
 
-def _draw_panel(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> None:
+def _draw_panel(
+    axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style], limits: tuple[float, float] | None = None
+) -> None:
+    axes.set_autoscale_on(False)  # it would ask all panels at every line
     for curve in one.curves:
         if curve.cut == "nothing":
-            _draw_level(axes, curve)
+            _draw_level(axes, curve, looks[curve.pruner])
         elif curve.cut == cut:
-            _draw_curve(axes, curve, _look(curve, looks))
-        _draw_printed(axes, one, curve, cut)
+            _draw_curve(axes, curve, looks[curve.pruner])
+        _draw_printed(axes, one, curve, cut, looks)
     mine = [curve for curve in one.curves if curve.cut == cut]
     for place, curve in enumerate(mine):
-        _draw_seeds(axes, curve, _look(curve, looks), (place + 0.5) / len(mine) - 0.5)
+        _draw_seeds(axes, curve, looks[curve.pruner], (place + 0.5) / len(mine) - 0.5)
     sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
     places = [_position(sparsity) for sparsity in sparsities]
     margin = 0.04 * (places[-1] - places[0]) or 0.1
     axes.set_xlim(places[0] - margin, places[-1] + margin)
     inch = size_of(axes)[0] / (places[-1] - places[0] + 2 * margin)
     axes.set_xticks(places, uncrowded([percent(sparsity) for sparsity in sparsities], [inch * place for place in places]))
-    axes.set_ylim(*_limits(one.curves, [each.value for each in one.printed]))
+    limits = limits or _limits(one.curves, [each.value for each in one.printed])
+    if axes.get_ylim() != limits:
+        axes.set_ylim(*limits)
     _name_printed(axes, one, cut)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
-def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str) -> None:
+def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str, looks: Mapping[str, Style]) -> None:
     """Put what the paper prints of a pruner beside it, hollow and grey."""
     own = [each for each in one.printed if each.pruner.casefold() == curve.pruner.casefold()]
     if curve.cut == "nothing":
         for each in own:
             axes.axhline(each.value, color=GREY, zorder=2, label=f"{curve.pruner}, printed", **DOTTED)
     elif curve.cut == cut:
-        there, look = {point.sparsity for point in curve.points}, style(curve.pruner, cut)
+        there, look = {point.sparsity for point in curve.points}, looks[curve.pruner]
         for each in (each for each in own if each.sparsity in there):
             (mark,) = axes.plot([_position(each.sparsity)], [each.value], look.marker, color=GREY, markersize=5.5, zorder=6)
             mark.set(markerfacecolor="none", markeredgewidth=0.8)
@@ -256,12 +277,8 @@ def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
             )
 
 
-def _look(curve: Curve, looks: Mapping[str, Style] | None) -> Style:
-    return (looks or {}).get(curve.pruner) or style(curve.pruner, curve.cut)
-
-
-def _draw_level(axes: "Axes", curve: Curve) -> None:
-    level, colour = curve.points[0].estimate, style(curve.pruner, curve.cut).colour
+def _draw_level(axes: "Axes", curve: Curve, look: Style) -> None:
+    level, colour = curve.points[0].estimate, look.colour
     axes.axhline(level.iqm, color=colour, linewidth=1.0, zorder=2, label=curve.pruner)
     if level.interval:
         axes.axhspan(*level.interval, color=colour, alpha=0.12, linewidth=0, zorder=1)
@@ -291,7 +308,7 @@ def _draw_seeds(axes: "Axes", curve: Curve, look: Style, aside: float) -> None:
         axes.plot(*zip(*seeds, strict=True), ".", color=look.colour, transform=moved, **faint)
 
 
-def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | None = None) -> bool:
+def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style]) -> bool:
     """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
     low, high = axes.get_ylim()
     found = False
@@ -301,7 +318,7 @@ def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style] | N
             bottom, top = point.estimate.interval or (low, high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
-                colour = _look(curve, looks).colour
+                colour = looks[curve.pruner].colour
                 axes.scatter([at], [edge], s=9, marker=marker, color=colour, clip_on=False, zorder=5)
                 found = True
     return found
@@ -323,7 +340,7 @@ def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[flo
     return low - margin, high + margin
 
 
-def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
+def _name_lines(axes: "Axes", curves: Sequence[Curve], looks: Mapping[str, Style]) -> None:
     """Write each curve's name right of the panel, as near its end's height as the other names allow."""
     low, high = axes.get_ylim()
     width, height = (72 * side for side in size_of(axes))
@@ -331,7 +348,7 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve]) -> None:
     wanted = [(curve.points[-1].estimate.iqm - low) / (high - low) * height for curve in ends]
     for curve, at in zip(ends, spread_out(wanted, LINE, 0.0, height), strict=True):
         end = curve.points[-1]
-        colour = style(curve.pruner, curve.cut).colour
+        colour = looks[curve.pruner].colour
         axes.annotate(
             curve.pruner,
             xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _position(end.sparsity), end.estimate.iqm),
@@ -357,13 +374,17 @@ def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
     return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}"
 
 
+def trains_longer(longer: Mapping[str, float]) -> str:
+    """Return what a note adds about pruners that train longer than the others, say LTR: their points cost more."""
+    times = list(dict.fromkeys(f"{each:.2g}" for each in longer.values()))
+    return f"; {', '.join(longer)}: {' or '.join(times)} times the training" if longer else ""
+
+
 def _aside(charts: Sequence[Chart]) -> str:
     """Return which lines train longer than the others, and which marks are the paper's."""
     shown = {curve.pruner for one in charts for curve in one.curves}
     longer = {pruner: times for one in charts for pruner, times in one.longer.items() if pruner in shown}
-    times = list(dict.fromkeys(f"{each:.2g}" for each in longer.values()))
-    told = f"; {', '.join(longer)}: {' or '.join(times)} times the training" if longer else ""
-    return told + ("; grey: printed in the paper" if any(one.printed for one in charts) else "")
+    return trains_longer(longer) + ("; grey: printed in the paper" if any(one.printed for one in charts) else "")
 
 
 # -- learning curves ---------------------------------------------------------------------------------------------
@@ -371,12 +392,11 @@ def _aside(charts: Sequence[Chart]) -> str:
 
 @print_style()
 def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> "Figure":
-    """Draw learning curves, one panel a pruner, darker for sparser, dense in black in all of them.
+    """Draw learning curves, one panel a pruner, darker for sparser, dense in black dots in all of them.
 
     Panels share the scales; a pruner that trains far longer than usual (rewinding) gets its own horizontal one, and says so.
+    A triangle on a curve is the moment of its last cut.
     """
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
     dense = [curve for curve in curves if curve.sparsity == 0]
     pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
     colours = {0.0: INK} | _shades(sorted({curve.sparsity for curve in curves if curve.sparsity > 0}))
@@ -385,20 +405,25 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     rows = ceil(len(pruners) / columns)
     figure, panels = grid(rows, columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
     everywhere = [axes for line in panels for axes in line]
+    everywhere[0].set_ylim(*_span(curves))
+    plain_ticks(everywhere[0].yaxis, 4)
+    cut = False
     for axes, pruner in zip(everywhere, pruners, strict=False):
+        axes.set_autoscale_on(False)
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours[curve.sparsity])
+            cut |= _mark_moment(axes, curve, colours[curve.sparsity])
         title, length = _horizon(pruner, lengths[pruner], usual, shared)
         axes.set_xlim(0, length)
         axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        plain_ticks(axes.xaxis, 3, whole=comparison.unit != "steps")
     for axes in everywhere[len(pruners) :]:
         axes.remove()
     figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    headline(figure, comparison.title, _note(_seeds(curves)))
+    moments = "; triangles: the last cut (median)" if cut else ""
+    headline(figure, comparison.title, _note(_seeds(curves)) + moments)
     _name_shades(figure, colours, [curve.pruner for curve in dense])
     return figure
 
@@ -429,23 +454,32 @@ def _shades(sparsities: Sequence[float]) -> dict[float, str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    shades = colormaps["viridis_r"](np.linspace(0.12, 0.95, len(sparsities)))
+    shades = colormaps["viridis_r"](np.linspace(0.12, 0.85, len(sparsities)))
     return {sparsity: to_hex(shade) for sparsity, shade in zip(sparsities, shades, strict=True)}
 
 
 def _draw_learning(axes: "Axes", curve: LearningCurve, colour: str) -> None:
-    axes.plot(curve.samples, curve.iqm, color=colour, linewidth=0.9, label=f"{curve.pruner} {percent(curve.sparsity)}")
+    look = {"linewidth": 0.9} if curve.sparsity else DOTTED
+    axes.plot(curve.samples, curve.iqm, color=colour, label=f"{curve.pruner} {percent(curve.sparsity)}", **look)
     if curve.band is not None:
         low, high = curve.band
         axes.fill_between(curve.samples, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _mark_moment(axes: "Axes", curve: LearningCurve, colour: str) -> bool:
+    """Put a triangle on a curve where its last cut was; return whether it is known."""
+    if curve.at_cut is None:
+        return False
+    axes.scatter(*curve.at_cut, s=16, marker="v", color=colour, edgecolor=INK, linewidth=0.5, clip_on=False, zorder=5)
+    return True
 
 
 def _name_shades(figure: "Figure", colours: dict[float, str], dense: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     names = [percent(sparsity) for sparsity in colours if sparsity > 0] + list(dense)
-    shown = [colour for sparsity, colour in colours.items() if sparsity > 0] + [INK] * len(dense)
-    handles = [Line2D([], [], color=colour) for colour in shown]
+    handles = [Line2D([], [], color=colour) for sparsity, colour in colours.items() if sparsity > 0]
+    handles += [Line2D([], [], color=INK, **DOTTED) for _ in dense]
     columns = max(1, int(WIDTH / (max(map(text_width, names)) + 0.4)))
     figure.legend(handles, names, loc="lower center", ncols=min(columns, len(names)), handlelength=1.6)
 
@@ -465,7 +499,6 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         inside: what ``curves.insides`` found.
     """
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     everything = [curve for curves in inside.values() for curve in curves]
     dense = [curve.pruner for curve in everything if curve.sparsity == 0][:1]
@@ -495,9 +528,8 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         axes.set_xlim(0, length)
         axes.set_ylim(*_span([curve for _, curve in own]))
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(2))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_locator(MaxNLocator(3))
+        plain_ticks(axes.xaxis, 2, whole=comparison.unit != "steps")
+        plain_ticks(axes.yaxis, 3)
     for (axes, _), (below, _) in zip(drawn, drawn[columns:], strict=False):
         axes.tick_params(labelbottom=axes.get_xlim() != below.get_xlim())
     for axes, (_, quantity) in drawn[:columns]:
@@ -524,7 +556,7 @@ def _network(one: Measure) -> str:
 
 
 def _colour(one: Measure) -> str:
-    return dict(zip(NETWORKS, ("#0072B2", "#D55E00"), strict=True))[_network(one)]
+    return dict(zip(NETWORKS, ("#0072B2", "#E69F00"), strict=True))[_network(one)]
 
 
 def _span(curves: Sequence[LearningCurve]) -> tuple[float, float]:
@@ -547,24 +579,67 @@ def _seeds(curves: Sequence[LearningCurve]) -> tuple[int, int]:
 def profile_figure(comparison: Comparison, sparsity: float) -> "Figure":
     """Draw performance profiles: the share of seeds that end better than each value of the metric."""
     thresholds, shares = profiles(comparison, sparsity)
+    variants = _variants(comparison.chart)
+    figure = (
+        _profiles_by_pruner(comparison, thresholds, shares, variants)
+        if variants
+        else _profiles_side_by_side(comparison, thresholds, shares)
+    )
+    headline(figure, _where(comparison, sparsity), count_of(comparison.seeds) + trains_longer(comparison.longer))
+    return figure
+
+
+def _profiles_side_by_side(comparison: Comparison, thresholds: FloatArray, shares: Mapping[str, FloatArray]) -> "Figure":
     cuts = [cut for cut in PANELS if any(comparison.cut(pruner) == cut for pruner in shares)]
     figure, panels = grid(1, len(cuts), 1.9, right=0.12, gap=0.2, below=0.5 + legend_height(shares), sharey="row")
     for axes, cut in zip(panels[0], cuts, strict=True):
         for pruner, share in shares.items():
             if comparison.cut(pruner) in (cut, "nothing"):
-                middle = int(np.abs(share - 0.5).argmin())
-                (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
-                dress(line, pruner, comparison.cut(pruner))
+                _draw_profile(axes, thresholds, share, pruner, comparison.looks[pruner])
         axes.set_title(PANELS[cut])
         axes.set_xlabel(comparison.metric.heading)
-        axes.set_ylim(-0.02, 1.02)
-        if comparison.metric.better == "lower":
-            axes.invert_xaxis()
-        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        _dress_profiles(axes, comparison)
     panels[0][0].set_ylabel("share of seeds that end better")
-    headline(figure, _where(comparison, sparsity), count_of(comparison.seeds))
-    legend(figure, {pruner: comparison.cut(pruner) for pruner in shares})
+    legend(figure, {pruner: comparison.cut(pruner) for pruner in shares}, comparison.looks)
     return figure
+
+
+def _profiles_by_pruner(
+    comparison: Comparison,
+    thresholds: FloatArray,
+    shares: Mapping[str, FloatArray],
+    variants: Mapping[str, Mapping[str, Curve]],
+) -> "Figure":
+    found = {pruner: {name: it for name, it in some.items() if it.pruner in shares} for pruner, some in variants.items()}
+    found = {pruner: some for pruner, some in found.items() if some}
+    drawn = {name for some in found.values() for name in some}
+    looks = {name: look for name, look in _looks_of_variants(variants).items() if name in drawn}
+    levels = [pruner for pruner in shares if comparison.cut(pruner) == "nothing"]
+    figure, everywhere = _panel_a_pruner(list(found), looks, levels)
+    for axes, curves in zip(everywhere, found.values(), strict=True):
+        for level in levels:
+            _draw_profile(axes, thresholds, shares[level], level, Style(INK, "", solid=True))
+        for name, curve in curves.items():
+            look = replace(looks[name], solid=curve.cut != "weights")
+            _draw_profile(axes, thresholds, shares[curve.pruner], curve.pruner, look)
+        _dress_profiles(axes, comparison)
+    figure.supxlabel(comparison.metric.heading, fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    figure.supylabel("share of seeds that end better", fontsize=NORMAL, x=0.01)
+    return figure
+
+
+def _draw_profile(axes: "Axes", thresholds: FloatArray, share: FloatArray, pruner: str, look: Style) -> None:
+    middle = int(np.abs(share - 0.5).argmin())
+    (line,) = axes.plot(thresholds, share, label=pruner, drawstyle="steps-post", markevery=[middle])
+    wear(line, look)
+
+
+def _dress_profiles(axes: "Axes", comparison: Comparison) -> None:
+    plain_ticks(axes.xaxis, 4)
+    axes.set_ylim(-0.02, 1.02)
+    if comparison.metric.better == "lower":
+        axes.invert_xaxis()
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
 def _where(comparison: Comparison, sparsity: float) -> str:
@@ -630,7 +705,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     parts = [name.removesuffix(".weight").split(".") for name in names]
 
     def shortest(own: list[str]) -> str:
-        telling = (n for n in range(1, len(own)) if sum(other[-n:] == own[-n:] for other in parts) == 1)
+        named = (n for n in range(1, len(own)) if not ".".join(own[-n:]).replace(".", "").isdigit())  # "0" says nothing
+        telling = (n for n in named if sum(other[-n:] == own[-n:] for other in parts) == 1)
         return ".".join(own[-next(telling, len(own)) :])
 
     return [shortest(own) for own in parts]
@@ -658,10 +734,10 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     for axes, (heading, spreads) in zip(panels[0], columns.items(), strict=True):
         for pruner, (low, middle, high) in spreads.items():
             if pruner in places:
-                colour = style(pruner, comparison.cut(pruner)).colour
-                axes.plot([low, high], [places[pruner]] * 2, color=colour, linewidth=1.0, zorder=3)
+                look = comparison.looks[pruner]
+                axes.plot([low, high], [places[pruner]] * 2, color=look.colour, linewidth=1.0, zorder=3)
                 (marker,) = axes.plot([middle], [places[pruner]], zorder=4, label=pruner)
-                dress(marker, pruner, comparison.cut(pruner))
+                wear(marker, look)
             else:
                 axes.axvline(middle, color=INK, linewidth=0.8, zorder=2)
         _scale(axes, [middle for _, middle, _ in spreads.values()], logarithmic=heading in costs)
@@ -670,7 +746,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
             edge, beyond = axes.get_xlim()[0], True
             axes.set_xlim(left=edge)
             for pruner in below_zero:
-                colour = style(pruner, comparison.cut(pruner)).colour
+                colour = comparison.looks[pruner].colour
                 axes.scatter([edge], [places[pruner]], s=9, marker="<", color=colour, clip_on=False, zorder=5)
         if heading in costs:
             axes.set_title(_cells_behind(comparison, sparsity, costs[heading].name), fontsize=SMALL, pad=2)
@@ -683,6 +759,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     spread = f"{comparison.measured}: interquartile mean, 95 % interval; costs: mean ± standard deviation of n cells"
     spread += ", triangles: down to zero" if beyond else ""
     note = f"{count_of(comparison.seeds)}; {spread if comparison.seeds[1] > 1 else 'single values'}; line across: dense"
+    note += trains_longer(comparison.longer)
     headline(figure, _where(comparison, sparsity), note)
     return figure
 
@@ -698,11 +775,11 @@ def _scale(axes: "Axes", values: Sequence[float], *, logarithmic: bool) -> None:
 
     axes.margins(x=0.1)
     if not logarithmic or not max(values) > 8 * min(values) > 0:
-        axes.locator_params(axis="x", nbins=3)
+        plain_ticks(axes.xaxis, 3)
         return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(values) < 80 * min(values) else (1,), numticks=5))
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value, 2 * value))
     axes.xaxis.set_minor_locator(NullLocator())
 
 

@@ -1,6 +1,9 @@
-"""One page that shows a run: self-contained, no script, nothing from elsewhere; figures and tables lie beside it as files."""
+"""One page that shows a run: the question first, then figures, then tables, then the cells behind them.
 
-import base64
+It is self-contained, and nothing comes from elsewhere; its one script sorts tables, and all is there without it. Figures and
+tables lie beside it as files.
+"""
+
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -9,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rlprune import files, safely
-from rlprune.report import comparable, curves, draw, figures, pictures, tables
+from rlprune.report import comparable, curves, draw, figures, fronts, html, pictures, tables, widths
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.efficiency import measurable
+from rlprune.report.listing import Listing
+from rlprune.report.question import question_table
 from rlprune.report.sentences import finding, heading, warnings
 from rlprune.report.sound import sound
 from rlprune.report.sure import with_dense, with_random
-from rlprune.report.tables import Entry, Table
+from rlprune.report.tables import Table
 from rlprune.stats import RESAMPLES
 from rlprune.store import Row
 
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
+MATRIX = 18  # most columns of pruners beside each other
+LEARNERS = 28  # most pruners whose learning curves are one figure, a page high
+
 
 def write_report(
     rows: Iterable[Row],
@@ -31,6 +39,7 @@ def write_report(
     command: str | None = None,
     runs: Sequence[Path] = (),
     tell: Callable[[str], object] = lambda line: None,
+    warn: Callable[[str], object] = lambda line: None,
 ) -> Path:
     """Write ``figures/*.{png,svg,pdf}``, ``tables/*.{md,tex,csv}`` and ``report.html`` into ``out``; return the page's path.
 
@@ -42,6 +51,7 @@ def write_report(
         command: what produced them, shown on the page.
         runs: folders of the runs, whose networks may have left pictures; ``out`` itself where none is named.
         tell: called with a line for every figure or table that could not be made; all others are.
+        warn: called with each of the page's warnings.
 
     Raises:
         OSError: the folder cannot be written.
@@ -52,20 +62,25 @@ def write_report(
     for folder in (page.figures, page.tables):
         folder.mkdir(parents=True, exist_ok=True)
     compared = curves.comparisons(rows)
-    page.add(page.attempt("opening", lambda: _opening(rows, compared, command)) or "")
+    page.listings = {id(one): Listing(one, place) for place, one in enumerate(compared)}
+    warned = page.attempt("warnings", lambda: warnings(rows, compared)) or []
+    page.add(page.attempt("opening", lambda: _opening(rows, compared, command, warned)) or "")
+    page.attempt("the question", lambda: _question(page, compared))
     for profile in dict.fromkeys(one.profile for one in compared):
         some = [one for one in compared if one.profile == profile]
         page.attempt(f"overview of {profile}", partial(_overview, page, profile, some))
-    for one in compared:
-        page.attempt(heading(one), partial(_task, page, one, networks))
+    for place, one in enumerate(compared):
+        page.attempt(heading(one), partial(_task, page, one, networks, place))
     missing = tables.missing_table(rows)
     if missing.blocks:
-        page.add(f"<h2>{escape(missing.title)}</h2>")
+        page.add(f'<h2 id="missing">{escape(missing.title)}</h2>')
         page.table("missing", lambda: missing, kind="plain")
         page.add(_tracebacks(rows))
-    page.add(f"<h2>Where the numbers come from</h2>{_provenance(rows)}")
+    page.add(f'<h2 id="sources">Where the numbers come from</h2>{_provenance(rows)}')
     path = out / "report.html"
-    files.write(path, _TEMPLATE.format(title=escape(_title(compared)), body="\n".join(page.parts)))
+    files.write(path, html.page(_title(compared), "\n".join(page.parts)))
+    for warning in warned:
+        warn(safely.plain(warning))
     return path
 
 
@@ -93,6 +108,7 @@ class _Page:
     def __init__(self, out: Path, tell: Callable[[str], object]) -> None:
         self.figures, self.tables = out / "figures", out / "tables"
         self.parts: list[str] = []
+        self.listings: dict[int, Listing] = {}
         self._tell = tell
         self._files: set[Path] = set()
 
@@ -100,32 +116,53 @@ class _Page:
         self.parts.append(part)
 
     def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str) -> None:
-        """Save a figure and show it; as an image, for two drawings in one page would share their inner names."""
+        """Save a figure and show it."""
         stem = self._own(self.figures, stem)
         formats = self.attempt(f"figure {stem}", partial(_rendered, drawn))
         if formats is None:
             return
         for ending, content in formats.items():
             files.write(self.figures / f"{stem}.{ending}", content)
-        image = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{base64.b64encode(formats["svg"]).decode()}">'
-        self.add(f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
+        image = html.image(formats["svg"], caption)
+        self.add(f'<figure class="drawn"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
-    def table(self, stem: str, made: Callable[[], Table], *, folded: bool = False, kind: str = "") -> None:
-        """Save a table in its three formats and show it, behind its title if folded."""
+    def table(
+        self,
+        stem: str,
+        made: Callable[[], Table],
+        of: Comparison | None = None,
+        *,
+        folded: bool = False,
+        kind: str = "",
+        parts: Callable[[Table], Sequence[Table]] = lambda table: [table],
+    ) -> None:
+        """Save a table in its three formats and show it, behind its title if folded.
+
+        Args:
+            stem: of its files.
+            made: makes it.
+            of: whose cells its lines lead to.
+            folded: whether only its title is seen at first.
+            kind: how it looks.
+            parts: what it is cut into where it would be too wide for a page.
+        """
         stem = self._own(self.tables, stem)
         table = self.attempt(f"table {stem}", made)
         if table is None:
             return
-        for ending, render in (("md", tables.to_markdown), ("tex", tables.to_latex), ("csv", tables.to_csv)):
+        some = parts(table)
+        for ending, render in (("md", tables.to_markdown), ("csv", tables.to_csv)):
             files.write(self.tables / f"{stem}.{ending}", render(table))
-        shown = f'<div class="wide">{_html(table, kind)}</div>'
+        for place, part in enumerate(some):
+            files.write(self.tables / f"{stem}{f'-part{place + 1}' if place else ''}.tex", tables.to_latex(part))
+        anchor = self.listings[id(of)].anchor if of else html.nowhere
+        shown = "".join(f'<div class="wide">{html.table(part, kind, anchor)}</div>' for part in some)
+        shown += f'<p class="note">{escape(table.note)}</p>' if table.note else ""
         if folded:
-            self.add(
-                f"<details><summary>{escape(table.title)}</summary>{shown}<p class='note'>{escape(table.note)}</p></details>"
-            )
+            self.add(html.folded(table.title, shown))
         else:
-            caption = f"{table.title}. {table.note}" if table.note else ""
-            self.add(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
+            title = f"<figcaption><b>{escape(table.title)}</b></figcaption>" if kind != "plain" else ""
+            self.add(f"<figure>{title}{shown}</figure>")
 
     def attempt(self, what: str, make: Callable[[], Made]) -> Made | None:
         """Return what is made; where that cannot be made, say so in one line: nothing else is lost by it."""
@@ -159,16 +196,26 @@ def _title(compared: Sequence[Comparison]) -> str:
     return "Pruning " + (", ".join(dict.fromkeys(one.task_title for one in compared)) or "without a finished cell")
 
 
-def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None) -> str:
+def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str | None, warned: Sequence[str]) -> str:
     status = Counter({(row.id, comparable.outcome(row)): row.status for row in rows}.values())
     cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
     suites = dict.fromkeys(f"{one.suite_title}, profile {one.profile}" for one in compared)
+    places = [(f"t{place}", heading(one)) for place, one in enumerate(compared)] + [("sources", "Where the numbers come from")]
     parts = [f"<h1>{escape(_title(compared))}</h1>"]
     parts += [f"<pre>{escape(safely.plain(command))}</pre>"] if command else []
     parts += [f"<p>Suite: {escape('; '.join(suites))}.</p>"] if suites else []
-    parts += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(rows, compared)]
-    parts += [f"<p>{escape(sentence)}</p>" for sentence in (cells, *map(finding, compared))]
+    links = " ".join(f'<a href="#{at}">{escape(name)}</a>' for at, name in places)
+    parts += [f"<p>{escape(cells)}</p>", f"<nav>{links}</nav>"]
+    parts += [f'<p class="warning">{escape(warning)}</p>' for warning in warned]
     return "\n".join(parts)
+
+
+def _question(page: _Page, compared: Sequence[Comparison]) -> None:
+    page.add("<h2>Which pruner, at which size, and is it sure?</h2>" if compared else "")
+    for one in compared:
+        if one.sparsities and one.seeds[1]:
+            page.table(f"{one.stem}-question", partial(question_table, one), one, kind="question")
+        page.add(f"<p>{escape(finding(one))}</p>")
 
 
 def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None:
@@ -176,7 +223,7 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
     if len(charts) < 2:
         return
     page.add(f"<h2>All tasks, {escape(profile)}</h2>")
-    for start in range(0, len(charts), 3):
+    for start in range(0, 0 if any(map(figures.crowded, charts)) else len(charts), 3):
         some = charts[start : start + 3]
         number = f"-{start // 3 + 1}" if len(charts) > 3 else ""
         caption = "Every task by itself. " + _explained(some)
@@ -221,60 +268,88 @@ def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES) -> str:
     return f"Lines are interquartile means over {count_of(seeds)}, bands their {intervals}."
 
 
-def _task(page: _Page, one: Comparison, networks: Sequence[Path]) -> None:
-    page.add(f"<h2>{escape(heading(one))}</h2>")
+def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) -> None:
+    page.add(f'<h2 id="t{place}">{escape(heading(one))}</h2>')
     page.table(f"{one.stem}-recipe", partial(tables.recipe_table, one), folded=True, kind="plain")
     if one.sparsities and one.seeds[1]:
         chart = one.chart
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
-    if one.against.pruners and len(one.sparsities) > 1:
-        page.table(f"{one.stem}-dense", partial(tables.dense_table, one))
+        if costs := fronts.drawn_against(one):
+            caption = (
+                f"{one.title}: what is worth its cost. On the line stands what nothing else beats in both, its sparsity beside "
+                f"it; all else is grey, dense a star. Interquartile means, costs are means, {count_of(one.seeds)}."
+            )
+            page.figure(f"{one.stem}-fronts", partial(fronts.front_figure, one, costs), caption)
+    if learning := curves.learning_curves(one):
+        caption = f"{one.title}: learning curves, darker for sparser, dense dotted. {_spread(one.seeds, _fewest(learning))}"
+        caption += " A triangle is the last cut." if any(curve.at_cut for curve in learning) else ""
+        pruners = list(dict.fromkeys(curve.pruner for curve in learning if curve.sparsity > 0)) or [""]
+        for start in range(0, len(pruners), LEARNERS):
+            some = [it for it in learning if it.sparsity == 0 or it.pruner in pruners[start : start + LEARNERS]]
+            number = f"-{start // LEARNERS + 1}" if start else ""
+            page.figure(f"{one.stem}-learning{number}", partial(figures.learning_figure, one, some), caption)
+    if one.sparsities:
+        _at_highest_sparsity(page, one, one.sparsities[-1])
     if drawn := pictures.illustrated(one, networks):
         caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
         page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption)
+    if one.against.pruners and len(one.sparsities) > 1:
+        page.table(f"{one.stem}-dense", partial(tables.dense_table, one), one)
     for sparsity in reversed(one.sparsities or [0.0]):
-        shown = sparsity == max(one.sparsities, default=0.0)
-        page.table(f"{one.stem}-costs-{_in_name(sparsity)}", partial(tables.cost_table, one, sparsity), folded=not shown)
-        page.table(f"{one.stem}-measures-{_in_name(sparsity)}", partial(tables.measures_table, one, sparsity), folded=True)
+        shown, stem = sparsity == max(one.sparsities, default=0.0), _in_name(sparsity)
+        costs_made = partial(tables.cost_table, one, sparsity)
+        page.table(f"{one.stem}-costs-{stem}", costs_made, one, folded=not shown, parts=tables.paper_first)
+        page.table(f"{one.stem}-measures-{stem}", partial(tables.measures_table, one, sparsity), one, folded=True)
         if one.against.dense and any(one.values(sparsity, name) for name in tables.NONZERO):
-            page.table(f"{one.stem}-macs-{_in_name(sparsity)}", partial(tables.macs_table, one, sparsity), folded=not shown)
+            page.table(f"{one.stem}-macs-{stem}", partial(tables.macs_table, one, sparsity), one, folded=not shown)
         if with_dense(one, sparsity) or with_random(one, sparsity):
-            stem = f"{one.stem}-compared-{_in_name(sparsity)}"
-            page.table(stem, partial(tables.compared_table, one, sparsity), folded=not shown)
-    if one.barriers:
-        page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
-    if learning := curves.learning_curves(one):
-        caption = f"{one.title}: learning curves, darker for sparser, dense in black. {_spread(one.seeds, _fewest(learning))}"
-        page.figure(f"{one.stem}-learning", partial(figures.learning_figure, one, learning), caption)
+            compared = partial(tables.compared_table, one, sparsity)
+            page.table(f"{one.stem}-compared-{stem}", compared, one, folded=not shown)
     if measurable(one):
         page.table(f"{one.stem}-efficiency", partial(tables.efficiency_table, one), folded=True)
-    if one.sparsities:
-        _at_highest_sparsity(page, one, one.sparsities[-1])
+    if one.sparsities and one.seeds[1] > 1:
+        sparsity = one.sparsities[-1]
+        page.table(
+            f"{one.stem}-improvement-{_in_name(sparsity)}",
+            partial(tables.improvement_table, one, sparsity),
+            folded=True,
+            kind="matrix",
+            parts=partial(tables.beside, most=MATRIX),
+        )
+    if one.barriers:
+        page.table(f"{one.stem}-barriers", partial(tables.barrier_table, one))
+    _cells(page, page.listings[id(one)])
+
+
+def _cells(page: _Page, listing: Listing) -> None:
+    table = listing.table()
+    shown = html.table(table, "cells", ids=listing.anchors)
+    page.add(html.folded(table.title, f'<p class="note">{escape(table.note)}</p><div class="wide listing">{shown}</div>'))
 
 
 def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     stem, where = _in_name(sparsity), f"{one.title}, {percent(sparsity)} of weights removed"
     seeds = count_of(one.seeds)
+    if one.seeds[1]:
+        caption = (
+            f"{where}: metric and costs, {seeds}: interquartile mean with its 95 % interval; means ± standard deviation of costs."
+        )
+        page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:
         caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
+    if cut := widths.widths(one, sparsity):
+        caption = f"{where}: hidden units left of actor and critic, input above output, mean over {seeds}; grey: dense."
+        page.figure(f"{one.stem}-widths-{stem}", partial(widths.width_figure, one, sparsity, cut), caption)
     if inside := curves.insides(one, sparsity):
         fewest = min(map(_fewest, inside.values()))
         caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds, fewest)}"
         page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
-    if not one.seeds[1]:
-        return
-    caption = (
-        f"{where}: metric and costs, {seeds}: interquartile mean with its 95 % interval; means ± standard deviation of costs."
-    )
-    page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     if one.seeds[1] > 1:
         caption = f"{where}: performance profiles, the share of seeds that end better than each value, {seeds}."
         page.figure(f"{one.stem}-profiles-{stem}", partial(figures.profile_figure, one, sparsity), caption)
-        improvement = partial(tables.improvement_table, one, sparsity)
-        page.table(f"{one.stem}-improvement-{stem}", improvement, folded=True, kind="matrix")
 
 
 def _in_name(sparsity: float) -> str:
@@ -314,73 +389,3 @@ def _provenance(rows: Sequence[Row]) -> str:
     lines += list(zip(("first start", "last end"), times, strict=False))
     body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
     return f'<div class="wide"><table class="facts">{body}</table></div>'
-
-
-# -- HTML --------------------------------------------------------------------------------------------------------
-
-
-def _html(table: Table, kind: str) -> str:
-    head = "".join(f"<th><span>{escape(title)}</span></th>" for title in table.header)
-    body = ""
-    for title, block in table.blocks:
-        if title:
-            body += f'<tr class="block"><th colspan="{len(table.header)}">{escape(title)}</th></tr>'
-        for line, far in zip(block, tables.apart(block), strict=True):
-            entries = "".join(_entry(entry, place) for place, entry in enumerate(line))
-            body += f'<tr class="apart">{entries}</tr>' if far else f"<tr>{entries}</tr>"
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _entry(entry: Entry, place: int) -> str:
-    text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(escape(entry.text))
-    if place == 0:
-        return f"<th>{text}</th>"
-    hint = f' title="{escape(entry.hint)}"' if entry.hint else ""
-    if entry.shade is None:
-        return f"<td{hint}>{text}</td>"
-    colour = "0, 114, 178" if entry.shade > 0.5 else "213, 94, 0"
-    return f'<td{hint} style="background: rgba({colour}, {abs(entry.shade - 0.5):.2f})">{text}</td>'
-
-
-_TEMPLATE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --ink: #1c1c1e; --soft: #68686e; --line: #dcdce0; }}
-:root {{ --paper: #fff; --box: #f5f5f7; --alarm: #b00020; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --ink: #e8e8ea; --soft: #a0a0a8; --line: #3c3c42; --paper: #18181b; --box: #242428; --alarm: #ff8a80; }}
-}}
-body {{ margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 1rem/1.55 system-ui, sans-serif; }}
-body {{ background: var(--paper); color: var(--ink); }}
-h1 {{ font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0 1rem; }}
-h2 {{ font-size: 1.25rem; margin: 3rem 0 0.75rem; padding-top: 0.75rem; border-top: 1px solid var(--line); }}
-p {{ max-width: 46rem; }}
-pre {{ background: var(--box); padding: 0.6rem 0.8rem; border-radius: 6px; overflow-x: auto; font-size: 0.85rem; }}
-.warning {{ border-left: 4px solid var(--alarm); padding: 0.3rem 0.8rem; color: var(--alarm); font-weight: 600; }}
-figure {{ margin: 1.5rem 0; }}
-figcaption, .note {{ max-width: 46rem; margin-top: 0.5rem; color: var(--soft); font-size: 0.85rem; }}
-.wide {{ overflow-x: auto; }}
-img {{ display: block; width: 100%; min-width: 40rem; background: #fff; border-radius: 6px; }}
-table {{ border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 0.2rem 0.6rem; text-align: right; white-space: nowrap; }}
-thead th {{ vertical-align: bottom; white-space: normal; border-bottom: 1px solid var(--ink); line-height: 1.25; }}
-tbody th, thead th:first-child {{ position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }}
-tr.block th {{ padding-top: 0.7rem; color: var(--soft); font-style: italic; border-bottom: 1px solid var(--line); }}
-tr.apart > * {{ padding-top: 0.7rem; }}
-.matrix th, .matrix td {{ padding: 0.15rem 0.35rem; }}
-.matrix thead span {{ writing-mode: vertical-rl; transform: rotate(180deg); }}
-.facts th, .facts td, .plain th, .plain td {{ text-align: left; white-space: normal; }}
-details {{ margin: 0.5rem 0; }}
-summary {{ cursor: pointer; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""

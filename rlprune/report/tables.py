@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,11 +28,25 @@ MISSING = "–"
 UNPRICED = " No price: the suite names no price_per_hour."
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
 SHARE = Measure("of_dense", "share of dense")
+PRINTED = (
+    "sparsity_weights",
+    "sparsity_nodes",
+    "wall_seconds",
+    "batch_seconds",
+    "memory_peak_bytes",
+    "disk_csr_mb",
+    "co2_grams",
+)
+"""Costs that stand beside the metric in the paper's tables; in this order."""
+
 SOONER = Measure("samples", "samples", better="lower")
 NEVER = "never"
 LONGER = 1.05  # times the dense network's training that are worth a word
 NONZERO = ("macs_nonzero", "training_macs_nonzero")
 WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
+
+LATEX_LETTERS = 115
+"""Letters that fit beside each other into the width of a page of two columns, in the size that LaTeX calls small."""
 
 Fields: TypeAlias = Mapping[str, str | float | int | None]
 """A line of a CSV file: plain numbers in the units of the row's values, None where nothing was measured."""
@@ -46,12 +61,14 @@ class Entry:
         mark: ``best`` or ``second`` of its block and column, or nothing.
         shade: a probability to colour the background by on the page.
         hint: what the page says on hovering.
+        of: the pruner and the sparsity whose cells it comes from.
     """
 
     text: str
     mark: Literal["best", "second", ""] = ""
     shade: float | None = None
     hint: str = ""
+    of: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,7 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
         ends = [metric.get(pruner) for pruner in pruners]
         columns = [
-            [Entry(pruner) for pruner in pruners],
+            [Entry(pruner, of=(pruner, sparsity)) for pruner in pruners],
             [Entry(str(end.seeds if end else 0)) for end in ends],
             _marked([mean_text(end) for end in ends], [end.mean if end else None for end in ends], comparison.metric, cut),
             _marked([iqm_text(end) for end in ends], [end.iqm if end else None for end in ends], comparison.metric, cut),
@@ -121,6 +138,28 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     return Table(title, note, (*header, *(cost.heading for cost in shown)), tuple(blocks), tuple(fields))
 
 
+def paper_first(table: Table) -> tuple[Table, ...]:
+    """Return a table of costs as two: the columns that the paper's tables have, and all others."""
+    headings = {cost.name: cost.heading for cost in COLUMNS}
+    printed = [headings[name] for name in PRINTED if headings[name] in table.header]
+    first = [0, *(place for place, title in enumerate(table.header) if title.endswith(", IQM [95 %]"))]
+    first += [table.header.index(title) for title in printed]
+    others = [0, *(place for place in range(len(table.header)) if place not in first)]
+    further = replace(_columns_of(table, others), title=f"{table.title}: what else was measured", note="")
+    return _columns_of(table, first), further
+
+
+def beside(table: Table, most: int) -> list[Table]:
+    """Return a wide table as several of at most so many columns beside the first one, which all of them have."""
+    places = range(1, len(table.header))
+    return [_columns_of(table, [0, *places[begin : begin + most]]) for begin in range(0, max(1, len(places)), most)]
+
+
+def _columns_of(table: Table, places: Sequence[int]) -> Table:
+    blocks = tuple((heading, tuple(tuple(line[place] for place in places) for line in block)) for heading, block in table.blocks)
+    return replace(table, header=tuple(table.header[place] for place in places), blocks=blocks)
+
+
 def _of_dense(comparison: Comparison) -> str:
     """Return what a share of dense is, or why there is none, in a sentence."""
     against = comparison.against
@@ -135,7 +174,9 @@ def dense_table(comparison: Comparison) -> Table:
     for cut in ("channels", "weights"):
         pruners = [pruner for pruner in comparison.cutting(cut) if pruner in kept]
         columns = [[Entry(pruner) for pruner in pruners]]
-        columns += [_shares([kept[pruner].at(sparsity) for pruner in pruners], cut) for sparsity in sparsities]
+        for sparsity in sparsities:
+            shares_there = _shares([kept[pruner].at(sparsity) for pruner in pruners], cut)
+            columns.append([replace(entry, of=(pruner, sparsity)) for entry, pruner in zip(shares_there, pruners, strict=True)])
         levels = [kept[pruner].ultimate for pruner in pruners]
         columns.append(
             _marked([ultimate_text(kept[pruner]) for pruner in pruners], [level or None for level, _ in levels], SHARE, cut)
@@ -178,7 +219,7 @@ def macs_table(comparison: Comparison, sparsity: float) -> Table:
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
-        columns = [[Entry(pruner) for pruner in pruners]]
+        columns = [[Entry(pruner, of=(pruner, sparsity)) for pruner in pruners]]
         for cost in shown:
             found = [times[cost.name].get(pruner) for pruner in pruners]
             columns.append(_marked([MISSING if it is None else f"{number(it)}×" for it in found], found, cost, cut))
@@ -199,7 +240,7 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
         pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
-        columns = [[Entry(pruner) for pruner in pruners]]
+        columns = [[Entry(pruner, of=(pruner, sparsity)) for pruner in pruners]]
         for name, one in measures.items():
             found = [ends[name].get(pruner) for pruner in pruners]
             columns.append(_marked([iqm_text(end) for end in found], [end.iqm if end else None for end in found], one, cut))
@@ -412,7 +453,10 @@ def compared_table(comparison: Comparison, sparsity: float) -> Table:
     blocks = []
     for cut in ("channels", "weights"):
         pruners = [pruner for pruner in comparison.cutting(cut) if any(pruner in found for found in by_pruner)]
-        lines = [(Entry(name), *(it for found in by_pruner for it in _difference(found.get(name)))) for name in pruners]
+        lines = [
+            (Entry(name, of=(name, sparsity)), *(it for found in by_pruner for it in _difference(found.get(name))))
+            for name in pruners
+        ]
         blocks += [(BLOCKS[cut], tuple(lines))] if lines else []
     fields: list[Fields] = [
         {
@@ -614,24 +658,27 @@ def _line(texts: Iterable[str]) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""Return a ``table*`` for a document that loads ``booktabs`` and ``graphicx``."""
-    wrap = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
+    r"""Return a ``table*`` for a document that loads ``booktabs`` and ``graphicx``; a wide one is shrunk to the text's width."""
+    marks = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
     body = []
     for place, (heading, block) in enumerate(table.blocks):
         body += [r"\midrule"] if place else []
         body += [rf"\multicolumn{{{len(table.header)}}}{{l}}{{\emph{{{_latex(heading)}}}}} \\"] if heading else []
         for line, far in zip(block, apart(block), strict=True):
             body += [r"\addlinespace"] if far else []
-            body += [" & ".join(wrap[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
+            body += [" & ".join(marks[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
+    words = [sorted(title.split() or [""], key=len)[-1] for title in table.header]
+    widths = [max(map(len, column)) for column in zip(words, *_texts(table), strict=True)]
+    wide = sum(widths) + 3 * len(widths) > LATEX_LETTERS
     return "\n".join(
         [
             r"\begin{table*}",
-            r"\centering",
-            rf"\caption{{{_latex(table.title)}. {_latex(table.note)}}}",
-            r"\resizebox{\textwidth}{!}{%",
+            r"\centering\small",
+            rf"\caption{{{_latex(f'{table.title}. {table.note}'.strip())}}}",
+            r"\resizebox{\textwidth}{!}{%" if wide else "{%",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
-            " & ".join(map(_latex, table.header)) + r" \\",
+            *_latex_header(table.header, widths),
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -640,6 +687,19 @@ def to_latex(table: Table) -> str:
             "",
         ]
     )
+
+
+def _texts(table: Table) -> list[list[str]]:
+    return [[entry.text for entry in line] for _, block in table.blocks for line in block]
+
+
+def _latex_header(header: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Return the header in as many lines as its titles need to be no wider than their columns, the last words lowest."""
+    places = zip(header, widths, strict=True)
+    titles = [textwrap.wrap(title, max(width, 9), break_long_words=False) or [""] for title, width in places]
+    height = max(map(len, titles))
+    lines = zip(*([""] * (height - len(title)) + title for title in titles), strict=True)
+    return [" & ".join(map(_latex, line)) + r" \\" for line in lines]
 
 
 def to_csv(table: Table) -> str:

@@ -1,0 +1,150 @@
+"""What is worth its cost: fronts of the metric against MACs, latency, energy and memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.draw import (
+    FAINT,
+    GREY,
+    INK,
+    NORMAL,
+    SMALL,
+    fitted,
+    grid,
+    headline,
+    legend,
+    legend_height,
+    print_style,
+    tick,
+    wear,
+)
+from rlprune.report.figures import trains_longer
+from rlprune.stats import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COSTS = (("macs",), ("macs_nonzero",), ("latency_seconds",), ("energy_joules",), ("memory_peak_bytes", "memory_static_bytes"))
+"""What a panel is drawn against: the first of each that was measured."""
+
+
+@dataclass(frozen=True)
+class Deal:
+    """A pruner at one sparsity, 0 for dense: what it costs, mean and as shown, and what it earns.
+
+    ``best`` says that no other is at least as good and as cheap, and better in one of both; costs that agree to two digits
+    and metrics that agree to three are alike.
+    """
+
+    pruner: str
+    sparsity: float
+    cost: float
+    earned: Estimate
+    best: bool = False
+
+
+def drawn_against(comparison: Comparison) -> list[Measure]:
+    """Return the costs that can be drawn: each was measured of several pruners, and not alike."""
+    known = {measure.name: measure for measure in CATALOGUE}
+    found = []
+    for names in COSTS:
+        measured = [known[name] for name in names if len({one.cost for one in _offered(comparison, known[name])}) > 1]
+        found += measured[:1]
+    return found
+
+
+def deals(comparison: Comparison, cost: Measure) -> list[Deal]:
+    """Return what every pruner offers at every sparsity, the cheapest first, and which of it is on the front."""
+    offered, sign = _offered(comparison, cost), comparison.metric.sign
+    places = [(-float(f"{one.cost:.2g}"), sign * float(f"{one.earned.iqm:.3g}")) for one in offered]
+
+    def beaten(mine: tuple[float, float]) -> bool:
+        return any(other != mine and other[0] >= mine[0] and other[1] >= mine[1] for other in set(places))
+
+    found = [replace(one, best=not beaten(place)) for one, place in zip(offered, places, strict=True)]
+    return sorted(found, key=lambda one: (one.cost, -sign * one.earned.iqm))
+
+
+def _offered(comparison: Comparison, cost: Measure) -> list[Deal]:
+    found: dict[tuple[str, float], Deal] = {}
+    for sparsity in comparison.sparsities:
+        earned = comparison.estimates(sparsity, comparison.metric.name)
+        for pruner, values in comparison.values(sparsity, cost.name).items():
+            at = 0.0 if comparison.cut(pruner) == "nothing" else sparsity
+            if pruner in earned and (pruner, at) not in found:
+                found[pruner, at] = Deal(pruner, at, float(np.mean(values)) * cost.scale, earned[pruner])
+    return list(found.values())
+
+
+@print_style()
+def front_figure(comparison: Comparison, costs: Sequence[Measure]) -> "Figure":
+    """Draw the metric against costs, a panel each: dense and what is on the front in their looks, the rest grey."""
+    fronts = {cost: deals(comparison, cost) for cost in costs}
+    best = {one.pruner: comparison.cut(one.pruner) for found in fronts.values() for one in found if one.best or not one.sparsity}
+    columns = min(len(costs), 2 if len(costs) in (2, 4) else 3)
+    figure, panels = grid(
+        ceil(len(costs) / columns),
+        columns,
+        1.7,
+        right=0.2,
+        above=0.45,
+        below=0.55 + legend_height(best),
+        gap=0.3,
+        between=0.55,
+        sharey="all",
+    )
+    everywhere = [axes for line in panels for axes in line]
+    for axes in everywhere[len(costs) :]:
+        axes.remove()
+    for axes, (cost, found) in zip(everywhere, fronts.items(), strict=False):
+        _draw_front(axes, comparison, found)
+        axes.set_xlabel(cost.heading, fontsize=SMALL)
+    lower = ", lower is better" if comparison.metric.better == "lower" else ""
+    for line in panels:
+        line[0].set_ylabel(fitted(comparison.metric.heading + lower, 1.9, NORMAL))
+    told = "lines: what nothing else beats in both; bars: 95 % intervals; grey: beaten by some other"
+    headline(figure, comparison.title, f"{count_of(comparison.seeds)}; {told}{trains_longer(comparison.longer)}")
+    legend(figure, best, comparison.looks)
+    return figure
+
+
+def _draw_front(axes: "Axes", comparison: Comparison, found: Sequence[Deal]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    costs = [one.cost for one in found]
+    if max(costs) > 8 * min(costs) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(costs) < 80 * min(costs) else (1,), numticks=5))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: tick(value, 2 * value))
+    else:
+        axes.locator_params(axis="x", nbins=4)
+        axes.xaxis.set_major_formatter(lambda value, _: tick(value, max(costs)))
+    beaten = [one for one in found if not one.best and one.sparsity]
+    places = [one.cost for one in beaten], [one.earned.iqm for one in beaten]
+    axes.plot(*places, ".", color=GREY, alpha=0.35, markersize=3, zorder=2)
+    front = [one for one in found if one.best]
+    axes.plot([one.cost for one in front], [one.earned.iqm for one in front], color=INK, linewidth=0.7, drawstyle="steps-post")
+    written = set[tuple[str, float]]()
+    for one in [*front, *(one for one in found if not one.sparsity)]:
+        look = comparison.looks[one.pruner]
+        if one.earned.interval:
+            axes.vlines(one.cost, *one.earned.interval, color=look.colour, alpha=0.6, linewidth=1.0, zorder=3)
+        (marker,) = axes.plot([one.cost], [one.earned.iqm], label=one.pruner, zorder=4)
+        wear(marker, look)
+        if not one.sparsity:
+            marker.set(marker="*", markersize=7)
+        text = percent(one.sparsity) if one.sparsity else one.pruner
+        if (text, float(f"{one.cost:.2g}")) not in written:
+            offset, side = ((3, -4), "top") if one.sparsity else ((-3, 5), "bottom")
+            axes.annotate(text, (one.cost, one.earned.iqm), offset, textcoords="offset points", va=side, fontsize=SMALL)
+            written.add((text, float(f"{one.cost:.2g}")))
+    axes.margins(x=0.12, y=0.1)
+    axes.grid(color=FAINT, linewidth=0.5)

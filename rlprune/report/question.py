@@ -1,0 +1,63 @@
+"""Which pruner, at which size, and is it sure: the first table of a task."""
+
+from collections.abc import Sequence
+
+from rlprune import stats
+from rlprune.report.curves import Comparison, by_seed, count_of, percent
+from rlprune.report.tables import BLOCKS, Entry, Fields, Table, iqm_text, number, share_text
+
+SURE = 0.05
+NAMED = 4
+"""Most rivals that are named."""
+
+
+def question_table(comparison: Comparison) -> Table:
+    """Return the best pruner of each cut at each sparsity, and whether its seeds tell it from every other of its cut."""
+    lines, fields = [], list[Fields]()
+    kept, metric = comparison.against.pruners, comparison.metric
+    for sparsity in comparison.sparsities:
+        ends = comparison.estimates(sparsity, metric.name)
+        for cut in ("channels", "weights"):
+            block = [pruner for pruner in comparison.cutting(cut) if pruner in ends]
+            if not block:
+                continue
+            best = max(block, key=lambda pruner: metric.sign * ends[pruner].iqm)
+            p = _told_apart(comparison, sparsity, best, [pruner for pruner in block if pruner != best])
+            share = kept[best].at(sparsity) if best in kept else None
+            texts = (iqm_text(ends[best]), share_text(share), _sure(p, ends[best].seeds))
+            lines.append((Entry(percent(sparsity)), Entry(BLOCKS[cut]), Entry(best, of=(best, sparsity)), *map(Entry, texts)))
+            worst = max(p.values(), default=None)
+            fields.append({"sparsity": sparsity, "cut": cut, "best": best, "iqm": ends[best].iqm, "p": worst})
+    dense = "".join(f"; {pruner} ends at {iqm_text(end)}" for pruner, end in comparison.estimates(0.0, metric.name).items())
+    of_dense = f"% {comparison.against.unit} [95 %]"
+    header = ("weights removed", "cut", "best", f"{comparison.measured}, IQM [95 %]", of_dense, "is it sure?")
+    note = (
+        f"{metric.heading}, {'lower' if metric.sign < 0 else 'higher'} is better, {count_of(comparison.seeds)}"
+        f"{dense}. Sure: the seeds, paired, tell the best from each other pruner of its cut (sign-flip test of the mean "
+        f"difference, corrected by Holm, p < {SURE:g}). Choosing the best by the same seeds flatters it."
+    )
+    return Table(f"{comparison.title}: which pruner, at which size?", note, header, (("", tuple(lines)),), tuple(fields))
+
+
+def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequence[str]) -> dict[str, float]:
+    """Return the p-value, corrected, of the best being no better than each of the others."""
+    name, found = comparison.metric.name, {}
+    mine = by_seed(comparison.cells(best, sparsity), name)
+    for other in others:
+        theirs = by_seed(comparison.cells(other, sparsity), name)
+        differences = [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+        found[other] = stats.sign_flip(differences) if differences else 1.0
+    return dict(zip(found, stats.holm(list(found.values())), strict=True))
+
+
+def _sure(p: dict[str, float], seeds: int) -> str:
+    if not p:
+        return "nobody to compare with"
+    rivals = [pruner for pruner, value in p.items() if value >= SURE]
+    if not rivals:
+        return f"yes: better than each of {len(p)} others (p ≤ {number(max(p.values()))})"
+    least = 2 ** (1 - seeds) * len(p)
+    if least >= SURE:
+        return f"no: {count_of((seeds, seeds))} {'is' if seeds == 1 else 'are'} too few to tell any of {len(p)} others from it"
+    named = ", ".join(rivals[:NAMED]) + (f" and {len(rivals) - NAMED} more" if rivals[NAMED:] else "")
+    return f"no: {len(rivals)} of {len(p)} others cannot be told from it: {named}"

@@ -1,0 +1,164 @@
+"""How figures look, what is worth its cost, and how wide cut networks are."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+from rows import row, rows
+
+from rlprune.bench.progress import Bars
+from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.sweep import Epoch, Started
+from rlprune.costs.measures import CATALOGUE
+from rlprune.report import curves, draw, figures, fronts, widths
+from rlprune.store import Row
+
+
+def only(some: list[Row]) -> curves.Comparison:
+    (one,) = curves.comparisons(some)
+    return one
+
+
+def renamed(one: Row, pruner: str, **values: float) -> Row:
+    return replace(one, id=f"{one.id}{pruner}", pruner=pruner, values={**one.values, **values})
+
+
+# -- one look each -----------------------------------------------------------------------------------------------
+
+
+def test_no_two_of_many_variants_look_alike_nor_like_their_pruner() -> None:
+    names = [f"{pruner} {way}".strip() for pruner in ("CroP-S", "SNAP", "Random-S", "LTR") for way in ("", *"abcdefghij")]
+    looks = curves.looks_of(dict.fromkeys(names, "channels"))
+    assert len(names) == 44
+    assert len({(look.colour, look.marker) for look in looks.values()}) == 44
+    assert looks["CroP-S"] == curves.style("CroP-S", "channels")
+
+
+def test_a_variant_keeps_its_look_beside_others_where_it_is_free() -> None:
+    assert curves.looks_of({"Mine-S": "channels", "SNIP": "weights"})["Mine-S"] == curves.style("Mine-S", "channels")
+
+
+@pytest.mark.parametrize(
+    ("value", "largest", "text"),
+    [(0.8, 1.6, "0.8"), (0, 2e5, "0"), (5e4, 2e5, "50k"), (1000, 1900, "1000"), (-450, 500, "−450"), (1.5e6, 3e6, "1.5M")],
+)
+def test_ticks_are_written_as_people_do(value: float, largest: float, text: str) -> None:
+    assert draw.tick(value, largest) == text
+
+
+def test_layers_have_names_and_not_mere_numbers() -> None:
+    assert figures.short_names(["layers.0.weight", "layers.4.weight"]) == ["layers.0", "layers.4"]
+    assert figures.short_names(["features.0.0.weight", "head.weight"]) == ["features.0.0", "head"]
+
+
+def test_dense_is_dotted_where_sparsities_are_shades() -> None:
+    one = only(rows(2, ("Dense", "SNIP"), (0.8, 0.95)))
+    lines = figures.learning_figure(one, curves.learning_curves(one)).axes[0].get_lines()
+    assert [line.is_dashed() for line in lines] == [True, False, False]
+
+
+def test_who_trains_longer_is_named_in_every_figure() -> None:
+    some = rows(2, ("Dense", "SNIP", "CroP-U", "LTR"), (0.9,))
+    one = only([renamed(it, it.pruner, trained_epochs=float(len(it.epochs))) for it in some])
+    assert one.longer == {"LTR": 11.0}
+    for figure in (figures.sparsity_figure([one.chart]), figures.cost_figure(one, 0.9), figures.profile_figure(one, 0.9)):
+        assert "LTR: 11 times the training" in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_the_last_cut_is_marked_on_the_curve_the_median_over_seeds() -> None:
+    some = [renamed(row("SNIP", 0.9, seed), "SNIP", pruning_epoch=epoch) for seed, epoch in enumerate((4.0, 6.0, 20.0))]
+    some += [renamed(row("CroP-S", 0.9, 0), "CroP-S", pruning_epoch=0.0), row("GraSP", 0.9, 0), row("Dense")]
+    found = {curve.pruner: curve for curve in curves.learning_curves(only(some))}
+    assert found["SNIP"].at_cut == (6 * 16_667.0, found["SNIP"].iqm[5])
+    assert found["CroP-S"].at_cut == (0.0, found["CroP-S"].iqm[0])
+    assert found["GraSP"].at_cut is None is found["Dense"].at_cut
+
+
+# -- fronts ------------------------------------------------------------------------------------------------------
+
+
+def offered(pruner: str, cost: float, earned: float) -> Row:
+    return renamed(row(pruner, 0.9), pruner, macs=cost, return_greedy=earned)
+
+
+def test_the_front_is_what_nothing_beats_in_both() -> None:
+    some = [
+        offered("Dense", 100, 50),
+        offered("SNIP", 10, 30),
+        offered("GraSP", 10, 20),
+        offered("CroP-U", 1, 10),
+        offered("CroP-S", 60, 50),
+        offered("SNAP", 60.1, 50),
+    ]
+    macs = next(measure for measure in CATALOGUE if measure.name == "macs")
+    found = fronts.deals(only(some), macs)
+    assert [deal.pruner for deal in found if deal.best] == ["CroP-U", "SNIP", "CroP-S", "SNAP"]  # alike to two digits
+    assert [deal.pruner for deal in found if not deal.best] == ["GraSP", "Dense"]
+    figure = fronts.front_figure(only(some), [macs])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Dense", "SNIP", "SNAP", "CroP-S", "CroP-U"]
+
+
+def test_costs_that_are_alike_or_unknown_are_not_drawn() -> None:
+    one = only(rows(2, ("Dense", "SNIP", "SNAP"), (0.9,)))
+    assert [cost.name for cost in fronts.drawn_against(one)] == ["macs", "latency_seconds", "energy_joules", "memory_peak_bytes"]
+    bare = only([offered("Dense", 7, 1), offered("SNIP", 7, 2)])
+    assert "macs" not in [cost.name for cost in fronts.drawn_against(bare)]
+
+
+# -- widths ------------------------------------------------------------------------------------------------------
+
+
+def chain(inputs: int, kept: list[int], dense: list[int], outputs: int) -> dict[str, dict[str, float]]:
+    names = [f"mlp_extractor.policy_net.{2 * place}.weight" for place in range(len(kept))] + ["action_net.weight"]
+    before, whole = [inputs, *kept], [inputs, *dense]
+    after, full = [*kept, outputs], [*dense, outputs]
+    return {
+        name: {"kept": float(one * two), "dense": float(three * four)}
+        for name, one, two, three, four in zip(names, before, after, whole, full, strict=True)
+    }
+
+
+def test_widths_follow_from_the_weights_that_layers_have_left() -> None:
+    assert widths.shares(chain(6, [15, 29, 25], [256, 256, 256], 3)) == pytest.approx([15 / 256, 29 / 256, 25 / 256])
+    assert widths.shares(chain(6, [15], [16], 3)) == pytest.approx([15 / 16])
+    broken = chain(6, [15, 29], [256, 256], 3)
+    broken["action_net.weight"]["kept"] += 1
+    assert widths.shares(broken) is None
+    assert widths.shares({}) is None
+
+
+def test_widths_are_drawn_of_pruners_that_cut_channels() -> None:
+    some = [row("Dense"), row("SNIP", 0.9)]
+    recipe = {"recipe": {"widths": [128, 64]}, "settings": {}}
+    some += [row("CroP-S", 0.9, seed, layers=chain(4, [8 + seed, 3], [128, 64], 2)) for seed in range(3)]
+    one = only([replace(it, config=recipe) for it in some])
+    found = widths.widths(one, 0.9)
+    assert {pruner: list(kept) for pruner, kept in found.items()} == {"CroP-S": ["actor"]}
+    assert found["CroP-S"]["actor"] == [(pytest.approx(9 / 128), 128), (pytest.approx(3 / 64), 64)]
+    figure = widths.width_figure(one, 0.9, found)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["9", "3"]
+    assert widths.widths(only([it for it in some if it.pruner != "CroP-S"]), 0.9) == {}
+
+
+# -- the terminal ------------------------------------------------------------------------------------------------
+
+
+def test_the_time_left_is_whole_on_eighty_columns() -> None:
+    class Ahead:
+        def left(self) -> float:
+            return 40_000.0
+
+    planned = cells(load_suite("cartpole", "paper"), "cpu")
+    bars = Bars(planned, len(planned), Ahead())  # type: ignore[arg-type]
+    longest = max(planned, key=lambda cell: len(cell.method))
+    bars(Started(longest))
+    bars(Epoch(longest, 3, 30, {"return_train": 123.456}))
+    (shown,) = (held for held in vars(bars).values() if isinstance(held, Progress))
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.print(shown.get_renderable())
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "about 11 h 7 min left" in lines[0]
+    assert "return_train 123.5" in lines[1]
+    assert max(map(len, lines)) <= 80
