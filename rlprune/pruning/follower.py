@@ -690,10 +690,16 @@ def _own_sparsities(settings: CommonSettings, anatomy: Anatomy, scope: Scope) ->
     Raises:
         NotApplicable: there is no such network, or all are ranked as one.
     """
-    own = {name: share for name, share in (("actor", settings.actor), ("critic", settings.critic)) if share is not None}
-    for name, share in own.items():
-        if name not in anatomy.weights:
+    own: dict[str, float] = {}
+    for name, share in {"actor": settings.actor, "critic": settings.critic}.items():
+        if share is None:
+            continue
+        named = [
+            network for network in anatomy.weights if network.rstrip("0123456789") == name
+        ]  # twin critics have a number each
+        if not named:
             raise NotApplicable(f"{name} = {share:g} is the sparsity of one of several networks, and this one has no {name}")
+        own |= dict.fromkeys(named, share)
         if scope == "global":
             raise NotApplicable(
                 f'scope = "global" ranks all networks as one, and {name} = {share:g} sets one apart: take "network"'

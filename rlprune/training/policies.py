@@ -1,10 +1,11 @@
 """What pruning needs to know of a Stable-Baselines3 actor-critic policy: its anatomy, its size, its outputs, its masks."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -188,25 +189,37 @@ class Held:
 
     Stable-Baselines3 saves it with the agent, and ``load`` imports it from here. Where rlprune is not installed,
     ``custom_objects={"policy_class": ActorCriticPolicy}`` loads the same agent without its masks.
+
+    Args:
+        shapes: of parameters and buffers, where no ``policy_kwargs`` say how small a policy is.
     """
 
-    def __init__(self, kind: "Held | type[BasePolicy]", masks: Masks) -> None:
+    shapes: Mapping[str, Sequence[int]] = MappingProxyType({})  # of agents that were saved before there were any
+
+    def __init__(
+        self, kind: "Held | type[BasePolicy]", masks: Masks, shapes: Mapping[str, Sequence[int]] = MappingProxyType({})
+    ) -> None:
         self.kind: type[BasePolicy] = kind.kind if isinstance(kind, Held) else kind
         self.masks = {name: mask.cpu() for name, mask in masks.items()}
+        self.shapes = dict(shapes)
         self.__name__ = self.kind.__name__  # Stable-Baselines3 asks every policy class for it
 
     def __call__(self, *args: Any, **options: Any) -> "BasePolicy":
+        from rlprune.training import networks  # a second, which listing tasks must not take
+
         policy = self.kind(*args, **options)
-        hold(policy, Masked(policy, [policy.optimizer]), self.masks)
+        networks.narrow(policy, self.shapes)
+        hold(policy, Masked(policy, networks.optimizers(policy), networks.copies(policy)), self.masks)
         return policy
 
 
 def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> None:
-    """Let nothing that is loaded into a policy, or into its optimizer, bring pruned weights back.
+    """Let nothing that is loaded into a policy, or into its optimizers, bring pruned weights back.
 
     Args:
         masks: to put on once weights are there; a policy that is being built changes its device in between.
     """
+    from rlprune.training import networks
 
     def loaded(*_: object) -> None:
         if masks and not masked.masks:
@@ -217,7 +230,8 @@ def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> No
         masked.zero()
 
     policy.register_load_state_dict_post_hook(loaded)  # type: ignore[no-untyped-call]
-    policy.optimizer.register_load_state_dict_post_hook(loaded)
+    for optimizer in networks.optimizers(policy):
+        optimizer.register_load_state_dict_post_hook(loaded)
 
 
 class Actor(nn.Module):

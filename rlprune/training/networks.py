@@ -1,0 +1,271 @@
+"""The networks of a Stable-Baselines3 policy, whichever algorithm and observations it is for: what may be cut, and its sizes."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from rlprune.nets import auto
+from rlprune.nets.channels import RETURNED, Call
+from rlprune.pruning import surgery
+from rlprune.pruning.groups import Anatomy, Group, weights
+from rlprune.pruning.start import drawn_anew
+
+Shapes: TypeAlias = Mapping[str, Sequence[int]]
+"""Name of a parameter or buffer to its shape."""
+Arch: TypeAlias = Any
+"""What Stable-Baselines3 takes as ``net_arch``: a list, or lists for ``pi`` and ``vf`` or ``qf``."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One network: features, hidden layers, and the layers that put out what it says; these may be the last of ``body``.
+
+    Args:
+        acts: whether it reads actions beside the features.
+    """
+
+    name: str
+    extractor: nn.Module
+    body: nn.Module
+    heads: Sequence[nn.Module] = ()
+    acts: bool = False
+
+
+def branches(policy: nn.Module) -> list[Branch]:
+    """Return the networks that learn, by the names that ``td.losses`` gives them.
+
+    Raises:
+        ValueError: a policy of another kind.
+    """
+    match policy:
+        case ActorCriticPolicy(mlp_extractor=mlp):
+            return [
+                Branch("actor", policy.pi_features_extractor, mlp.policy_net, [policy.action_net]),
+                Branch("critic", policy.vf_features_extractor, mlp.value_net, [policy.value_net]),
+            ]
+        case DQNPolicy(q_net=network):
+            return [Branch("network", network.features_extractor, network.q_net)]
+        case SACPolicy(actor=actor):
+            heads = [actor.mu, actor.log_std]
+            return [Branch("actor", actor.features_extractor, actor.latent_pi, heads), *_critics(policy.critic)]  # type: ignore[list-item]
+        case TD3Policy(actor=actor):
+            return [Branch("actor", actor.features_extractor, actor.mu), *_critics(policy.critic)]
+        case _:
+            raise ValueError(f"what networks a {type(policy).__name__} has is not known")
+
+
+def _critics(critic: Any) -> Iterator[Branch]:
+    for number, body in enumerate(critic.q_networks, 1):
+        name = f"critic{number}" if len(critic.q_networks) > 1 else "critic"
+        yield Branch(name, critic.features_extractor, body, acts=True)
+
+
+def optimizers(policy: Any) -> list[torch.optim.Optimizer]:
+    """Return the optimizers that train these networks."""
+    if isinstance(policy, SACPolicy | TD3Policy):
+        return [policy.actor.optimizer, policy.critic.optimizer]
+    return [policy.optimizer]
+
+
+def copies(policy: nn.Module) -> dict[str, str]:
+    """Return the tensors of target networks, each with the name of the one that it follows."""
+    own = _names(policy)
+    pairs = {
+        f"{module}.{name}": own[id(tensor)]
+        for target in ("q_net_target", "actor_target", "critic_target")
+        if (module := target) in dict(policy.named_children())
+        for name, tensor in _tensors(policy.get_submodule(target.removesuffix("_target"))).items()
+    }
+    tensors = _tensors(policy)
+    return {own[id(tensors[name])]: of for name, of in pairs.items() if own[id(tensors[name])] != of}
+
+
+def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
+    """Return what may be pruned: every weight of the networks that learn, first and last layers included.
+
+    Networks that share weights, of a features extractor say, are one. Hidden units, and channels of convolutions, are found by
+    following them, and tried out on a copy.
+
+    Args:
+        channels: whether to look for them; without, there are no groups.
+    """
+    own, networks = _names(policy), _joined(policy)
+    heads = [own[id(head)] for branch in branches(policy) for head in _last(branch)]
+    found: dict[str, list[Group]] = {network: [] for network in networks}
+    stays: dict[str, str] = {}
+    if channels:
+        bare = Bare(policy)
+        tensors = _tensors(bare)
+        layers = {id(layer): path for path, layer in policy.named_modules()}
+        groups, left = auto.cuttable(bare, [example(policy)])
+        for group in groups:
+            members = tuple(replace(member, tensor=own[id(tensors[member.tensor])]) for member in group.members)
+            maker = next(member.tensor for member in members if member.produces)
+            network = next(name for name, names in networks.items() if maker in names)
+            found[network].append(replace(group, name=maker.rpartition(".")[0], members=members))
+        stays = {layers[id(bare.get_submodule(path))]: why for path, why in left.items() if why != RETURNED}
+        stays = {layer: why for layer, why in stays.items() if f"{layer}.weight" not in heads}
+    return Anatomy(networks, found, stays, copies(policy), heads)
+
+
+def _joined(policy: nn.Module) -> dict[str, list[str]]:
+    """Return the names of the weights of each network; those that share one are one network."""
+    own, joined = _names(policy), list[tuple[list[str], list[str]]]()
+    for branch in branches(policy):
+        names = [own[id(part.get_parameter(name))] for part in _parts(branch) for name in weights(part)]
+        same = [entry for entry in joined if not set(names).isdisjoint(entry[1])]
+        called = [name for entry in same for name in entry[0]]
+        every = dict.fromkeys([name for entry in same for name in entry[1]] + names)
+        joined = [*(entry for entry in joined if entry not in same), ([*called, branch.name], list(every))]
+    named = {}
+    for called, names in joined:
+        kinds = {name.rstrip("0123456789") for name in called}
+        named[called[0] if len(called) == 1 else kinds.pop() if len(kinds) == 1 else "network"] = names
+    return named
+
+
+def _parts(branch: Branch) -> list[nn.Module]:
+    return [branch.extractor, branch.body, *branch.heads]
+
+
+def _last(branch: Branch) -> list[Tensor]:
+    """Return the weights that make what a network puts out."""
+    if branch.heads:
+        return [head.get_parameter("weight") for head in branch.heads]
+    return [[layer for layer in branch.body.modules() if isinstance(layer, nn.Linear)][-1].weight]
+
+
+class Bare(nn.Module):
+    """A policy's networks without the policy, whose distributions cannot be copied: observations and actions to all outputs."""
+
+    def __init__(self, policy: nn.Module) -> None:
+        super().__init__()
+        found = branches(policy)
+        extractors = list({id(branch.extractor): branch.extractor for branch in found}.values())
+        self.extractors = nn.ModuleList(extractors)
+        self.bodies = nn.ModuleList([branch.body for branch in found])
+        self.heads = nn.ModuleList([nn.ModuleList(branch.heads) for branch in found])
+        places = [next(at for at, one in enumerate(extractors) if one is branch.extractor) for branch in found]
+        self._read = [(place, branch.acts) for place, branch in zip(places, found, strict=True)]
+
+    def forward(self, observations: Any, actions: Tensor) -> list[Tensor]:
+        features, found = [extractor(observations) for extractor in self.extractors], list[Tensor]()
+        for (place, acts), body, heads in zip(self._read, self.bodies, self.heads, strict=True):
+            hidden = body(torch.cat([features[place], actions], 1) if acts else features[place])
+            found += [head(hidden) for head in heads] or [hidden]  # type: ignore[attr-defined]
+        return found
+
+
+def example(policy: Any) -> Call:
+    """Return one observation of ones, as the networks are given it, and an action of ones, in the policy's own precision."""
+    weight, space = next(policy.parameters()), copy.deepcopy(policy.observation_space)  # whose generator stays where it is
+    seen = tree_map(lambda part: torch.as_tensor(part)[None], space.sample())
+    seen = preprocess_obs(seen, policy.observation_space, normalize_images=policy.normalize_images)
+    ones = tree_map(lambda part: torch.ones(part.shape, dtype=weight.dtype, device=weight.device), seen)
+    acts = get_action_dim(policy.action_space) if any(branch.acts for branch in branches(policy)) else 1
+    return (ones, torch.ones(1, acts, dtype=weight.dtype, device=weight.device)), {}
+
+
+def outputs(policy: nn.Module) -> list[Tensor]:
+    """Return all that the networks put out for ``example``."""
+    (observations, actions), _ = example(policy)
+    found: list[Tensor] = Bare(policy)(observations, actions)
+    return found
+
+
+def redrawn(policy: Any, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return weights of these sizes as Stable-Baselines3 draws them, from torch's generator of the CPU."""
+    own = _names(policy)
+    bare = Bare(policy)
+    inside = {own[id(tensor)]: name for name, tensor in bare.named_parameters()}
+    fresh = copy.deepcopy(bare)
+    drawn = drawn_anew(fresh, [inside[name] for name in names])
+    if getattr(policy, "ortho_init", False):
+        gains = [(fresh.extractors, 2**0.5), (fresh.bodies, 2**0.5), (fresh.heads[0], 0.01), (fresh.heads[1], 1.0)]
+        for part, gain in gains:
+            part.apply(lambda layer, gain=gain: policy.init_weights(layer, gain=gain))  # type: ignore[misc]
+    return {name: drawn[inside[name]] for name in names}
+
+
+# -- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def shapes(policy: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter and buffer."""
+    return {name: tuple(tensor.shape) for name, tensor in _tensors(policy).items()}
+
+
+def arch(policy: nn.Module) -> Arch | None:
+    """Return the ``net_arch`` of the present hidden layers, or None where there is none: twin critics of other sizes, say."""
+    widths = {branch.name: _widths(branch) for branch in branches(policy)}
+    if isinstance(policy, DQNPolicy):
+        return widths["network"]
+    critics = [sizes for name, sizes in widths.items() if name != "actor"]
+    if any(sizes != critics[0] for sizes in critics):
+        return None
+    return {"pi": widths["actor"], "vf" if isinstance(policy, ActorCriticPolicy) else "qf": critics[0]}
+
+
+def _widths(branch: Branch) -> list[int]:
+    sizes = [layer.out_features for layer in branch.body.modules() if isinstance(layer, nn.Linear)]
+    return sizes if branch.heads else sizes[:-1]
+
+
+def features(policy: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the features extractors' tensors, which ``net_arch`` does not say."""
+    own = _names(policy)
+    extractors = [branch.extractor for branch in branches(policy)]
+    return {own[id(tensor)]: tuple(tensor.shape) for one in extractors for tensor in _tensors(one).values()}
+
+
+def narrow(policy: nn.Module, wanted: Shapes) -> None:
+    """Cut a policy that was just built to the shapes of one that is to be loaded into it; which units go is all the same."""
+    now = _tensors(policy)
+    cuts: surgery.Cuts = {}
+    for name, shape in wanted.items():
+        for dim, size in enumerate(shape):
+            if size < now[name].shape[dim]:
+                cuts.setdefault(name, {})[dim] = torch.arange(now[name].shape[dim]) < size
+    surgery.cut(policy, cuts, optimizers(policy))
+    settled(policy)
+
+
+def settled(policy: Any) -> None:
+    """Bring the attributes by which a policy repeats its sizes up to date."""
+    (observations, _), _ = example(policy)
+    for owner in policy.modules():
+        for name, extractor in owner.named_children() if isinstance(owner, BasePolicy) else ():
+            if isinstance(extractor, BaseFeaturesExtractor):
+                with torch.no_grad():
+                    extractor._features_dim = int(extractor(observations).shape[1])
+                if name == "features_extractor" and hasattr(owner, "features_dim"):
+                    owner.features_dim = extractor.features_dim
+    if isinstance(policy, ActorCriticPolicy):
+        mlp, sizes = policy.mlp_extractor, {branch.name: _widths(branch) for branch in branches(policy)}
+        for latent, branch in zip(("latent_dim_pi", "latent_dim_vf"), branches(policy), strict=True):
+            setattr(mlp, latent, [branch.extractor.features_dim, *sizes[branch.name]][-1])  # type: ignore[list-item]
+    if (found := arch(policy)) is not None:
+        policy.net_arch = found
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+
+
+def _names(module: nn.Module) -> dict[int, str]:
+    """Return every tensor's first name, by its identity."""
+    found: dict[int, str] = {}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        found.setdefault(id(tensor), name)
+    return found
