@@ -121,9 +121,8 @@ def test_scores_are_on_rewards_divided_as_in_training():
     assert rewards == pytest.approx([1 / deviation] * 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["SNIP", "EarlyCroP-S"])
-def test_a_saved_agent_normalises_what_it_is_shown(name, tmp_path):
-    trainer, pruner = make(normalise=True, environment="Acrobot-v1"), pruners().load(name)
+def test_a_saved_agent_normalises_what_it_is_shown(tmp_path):
+    trainer, pruner = make(normalise=True, environment="Acrobot-v1"), pruners().load("EarlyCroP-S")
     pruning = PlanFollower(trainer, pruner, pruner.settings(), 0.8, 3, "network", seeds)
     while (epoch := pruning.next_epoch()) is not None:
         trainer.train_epoch(epoch)
