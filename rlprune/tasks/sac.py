@@ -3,7 +3,8 @@
 from rlprune.api import SACRecipe, Task
 from rlprune.tasks.cartpole import RETURN, SAMPLED, TRAINING
 
-# recipe: hyperparams/sac.yml of DLR-RM/rl-baselines3-zoo; dense: its benchmark.md, one agent each, MuJoCo's of -v3; random: 20 games
+# recipe: hyperparams/sac.yml of DLR-RM/rl-baselines3-zoo; dense: its benchmark.md, one agent each, MuJoCo's of -v3;
+# random: 20 games
 PENDULUM = Task(
     "sac-pendulum-v1",
     title="SAC, Pendulum-v1",

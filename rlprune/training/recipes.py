@@ -143,13 +143,13 @@ class AgentRecipe(Recipe):
     @field_validator("environment")
     @classmethod
     def _is_registered(cls, name: str) -> str:
-        if name not in {*simulators.KNOWN, *simulators.EXTRAS}:  # the import of Gymnasium takes half a second
+        if name not in simulators.NAMED:  # the import of Gymnasium takes half a second
             specification(name)
         return name
 
     @model_validator(mode="after")
     def _games_end(self) -> Self:
-        limited = self.max_episode_steps is not None or self.environment in {*simulators.KNOWN, *simulators.EXTRAS}
+        limited = self.max_episode_steps is not None or self.environment in simulators.NAMED
         if not limited and specification(self.environment).max_episode_steps is None:
             raise ValueError(f"{self.environment} has no time limit, and its games may never end: set max_episode_steps")
         return self

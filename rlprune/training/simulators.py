@@ -56,6 +56,10 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
 """Environments whose package is no dependency, and that package and the extra that installs it."""
 
 
+NAMED: frozenset[str] = frozenset({*KNOWN, *EXTRAS, "MountainCar-v0", "Pendulum-v1"})
+"""Environments that tasks name: that they are registered and that their games end, nobody needs to ask Gymnasium."""
+
+
 def of(spec: "EnvSpec") -> Simulated | None:
     """Return what plays an environment besides Gymnasium, or None; one that is changed by keywords or wrappers is another."""
     if spec.kwargs or spec.additional_wrappers:
