@@ -516,7 +516,9 @@ class PlanFollower:
         groups = present(anatomy.all_groups(), self._kept)
         dense = {name: int(np.prod(shape)) for name, shape in self._dense.items()}
         kept: dict[str, Tensor] = {}
-        for names, quota in self._quotas(sparsities, dense):
+        taken: dict[str, int] = {}
+        quotas, order = self._quotas(sparsities, dense), anatomy.all_weights()
+        for names, quota in sorted(quotas, key=lambda part: order.index(part[0][0])):  # what reads others' channels after these
             shapes = {name: tuple(module.get_parameter(name).shape) for name in names}
             owned = [group for group in groups if any(member.tensor in shapes and member.produces for member in group.members)]
             if owned:
@@ -524,9 +526,14 @@ class PlanFollower:
                 blocks = {group.name: group.blocks for group in owned}
                 if self._scope == "layer":
                     ranked = select.level_ranks(ranked, blocks)
-                count = partial(select.weights_left, shapes, owned)
-                kept |= select.keep_channels(ranked, count, quota, self._floor, blocks)
-        return kept
+                count = partial(_weights_left, shapes, groups, taken)
+                chosen = select.keep_channels(ranked, count, quota, self._floor, blocks)
+                kept |= chosen
+                taken |= {name: int(keep.sum()) for name, keep in chosen.items()}
+        made = [
+            group.name for names, _ in quotas for group in groups if any(m.tensor in names and m.produces for m in group.members)
+        ]
+        return {name: kept[name] for name in made}
 
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
@@ -682,6 +689,13 @@ class PlanFollower:
     @property
     def _device(self) -> torch.device:
         return next(self._subject.module.parameters()).device
+
+
+def _weights_left(
+    shapes: Mapping[str, Sequence[int]], groups: Sequence[Group], taken: Mapping[str, int], kept: Mapping[str, int]
+) -> int:
+    """Return what is left of tensors with ``kept`` channels, where other networks have chosen theirs already."""
+    return select.weights_left(shapes, groups, {**taken, **kept})
 
 
 def _own_sparsities(settings: CommonSettings, anatomy: Anatomy, scope: Scope) -> dict[str, float]:

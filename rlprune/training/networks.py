@@ -1,14 +1,16 @@
 """The networks of a Stable-Baselines3 policy, whichever algorithm and observations it is for: what may be cut, and its sizes."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
@@ -19,6 +21,7 @@ from rlprune.nets import auto
 from rlprune.nets.channels import RETURNED, Call
 from rlprune.pruning import surgery
 from rlprune.pruning.groups import Anatomy, Group, weights
+from rlprune.pruning.probe import evaluating
 from rlprune.pruning.start import drawn_anew
 
 Shapes: TypeAlias = Mapping[str, Sequence[int]]
@@ -56,11 +59,12 @@ def branches(policy: nn.Module) -> list[Branch]:
             ]
         case DQNPolicy(q_net=network):
             return [Branch("network", network.features_extractor, network.q_net)]
-        case SACPolicy(actor=actor):
+        case SACPolicy():
+            actor: Any = policy.actor
             heads = [actor.mu, actor.log_std]
-            return [Branch("actor", actor.features_extractor, actor.latent_pi, heads), *_critics(policy.critic)]  # type: ignore[list-item]
-        case TD3Policy(actor=actor):
-            return [Branch("actor", actor.features_extractor, actor.mu), *_critics(policy.critic)]
+            return [Branch("actor", actor.features_extractor, actor.latent_pi, heads), *_critics(policy.critic)]
+        case TD3Policy():
+            return [Branch("actor", policy.actor.features_extractor, policy.actor.mu), *_critics(policy.critic)]
         case _:
             raise ValueError(f"what networks a {type(policy).__name__} has is not known")
 
@@ -94,13 +98,12 @@ def copies(policy: nn.Module) -> dict[str, str]:
 def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
     """Return what may be pruned: every weight of the networks that learn, first and last layers included.
 
-    Networks that share weights, of a features extractor say, are one. Hidden units, and channels of convolutions, are found by
-    following them, and tried out on a copy.
+    Hidden units, and channels of convolutions, are found by following them, and tried out on a copy.
 
     Args:
         channels: whether to look for them; without, there are no groups.
     """
-    own, networks = _names(policy), _joined(policy)
+    own, networks = _names(policy), _apart(policy)
     heads = [own[id(head)] for branch in branches(policy) for head in _last(branch)]
     found: dict[str, list[Group]] = {network: [] for network in networks}
     stays: dict[str, str] = {}
@@ -119,24 +122,28 @@ def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
     return Anatomy(networks, found, stays, copies(policy), heads)
 
 
-def _joined(policy: nn.Module) -> dict[str, list[str]]:
-    """Return the names of the weights of each network; those that share one are one network."""
-    own, joined = _names(policy), list[tuple[list[str], list[str]]]()
-    for branch in branches(policy):
-        names = [own[id(part.get_parameter(name))] for part in _parts(branch) for name in weights(part)]
-        same = [entry for entry in joined if not set(names).isdisjoint(entry[1])]
-        called = [name for entry in same for name in entry[0]]
-        every = dict.fromkeys([name for entry in same for name in entry[1]] + names)
-        joined = [*(entry for entry in joined if entry not in same), ([*called, branch.name], list(every))]
-    named = {}
-    for called, names in joined:
-        kinds = {name.rstrip("0123456789") for name in called}
-        named[called[0] if len(called) == 1 else kinds.pop() if len(kinds) == 1 else "network"] = names
-    return named
+def _apart(policy: nn.Module) -> dict[str, list[str]]:
+    """Return the names of the weights of each network; an extractor whose features several read is one, in front of these.
+
+    Losses of different sizes would leave one of its readers without a weight, were they ranked with one another.
+    """
+    own, found = _names(policy), branches(policy)
+    readers: dict[int, list[Branch]] = {}
+    for branch in found:
+        readers.setdefault(id(branch.extractor), []).append(branch)
+    networks: dict[str, list[str]] = {}
+    for several in readers.values():
+        if len(several) > 1 and (names := _weights(several[0].extractor, own)):
+            critics = all(branch.name.startswith("critic") for branch in several)
+            networks["critic features" if critics else "features"] = names
+    for branch in found:
+        alone = [branch.extractor] if len(readers[id(branch.extractor)]) == 1 else []
+        networks[branch.name] = [name for part in (*alone, branch.body, *branch.heads) for name in _weights(part, own)]
+    return networks
 
 
-def _parts(branch: Branch) -> list[nn.Module]:
-    return [branch.extractor, branch.body, *branch.heads]
+def _weights(part: nn.Module, own: Mapping[int, str]) -> list[str]:
+    return [own[id(part.get_parameter(name))] for name in weights(part)]
 
 
 def _last(branch: Branch) -> list[Tensor]:
@@ -175,6 +182,24 @@ def example(policy: Any) -> Call:
     ones = tree_map(lambda part: torch.ones(part.shape, dtype=weight.dtype, device=weight.device), seen)
     acts = get_action_dim(policy.action_space) if any(branch.acts for branch in branches(policy)) else 1
     return (ones, torch.ones(1, acts, dtype=weight.dtype, device=weight.device)), {}
+
+
+def acting(policy: Any) -> Callable[[], object]:
+    """Return a function that chooses an action for one observation, greedily, as ``predict`` does."""
+    seen = tree_map(lambda part: np.asarray(part)[None], copy.deepcopy(policy.observation_space).sample())
+    observation = obs_as_tensor(seen, policy.device)
+
+    def act() -> object:
+        with torch.no_grad():
+            return policy._predict(observation, deterministic=True)
+
+    return act
+
+
+def forget(policy: nn.Module) -> None:
+    """Let go of the graph that the last update left in a policy's distribution, with which nothing can copy the policy."""
+    with evaluating(policy):
+        acting(policy)()
 
 
 def outputs(policy: nn.Module) -> list[Tensor]:
@@ -254,7 +279,7 @@ def settled(policy: Any) -> None:
     if isinstance(policy, ActorCriticPolicy):
         mlp, sizes = policy.mlp_extractor, {branch.name: _widths(branch) for branch in branches(policy)}
         for latent, branch in zip(("latent_dim_pi", "latent_dim_vf"), branches(policy), strict=True):
-            setattr(mlp, latent, [branch.extractor.features_dim, *sizes[branch.name]][-1])  # type: ignore[list-item]
+            setattr(mlp, latent, [branch.extractor.features_dim, *sizes[branch.name]][-1])
     if (found := arch(policy)) is not None:
         policy.net_arch = found
 
