@@ -12,7 +12,7 @@ PENDULUM = Task(
     metric=RETURN,
     also=(SAMPLED, TRAINING),
     scope="network",
-    anchors={"random": -1200.0, "dense": -157.0},
+    anchors={"random": -1245.9, "dense": -157.0},
 )
 
 HALFCHEETAH = Task(
