@@ -18,6 +18,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
@@ -29,7 +30,7 @@ from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
 from rlprune.training import insides, policies
-from rlprune.training.environments.parallel import Environments, environment
+from rlprune.training.environments.parallel import Environments, games
 from rlprune.training.recipes import OnPolicyRecipe
 from rlprune.training.trainer import Apart, Generators, Seeds
 
@@ -115,11 +116,17 @@ class Agent:
         samples = rollouts * self.model.n_steps * self.model.n_envs
         return Scoring(collect, samples, policies.outputs, tempered=False)
 
-    def loss(self, policy: nn.Module, temperature: float = 1.0, *, batch: Batch) -> Tensor:
-        """The policy-gradient loss ``−mean(A log π) + value_weight · mse(R, V) − entropy · H`` of A2C.
+    def gains(self, log_probs: Tensor) -> Tensor:
+        """Return what advantages are multiplied by: ``log π`` of A2C.
 
-        PPO's has the same gradient at the policy that played, where the ratio of probabilities is one. A policy has no
-        temperature, it is left at 1.
+        PPO's ratio of probabilities has the same gradient at the policy that played, though other second derivatives.
+        """
+        return log_probs
+
+    def loss(self, policy: nn.Module, temperature: float = 1.0, *, batch: Batch) -> Tensor:
+        """The policy-gradient loss ``−mean(A · gains(log π)) + value_weight · mse(R, V) − entropy · H``.
+
+        A policy has no temperature, it is left at 1.
         """
         model, placed = (
             self.model,
@@ -131,7 +138,8 @@ class Agent:
         if model.normalize_advantage:  # type: ignore[attr-defined]
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         value_loss = functional.mse_loss(values.flatten(), returns)
-        total: Tensor = -(advantages * log_probs).mean() + model.vf_coef * value_loss - model.ent_coef * entropy.mean()
+        gains = self.gains(log_probs)
+        total: Tensor = -(advantages * gains).mean() + model.vf_coef * value_loss - model.ent_coef * entropy.mean()
         return total
 
 
@@ -148,13 +156,8 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     def __init__(self, recipe: R, seeds: Seeds, device: str) -> None:
         self._recipe = recipe
         self.seeds = seeds
-        schedule = (
-            LinearSchedule(recipe.learning_rate, 0.0, 1.0)
-            if recipe.annealing == "linear"
-            else ConstantSchedule(recipe.learning_rate)
-        )
         optimizer = OPTIMIZERS[recipe.optimizer]
-        envs = Environments(recipe, recipe.environments, seeds("environments"))
+        envs = self._opened(seeds("environments"))
         if refusal := recipe.plays.refusal(recipe.environment, envs.observation_space, envs.action_space):
             raise ValueError(refusal)
         with Generators.seeded(seeds("network")).owned(), warnings.catch_warnings():
@@ -162,7 +165,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
             model = self.algorithm(
                 "MlpPolicy",
                 envs,
-                learning_rate=schedule,
+                learning_rate=self._schedule(recipe.learning_rate),
                 n_steps=recipe.rollout_steps,
                 gamma=recipe.discount,
                 gae_lambda=recipe.gae_lambda,
@@ -174,6 +177,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
                     "activation_fn": _ACTIVATIONS[recipe.activation],
                     "optimizer_class": optimizer.kind,
                     "optimizer_kwargs": dict(optimizer.options),
+                    **self._policy(),
                 },
                 device=device,
                 **recipe.arguments,
@@ -183,6 +187,18 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         self._generators = Generators.seeded(seeds("actions"))
         self._seen = insides.latest(recipe.rollout_steps * recipe.environments)
 
+    def _schedule(self, value: float) -> LinearSchedule | ConstantSchedule:
+        """Return what goes from a value as the recipe anneals."""
+        return LinearSchedule(value, 0.0, 1.0) if self._recipe.annealing == "linear" else ConstantSchedule(value)
+
+    def _opened(self, seed: np.random.SeedSequence) -> VecEnv:
+        """Return new environments to train or score in."""
+        return Environments(self._recipe, self._recipe.environments, seed)
+
+    def _policy(self) -> dict[str, Any]:
+        """Return keyword arguments of the policy that only this algorithm has."""
+        return {}
+
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
     def scoring(self, round: int) -> Scoring:
@@ -191,8 +207,8 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         rollouts = -(-recipe.scoring_steps // (recipe.rollout_steps * recipe.environments))
         return self.scored_on(rollouts, lambda: [self._played(rollouts, *self.seeds(f"scoring/{round}").spawn(2))])
 
-    def _played(self, rollouts: int, games: np.random.SeedSequence, actions: np.random.SeedSequence) -> Batch:
-        envs = Environments(self._recipe, self._recipe.environments, games)
+    def _played(self, rollouts: int, environments: np.random.SeedSequence, actions: np.random.SeedSequence) -> Batch:
+        envs = self._opened(environments)
         with Generators.seeded(actions).owned():
             batch = rollout(self.model, envs, rollouts)
         envs.close()
@@ -227,8 +243,10 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     def _collect(self) -> None:
         """Do what ``collect_rollouts`` does, to the bit, but for its callbacks."""
         model, begun = self.model, (np.asarray(self.model._last_obs), np.asarray(self.model._last_episode_starts))
+        envs = model.get_env()
+        assert envs is not None
         model._last_obs, model._last_episode_starts = play(
-            model, self._envs, model.rollout_buffer, *begun, lambda value: model.gamma * value, model._update_info_buffer
+            model, envs, model.rollout_buffer, *begun, lambda value: model.gamma * value, model._update_info_buffer
         )
         model.num_timesteps += model.n_steps * model.n_envs
 
@@ -247,8 +265,8 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     def latest(self) -> Mapping[str, float]:
         """Return the mean return of the last 100 training games, or nothing before the first one ended."""
-        games = [info["r"] for info in self.model.ep_info_buffer or ()]
-        return {"return_train": float(np.mean(games))} if games else {}
+        ended = [info["r"] for info in self.model.ep_info_buffer or ()]
+        return {"return_train": float(np.mean(ended))} if ended else {}
 
     def evaluate(self) -> Mapping[str, float]:
         """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
@@ -335,8 +353,10 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     @property
     def _envs(self) -> Environments:
         envs = self.model.get_env()
-        assert isinstance(envs, Environments)
-        return envs
+        assert envs is not None
+        inner = envs.unwrapped
+        assert isinstance(inner, Environments)
+        return inner
 
     def _begin(self) -> None:
         """Reset the environments, once; Stable-Baselines3 keeps a learning rate over ``learn`` calls, but not over epochs."""
@@ -344,24 +364,14 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
             self.model._setup_learn(self._recipe.budget)
 
     def _games(self, greedily: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the return of each of ``evaluation_games`` games, played side by side in environments of fresh seeds."""
-        seed = self.seeds("evaluation")
-        envs = [environment(self._recipe) for _ in range(self._recipe.evaluation_games)]
-        observations = [env.reset(seed=int(word))[0] for env, word in zip(envs, seed.generate_state(len(envs)), strict=True)]
-        playing, returns = list(range(len(envs))), np.zeros(len(envs))
-        with Generators.seeded(seed).owned(), unchecked():
-            while playing:
-                batch = torch.as_tensor(np.stack([observations[game] for game in playing]), device=self.model.device)
-                with torch.no_grad():
-                    actions = self.module.get_distribution(batch).get_actions(deterministic=greedily).cpu().numpy()
-                for game, action in zip(tuple(playing), policies.played(self.model.action_space, actions), strict=True):
-                    observations[game], reward, terminated, truncated, _ = envs[game].step(action)
-                    returns[game] += float(reward)
-                    if terminated or truncated:
-                        playing.remove(game)
-        for env in envs:
-            env.close()
-        return returns / self._recipe.reward_scale
+        """Return the return of each of ``evaluation_games`` games."""
+
+        def act(observations: Tensor) -> Array:
+            actions = self.module.get_distribution(observations.to(self.model.device)).get_actions(deterministic=greedily)
+            return policies.played(self.model.action_space, actions.cpu().numpy())
+
+        with unchecked():
+            return games(self._recipe, self.seeds("evaluation"), act)
 
 
 def statistics(greedy: Any, sampled: Any) -> dict[str, float]:
@@ -383,7 +393,7 @@ def unchecked() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
-def rollout(model: OnPolicyAlgorithm, envs: Environments, rollouts: int) -> Batch:
+def rollout(model: OnPolicyAlgorithm, envs: VecEnv, rollouts: int) -> Batch:
     """Play rollouts of ``model.n_steps`` steps in environments of their own, of which the agent's counts know nothing."""
     buffer = RolloutBuffer(
         model.n_steps,
@@ -404,7 +414,7 @@ def rollout(model: OnPolicyAlgorithm, envs: Environments, rollouts: int) -> Batc
 
 def play(
     model: OnPolicyAlgorithm,
-    envs: Environments,
+    envs: VecEnv,
     buffer: RolloutBuffer,
     observations: Array,
     starts: Array,

@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from contextlib import closing
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +20,7 @@ from rlprune.training import simulators
 from rlprune.training.spaces import FLEET, Playable
 
 if TYPE_CHECKING:
+    import gymnasium
     from gymnasium.envs.registration import EnvSpec
 
 ALLOW_IMPORT = "RLPRUNE_ALLOW_IMPORT"
@@ -53,25 +55,28 @@ def specification(environment: str) -> "EnvSpec":
     return gymnasium.registry[name]
 
 
-class OnPolicyRecipe(Recipe):
-    """An on-policy algorithm of Stable-Baselines3 with separate actor and critic networks; the defaults are A2C's.
+def made(environment: str, limit: int | None) -> "gymnasium.Env[Any, Any]":
+    """Return an environment of Gymnasium's, its time limit replaced if one is given."""
+    import gymnasium
+
+    if environment in simulators.MINATAR:
+        importlib.import_module("rlprune.training.environments.minatar")  # registers it
+    return gymnasium.make(environment, max_episode_steps=limit)
+
+
+class AgentRecipe(Recipe):
+    """An agent of Stable-Baselines3 that plays Gymnasium.
 
     Args:
         budget: environment steps over all parallel environments.
         environment: a Gymnasium id. ``module:Id`` imports the module first, where that is allowed.
         max_episode_steps: time limit in steps; None keeps the environment's own, and there must be one.
         environments: parallel environments.
-        rollout_steps: steps an environment between updates.
-        widths: hidden layers of the actor and of the critic.
+        widths: hidden layers of each network.
         activation: between hidden layers.
         learning_rate: at the start.
         annealing: ``linear`` to zero at the budget's end, or ``constant``.
-        optimizer: RMSprop (PyTorch's), RMSprop as TensorFlow has it (epsilon inside the root, averages from one), Adam.
         discount: gamma.
-        gae_lambda: 1 is the plain n-step advantage.
-        entropy: coefficient of the entropy bonus.
-        value_weight: coefficient of the value loss.
-        clip: largest gradient norm, over both networks together.
         reward_scale: training rewards are multiplied by it; reported returns are not.
         scoring_steps: environment steps collected to score one pruning round.
         evaluation_games: games of the final evaluation, with fresh seeds.
@@ -89,17 +94,11 @@ class OnPolicyRecipe(Recipe):
     environment: str = Field(max_length=200)
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     environments: int = Field(default=16, ge=1, le=10_000)
-    rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
     widths: tuple[_Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"
-    optimizer: Literal["rmsprop", "rmsprop-tf", "adam"] = "rmsprop"
     discount: float = Field(default=0.99, gt=0, le=1)
-    gae_lambda: float = Field(default=1.0, ge=0, le=1)
-    entropy: float = Field(default=0.0, ge=0)
-    value_weight: float = Field(default=0.5, ge=0)
-    clip: float = Field(default=0.5, gt=0)
     reward_scale: float = Field(default=1.0, gt=0)
     scoring_steps: int = Field(default=2048, ge=1, le=_MOST)
     evaluation_games: int = Field(default=100, ge=1, le=100_000)
@@ -111,6 +110,69 @@ class OnPolicyRecipe(Recipe):
     @property
     def about(self) -> str:
         return self.environment + (f" ({self.max_episode_steps} steps)" if self.max_episode_steps else "")
+
+    @property
+    def extra(self) -> tuple[str, str] | None:
+        return simulators.EXTRAS.get(self.environment)
+
+    def misfit(self, *, fleet: bool) -> str:
+        if self.environment in simulators.KNOWN or (self.extra and find_spec(self.extra[0]) is None):
+            return ""
+        try:
+            with warnings.catch_warnings(action="ignore"), closing(made(self.environment, self.max_episode_steps)) as env:
+                spaces = env.observation_space, env.action_space
+        except Exception as error:  # somebody else's environment may fail in any way
+            return f"{self.environment} cannot be made: {reason.line(error)}"
+        alone = self.plays.refusal(self.environment, *spaces)
+        return alone or (self.fleet_plays.refusal(self.environment, *spaces) if fleet else "")
+
+    def shrunk(self) -> Self:
+        """Return a small recipe of the same kind: narrow networks, and games of at most 20 steps, some ending in every epoch."""
+        return self.replaced(
+            {
+                "budget": 360,
+                "epochs": 3,
+                "max_episode_steps": min(20, self.max_episode_steps or 20),
+                "environments": 4,
+                "widths": [12] * len(self.widths),
+                "scoring_steps": 20,
+                "evaluation_games": 4,
+            }
+        )
+
+    @field_validator("environment")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in simulators.NAMED:  # the import of Gymnasium takes half a second
+            specification(name)
+        return name
+
+    @model_validator(mode="after")
+    def _games_end(self) -> Self:
+        limited = self.max_episode_steps is not None or self.environment in simulators.NAMED
+        if not limited and specification(self.environment).max_episode_steps is None:
+            raise ValueError(f"{self.environment} has no time limit, and its games may never end: set max_episode_steps")
+        return self
+
+
+class OnPolicyRecipe(AgentRecipe):
+    """An on-policy algorithm of Stable-Baselines3 with separate actor and critic networks; the defaults are A2C's.
+
+    Args:
+        rollout_steps: steps an environment between updates.
+        optimizer: RMSprop (PyTorch's), RMSprop as TensorFlow has it (epsilon inside the root, averages from one), Adam.
+        gae_lambda: 1 is the plain n-step advantage.
+        entropy: coefficient of the entropy bonus.
+        value_weight: coefficient of the value loss.
+        clip: largest gradient norm, over both networks together.
+    """
+
+    rollout_steps: int = Field(default=5, ge=1, le=1_000_000)
+    optimizer: Literal["rmsprop", "rmsprop-tf", "adam"] = "rmsprop"
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    entropy: float = Field(default=0.0, ge=0)
+    value_weight: float = Field(default=0.5, ge=0)
+    clip: float = Field(default=0.5, gt=0)
 
     @property
     def iterations(self) -> int:
@@ -132,50 +194,8 @@ class OnPolicyRecipe(Recipe):
         """Keyword arguments of Stable-Baselines3's class that only this algorithm has."""
         return {}
 
-    def misfit(self, *, fleet: bool) -> str:
-        if self.environment in simulators.KNOWN:
-            return ""
-        import gymnasium
-
-        try:
-            with (
-                warnings.catch_warnings(action="ignore"),
-                closing(gymnasium.make(self.environment, max_episode_steps=self.max_episode_steps)) as env,
-            ):
-                spaces = env.observation_space, env.action_space
-        except Exception as error:  # somebody else's environment may fail in any way
-            return f"{self.environment} cannot be made: {reason.line(error)}"
-        alone = self.plays.refusal(self.environment, *spaces)
-        return alone or (self.fleet_plays.refusal(self.environment, *spaces) if fleet else "")
-
     def shrunk(self) -> Self:
-        """Return a small recipe of the same kind: narrow networks, and games of at most 20 steps, some ending in every epoch."""
-        return self.replaced(
-            {
-                "budget": 360,
-                "epochs": 3,
-                "max_episode_steps": min(20, self.max_episode_steps or 20),
-                "environments": 4,
-                "rollout_steps": 5,
-                "widths": [12] * len(self.widths),
-                "scoring_steps": 20,
-                "evaluation_games": 4,
-            }
-        )
-
-    @field_validator("environment")
-    @classmethod
-    def _is_registered(cls, name: str) -> str:
-        if name not in simulators.KNOWN:  # the import of Gymnasium takes half a second
-            specification(name)
-        return name
-
-    @model_validator(mode="after")
-    def _games_end(self) -> "OnPolicyRecipe":
-        limited = self.max_episode_steps is not None or self.environment in simulators.KNOWN
-        if not limited and specification(self.environment).max_episode_steps is None:
-            raise ValueError(f"{self.environment} has no time limit, and its games may never end: set max_episode_steps")
-        return self
+        return super().shrunk().replaced({"rollout_steps": 5})
 
     @model_validator(mode="after")
     def _a_rollout_fits_into_memory(self) -> "OnPolicyRecipe":
@@ -206,7 +226,7 @@ class A2CRecipe(OnPolicyRecipe):
 
     @property
     def extra(self) -> tuple[str, str] | None:
-        return None if self.simulator == "gymnasium" else (self.simulator, self.simulator)
+        return super().extra if self.simulator == "gymnasium" else (self.simulator, self.simulator)
 
     @model_validator(mode="after")
     def _the_simulator_knows_the_environment(self) -> "A2CRecipe":
@@ -214,6 +234,149 @@ class A2CRecipe(OnPolicyRecipe):
             only = f"plays {', '.join(played)} only, not {self.environment}"
             raise ValueError(f"simulator = '{self.simulator}' {only}: leave simulator out")
         return self
+
+
+class PPORecipe(OnPolicyRecipe):
+    """Proximal policy optimisation: every rollout is learned from several times, in minibatches.
+
+    Args:
+        minibatch: samples of an optimizer step.
+        rounds: how often a rollout is learned from.
+        clip_range: how far the ratio of probabilities may go from 1; annealed as the learning rate is.
+        normalise: give networks observations less their mean by their deviation, and divide rewards by the deviation of
+            returns, of training so far. Rollouts end before what they have shown takes effect.
+        log_deviation: natural logarithm of the first standard deviation of continuous actions.
+        orthogonal: draw orthogonal first weights, as Stable-Baselines3 does by itself; or PyTorch's.
+    """
+
+    trainer: ClassVar[str] = "rlprune.training.ppo:PPOTrainer"
+    environments: int = Field(default=1, ge=1, le=10_000)
+    rollout_steps: int = Field(default=2048, ge=1, le=1_000_000)
+    widths: tuple[_Size, ...] = Field(default=(64, 64), min_length=1, max_length=64, strict=False)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    annealing: Literal["linear", "constant"] = "constant"
+    optimizer: Literal["rmsprop", "rmsprop-tf", "adam"] = "adam"
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    minibatch: int = Field(default=64, ge=2, le=_MOST)
+    rounds: int = Field(default=10, ge=1, le=10_000)
+    clip_range: float = Field(default=0.2, gt=0)
+    normalise: bool = False
+    log_deviation: float = Field(default=0.0, ge=-20, le=2)
+    orthogonal: bool = True
+
+    @property
+    def passes(self) -> int:
+        return self.rounds
+
+    @property
+    def batch(self) -> int:
+        return min(self.minibatch, self.rollout_steps * self.environments)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"n_epochs": self.rounds, "batch_size": self.batch}
+
+    def shrunk(self) -> Self:
+        return super().shrunk().replaced({"minibatch": 10, "rounds": 2})
+
+    @model_validator(mode="after")
+    def _minibatches_are_equal(self) -> "PPORecipe":
+        if (steps := self.environments * self.rollout_steps) % self.batch:
+            raise ValueError(f"minibatch must divide a rollout, environments * rollout_steps = {steps:,}; got {self.minibatch}")
+        return self
+
+
+class OffPolicyRecipe(AgentRecipe):
+    """An off-policy algorithm of Stable-Baselines3: it learns from a sample of what it has seen, again and again.
+
+    Args:
+        replay: transitions that are kept to learn from.
+        learning_starts: environment steps of random actions before it learns.
+        minibatch: transitions of an optimizer step.
+        play_steps: steps an environment between updates.
+        updates: optimizer steps then.
+        filters: channels of one 3x3 convolution before the hidden layers; None where observations are flat.
+    """
+
+    environments: int = Field(default=1, ge=1, le=10_000)
+    activation: Literal["tanh", "relu"] = "relu"
+    annealing: Literal["linear", "constant"] = "constant"
+    replay: int = Field(default=100_000, ge=1, le=_MOST)
+    learning_starts: int = Field(default=1_000, ge=0, le=10**9)
+    minibatch: int = Field(default=128, ge=1, le=_MOST)
+    play_steps: int = Field(default=1, ge=1, le=1_000_000)
+    updates: int = Field(default=1, ge=1, le=1_000_000)
+    filters: _Size | None = None
+
+    @property
+    def iterations(self) -> int:
+        """Pieces of playing, each followed by updates, in an epoch."""
+        return max(1, round(self.budget / (self.epochs * self.play_steps * self.environments)))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of Stable-Baselines3's class that only this algorithm has."""
+        return {}
+
+    def shrunk(self) -> Self:
+        small = {"environments": 2, "replay": 200, "learning_starts": 20, "minibatch": 8, "play_steps": 15, "updates": 2}
+        return super().shrunk().replaced({**small, "filters": self.filters and 4})
+
+
+class DQNRecipe(OffPolicyRecipe):
+    """Deep Q-learning: one network says what each action is worth, and a copy of it from before what comes after.
+
+    Args:
+        target_every: environment steps after which the copy is made anew.
+        exploring: share of the budget over which random actions become as rare as they will be.
+        exploration: their share from then on.
+        clip: largest gradient norm.
+    """
+
+    trainer: ClassVar[str] = "rlprune.training.dqn:DQNTrainer"
+    plays: ClassVar[Playable] = Playable(
+        "DQN", observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"), actions=("discrete from 0",)
+    )
+    widths: tuple[_Size, ...] = Field(default=(256, 256), min_length=1, max_length=64, strict=False)
+    target_every: int = Field(default=1_000, ge=1, le=10**9)
+    exploring: float = Field(default=0.1, ge=0, le=1)
+    exploration: float = Field(default=0.05, ge=0, le=1)
+    clip: float = Field(default=10.0, gt=0)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "target_update_interval": self.target_every,
+            "exploration_fraction": self.exploring,
+            "exploration_final_eps": self.exploration,
+            "max_grad_norm": self.clip,
+        }
+
+    def shrunk(self) -> Self:
+        return super().shrunk().replaced({"target_every": 30})
+
+
+class SACRecipe(OffPolicyRecipe):
+    """Soft actor-critic: continuous actions, two critics, an entropy that is held at minus the number of actions.
+
+    Args:
+        following: share of the way to the critics that their copies go at every update.
+    """
+
+    trainer: ClassVar[str] = "rlprune.training.sac:SACTrainer"
+    plays: ClassVar[Playable] = Playable(
+        "SAC", observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"), actions=("bounded box",)
+    )
+    widths: tuple[_Size, ...] = Field(default=(256, 256), min_length=1, max_length=64, strict=False)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    replay: int = Field(default=1_000_000, ge=1, le=_MOST)
+    learning_starts: int = Field(default=10_000, ge=0, le=10**9)
+    minibatch: int = Field(default=256, ge=1, le=_MOST)
+    following: float = Field(default=0.005, gt=0, le=1)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"tau": self.following}
 
 
 _Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]

@@ -37,6 +37,29 @@ KNOWN: Mapping[str, Simulated] = {
 """By Gymnasium's ids. All have a time limit, and spaces that an MLP policy and a fleet can play."""
 
 
+MINATAR: Mapping[str, str] = {
+    f"rlprune/MinAtar-{title}-v1": game
+    for title, game in (
+        ("Asterix", "asterix"),
+        ("Breakout", "breakout"),
+        ("Freeway", "freeway"),
+        ("Seaquest", "seaquest"),
+        ("SpaceInvaders", "space_invaders"),
+    )
+}
+"""MinAtar's games, by the ids that ``environments/minatar.py`` registers."""
+
+EXTRAS: Mapping[str, tuple[str, str]] = {
+    **{f"{name}-v5": ("mujoco", "mujoco") for name in ("HalfCheetah", "Hopper", "Walker2d", "Ant")},
+    **dict.fromkeys(MINATAR, ("minatar", "minatar")),
+}
+"""Environments whose package is no dependency, and that package and the extra that installs it."""
+
+
+NAMED: frozenset[str] = frozenset({*KNOWN, *EXTRAS, "MountainCar-v0", "Pendulum-v1"})
+"""Environments that tasks name: that they are registered and that their games end, nobody needs to ask Gymnasium."""
+
+
 def of(spec: "EnvSpec") -> Simulated | None:
     """Return what plays an environment besides Gymnasium, or None; one that is changed by keywords or wrappers is another."""
     if spec.kwargs or spec.additional_wrappers:

@@ -1,6 +1,6 @@
 """The parallel environments of one agent, by Gymnasium: with seeds of their own, saved, and played again where they cannot be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,13 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlprune.training import snapshots
-from rlprune.training.recipes import OnPolicyRecipe
+from rlprune.training.recipes import AgentRecipe, made
 from rlprune.training.trainer import Generators
 
 
-def environment(recipe: OnPolicyRecipe) -> gym.Env[Any, Any]:
+def environment(recipe: AgentRecipe) -> gym.Env[Any, Any]:
     """Return one environment; its monitor sees the unscaled rewards."""
-    env: gym.Env[Any, Any] = Monitor(gym.make(recipe.environment, max_episode_steps=recipe.max_episode_steps))
+    env: gym.Env[Any, Any] = Monitor(made(recipe.environment, recipe.max_episode_steps))
     return env if recipe.reward_scale == 1 else _Scaled(env, recipe.reward_scale)
 
 
@@ -39,7 +39,7 @@ class Environments(DummyVecEnv):
     What was played since they began is remembered: it tells again where a game stands whose world cannot be saved.
     """
 
-    def __init__(self, recipe: OnPolicyRecipe, count: int, seed: np.random.SeedSequence) -> None:
+    def __init__(self, recipe: AgentRecipe, count: int, seed: np.random.SeedSequence) -> None:
         super().__init__([partial(environment, recipe)] * count)
         self._name, self._seed = recipe.environment, seed
         self._seeds = [int(word) for word in seed.generate_state(count)]
@@ -82,3 +82,27 @@ class Environments(DummyVecEnv):
                 f"{self._name} cannot go on from a checkpoint: its state cannot be saved, and played again with "
                 "the same seeds and actions it shows something else; begin the cell anew"
             )
+
+
+def games(
+    recipe: AgentRecipe, seed: np.random.SeedSequence, act: Callable[[torch.Tensor], np.ndarray[Any, Any]]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the return of each of ``evaluation_games`` games, played side by side in environments of fresh seeds.
+
+    Args:
+        act: the observations of the games that are not over, to actions as the environment takes them.
+    """
+    envs = [environment(recipe) for _ in range(recipe.evaluation_games)]
+    observations = [env.reset(seed=int(word))[0] for env, word in zip(envs, seed.generate_state(len(envs)), strict=True)]
+    playing, returns = list(range(len(envs))), np.zeros(len(envs))
+    with Generators.seeded(seed).owned(), torch.no_grad():
+        while playing:
+            actions = act(torch.as_tensor(np.stack([observations[game] for game in playing])))
+            for game, action in zip(tuple(playing), actions, strict=True):
+                observations[game], reward, terminated, truncated, _ = envs[game].step(action)
+                returns[game] += float(reward)
+                if terminated or truncated:
+                    playing.remove(game)
+    for env in envs:
+        env.close()
+    return returns / recipe.reward_scale
