@@ -15,7 +15,7 @@ from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, data_mistakes, load_suite
 from rlprune.data import folders, glue
 from rlprune.data.tokens import Tokens
-from rlprune.export import _write_onnx
+from rlprune.export.cell import _write_onnx
 from rlprune.nets.bert import Marks, pretrained
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.reason import NotApplicable

@@ -8,7 +8,7 @@ from subjects import seeds
 
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import Cell
-from rlprune.export import _write_onnx
+from rlprune.export.cell import _write_onnx
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import CHANNELS, NOTHING, pruners
 from rlprune.reason import NotApplicable
