@@ -20,6 +20,7 @@ from rlprune import files
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import cells, load_profiles, misfits, suites
 from rlprune.executors import executors
+from rlprune.packed import is_packed
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import Registry, nearest
@@ -131,6 +132,10 @@ def _status(folder: Path) -> Iterator[str]:
     found = read(folder, lambda store: standing(folder, store.outcomes(), lambda: ahead.known(store)[0]))
     kinds = ("done", "failed", "skipped", "running", "waiting", "missing")
     counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in kinds if found.counts.get(kind) or kind in ("done", "missing"))
+    if not found.title and folder.is_file():
+        yield f"{folder}: rows that were packed, where nothing runs"
+        yield counts.removesuffix(", 0 missing")
+        return
     if not found.title:
         old = "it has no plan, being merged, of an older rlprune or not begun: which cells are missing says a run of its suite"
         yield f"{folder}: {old} with --out {folder} --dry-run"
@@ -244,7 +249,7 @@ def _merge(runs: Sequence[str], to: Path) -> str:
 def _pack(run: str, to: Path) -> str:
     """Write the rows of a run into one file."""
     folder = _folder(run)
-    if why := unusable(str(to.parent)) or ("is a folder: name a file" if to.is_dir() else ""):
+    if why := unusable(str(to.parent)) or _taken(to):
         raise SuiteError([Mistake("FILE", "", f"{plain(str(to), 100)} {why}")])
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -254,6 +259,14 @@ def _pack(run: str, to: Path) -> str:
     except OSError as error:
         raise SuiteError([Mistake(str(to), "", f"cannot be written: {line(error)}")]) from None
     return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. To go on from it: rlprune merge {to} --to DIR"
+
+
+def _taken(file: Path) -> str:
+    """Return why rows cannot be packed into a file, or an empty string."""
+    if file.is_dir():
+        return "is a folder: name a file"
+    other = file.is_file() and file.stat().st_size and not is_packed(file)
+    return "is a file of something else, which would be lost: name another" if other else ""
 
 
 def _shown(args: argparse.Namespace) -> str:
@@ -314,6 +327,8 @@ def _folder(run: str) -> Path:
     folder = Path(run)
     if why := unusable(run):
         raise SuiteError([Mistake("OUT", "", f"{plain(run.strip(), 100) or 'it'} {why}")])
+    if not folder.exists() and folder.suffix:
+        raise SuiteError([Mistake(run, "", "there is no such file, nor folder")])
     if not results_of(folder).is_file():
         beside = [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
         raise SuiteError([Mistake(run, "", f"has no {RESULTS}{nearest(folder.name, beside)}")])

@@ -26,6 +26,8 @@ def written(file: Path, write: Callable[[Path], object], *, keep: bool = False) 
     Args:
         keep: whether the old one stays, ``before`` it; killed between the two, that one is all there is.
     """
+    if not file.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file.parent))
     fresh = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
         write(fresh)

@@ -172,6 +172,9 @@ def checked(args: argparse.Namespace) -> Request:
     ]
     if args.join and args.fresh:
         mistakes.append(Mistake("--join", "", "nobody can join a run and remove its results: leave out --fresh"))
+    if args.only is not None and args.fresh:
+        why = "--fresh would remove the results of all cells, not of these alone: leave it out, or name another --out"
+        mistakes.append(Mistake("--only", "", why))
     if args.calibrate and not args.dry_run:
         mistakes.append(Mistake("--calibrate", "", "is for --dry-run; a run learns as it goes"))
     shard = None
@@ -448,7 +451,8 @@ def open_store(out: Path, *, create: bool) -> "Store":
     try:
         return Store(out / RESULTS if create else results_of(out), create=create, warn=door.say)
     except (OSError, ValueError, sqlite3.Error) as error:
-        raise SuiteError([Mistake("--out", str(out), str(error))]) from None
+        where, told = ("--out", str(error)) if create else ("", str(error).removeprefix(f"{out}: "))
+        raise SuiteError([Mistake(where, str(out), told.removeprefix(f"{out} "))]) from None
 
 
 def read(out: Path, take: "Callable[[Store], Taken]") -> Taken:

@@ -669,6 +669,8 @@ def _unpacked(path: Path) -> Iterator[Path]:
         StoreError: it is packed, and damaged.
     """
     if not packed.is_packed(path):
+        if path.name != RESULTS and not path.stat().st_size:
+            raise StoreError(f"{path} is empty")
         yield path
         return
     with TemporaryDirectory(prefix="rlprune-") as folder:

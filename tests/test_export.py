@@ -238,3 +238,33 @@ def test_a_network_with_other_weights_than_were_counted_is_refused(run, tmp_path
 def test_a_format_that_is_not_known_is_told(run, tmp_path, capsys):
     assert main(["export", str(run), "CroP-S", ".9", "--to", str(tmp_path / "policy.pickle")]) == 2
     assert ".safetensors, .onnx, .zip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("suite", "ending"), [("dqn", "h"), ("sac", "zip")])
+def test_an_off_policy_agent_with_cut_targets_is_taken_away(suite, ending, tmp_path):
+    small = [
+        "recipe.budget=60",
+        "recipe.epochs=2",
+        "recipe.widths=[12, 12]",
+        "recipe.learning_starts=20",
+        "recipe.evaluation_games=1",
+    ]
+    chosen = load_suite(suite, "smoke", [*small, "recipe.scoring_steps=20"], {"pruners": "CroP-S", "seeds": "1"})
+    with Store(tmp_path / "results.sqlite") as store:
+        sweep(
+            cells(chosen, "cpu"), store, suite=chosen, jobs=1, out=tmp_path, listen=lambda event: None, work=work, execute=at_once
+        )
+        assert [row.status for row in store.rows()] == ["done"]
+    to = tmp_path / f"policy.{ending}"
+    assert main(["export", str(tmp_path), "CroP-S", ".9", "--to", str(to)]) == 0
+    assert to.stat().st_size
+
+
+def test_a_network_that_is_gone_is_told_with_how_its_cell_runs_again(run, tmp_path, capsys):
+    shutil.copy(run / "results.sqlite", tmp_path)
+    assert main(["pack", str(tmp_path), str(tmp_path / "rows.xz")]) == 0
+    for where, told in ((tmp_path, "is not at"), (tmp_path / "rows.xz", "has rows and no networks")):
+        assert main(["export", str(where), "CroP-S", ".9", "--to", str(tmp_path / "policy.zip")]) == 2
+        heard = capsys.readouterr().err
+        assert told in heard
+        assert f"`rlprune show {where} " in heard

@@ -391,3 +391,22 @@ def test_where_nothing_can_be_packed_is_one_line(tmp_path, capsys):
     for line in (["pack", str(tmp_path), str(tmp_path / "x")], ["pack", str(tmp_path / "run"), str(tmp_path)]):
         assert main(line) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_packing_takes_no_other_file_away(tmp_path, capsys):
+    folder, thesis = stored(tmp_path / "run"), tmp_path / "thesis.txt"
+    thesis.write_text("years of work")
+    assert main(["pack", str(folder), str(thesis)]) == 2
+    assert "is a file of something else, which would be lost: name another" in capsys.readouterr().err
+    assert thesis.read_text() == "years of work"
+
+
+def test_an_empty_file_is_no_packed_run(tmp_path, capsys):
+    (tmp_path / "empty.xz").touch()
+    assert main(["show", str(tmp_path / "empty.xz"), "abc"]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'empty.xz'}: is empty\n"
+
+
+def test_cells_alone_are_not_run_afresh(tmp_path, capsys):
+    assert main(["run", "cartpole", "--profile", "smoke", "--out", str(tmp_path), "--only", "abc", "--fresh"]) == 2
+    assert "--only: --fresh would remove the results of all cells" in capsys.readouterr().err

@@ -55,9 +55,10 @@ def export(
         raise ValueError("its id is none that a run gives")
     source = networks / f"{row.id}.safetensors"
     if not source.is_file():
-        raise FileNotFoundError(
-            f"the network of {row.pruner}, seed {row.seed} is not at {source}; run its cell again with --fresh"
-        )
+        packed = networks.parent.is_file()
+        where = f"{networks.parent} has rows and no networks" if packed else f"is not at {source}"
+        again = f"`rlprune show {networks.parent} {row.id}` has the command that trains it again, into another folder"
+        raise FileNotFoundError(f"the network of {row.pruner}, seed {row.seed}: {where}; {again}")
     tensors, about = opened(row, source)
     if to.suffix == ".safetensors":
         write(to, source.read_bytes())
@@ -119,7 +120,7 @@ def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], d
         maker = next(member for member in group.members if member.produces)
         size = tensors[maker.tensor].shape[maker.dim] // (maker.outer * maker.inner)
         kept[group.name] = torch.arange(group.size) % (group.size // group.blocks) < size // group.blocks
-    surgery.cut(trainer.module, surgery.cuts(trainer.module, groups, kept), trainer.optimizers)
+    surgery.cut(trainer.module, surgery.cuts(trainer.module, groups, kept, trainer.anatomy.copies), trainer.optimizers)
     trainer.module.load_state_dict(tensors)
     if row.cut == WEIGHTS:  # the file of a finished network has zeros where weights are pruned
         trainer.masked.set({name: tensors[name] != 0 for name in trainer.anatomy.all_weights() if not bool(tensors[name].all())})

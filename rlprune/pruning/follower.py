@@ -539,8 +539,7 @@ class PlanFollower:
     def _cut(self, kept: Mapping[str, Tensor]) -> None:
         """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
         groups = present(self._subject.anatomy.all_groups(), self._kept)
-        cuts = surgery.cuts(self._subject.module, groups, kept)
-        cuts |= {copy: cuts[name] for copy, name in self._subject.anatomy.copies.items() if name in cuts}
+        cuts = surgery.cuts(self._subject.module, groups, kept, self._subject.anatomy.copies)
         surgery.cut(self._subject.module, cuts, self._subject.optimizers)
         setattr(self._subject.module, _MARK, self._dense)
         for name, keep in kept.items():

@@ -21,13 +21,14 @@ Where the first dimension falls into blocks with positions of their own, it is a
 """
 
 
-def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> Cuts:
+def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor], copies: Mapping[str, str] | None = None) -> Cuts:
     """Translate kept channels into kept positions of every tensor.
 
     Args:
         module: the module as it is now, before the cut.
         groups: groups whose sizes are the module's present ones.
         kept: group name to a boolean vector over its channels; groups left out stay whole.
+        copies: a tensor's name to the name of the one that it is a copy of, and is cut like.
 
     Raises:
         ValueError: a mask of the wrong length or type, a group that would lose every channel, blocks that would keep
@@ -57,7 +58,7 @@ def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor])
             whole = torch.ones(shape, dtype=torch.bool, device=keep.device)
             stays = found.setdefault(member.tensor, {}).setdefault(member.dim, whole)
             stays[..., member.offset : member.offset + member.span(group.size)] &= member.positions(keep)
-    return found
+    return found | {copy: found[name] for copy, name in (copies or {}).items() if name in found}
 
 
 def cut(module: nn.Module, cuts: Cuts, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
