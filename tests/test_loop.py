@@ -272,7 +272,7 @@ def test_what_is_given_wrongly_is_told_before_anything_changes(options, message)
 
 
 def test_a_pruner_that_is_none_or_removes_nothing_is_told():
-    with pytest.raises(KeyError, match="^no pruner is named 'SNUP'; did you mean 'SNIP'"):
+    with pytest.raises(KeyError, match=r"^no pruner is named 'SNUP'; did you mean 'SNIP'"):
         pruned(NET, "SNUP")
     with pytest.warns(UserWarning, match="^Dense removes nothing, whatever sparsity it is given$") as told:
         assert pruned(NET, "Dense").reached()["sparsity_weights"] == 0

@@ -359,7 +359,7 @@ def test_the_callback_does_not_work_inside_another():
 
 
 def test_mistakes_are_told_where_they_are_made():
-    with pytest.raises(KeyError, match="^no pruner is named 'EarlyCrop_S'; did you mean 'EarlyCroP-S'"):
+    with pytest.raises(KeyError, match=r"^no pruner is named 'EarlyCrop_S'; did you mean 'EarlyCroP-S'"):
         PruneCallback("EarlyCrop_S", 0.5)
     with pytest.raises(ValueError, match=r"got 1\.9"):
         PruneCallback("CroP-S", 1.9)
