@@ -115,6 +115,7 @@ class PruneCallback(BaseCallback):
 
         Raises:
             RuntimeError: ``learn`` was not called yet.
+            ValueError: a number of actions that is not positive and finite.
         """
         return summary(self.pruning, self._agent, actions_a_second)
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -37,7 +38,14 @@ def summary(pruning: PlanFollower, agent: Agent, actions_a_second: float | None 
 
     Args:
         actions_a_second: measure energy, three seconds an agent, and give it for an hour of so many.
+
+    Raises:
+        ValueError: a number of actions that is not positive and finite.
     """
+    if actions_a_second is not None and (
+        isinstance(actions_a_second, bool) or not isinstance(actions_a_second, Real) or not 0 < actions_a_second < math.inf
+    ):
+        raise ValueError(f"actions_a_second is a positive, finite number; got {actions_a_second!r}")
     policy, masks = agent.policy, agent.masked.masks
     whole = dense(agent.model).to(policy.device)
     layers = {name: {**layer, "shape": tuple(policy.get_parameter(name).shape)} for name, layer in pruning.layers().items()}
