@@ -314,3 +314,6 @@ def test_everything_is_made_that_can_be_and_the_rest_is_named(tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["everything", "nowhere"])
     with pytest.raises(ValueError, match="no results here"):
         runpy.run_path(str(ROOT / "plots" / "everything.py"))["main"]()
+    monkeypatch.setattr(sys, "argv", ["everything", "results/a", "--to", "it.md"])
+    with pytest.raises(ValueError, match=r"^it\.md: no file that ends in \.md is written here: name a folder$"):
+        runpy.run_path(str(ROOT / "plots" / "everything.py"))["main"]()
