@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch import Tensor
 
 from rlprune.costs import cost
@@ -42,9 +42,8 @@ def summary(pruning: PlanFollower, agent: Agent, actions_a_second: float | None 
     Raises:
         ValueError: a number of actions that is not positive and finite.
     """
-    if actions_a_second is not None and (
-        isinstance(actions_a_second, bool) or not isinstance(actions_a_second, Real) or not 0 < actions_a_second < math.inf
-    ):
+    number = isinstance(actions_a_second, int | float | np.number) and not isinstance(actions_a_second, bool)
+    if actions_a_second is not None and not (number and 0 < actions_a_second < math.inf):
         raise ValueError(f"actions_a_second is a positive, finite number; got {actions_a_second!r}")
     policy, masks = agent.policy, agent.masked.masks
     whole = dense(agent.model).to(policy.device)
