@@ -1,7 +1,8 @@
 """Print what every pruner ends at, a column a sparsity: Markdown tables of interquartile means with 95 % intervals, task by task.
 
-Run it as `python plots/by_sparsity.py results/cartpole [more ...] [--measures return_greedy,return_sampled]`; the measure is the
-task's metric unless others are named, and a cell that several folders have counts once. Several recipes are several tables.
+Run it as `python plots/by_sparsity.py results/cartpole [more ...] [--measures return_greedy,return_sampled] [--to FILE.md]`; the
+measure is the task's metric unless others are named, and a cell that several folders have counts once. Several recipes are
+several tables.
 """
 
 import argparse
@@ -9,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlprune import files
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons, percent
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, place
 from rlprune.report.tables import iqm_text, markdown
 
 
@@ -36,13 +38,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--measures", help="names of values, say return_greedy,return_sampled")
+    parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write by_sparsity.md into; it is printed, too")
     given = parser.parse_args()
     found = comparisons(gathered(given.results))
     if not found:
         raise ValueError("no cell has finished")
+    told = []
     for one in found:
         measures = (given.measures or one.metric.name).split(",")
-        print(f"{one.title}, {one.profile}, {one.metric.heading}\n\n{table(one, measures)}\n")
+        told.append(f"{one.title}, {one.profile}, {one.metric.heading}\n\n{table(one, measures)}\n")
+    print("\n".join(told))
+    if given.to:
+        file = place(given.to, "by_sparsity.md", [".md"])
+        files.write(file, "\n".join(told))
+        print(file)
 
 
 if __name__ == "__main__":

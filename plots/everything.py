@@ -13,7 +13,7 @@ from pathlib import Path
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons
 from rlprune.report.paper import Exhibit
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, place
 from rlprune.store import RESULTS, Row
 
 
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--paper", action="store_true", help="with what the paper prints, marked as the paper's")
     given = parser.parse_args()
     rows = readable(given.results or [file.parent for file in sorted(Path("results").glob(f"*/{RESULTS}"))])
+    place(given.to, "")  # what is no folder is told once
     for exhibit in exhibits():
         shown = exhibit.of(comparisons(row for row in rows if row.suite in exhibit.suites))
         if not shown:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlprune import safely
+from rlprune.registry import nearest
 from rlprune.report import draw, figures
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons, insides
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, place
 
 
 def main() -> None:
@@ -25,10 +26,13 @@ def main() -> None:
     parser.add_argument("--sparsity", type=float, help="share of weights removed")
     parser.add_argument("--pruners", help="names, say SNIP,EarlyCroP-S; dense is drawn beside them")
     given = parser.parse_args()
-    named = {name.strip().casefold() for name in given.pruners.split(",")} if given.pruners else set()
+    asked = [name.strip() for name in given.pruners.split(",")] if given.pruners else []
+    named = {name.casefold() for name in asked}
     drawn, found_all = 0, comparisons(gathered(given.results))
-    if unknown := named - {name.casefold() for one in found_all for name in one.pruners}:
-        raise ValueError(f"no pruner here is named {', '.join(sorted(unknown))}")
+    known = {name.casefold(): name for one in found_all for name in one.pruners}
+    if unknown := [name for name in asked if name.casefold() not in known]:
+        near = nearest(unknown[0], known.values()) or f"; there are {', '.join(sorted(known.values()))}"
+        raise ValueError(f"no pruner here is named '{unknown[0]}'{near}")
     if given.sparsity is not None and all(given.sparsity not in one.sparsities for one in found_all):
         there = sorted({sparsity for one in found_all for sparsity in one.sparsities})
         raise ValueError(f"no cell here has sparsity {given.sparsity:g}; there are {', '.join(f'{one:g}' for one in there)}")
@@ -39,10 +43,10 @@ def main() -> None:
         rows = tuple(row for row in one.rows if row.cut == "nothing" or not named or row.pruner.casefold() in named)
         some = replace(one, rows=rows)
         if found := insides(some, sparsity) if rows else {}:
-            given.to.mkdir(parents=True, exist_ok=True)
             stem = safely.name(f"insides-{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}")
+            file = place(given.to, f"{stem}.png")
             draw.save(figures.insides_figure(some, sparsity, found), given.to, stem)
-            print(given.to / f"{stem}.png")
+            print(file)
             drawn += 1
     if not drawn:
         raise ValueError("no epoch of these cells measured what is inside their networks")

@@ -14,7 +14,7 @@ from rlprune import safely
 from rlprune.report import draw, figures
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, place
 
 
 def main() -> None:
@@ -32,9 +32,9 @@ def main() -> None:
     if found and not any(chart.curves for chart in charts):
         raise ValueError(f"{found[0].title}: {found[0].against.scale}")
     drawn = figures.sparsity_figure([chart for chart in charts if any(curve.cut != "nothing" for curve in chart.curves)])
-    given.to.mkdir(parents=True, exist_ok=True)
-    draw.save(drawn, given.to, safely.name(given.name))
-    print(given.to / f"{safely.name(given.name)}.png")
+    file = place(given.to, f"{safely.name(given.name)}.png")
+    draw.save(drawn, given.to, file.stem)
+    print(file)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rlprune.report import draw
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, place
 from rlprune.report.sure import differences
 from rlprune.report.tables import MISSING, iqm_text, markdown
 
@@ -108,9 +108,9 @@ def main() -> None:
         raise ValueError("no pruner here has variants by where training starts")
     print("\n\n".join(table(one, sparsity, given.metric) for one, sparsity in found))
     if given.to:
-        given.to.mkdir(parents=True, exist_ok=True)
+        file = place(given.to, "starts.png")
         draw.save(figure(found, given.metric), given.to, "starts")
-        print(f"\n{given.to / 'starts.png'}")
+        print(f"\n{file}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -59,7 +58,7 @@ class Pruning:
         **settings: settings of the pruner, say ``rounds=7``.
 
     Raises:
-        KeyError: no pruner of this name.
+        UnknownName: no pruner of this name, a KeyError.
         ValueError: a network, loss or optimizer that cannot be pruned rightly, an argument out of range, channels to cut
             and none that can go, or fewer than the sparsity needs.
     """
@@ -88,7 +87,7 @@ class Pruning:
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
         if scope not in (None, *get_args(Scope)):
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
-        chosen = _settings(method, {**settings, "scope": scope})
+        chosen = method.asked({**settings, "scope": scope}, Pruning)
         net = accepted.unwrapped(net)
         pruned = accepted.prunable(net, weights)
         if isinstance(optimizer, EllipsisType):
@@ -297,21 +296,6 @@ def _unmasked(method: Pruner, net: nn.Module) -> None:
                     f"{method.name} cuts channels; {own[id(theirs)]} is masked already by an earlier pruning: "
                     "take one that ends in -U"
                 )
-
-
-def _settings(method: Pruner, given: Mapping[str, Any]) -> CommonSettings:
-    try:
-        return method.settings(given)
-    except ValidationError as error:
-        known = type(method.settings()).model_fields
-        mistakes = [
-            f"{method.name} has no setting '{key}'{nearest(key, list(known))} (it has {', '.join(known)})"
-            if key not in known
-            else f"{key}: {one['msg']}, got {one['input']!r}"
-            for one in error.errors()
-            for key in [str(one["loc"][0])]
-        ]
-        raise ValueError("; ".join(mistakes)) from None
 
 
 # -- the loss --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,13 @@ from rlprune.safely import LONGEST, fault, plain
 Entry = TypeVar("Entry")
 
 
+class UnknownName(KeyError):  # noqa: N818 (what is wrong, said in its name)
+    """No entry has a name. Unlike another KeyError's, its message is shown as it was written."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``; nothing where it is known, or none is near."""
     folded = {entry.casefold(): entry for entry in known}
@@ -99,12 +106,12 @@ class Registry(Generic[Entry]):
         """Return the entry's own spelling of ``name``, matched without regard to case.
 
         Raises:
-            KeyError: no entry has this name; the message suggests the nearest one.
+            UnknownName: no entry has this name; the message suggests the nearest one.
         """
         for known in self._places:
             if known.casefold() == name.casefold():
                 return known
-        raise KeyError(self.unknown(name))
+        raise UnknownName(self.unknown(name))
 
     def unknown(self, name: str, others: Iterable[str] = ()) -> str:
         """Say that nothing has this name, and which name, of these ``others`` too, is the nearest."""
@@ -117,7 +124,7 @@ class Registry(Generic[Entry]):
         """Import and return the entry called ``name``.
 
         Raises:
-            KeyError: no entry has this name.
+            UnknownName: no entry has this name.
             ValueError: two packages claim the name, or it cannot be a name, or is not the entry's own.
             ImportError: its module cannot be imported, or has no such entry.
             TypeError: the place an entry point names holds something else.

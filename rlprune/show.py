@@ -47,13 +47,24 @@ def found(store: Store, words: Sequence[str]) -> Row:
         ]
         cells = [one for one in cells if not task or [one.task.casefold()] == task]
     if not cells:
-        close = nearest(words[0], sorted({one.pruner for one in known})) if words[1:] else ""
-        raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{close}")
+        there = _there(known, words[0]) if words[1:] else ""
+        raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{there}")
     if cells[1:]:
         more = f"; and {len(cells) - TOLD:,} more" if cells[TOLD:] else ""
         raise LookupError(f"{shown(' '.join(words))} is {len(cells):,} cells: {'; '.join(_told_apart(cells[:TOLD]))}{more}")
     rows = store.rows([cells[0].id])
     return sound(rows)[0]
+
+
+def _there(known: Sequence[Identity], pruner: str) -> str:
+    """Say which cells there are of a pruner, or which pruners."""
+    own = [one for one in known if one.pruner.casefold() == pruner.casefold()]
+    if not own:
+        names = sorted({one.pruner for one in known})
+        return plain(nearest(pruner, names) or f"; its pruners: {', '.join(names)}")
+    shares, seeds = sorted({one.sparsity for one in own}), sorted({one.seed for one in own})
+    told = f"tasks {', '.join(sorted({one.task for one in own}))}; sparsities {', '.join(f'{share:g}' for share in shares)}"
+    return plain(f"; of {own[0].pruner} there are: {told}; seeds {', '.join(map(str, seeds))}")
 
 
 def _share(text: str) -> float | None:
@@ -167,7 +178,7 @@ def _facts(row: Row, about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "pruner", f"{row.pruner}, cuts {row.cut}" + (f", a variant of {of}" if of not in (row.pruner, None) else "")
     yield "settings", ", ".join(told for name, told in changed.items() if not name.startswith("recipe.")) or "all by default"
     yield "recipe", ", ".join([*(told for name, told in changed.items() if name.startswith("recipe.")), *rest])
-    company = ("alone, as a fleet of one" if config.get("fleet") else "alone") if alone(config, row.values) else "in a fleet"
+    company = ("in a fleet of one" if config.get("fleet") else "alone") if alone(config, row.values) else "in a fleet"
     yield "trained", f"{company}, on {config.get('device', row.labels.get('device'))}"
     yield "data", ", ".join(filter(None, (row.labels.get("folder"), row.labels.get("data"))))
     yield "when", f"{row.started} to {row.ended}{_lasted(row)}"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any, TypeAlias
@@ -42,14 +42,19 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} that is too large to show"
 
 
-def in_words(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Keys, str]]:
-    """Yield where and what for each of pydantic's errors about ``model``, without its jargon."""
+def in_words(error: ValidationError, model: type[BaseModel], beside: Sequence[str] = ()) -> Iterator[tuple[Keys, str]]:
+    """Yield where and what for each of pydantic's errors about ``model``, without its jargon.
+
+    Args:
+        beside: names that are taken where the model's own fields are, by whatever takes both.
+    """
     for count, item in enumerate(error.errors()):
         kind, keys, limits = item["type"], item["loc"], item.get("ctx", {})
         got = f"got {shown(item['input'])}"
         match kind:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 allowed = _allowed(model, keys) if count < MOST else []  # to look for the nearest of each takes time
+                allowed += [name for name in beside if not keys[1:] and name not in allowed]
                 message = f"no such key{nearest(str(keys[-1]), allowed)} (allowed: {', '.join(allowed)})"
             case "missing":
                 message = "is missing"

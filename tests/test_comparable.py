@@ -216,6 +216,15 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("insides.py", ["--to", "x"], "no epoch of these cells measured what is inside their networks"),
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
+        ("variants.py", [], "no finished cell has return_greedy at sparsity 0.95; there are 0.9"),
+        (
+            "variants.py",
+            ["--sparsity", ".9", "--to", "x.doc"],
+            "ends in .doc is written here: name a folder, or a file that ends in .md",
+        ),
+        ("insides.py", ["--pruners", "dense, SNIPP"], "no pruner here is named 'SNIPP'; did you mean 'SNIP'?"),
+        ("insides.py", ["--pruners", "zzzz"], "no pruner here is named 'zzzz'; there are Dense, SNIP"),
+        ("sparsity.py", ["--to", "x.png"], "x.png: no file that ends in .png is written here: name a folder\n"),
         ("starts.py", [], "no pruner here has variants by where training starts"),
         ("table8.py", [], "has no results.sqlite"),
     ],
@@ -228,6 +237,7 @@ def test_a_script_says_in_a_line_what_results_lack(script, more, lacking, tmp_pa
     assert ended.returncode == 1
     assert lacking in ended.stderr
     assert ended.stderr.count("\n") == 1
+    assert not {"x.doc", "x.png"} & {file.name for file in tmp_path.iterdir()}
 
 
 def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
@@ -259,3 +269,20 @@ def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
     assert ended.stdout.count("| Dense |") == 2
     assert "budget 1)" in ended.stdout
     assert "budget 500000)" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "to", "written"),
+    [
+        ("by_sparsity.py", "figs", "figs/by_sparsity.md"),
+        ("variants.py", "new/x.md", "new/x.md"),
+        ("variants.py", ".", "variants.md"),
+    ],
+)
+def test_a_printed_table_is_written_where_it_is_asked_for(script, to, written, tmp_path):
+    command = [sys.executable, PLOTS / script, stored(tmp_path, SOME), "--to", to]
+    more = ["--sparsity", ".9"] if script == "variants.py" else []
+    ended = subprocess.run([*command, *more], capture_output=True, text=True, check=True, cwd=tmp_path)
+    told = (tmp_path / written).read_text(encoding="utf-8")
+    assert "| SNIP |" in told
+    assert ended.stdout == f"{told}\n{written}\n"

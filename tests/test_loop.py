@@ -227,8 +227,10 @@ def hidden(name, produces=True):
         ({"epochs": 2.5}, "epochs is a whole number"),
         ({"samples": -1}, "samples is a whole number"),
         ({"scope": "globl"}, "scope is one of global, network, layer, erk; got 'globl'; did you mean 'global'"),
-        ({"round": 3, "pruner": "EarlyCroP-U"}, "has no setting 'round'; did you mean 'rounds'"),
-        ({"floor": 0}, "floor: .* got 0"),
+        ({"round": 3, "pruner": "EarlyCroP-U"}, "EarlyCroP-U, setting 'round': no such key; did you mean 'rounds'"),
+        ({"sparsty": 0.1}, "SNIP, setting 'sparsty': no such key; did you mean 'sparsity'"),
+        ({"optimzer": 3}, r"'optimizer'\? \(allowed: scope, floor, .*, loss, optimizer, samples, weights, groups, seed\)$"),
+        ({"floor": 0}, "SNIP, setting 'floor': got 0; must be at least 1"),
         ({"loss": []}, "or several; got none"),
         ({"loss": 3.0}, "got a float"),
         ({"loss": lambda net: net(X)}, r"loss returns a tensor of \(6, 2\)"),
@@ -267,6 +269,14 @@ def test_what_is_given_wrongly_is_told_before_anything_changes(options, message)
     assert "\n" not in str(error.value)
     assert all(torch.equal(tensor, before[name]) for name, tensor in NET.state_dict().items())
     assert all(parameter.grad is None for parameter in NET.parameters())
+
+
+def test_a_pruner_that_is_none_or_removes_nothing_is_told():
+    with pytest.raises(KeyError, match=r"^no pruner is named 'SNUP'; did you mean 'SNIP'"):
+        pruned(NET, "SNUP")
+    with pytest.warns(UserWarning, match="^Dense removes nothing, whatever sparsity it is given$") as told:
+        assert pruned(NET, "Dense").reached()["sparsity_weights"] == 0
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Somebody's own agents of every algorithm and kind of observations, pruned while they learn, saved, loaded and trained on."""
 
 import copy
+import math
 
 import gymnasium as gym
 import numpy as np
@@ -334,6 +335,9 @@ def test_rounds_are_told_and_the_rest_is_summed_up(capsys):
     lines = str(found).splitlines()
     assert lines[0].split() == ["weights", "dense", "left", "removed", "shape"]
     assert any(line.startswith("parameters ") for line in lines)
+    for wrong in (-5, 0, math.inf, math.nan, True, "50"):
+        with pytest.raises(ValueError, match=f"^actions_a_second is a positive, finite number; got {wrong!r}$"):
+            callback.summary(actions_a_second=wrong)
 
 
 def test_the_best_model_of_an_evaluation_is_a_pruned_one(tmp_path):

@@ -163,6 +163,13 @@ def test_a_stand_in_is_shown_when_it_is_named(tmp_path, monkeypatch, capsys):
     assert "Table 1: the task vgg-small-shapes" in (tmp_path / "it.tex").read_text(encoding="utf-8")
     assert "prints no number of these tasks" in capsys.readouterr().out
     assert "name a folder" in ran("figure3", monkeypatch, folder, "--to", tmp_path / "it.tex")
+    wrong = ran("table1", monkeypatch, folder, "--task", "vgg-small-shapes", "--to", tmp_path / "it.doc")
+    assert wrong.endswith(
+        "it.doc: no file that ends in .doc is written here: name a folder, or a file that ends in .md or .tex or .csv"
+    )
+    assert not list(tmp_path.glob("*.doc"))
+    assert ran("table1", monkeypatch, folder, "--task", "vgg-small-shapes", "--to", tmp_path / "v1.5") is None
+    assert sorted(file.name for file in (tmp_path / "v1.5").iterdir()) == ["table1.csv", "table1.md", "table1.tex"]
 
 
 # -- what the paper prints -----------------------------------------------------------------------------------------
@@ -306,4 +313,7 @@ def test_everything_is_made_that_can_be_and_the_rest_is_named(tmp_path, monkeypa
         assert {line["pruner"] for line in csv.DictReader(file)} == set(LTR)
     monkeypatch.setattr(sys, "argv", ["everything", "nowhere"])
     with pytest.raises(ValueError, match="no results here"):
+        runpy.run_path(str(ROOT / "plots" / "everything.py"))["main"]()
+    monkeypatch.setattr(sys, "argv", ["everything", "results/a", "--to", "it.md"])
+    with pytest.raises(ValueError, match=r"^it\.md: no file that ends in \.md is written here: name a folder$"):
         runpy.run_path(str(ROOT / "plots" / "everything.py"))["main"]()

@@ -22,6 +22,7 @@ from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import identity
 from rlprune.report.comparable import gathered
 from rlprune.run import add_arguments, checked, only
+from rlprune.show import shown_as
 from rlprune.store import Store
 
 SOME = [*rows(2, pruners=("Dense", "SNIP", "CroP-S"), sparsities=(0.9,)), FAILED, SKIPPED]
@@ -185,6 +186,17 @@ def test_a_failed_cell_is_shown_with_its_traceback_and_other_versions_are_told(t
     assert "commit 5d3890a then" in told or "torch 2.15.0 then" in told
 
 
+def test_whether_a_cell_had_company_is_told(tmp_path):
+    one = SOME[0]
+    fleet, unmeasured = (
+        {**one.config, "fleet": True},
+        {name: value for name, value in one.values.items() if name != "wall_seconds"},
+    )
+    assert "  alone, on " in shown_as(one, tmp_path, json=False)
+    assert "  in a fleet of one, on " in shown_as(replace(one, config=fleet), tmp_path, json=False)
+    assert "  in a fleet, on " in shown_as(replace(one, config=fleet, values=unmeasured), tmp_path, json=False)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -193,7 +205,15 @@ def test_a_failed_cell_is_shown_with_its_traceback_and_other_versions_are_told(t
         (["SNIP", ".9"], "name a cell by its id, or by PRUNER SPARSITY SEED [TASK]"),
         (["SNIP", "x", "0"], "name a cell by its id, or by PRUNER SPARSITY SEED [TASK]"),
         (["SNIP-0.9"], "is 2 cells: SNIP-0.9-0 (seed 0); SNIP-0.9-1 (seed 1)"),
-        (["SNIP", ".9", "0", "acrobot-v1"], "none of its 8 cells"),
+        (
+            ["SNIP", ".9", "0", "acrobot-v1"],
+            'is "SNIP .9 0 acrobot-v1"; of SNIP there are: tasks cartpole-v1; sparsities 0.9; seeds 0, 1',
+        ),
+        (
+            ["snip", ".5", "0"],
+            'none of its 8 cells is "snip .5 0"; of SNIP there are: tasks cartpole-v1; sparsities 0.9; seeds 0, 1',
+        ),
+        (["zzzzz", ".5", "0"], 'is "zzzzz .5 0"; its pruners: CroP-S, Dense, '),
     ],
 )
 def test_what_is_no_cell_or_several_is_told_in_a_line(tmp_path, capsys, words, told):

@@ -359,12 +359,19 @@ def test_the_callback_does_not_work_inside_another():
 
 
 def test_mistakes_are_told_where_they_are_made():
-    with pytest.raises(KeyError, match="did you mean 'EarlyCroP-S'"):
+    with pytest.raises(KeyError, match=r"^no pruner is named 'EarlyCrop_S'; did you mean 'EarlyCroP-S'"):
         PruneCallback("EarlyCrop_S", 0.5)
     with pytest.raises(ValueError, match=r"got 1\.9"):
         PruneCallback("CroP-S", 1.9)
     with pytest.raises(ValueError, match="LTR trains and rewinds"):
         PruneCallback("LTR", 0.5)
+    with pytest.warns(UserWarning, match="^Dense removes nothing, whatever sparsity it is given$"):
+        PruneCallback("Dense", 0.5)
+    with pytest.raises(ValueError, match=r"^EarlyCroP-S, setting 'until\.caps': no such key; did you mean 'cap'\?"):
+        PruneCallback("EarlyCroP-S", 0.5, until={"caps": 0.3})
+
+
+ALLOWED = "(allowed: scope, floor, moments, start, actor, critic, heads, pruner, sparsity, epochs, scoring_steps, seed, verbose)"
 
 
 @pytest.mark.parametrize(
@@ -378,13 +385,11 @@ def test_mistakes_are_told_where_they_are_made():
         ({"scoring_steps": True}, "scoring_steps is a whole number, at least 1; got True"),
         ({"seed": -1}, "seed is a whole number, at least 0; got -1"),
         ({"scope": "networks"}, "scope is one of global, network, layer, erk; got 'networks'; did you mean 'network'?"),
-        ({"bogus": 1}, "SNIP, setting 'bogus': no such key (allowed: scope, floor, moments, start, actor, critic, heads)"),
+        ({"zzz": 1}, f"SNIP, setting 'zzz': no such key {ALLOWED}"),
         ({"floor": "x"}, "SNIP, setting 'floor': got \"x\"; must be a whole number"),
-        (
-            {"epoch": 3},
-            "SNIP, setting 'epoch': no such key; did you mean 'epochs'? "
-            "(allowed: scope, floor, moments, start, actor, critic, heads)",
-        ),
+        ({"epoch": 3}, f"SNIP, setting 'epoch': no such key; did you mean 'epochs'? {ALLOWED}"),
+        ({"verbos": 1}, f"SNIP, setting 'verbos': no such key; did you mean 'verbose'? {ALLOWED}"),
+        ({"scoring_step": 1}, f"SNIP, setting 'scoring_step': no such key; did you mean 'scoring_steps'? {ALLOWED}"),
         ({"moments": "kep"}, "SNIP, setting 'moments': got \"kep\"; must be 'keep' or 'reset'; did you mean 'keep'?"),
     ],
 )

@@ -14,15 +14,17 @@ values, and a suite may set exactly these (``[pruner.LTR] levels = 3``).
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from rlprune.pruning.plan import Plan, Score, Scores
 from rlprune.registry import Registry, nearest
+from rlprune.words import in_words
 
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""
@@ -110,6 +112,21 @@ class Pruner:
             pydantic.ValidationError: an unknown setting or a value out of range.
         """
         return _settings_model(self).model_validate(dict(given or {}))
+
+    def asked(self, given: Mapping[str, Any], taker: type) -> CommonSettings:
+        """Validate settings that somebody gave to a class beside its own arguments; warn if nothing will be removed.
+
+        Raises:
+            ValueError: an unknown setting or a value out of range, in one line.
+        """
+        if self.cut == NOTHING:
+            warnings.warn(f"{self.name} removes nothing, whatever sparsity it is given", stacklevel=3)
+        try:
+            return self.settings(given)
+        except ValidationError as error:
+            own = [name for name, one in inspect.signature(taker).parameters.items() if one.kind is not one.VAR_KEYWORD]
+            told = [(".".join(map(str, keys)), message) for keys, message in in_words(error, type(self.settings()), own)]
+        raise ValueError("; ".join(f"{self.name}, setting '{key}': {message}" for key, message in told))
 
     def steps(self, settings: CommonSettings) -> Plan:
         """Return the plan under these settings."""

@@ -14,7 +14,7 @@ from rlprune import files, safely
 from rlprune.report import draw, printed, tables
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, place
 from rlprune.report.tables import Table
 
 if TYPE_CHECKING:
@@ -110,16 +110,11 @@ class Exhibit:
 
 
 def _saved(made: "Figure | Table", to: Path, stem: str) -> Path:
-    if isinstance(made, Table) and to.suffix in FORMATS:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        files.write(to, FORMATS[to.suffix](made))
-        return to
-    if to.suffix in FORMATS:
-        raise ValueError(f"{to}: a figure is written as png, svg and pdf: name a folder")
-    to.mkdir(parents=True, exist_ok=True)
     if not isinstance(made, Table):
-        draw.save(made, to, stem)
-        return to / f"{stem}.png"
-    for ending, render in FORMATS.items():
-        files.write(to / f"{stem}{ending}", render(made))
-    return to / f"{stem}.md"
+        file = place(to, f"{stem}.png")
+        draw.save(made, file.parent, stem)
+        return file
+    file = place(to, f"{stem}.md", FORMATS)
+    for one in [to] if file == to else [to / f"{stem}{ending}" for ending in FORMATS]:
+        files.write(one, FORMATS[one.suffix](made))
+    return file

@@ -1,6 +1,7 @@
-"""How the scripts in ``plots/`` end."""
+"""How the scripts in ``plots/`` end, and where they write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from rlprune.safely import plain
 
@@ -12,3 +13,18 @@ def ended(script: Callable[[], object]) -> str | None:
     except (ValueError, OSError) as error:
         return plain(str(error))
     return None
+
+
+def place(to: Path, name: str, endings: Collection[str] = ()) -> Path:
+    """Return the file to write, its folder made: ``to`` if it ends in one of ``endings``, else ``name`` in the folder ``to``.
+
+    Raises:
+        ValueError: ``to`` is no folder yet and ends as a file does that is not written here.
+    """
+    folder = to.is_dir() or not to.suffix[1:].isalpha()
+    if not folder and to.suffix not in endings:
+        files = f", or a file that ends in {' or '.join(endings)}" if endings else ""
+        raise ValueError(f"{to}: no file that ends in {to.suffix} is written here: name a folder{files}")
+    file = to / name if folder else to
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

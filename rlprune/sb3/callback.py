@@ -4,23 +4,20 @@ import hashlib
 import math
 import sys
 import warnings
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
-from pydantic import ValidationError
 from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Plan, Prune, PruneTo, Train, after, begin, next_action, trained_epochs
-from rlprune.pruning.pruner import CommonSettings, Pruner, Scope, pruners
+from rlprune.pruning.pruner import Scope, pruners
 from rlprune.registry import nearest
 from rlprune.sb3 import agents
 from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
 from rlprune.training import networks, policies
-from rlprune.words import in_words
 
 
 class PruneCallback(BaseCallback):
@@ -53,7 +50,7 @@ class PruneCallback(BaseCallback):
         **settings: settings of the pruner, say ``rounds=7``, or of all: ``actor=0.9, critic=0.95``, ``heads="dense"``.
 
     Raises:
-        KeyError: no pruner of this name.
+        UnknownName: no pruner of this name, a KeyError.
         ValueError: an argument out of range, a plan that rewinds; in ``learn`` an agent, or environments, that cannot be pruned
             yet, or too few rollouts for the plan.
     """
@@ -79,7 +76,7 @@ class PruneCallback(BaseCallback):
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
         if scope not in (None, *get_args(Scope)):
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
-        self._settings = _settings(self._pruner, {**settings, "scope": scope})
+        self._settings = self._pruner.asked({**settings, "scope": scope}, PruneCallback)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
         self._sparsity, self._asked, self._seed = sparsity, epochs, seed
@@ -118,6 +115,7 @@ class PruneCallback(BaseCallback):
 
         Raises:
             RuntimeError: ``learn`` was not called yet.
+            ValueError: a number of actions that is not positive and finite.
         """
         return summary(self.pruning, self._agent, actions_a_second)
 
@@ -254,21 +252,6 @@ class _After(BaseCallback):
 
     def update_child_locals(self, locals_: dict[str, Any]) -> None:
         self._callback.update_locals(locals_)
-
-
-def _settings(pruner: Pruner, given: Mapping[str, Any]) -> CommonSettings:
-    known = list(type(pruner.settings()).model_fields)
-    for key in given:
-        if key not in known and (near := nearest(key, [*known, *_OWN])):
-            raise ValueError(f"{pruner.name}, setting '{key}': no such key{near} (allowed: {', '.join(known)})")
-    try:
-        return pruner.settings(given)
-    except ValidationError as error:
-        told = in_words(error, type(pruner.settings()))
-        raise ValueError("; ".join(f"{pruner.name}, setting '{keys[0]}': {message}" for keys, message in told)) from None
-
-
-_OWN = ("sparsity", "epochs", "scoring_steps", "seed")  # arguments that somebody may misspell
 
 
 def _training(plan: Plan, epochs: int, sparsity: float) -> list[bool]:

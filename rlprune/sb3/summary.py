@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch import Tensor
 
 from rlprune.costs import cost
@@ -37,7 +38,13 @@ def summary(pruning: PlanFollower, agent: Agent, actions_a_second: float | None 
 
     Args:
         actions_a_second: measure energy, three seconds an agent, and give it for an hour of so many.
+
+    Raises:
+        ValueError: a number of actions that is not positive and finite.
     """
+    number = isinstance(actions_a_second, int | float | np.number) and not isinstance(actions_a_second, bool)
+    if actions_a_second is not None and not (number and 0 < actions_a_second < math.inf):
+        raise ValueError(f"actions_a_second is a positive, finite number; got {actions_a_second!r}")
     policy, masks = agent.policy, agent.masked.masks
     whole = dense(agent.model).to(policy.device)
     layers = {name: {**layer, "shape": tuple(policy.get_parameter(name).shape)} for name, layer in pruning.layers().items()}
