@@ -332,9 +332,8 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     stem, where = _in_name(sparsity), f"{one.title}, {percent(sparsity)} of weights removed"
     seeds = count_of(one.seeds)
     if one.seeds[1]:
-        caption = (
-            f"{where}: metric and costs, {seeds}: interquartile mean with its 95 % interval; means ± standard deviation of costs."
-        )
+        many = ": interquartile mean with its 95 % interval; means ± standard deviation of costs"
+        caption = f"{where}: metric and costs, {seeds}{many if one.seeds[1] > 1 else ', single values'}."
         page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:
