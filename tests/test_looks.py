@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from matplotlib.colors import to_rgb
@@ -129,6 +129,31 @@ def test_the_front_is_what_nothing_beats_in_both() -> None:
     assert [deal.pruner for deal in found if not deal.best] == ["GraSP", "Dense"]
     figure = fronts.front_figure(only(some), [macs])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Dense", "SNIP", "SNAP", "CroP-S", "CroP-U"]
+
+
+def test_names_on_a_front_lie_neither_on_each_other_nor_on_marks() -> None:
+    some = [offered("Dense", 100, 50), offered("SNIP", 100, 51), offered("CroP-U", 99, 49), offered("CroP-S", 98, 48)]
+    figure = fronts.front_figure(only(some), fronts.drawn_against(only(some))[:1])
+    with draw.print_style():
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    texts = [text for text in axes.texts if text.get_text()]
+    assert "Dense" in [text.get_text() for text in texts]
+    boxes = [text.get_window_extent() for text in texts]
+    marks = [axes.transData.transform(at) for line in axes.get_lines() if line.get_marker() != "None" for at in line.get_xydata()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.contains(*at) for box in boxes for at in marks)
+
+
+def test_the_legend_of_a_front_shows_marks_as_its_panels_do_and_one_seed_has_no_intervals() -> None:
+    single, many = (only(rows(seeds, ("Dense", "SNIP", "SNAP"), (0.9,))) for seeds in (1, 3))
+    figures_of = [fronts.front_figure(one, fronts.drawn_against(one)) for one in (single, many)]
+    (legend,) = figures_of[0].legends
+    looks = [(line.get_marker(), line.get_linestyle()) for line in legend.get_lines()]
+    assert looks[0] == ("*", "None")
+    assert {line for _, line in looks[1:]} == {"None"}
+    told = [" ".join(text.get_text() for text in figure.texts) for figure in figures_of]
+    assert ["95 %" in each for each in told] == [False, True]
 
 
 def test_costs_that_are_alike_or_unknown_are_not_drawn() -> None:
