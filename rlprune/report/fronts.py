@@ -167,13 +167,13 @@ def _draw_front(axes: "Axes", comparison: Comparison, found: Sequence[Deal]) -> 
 def _name_deals(axes: "Axes", found: Sequence[Deal]) -> None:
     """Write dense and the sparsities on the front beside their marks, where that covers no mark, no name and no line.
 
-    A sparsity that has no such place, or stands at that cost already, is not written: the looks tell it.
+    What has no such place, or stands at that cost already, is not written: the looks tell it.
     """
     from matplotlib.transforms import Bbox
 
     width, height = (72 * side for side in size_of(axes))
     places = {one: (axes.transData - axes.transAxes).transform((one.cost, one.earned.iqm)) * (width, height) for one in found}
-    taken = [Bbox.from_bounds(*(place - MARK), 2 * MARK, 2 * MARK) for place in places.values()]
+    taken = [Bbox([place - MARK, place + MARK]) for place in places.values()]
     for (x, y), (after, higher) in pairwise(places[one] for one in found if one.best):
         taken += [Bbox([[x, y], [after, y]]).padded(2), Bbox([[after, y], [after, higher]]).padded(2)]
     written = set[tuple[str, float]]()
