@@ -171,10 +171,12 @@ def test_a_note_explains_bold_and_underlined_where_there_are_any() -> None:
             assert marked == ("bold" in table.note) == many
 
 
-def test_one_seed_has_single_values_in_the_caption_of_costs(page: str, tmp_path: Path) -> None:
+def test_captions_promise_no_intervals_nor_points_of_one_seed(page: str, tmp_path: Path) -> None:
     some = [replace(row(name, 0.9), values={"return_greedy": 3.0}, epochs=(), layers={}) for name in ("Dense", "SNIP")]
     single = write_report(some, tmp_path).read_text(encoding="utf-8")
     assert "metric and costs, 1 seed, single values.</figcaption>" in single
+    assert "Faint points are seeds" in page
+    assert "Faint points are seeds" not in single
     assert "metric and costs, 3 seeds: interquartile mean with its 95 % interval" in page
 
 

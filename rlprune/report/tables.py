@@ -196,7 +196,7 @@ def dense_table(comparison: Comparison) -> Table:
     header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]")
     note = (
         f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity up to which "
-        f"every one that was run keeps {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
+        f"all that were run keep {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
         "short does not count; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis of its "
         f"figure; {MISSING} where a sparsity is missing.{_marks(blocks)}"
     )
