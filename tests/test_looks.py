@@ -2,8 +2,12 @@
 
 import io
 from dataclasses import replace
+from itertools import combinations, pairwise
 
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from rich.console import Console
 from rich.progress import Progress
 from rows import row, rows
@@ -76,6 +80,33 @@ def test_the_last_cut_is_marked_on_the_curve_the_median_over_seeds() -> None:
     assert found["GraSP"].at_cut is None is found["Dense"].at_cut
 
 
+def along(figure: Figure) -> list[Bbox]:
+    """Return where the names of ticks along the panels of one line stand, from the left."""
+    with draw.print_style():
+        figure.draw_without_rendering()
+    labels = [label for axes in figure.axes for label in axes.get_xticklabels() if label.get_text()]
+    return sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+
+
+def test_names_of_ticks_never_touch_nor_do_those_of_neighbours() -> None:
+    some = [row("Dense"), row("SNIP", 0.9), row("CroP-S", 0.9)]
+    some = [renamed(it, it.pruner, return_greedy=-1100.0 - 170 * place) for place, it in enumerate(some)]
+    one = only([replace(it, epochs=tuple({**each, "samples": 20 * each["trained"]} for each in it.epochs[:20])) for it in some])
+    for figure in (figures.cost_figure(one, 0.9), figures.learning_figure(one, curves.learning_curves(one))):
+        boxes = along(figure)
+        assert len(boxes) >= 2 * len(figure.axes)
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+@pytest.mark.parametrize("many", [1, 2, 5])
+def test_shades_stand_out_on_white(many: int) -> None:
+    one = only(rows(1, ("Dense", "SNIP"), (0.5, 0.8, 0.9, 0.95, 0.99)[:many]))
+    colours = [line.get_color() for line in figures.learning_figure(one, curves.learning_curves(one)).axes[0].get_lines()]
+    linear = [[(x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4) for x in to_rgb(colour)] for colour in colours]
+    assert all(1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 3 for red, green, blue in linear)  # WCAG 1.4.11
+    assert len(set(colours)) == many + 1
+
+
 # -- fronts ------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +129,31 @@ def test_the_front_is_what_nothing_beats_in_both() -> None:
     assert [deal.pruner for deal in found if not deal.best] == ["GraSP", "Dense"]
     figure = fronts.front_figure(only(some), [macs])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Dense", "SNIP", "SNAP", "CroP-S", "CroP-U"]
+
+
+def test_names_on_a_front_lie_neither_on_each_other_nor_on_marks() -> None:
+    some = [offered("Dense", 100, 50), offered("SNIP", 100, 51), offered("CroP-U", 99, 49), offered("CroP-S", 98, 48)]
+    figure = fronts.front_figure(only(some), fronts.drawn_against(only(some))[:1])
+    with draw.print_style():
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    texts = [text for text in axes.texts if text.get_text()]
+    assert "Dense" in [text.get_text() for text in texts]
+    boxes = [text.get_window_extent() for text in texts]
+    marks = [axes.transData.transform(at) for line in axes.get_lines() if line.get_marker() != "None" for at in line.get_xydata()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.contains(*at) for box in boxes for at in marks)
+
+
+def test_the_legend_of_a_front_shows_marks_as_its_panels_do_and_one_seed_has_no_intervals() -> None:
+    single, many = (only(rows(seeds, ("Dense", "SNIP", "SNAP"), (0.9,))) for seeds in (1, 3))
+    figures_of = [fronts.front_figure(one, fronts.drawn_against(one)) for one in (single, many)]
+    (legend,) = figures_of[0].legends
+    looks = [(line.get_marker(), line.get_linestyle()) for line in legend.get_lines()]
+    assert looks[0] == ("*", "None")
+    assert {line for _, line in looks[1:]} == {"None"}
+    told = [" ".join(text.get_text() for text in figure.texts) for figure in figures_of]
+    assert ["95 %" in each for each in told] == [False, True]
 
 
 def test_costs_that_are_alike_or_unknown_are_not_drawn() -> None:

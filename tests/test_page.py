@@ -101,6 +101,12 @@ def test_rivals_are_named_and_few_seeds_are_said_to_tell_nothing() -> None:
     assert told["structured (channels)"][-1] == "no: 2 seeds are too few to tell any of 1 others from it"
 
 
+def test_who_is_alone_in_its_cut_is_said_to_be_the_only_pruner_of_it() -> None:
+    told = answered({"Dense": [9.0, 9.0], "SNIP": [3.0, 2.0], "CroP-S": [1.0, 1.0]})
+    assert told["unstructured (weights)"][-1] == "only one pruner cuts weights here: none to tell it from"
+    assert told["structured (channels)"][-1] == "only one pruner cuts channels here: none to tell it from"
+
+
 def test_of_errors_the_smallest_is_best() -> None:
     assert answered({"SNIP": [3.0], "GraSP": [2.0]}, judged=LOWER)["unstructured (weights)"][2] == "GraSP"
 
@@ -154,6 +160,24 @@ def test_a_click_on_a_heading_sorts_each_block(page: str, tmp_path: Path) -> Non
 
 
 # -- tables that fit ---------------------------------------------------------------------------------------------
+
+
+def test_a_note_explains_bold_and_underlined_where_there_are_any() -> None:
+    alone, beside = (only(rows(2, ("Dense", *pruners), (0.8, 0.9))) for pruners in (("SNIP", "CroP-S"), ("SNIP", "CroP-U")))
+    for make in (lambda one: tables.cost_table(one, 0.9), tables.dense_table):
+        for one, many in ((alone, False), (beside, True)):
+            table = make(one)
+            marked = "best" in {entry.mark for _, block in table.blocks for line in block for entry in line}
+            assert marked == ("bold" in table.note) == many
+
+
+def test_captions_promise_no_intervals_nor_points_of_one_seed(page: str, tmp_path: Path) -> None:
+    some = [replace(row(name, 0.9), values={"return_greedy": 3.0}, epochs=(), layers={}) for name in ("Dense", "SNIP")]
+    single = write_report(some, tmp_path).read_text(encoding="utf-8")
+    assert "metric and costs, 1 seed, single values.</figcaption>" in single
+    assert "Faint points are seeds" in page
+    assert "Faint points are seeds" not in single
+    assert "metric and costs, 3 seeds: interquartile mean with its 95 % interval" in page
 
 
 def test_costs_are_two_tables_the_first_of_them_the_papers_eight_columns() -> None:

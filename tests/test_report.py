@@ -314,6 +314,15 @@ def test_a_wild_seed_does_not_flatten_the_figure_and_a_band_that_is_cut_off_says
     assert "triangles" not in " ".join(text.get_text() for text in figures.sparsity_figure([only(tame).chart]).texts)
 
 
+def test_a_band_is_whole_where_that_leaves_the_lines_a_third_of_the_height() -> None:
+    ends = {"Dense": [100.0] * 3, "SNIP": [45.0, 50.0, 115.0]}
+    some = [with_values(row(pruner, 0.9, seed), return_greedy=ends[pruner][seed]) for pruner in ends for seed in range(3)]
+    figure = figures.sparsity_figure([only(some).chart])
+    low, high = figure.axes[0].get_ylim()
+    assert low < 45 < 115 < high
+    assert "triangles" not in " ".join(text.get_text() for text in figure.texts)
+
+
 def test_a_cost_that_deviates_below_zero_is_marked_on_a_logarithmic_axis() -> None:
     some = rows(2, pruners=("Dense", "SNIP", "GraSP"), sparsities=(0.9,))
     spread = {("SNIP", 0): 1.0, ("SNIP", 1): 199.0, ("GraSP", 0): 1.0, ("GraSP", 1): 1.1}

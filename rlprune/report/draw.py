@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,7 @@ LINE = 1.12 * SMALL  # from one small line to the next
 INK, GREY, FAINT, ALARM = "#000000", "#666666", "#E4E4E4", "#C00000"
 FONT = ["STIXGeneral", "DejaVu Sans"]  # come with matplotlib; the first goes with the Times of most papers
 LEGEND_COLUMNS = 6
+APART = 0.05  # inches between the names of ticks, at least
 HANDLE = 0.5  # inches of a line in a legend, with its gaps
 
 
@@ -222,6 +224,25 @@ def tick(value: float, largest: float) -> str:
     """Return how a tick is written on an axis whose numbers are at most this large."""
     suffix, factor = next((it for it in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)) if largest >= 2 * it[1]), ("", 1.0))
     return f"{value / factor:.6g}{suffix if value else ''}".replace("-", "−")
+
+
+def space_ticks(axes: "Axes", gap: float) -> None:
+    """Leave out ticks along a panel until no two touch; they reach beyond it by less than half the gap to the next one.
+
+    The limits of the panel have to be settled.
+    """
+    low, high = sorted(axes.get_xlim())
+    ticks = [float(place) for place in axes.xaxis.get_majorticklocs() if low <= place <= high]
+    labels = axes.xaxis.get_major_formatter().format_ticks(ticks)
+    within = axes.get_xaxis_transform() - axes.transAxes
+    places = [size_of(axes)[0] * within.transform((place, 0.0))[0] for place in ticks]
+    halves = [text_width(label) / 2 + APART / 2 for label in labels]
+    ends = [(place - half, place + half) for place, half in zip(places, halves, strict=True)]
+    inside = [at for at, (left, right) in enumerate(ends) if left > -gap / 2 and right < size_of(axes)[0] + gap / 2]
+    tried = [inside[begin::step] for step in range(1, len(inside) + 1) for begin in range(step)]
+    fit = (some for some in tried if all(ends[one][1] <= ends[two][0] for one, two in pairwise(some)))
+    kept = next(fit, [])
+    axes.set_xticks([ticks[at] for at in kept], [labels[at] for at in kept])
 
 
 def size_of(axes: "Axes") -> tuple[float, float]:

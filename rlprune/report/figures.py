@@ -43,6 +43,7 @@ from rlprune.report.draw import (
     plain_ticks,
     print_style,
     size_of,
+    space_ticks,
     spread_out,
     text_width,
     tick,
@@ -330,11 +331,11 @@ def _position(sparsity: float) -> float:
 
 
 def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[float, float]:
-    """Return limits that hold every line and what is printed, and intervals as far as half the lines' range beyond them."""
+    """Return limits that hold every line and what is printed, and of intervals as much as leaves the lines a third of it."""
     lines = [*printed, *(point.estimate.iqm for curve in curves for point in curve.points)]
     ends = [end for curve in curves for point in curve.points for end in point.estimate.interval or ()]
     low, high = min(lines), max(lines)
-    beyond = (high - low) / 2 or 0.05 * abs(high) or 1.0
+    beyond = high - low or 0.05 * abs(high) or 1.0
     low, high = max(min([low, *ends]), low - beyond), min(max([high, *ends]), high + beyond)
     margin = 0.04 * (high - low) or beyond
     return low - margin, high + margin
@@ -403,7 +404,8 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     lengths, usual, shared = _lengths(curves, pruners)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
-    figure, panels = grid(rows, columns, 0.98, right=0.12, gap=0.14, below=0.62, between=0.36, sharey="all")
+    gap = 0.28
+    figure, panels = grid(rows, columns, 0.98, right=0.12, gap=gap, below=0.62, between=0.36, sharey="all")
     everywhere = [axes for line in panels for axes in line]
     everywhere[0].set_ylim(*_span(curves))
     plain_ticks(everywhere[0].yaxis, 4)
@@ -418,6 +420,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
         axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         plain_ticks(axes.xaxis, 3, whole=comparison.unit != "steps")
+        space_ticks(axes, gap)
     for axes in everywhere[len(pruners) :]:
         axes.remove()
     figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
@@ -454,7 +457,7 @@ def _shades(sparsities: Sequence[float]) -> dict[float, str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    shades = colormaps["viridis_r"](np.linspace(0.12, 0.85, len(sparsities)))
+    shades = colormaps["viridis_r"](np.linspace(0.42, 0.95, len(sparsities)))  # paler ones are lost on white
     return {sparsity: to_hex(shade) for sparsity, shade in zip(sparsities, shades, strict=True)}
 
 
@@ -529,6 +532,7 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         axes.set_ylim(*_span([curve for _, curve in own]))
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         plain_ticks(axes.xaxis, 2, whole=comparison.unit != "steps")
+        space_ticks(axes, gap)
         plain_ticks(axes.yaxis, 3)
     for (axes, _), (below, _) in zip(drawn, drawn[columns:], strict=False):
         axes.tick_params(labelbottom=axes.get_xlim() != below.get_xlim())
@@ -729,7 +733,8 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
         places |= {pruner: top + place for place, pruner in enumerate(block)}
     left = max(map(text_width, places)) + 0.15
     height = 0.15 * (max(places.values()) + 1)
-    figure, panels = grid(1, len(columns), height, left=left, right=0.15, gap=0.16, above=0.54, below=0.56, sharey="all")
+    gap = 0.16
+    figure, panels = grid(1, len(columns), height, left=left, right=0.15, gap=gap, above=0.54, below=0.56, sharey="all")
     beyond = False
     for axes, (heading, spreads) in zip(panels[0], columns.items(), strict=True):
         for pruner, (low, middle, high) in spreads.items():
@@ -748,6 +753,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
             for pruner in below_zero:
                 colour = comparison.looks[pruner].colour
                 axes.scatter([edge], [places[pruner]], s=9, marker="<", color=colour, clip_on=False, zorder=5)
+        space_ticks(axes, gap)
         if heading in costs:
             axes.set_title(_cells_behind(comparison, sparsity, costs[heading].name), fontsize=SMALL, pad=2)
         axes.set_xlabel(heading.replace(", ", "\n") if ", " in heading else heading.replace(" (", "\n("), fontsize=SMALL)

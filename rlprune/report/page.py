@@ -254,7 +254,7 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
 
 def _explained(some: Sequence[curves.Chart]) -> str:
     drawn = [curve for chart in some for curve in chart.curves]
-    points = any(point.values for curve in drawn for point in curve.points)
+    points = any(len(point.values) > 1 for curve in drawn for point in curve.points)
     return (
         f"{_spread(curves.seed_range(drawn))} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
     )
@@ -276,9 +276,10 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
         if costs := fronts.drawn_against(one):
+            middles = "Interquartile means" if one.seeds[1] > 1 else "Single values"
             caption = (
                 f"{one.title}: what is worth its cost. On the line stands what nothing else beats in both, its sparsity beside "
-                f"it; all else is grey, dense a star. Interquartile means, costs are means, {count_of(one.seeds)}."
+                f"it; all else is grey, dense a star. {middles}, costs are means, {count_of(one.seeds)}."
             )
             page.figure(f"{one.stem}-fronts", partial(fronts.front_figure, one, costs), caption)
     if learning := curves.learning_curves(one):
@@ -332,9 +333,8 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     stem, where = _in_name(sparsity), f"{one.title}, {percent(sparsity)} of weights removed"
     seeds = count_of(one.seeds)
     if one.seeds[1]:
-        caption = (
-            f"{where}: metric and costs, {seeds}: interquartile mean with its 95 % interval; means ± standard deviation of costs."
-        )
+        many = ": interquartile mean with its 95 % interval; means ± standard deviation of costs"
+        caption = f"{where}: metric and costs, {seeds}{many if one.seeds[1] > 1 else ', single values'}."
         page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:

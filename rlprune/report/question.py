@@ -24,7 +24,7 @@ def question_table(comparison: Comparison) -> Table:
             best = max(block, key=lambda pruner: metric.sign * ends[pruner].iqm)
             p = _told_apart(comparison, sparsity, best, [pruner for pruner in block if pruner != best])
             share = kept[best].at(sparsity) if best in kept else None
-            texts = (iqm_text(ends[best]), share_text(share), _sure(p, ends[best].seeds))
+            texts = (iqm_text(ends[best]), share_text(share), _sure(p, ends[best].seeds, cut))
             lines.append((Entry(percent(sparsity)), Entry(BLOCKS[cut]), Entry(best, of=(best, sparsity)), *map(Entry, texts)))
             worst = max(p.values(), default=None)
             fields.append({"sparsity": sparsity, "cut": cut, "best": best, "iqm": ends[best].iqm, "p": worst})
@@ -50,9 +50,9 @@ def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequ
     return dict(zip(found, stats.holm(list(found.values())), strict=True))
 
 
-def _sure(p: dict[str, float], seeds: int) -> str:
+def _sure(p: dict[str, float], seeds: int, cut: str) -> str:
     if not p:
-        return "nobody to compare with"
+        return f"only one pruner cuts {cut} here: none to tell it from"
     rivals = [pruner for pruner, value in p.items() if value >= SURE]
     if not rivals:
         return f"yes: better than each of {len(p)} others (p ≤ {number(max(p.values()))})"

@@ -130,8 +130,8 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     note = (
         f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
         f"95 % stratified bootstrap interval. {_of_dense(comparison)} Costs are means over the cells that measured them, n of "
-        "them where these are not all; training time counts from a cell's start until its final network is evaluated. Best of a "
-        f"block in bold, second best underlined; {MISSING}: not measured.{f' No cell measured {absent}.' if absent else ''}"
+        "them where these are not all; training time counts from a cell's start until its final network is evaluated."
+        f"{_marks(blocks)} {MISSING}: not measured.{f' No cell measured {absent}.' if absent else ''}"
         f"{'' if measured['price_usd'] else UNPRICED}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
@@ -195,10 +195,10 @@ def dense_table(comparison: Comparison) -> Table:
             fields.append({**named, **shares, **ultimate, **_interval("area", area)})
     header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]")
     note = (
-        f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity run up to which "
-        f"all, from the smallest on, keep {percent(1 - WITHIN)} {against.unit} or more: one that does so by luck beyond one that "
-        "does not counts for nothing; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis "
-        f"of its figure; {MISSING} where a sparsity is missing. Best of a block in bold, second best underlined."
+        f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity up to which "
+        f"all that were run keep {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
+        "short does not count; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis of its "
+        f"figure; {MISSING} where a sparsity is missing.{_marks(blocks)}"
     )
     return Table(f"{comparison.title}: {comparison.measured}, % {against.unit}", note, header, tuple(blocks), tuple(fields))
 
@@ -229,7 +229,7 @@ def macs_table(comparison: Comparison, sparsity: float) -> Table:
             {**_named(comparison, name, sparsity), **{cost: it.get(name) for cost, it in times.items()}} for name in pruners
         ]
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: multiply-accumulates, as multiples of dense"
-    note = f"Means over the cells that measured them. Best of a block in bold, second best underlined; {MISSING}: not measured."
+    note = f"Means over the cells that measured them.{_marks(blocks)} {MISSING}: not measured."
     return Table(title, note, ("pruner", *(cost.heading for cost in shown)), tuple(blocks), tuple(fields))
 
 
@@ -319,6 +319,14 @@ def _marked(texts: Sequence[str], values: Sequence[float | None], of: Measure, c
     ]
 
 
+def _marks(blocks: Iterable[tuple[str, Iterable[Iterable[Entry]]]]) -> str:
+    """Return what bold and underlined mean, in a sentence, where anything is: a block of one pruner has no best."""
+    there = {entry.mark for _, lines in blocks for line in lines for entry in line}
+    told = {"best": "best of a block in bold", "second": "second best underlined"}
+    said = ", ".join(text for mark, text in told.items() if mark in there)
+    return f" {said[0].upper()}{said[1:]}." if said else ""
+
+
 # -- when it is settled where training ends ----------------------------------------------------------------------
 
 
@@ -392,7 +400,8 @@ def efficiency_table(comparison: Comparison) -> Table:
         f"Mean over training: the area under the learning curve ({comparison.curve.heading}) over its length, interquartile mean "
         f"over {count_of(comparison.seeds)}. {unit.capitalize()} until the network, pruned all the way, first reaches "
         f"{number(level * scale)}, {nearly} at the end of training; those before it was pruned count. Median over seeds, {NEVER} "
-        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals. Best of a block in bold."
+        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals."
+        + _marks(blocks)
         + (f" As long as dense trained {', '.join(longer)}." if longer else "")
     )
     return Table(f"{comparison.title}: how fast pruners learn", note, ("pruner", *header), tuple(blocks), tuple(fields))
@@ -430,7 +439,7 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     note = (
         f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over all seeds of "
         "all tasks, median over tasks of their means, and optimality gap, the mean of what is short of 1 (less is better), with "
-        "95 % stratified bootstrap intervals: seeds are drawn within tasks. Best of a block in bold, second best underlined."
+        f"95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
     header = ("pruner", "seeds a task", "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
     return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
