@@ -53,6 +53,12 @@ def test_every_line_of_costs_leads_to_the_cells_behind_it(page: str) -> None:
     assert "5d3890a" in body
 
 
+@pytest.mark.parametrize("title", ["how fast pruners learn", "probability of improvement"])
+def test_other_tables_lead_there_too(page: str, title: str) -> None:
+    table = page.partition(title)[2].partition("</table>")[0]
+    assert re.search(r'<a href="#c[^"]+">', table)
+
+
 def test_the_cells_say_how_one_is_shown_and_on_which_machine_it_ran() -> None:
     some = rows(2, ("Dense", "SNIP"), (0.9,))
     some[-1] = replace(some[-1], machine={"cpu": "another", "cores": "8"}, config={**some[-1].config, "fleet": True}, values={})

@@ -308,12 +308,13 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
             compared = partial(tables.compared_table, one, sparsity)
             page.table(f"{one.stem}-compared-{stem}", compared, one, folded=not shown)
     if measurable(one):
-        page.table(f"{one.stem}-efficiency", partial(tables.efficiency_table, one), folded=True)
+        page.table(f"{one.stem}-efficiency", partial(tables.efficiency_table, one), one, folded=True)
     if one.sparsities and one.seeds[1] > 1:
         sparsity = one.sparsities[-1]
         page.table(
             f"{one.stem}-improvement-{_in_name(sparsity)}",
             partial(tables.improvement_table, one, sparsity),
+            one,
             folded=True,
             kind="matrix",
             parts=partial(tables.beside, most=MATRIX),

@@ -372,11 +372,13 @@ def efficiency_table(comparison: Comparison) -> Table:
         for sparsity in sparsities:
             ends = [found[pruner].get(0.0 if cut == "nothing" else sparsity) for pruner in pruners]
             means = [_scaled(end.mean, scale) if end else None for end in ends]
-            columns.append(
-                _marked([iqm_text(end) for end in means], [end.iqm if end else None for end in means], comparison.curve, cut)
-            )
+            areas = _marked([iqm_text(end) for end in means], [end.iqm if end else None for end in means], comparison.curve, cut)
             times = [end.samples.iqm if end and isfinite(end.samples.iqm) else None for end in ends]
-            columns.append(_marked([until_text(end) for end in ends], times, SOONER, cut))
+            sooner = _marked([until_text(end) for end in ends], times, SOONER, cut)
+            columns += [
+                [replace(entry, of=(pruner, sparsity)) for entry, pruner in zip(some, pruners, strict=True)]
+                for some in (areas, sooner)
+            ]
             fields += [
                 {
                     **_named(comparison, pruner, sparsity),
@@ -514,7 +516,7 @@ def improvement_table(comparison: Comparison, sparsity: float) -> Table:
     lines: list[tuple[Entry, ...]] = []
     fields: list[Fields] = []
     for pruner in values:
-        line = [Entry(pruner)]
+        line = [Entry(pruner, of=(pruner, sparsity))]
         for other in values:
             one = None if other == pruner else _improvement(values[pruner], values[other], comparison.metric.sign)
             line.append(_probability(pruner, other, one) if one else Entry("" if other == pruner else MISSING))
