@@ -288,8 +288,9 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
         fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
         variant = method if method in suite.variant else ""
         mine, data = settings(task_name, method), suite.fingerprints.get(task.name, "")
-        one = Cell(task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data)
-        return replace(one, alone=not fleet or seed < suite.solo)
+        alone = not fleet or seed < suite.solo
+        about = task.name, pruner.name, share, seed, recipe(task_name), mine, device, fleet, suite.folder, variant, data
+        return Cell(*about, alone=alone)
 
     return make
 
