@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -27,8 +27,9 @@ from rlprune.pruning.probe import Scoring
 from rlprune.training import networks, policies, td
 from rlprune.training.convolution import Convolution
 from rlprune.training.environments.parallel import Environments, games
+from rlprune.training.played import Played
 from rlprune.training.recipes import OffPolicyRecipe
-from rlprune.training.trainer import Apart, Generators, Seeds
+from rlprune.training.trainer import Generators, Seeds
 
 R = TypeVar("R", bound=OffPolicyRecipe)
 
@@ -37,13 +38,14 @@ _HELD = ("observations", "next_observations", "actions", "rewards", "dones", "ti
 """What a replay buffer holds of each transition."""
 
 
-class OffPolicyTrainer(Apart, Generic[R]):
+class OffPolicyTrainer(Played[R]):
     """One agent that plays Gymnasium and learns by an off-policy algorithm of Stable-Baselines3, an epoch at a time.
 
     It is scored on transitions out of its replay buffer, each network on its own loss; before there are any, on those of random
     actions. Target networks follow masks and cuts. What it has seen outlives a rewind.
     """
 
+    model: OffPolicyAlgorithm
     algorithm: ClassVar[type[OffPolicyAlgorithm]]
     learnings: ClassVar[Mapping[str, float]]
     """How many forward passes of each network learning from a transition costs, backward ones counted as two."""
@@ -162,14 +164,6 @@ class OffPolicyTrainer(Apart, Generic[R]):
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    @property
-    def samples(self) -> int:
-        return self.model.num_timesteps
-
-    @property
-    def steps(self) -> int:
-        return self._recipe.iterations
-
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
         with self._generators.owned():
@@ -192,11 +186,6 @@ class OffPolicyTrainer(Apart, Generic[R]):
         model._store_transition(self._replay, kept, observations, rewards, dones, infos)  # type: ignore[arg-type]
         model._current_progress_remaining = remaining
         model._on_step()
-
-    def latest(self) -> Mapping[str, float]:
-        """Return the mean return of the last 100 training games, or nothing before the first one ended."""
-        ended = [info["r"] for info in self.model.ep_info_buffer or ()]
-        return {"return_train": float(np.mean(ended))} if ended else {}
 
     def evaluate(self) -> Mapping[str, float]:
         """Play fresh games greedily; add the last 100 training games."""
@@ -268,9 +257,6 @@ class OffPolicyTrainer(Apart, Generic[R]):
         model.policy_class = policies.Held(kind, masks, shapes) if masks or shapes else kind  # type: ignore[assignment]
         model.save(file)
 
-    def illustration(self) -> None:
-        """Return None: there is nothing to draw."""
-
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -306,16 +292,7 @@ class OffPolicyTrainer(Apart, Generic[R]):
         model._last_obs = state["observations"].numpy()
         self._envs.load_state(state["environments"], state["observations"].numpy())
 
-    def close(self) -> None:
-        self._envs.close()
-
     # -- inside --------------------------------------------------------------------------------------------------
-
-    @property
-    def _envs(self) -> Environments:
-        envs = self.model.get_env()
-        assert isinstance(envs, Environments)
-        return envs
 
     @property
     def _replay(self) -> ReplayBuffer:

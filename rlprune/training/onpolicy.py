@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -31,8 +31,9 @@ from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
 from rlprune.training import insides, policies
 from rlprune.training.environments.parallel import Environments, games
+from rlprune.training.played import Played
 from rlprune.training.recipes import OnPolicyRecipe
-from rlprune.training.trainer import Apart, Generators, Seeds
+from rlprune.training.trainer import Generators, Seeds
 
 Batch: TypeAlias = Mapping[str, Tensor]
 """What a loss needs of rollouts: observations, actions, returns and advantages, flat and detached."""
@@ -143,7 +144,7 @@ class Agent:
         return total
 
 
-class OnPolicyTrainer(Agent, Apart, Generic[R]):
+class OnPolicyTrainer(Agent, Played[R]):
     """One agent that plays Gymnasium and learns by an on-policy algorithm of Stable-Baselines3, an epoch at a time.
 
     Actions, initial weights, environments, scoring and evaluation each draw from a stream of their own, so what is
@@ -151,6 +152,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
     has a ``loss`` of its own where scores need another; its numbers are the recipe's.
     """
 
+    model: OnPolicyAlgorithm
     algorithm: ClassVar[type[OnPolicyAlgorithm]]
 
     def __init__(self, recipe: R, seeds: Seeds, device: str) -> None:
@@ -216,14 +218,6 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    @property
-    def samples(self) -> int:
-        return self.model.num_timesteps
-
-    @property
-    def steps(self) -> int:
-        return self._recipe.iterations
-
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
         model, recipe = self.model, self._recipe
         if epoch.begins:
@@ -262,11 +256,6 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
             features = self.module.extract_features(torch.cat(list(self._seen))[-insides.SAMPLES :])
         assert isinstance(features, Tensor)  # one extractor for both networks
         return insides.measures(self.module, features)
-
-    def latest(self) -> Mapping[str, float]:
-        """Return the mean return of the last 100 training games, or nothing before the first one ended."""
-        ended = [info["r"] for info in self.model.ep_info_buffer or ()]
-        return {"return_train": float(np.mean(ended))} if ended else {}
 
     def evaluate(self) -> Mapping[str, float]:
         """Play fresh games greedily and, again, by sampling; add the last 100 training games."""
@@ -312,9 +301,6 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         self.model.policy_class = policies.Held(ActorCriticPolicy, masks) if masks else ActorCriticPolicy  # type: ignore[assignment]
         self.model.save(file)
 
-    def illustration(self) -> None:
-        """Return None: there is nothing to draw."""
-
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -345,18 +331,7 @@ class OnPolicyTrainer(Agent, Apart, Generic[R]):
         model._last_episode_starts = state["starts"].numpy()
         self._envs.load_state(state["environments"], state["observations"].numpy())
 
-    def close(self) -> None:
-        self._envs.close()
-
     # -- inside --------------------------------------------------------------------------------------------------
-
-    @property
-    def _envs(self) -> Environments:
-        envs = self.model.get_env()
-        assert envs is not None
-        inner = envs.unwrapped
-        assert isinstance(inner, Environments)
-        return inner
 
     def _begin(self) -> None:
         """Reset the environments, once; Stable-Baselines3 keeps a learning rate over ``learn`` calls, but not over epochs."""

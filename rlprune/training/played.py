@@ -1,0 +1,47 @@
+"""What trainers of agents of Stable-Baselines3 have in common, whatever these learn from."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from rlprune.training.environments.parallel import Environments
+from rlprune.training.recipes import OffPolicyRecipe, OnPolicyRecipe
+from rlprune.training.trainer import Apart
+
+R = TypeVar("R", bound=OnPolicyRecipe | OffPolicyRecipe)
+
+
+class Played(Apart, Generic[R]):
+    """An agent that learns from games in environments of its own."""
+
+    model: BaseAlgorithm
+    _recipe: R
+
+    @property
+    def samples(self) -> int:
+        return self.model.num_timesteps
+
+    @property
+    def steps(self) -> int:
+        return self._recipe.iterations
+
+    def latest(self) -> Mapping[str, float]:
+        """Return the mean return of the last 100 training games, or nothing before the first one ended."""
+        ended = [info["r"] for info in self.model.ep_info_buffer or ()]
+        return {"return_train": float(np.mean(ended))} if ended else {}
+
+    def illustration(self) -> None:
+        """Return None: there is nothing to draw."""
+
+    def close(self) -> None:
+        self._envs.close()
+
+    @property
+    def _envs(self) -> Environments:
+        envs = self.model.get_env()
+        assert envs is not None
+        inner = envs.unwrapped
+        assert isinstance(inner, Environments)
+        return inner
