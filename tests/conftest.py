@@ -5,6 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what is marked cuda where there is no GPU."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="no GPU"))
 
 
 @pytest.fixture(scope="session")

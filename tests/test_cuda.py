@@ -28,7 +28,6 @@ from rlprune.training.language import LanguageTrainer
 from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe
 from rlprune.training.trainer import make
 
-has_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SIMULATED = ("CartPole-v1", "Acrobot-v1")
 
 
@@ -87,7 +86,6 @@ def test_what_lasts_from_one_iteration_to_the_next_stays_where_it_is(environment
 
 
 @pytest.mark.cuda
-@has_gpu
 @pytest.mark.parametrize("environment", SIMULATED)
 def test_a_fleet_on_the_gpu_learns_what_it_learns_on_the_cpu(environment):
     recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16))
@@ -100,7 +98,6 @@ def test_a_fleet_on_the_gpu_learns_what_it_learns_on_the_cpu(environment):
 
 
 @pytest.mark.cuda
-@has_gpu
 def test_a_recorded_iteration_is_the_iteration():
     recipe = A2CRecipe(environment="CartPole-v1", budget=1, widths=(16, 16))
     began = agents(recipe)
@@ -118,7 +115,12 @@ CELLS = {  # suite, what makes it small, pruner
         "EarlyCroP-S",
     ),
     "fleet": ("cartpole", ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", "solo=0"], "Random-U"),
+    "alone": ("cartpole", ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"], "CroP-S"),
+    "ppo": ("ppo", ["recipe.budget=1024", "recipe.rollout_steps=32", "recipe.scoring_steps=256"], "EarlyCroP-S"),
+    "dqn": ("dqn", ["recipe.budget=1600"], "EarlyCroP-S"),
+    "sac": ("sac", ["recipe.scoring_steps=64"], "CroP-U"),
     "images": ("vision", ["recipe.budget=4", "recipe.train_images=128", "recipe.scoring_batches=1"], "CroP-S"),
+    "grown images": ("vision", ["recipe.budget=4", "recipe.train_images=128"], "RigL"),
     "depth": ("depth", ["recipe.budget=4", "recipe.scoring_batches=1"], "CroP-U"),
     "language": ("language", ["recipe.budget=4", "recipe.scoring_batches=1"], "SNIP"),
 }
@@ -132,7 +134,6 @@ def one_cell(kind, device):
 
 
 @pytest.mark.cuda
-@has_gpu
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_killed_cell_goes_on_where_it_was_on_the_gpu(kind, tmp_path):
     """Its generators too: dropout and the actions of Stable-Baselines3 are drawn from the GPU's own."""
@@ -158,7 +159,6 @@ def test_a_killed_cell_goes_on_where_it_was_on_the_gpu(kind, tmp_path):
 
 
 @pytest.mark.cuda
-@has_gpu
 @pytest.mark.parametrize("kind", CELLS)
 def test_lots_are_the_same_on_every_device(kind):
     """Random-U keeps the same weights wherever it runs."""
@@ -216,7 +216,6 @@ def test_a_formula_stays_on_the_device_of_the_network(name, moved):
 
 
 @pytest.mark.cuda
-@has_gpu
 def test_the_flow_on_the_gpu_is_that_of_the_cpu():
     pruner, found = pruners().load("SynFlow"), {}
     for device in ("cpu", "cuda"):

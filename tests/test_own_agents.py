@@ -17,6 +17,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 from torch import nn
 
+from rlprune.export import export_policy
 from rlprune.pruning import surgery
 from rlprune.pruning.pruner import pruners
 from rlprune.sb3 import PruneCallback, resume_pruning
@@ -31,11 +32,15 @@ MIXED = spaces.Dict({"image": spaces.Box(0, 255, (1, 36, 36), np.uint8), "vector
 def agent(kind, policy="MlpPolicy", env=None, net_arch=(16, 12), **options):
     env = env or ("CartPole-v1" if kind in (A2C, PPO, DQN) else "Pendulum-v1")
     kwargs = {**({} if net_arch is None else {"net_arch": list(net_arch)}), **options.pop("policy_kwargs", {})}
-    return kind(policy, env, policy_kwargs=kwargs, device="cpu", seed=0, **{**ON.get(kind, OFF), **options})
+    return kind(policy, env, policy_kwargs=kwargs, seed=0, **{"device": "cpu", **ON.get(kind, OFF), **options})
 
 
 def learn(model, callback, steps=80):
     return model.learn(steps, callback=callback, log_interval=None)
+
+
+def seen(model, count):
+    return np.stack([model.observation_space.sample() for _ in range(count)])
 
 
 def pruned(kind, name="EarlyCroP-S", sparsity=0.8, **options):
@@ -71,7 +76,7 @@ def check(model, callback, tmp_path):
         for parameter in held:
             assert all(value.shape in ((), parameter.shape) for value in optimizer.state[parameter].values())
     model.save(tmp_path / "small")
-    loaded = type(model).load(tmp_path / "small", env=model.get_env(), device="cpu")
+    loaded = type(model).load(tmp_path / "small", env=model.get_env(), device=model.device)
     assert networks.shapes(loaded.policy) == networks.shapes(policy)
     for name, tensor in loaded.policy.state_dict().items():
         assert torch.equal(tensor, policy.state_dict()[name])
@@ -98,6 +103,23 @@ def test_every_algorithms_agent_is_pruned_saved_and_learns_on(kind, name, tmp_pa
         assert tally.kept == round(tally.dense * 0.2) if name == "CroP-U" else gone == pytest.approx(0.8, abs=0.06)
     assert model.num_timesteps == 80
     check(model, callback, tmp_path)
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:You are trying to run")
+@pytest.mark.parametrize("name", ["EarlyCroP-S", "CroP-U"])
+@pytest.mark.parametrize("kind", [A2C, PPO, DQN, SAC, TD3])
+def test_agents_on_a_gpu_are_pruned_saved_and_learn_on(kind, name, tmp_path):
+    model, callback = pruned(kind, name, device="cuda")
+    assert {tensor.device.type for tensor in model.policy.state_dict().values()} == {"cuda"}
+    assert callback.summary()["costs"]["microseconds an action"][1] > 0
+    loaded = check(model, callback, tmp_path)
+    assert loaded.device.type == "cuda"
+    if name == "CroP-U":
+        plain = {"policy_class": type(model.policy)}
+        lost = kind.load(tmp_path / "small", env=model.get_env(), custom_objects=plain, device="cuda")
+        assert resume_pruning(lost) == pytest.approx(callback.pruning.reached()["sparsity_weights"])
+    export_policy(model, tmp_path / "policy.safetensors", tmp_path / "policy.onnx", observations=seen(model, 20), tell=str)
 
 
 @pytest.mark.parametrize(

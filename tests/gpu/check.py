@@ -122,6 +122,45 @@ def _seconds(call, where: Where) -> float:
     return time.perf_counter() - began
 
 
+def peers(where: Where) -> Iterator[Row]:
+    """The fleet and JAX, the fastest peer, on the same GPU: in float32, as the fleet is, and in JAX's own default, TF32 there."""
+    from importlib.util import find_spec
+
+    from speed_fleet import fleet, recipe
+
+    if find_spec("jax") is None or find_spec("optax") is None:
+        yield {"task": "JAX was not measured: python3 -m pip install jax optax"}
+        return
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    import jax
+    import peer_jax
+    import torch
+
+    for width, count in ((128, 64), (128, 1024), (128, 4096), (16, 4096)) if where.whole else ((16, 4),):
+        work = recipe("cartpole-v1", width)
+        ours = fleet(work, count, where.device)
+        iterations = 100 if where.whole else 10
+        samples = iterations * work.rollout_steps * work.environments * count
+        rates = {"fleet (steps/s)": _rate(partial(ours.train, iterations, [1.0] * count, [1.0] * count), samples, where)}
+        del ours
+        if where.whole:
+            torch.cuda.empty_cache()
+        for title, precision in (("JAX, float32 (steps/s)", "highest"), ("JAX, as it comes (steps/s)", "default")):
+            steps, call, _ = peer_jax.contestant(work, count)
+            with jax.default_matmul_precision(precision):
+                rates[title] = _rate(call, steps, where)
+        fleets_rate, theirs, _ = rates.values()
+        platform = jax.devices()[0].platform
+        yield {
+            "task": "cartpole-v1",
+            "network": f"{width}³",
+            "agents": count,
+            **rates,
+            "×": fleets_rate / theirs,
+            "JAX on": platform,
+        }
+
+
 def landers(where: Where) -> Iterator[Row]:
     """LunarLander: games on the processor, networks on the GPU; what share of the time the games are."""
     from importlib.util import find_spec
@@ -192,9 +231,19 @@ def agents(where: Where) -> Iterator[Row]:
     yield from _suite("cartpole", [*wanted, "--profile", "smoke"], where)
 
 
+def algorithms(where: Where) -> Iterator[Row]:
+    """PPO, DQN and SAC by Stable-Baselines3, profile smoke, as a user runs them."""
+    for suite in ("ppo", "dqn", "sac"):
+        yield from _suite(suite, ["--profile", "smoke", "--pruners", "Dense,SNIP,CroP-U,CroP-S,EarlyCroP-S,RigL"], where)
+
+
 def sweeps(where: Where) -> Iterator[Row]:
-    """All pruners on CartPole in fleets, profile quick: how long the whole command takes."""
-    small = [] if where.whole else ["--pruners", "Dense,SNIP", "--sparsities", ".9", "--set", "recipe.budget=20_000"]
+    """All pruners on CartPole at 95 % in fleets, profile quick: how long the whole command takes."""
+    small = (
+        ["--sparsities", ".95"]
+        if where.whole
+        else ["--pruners", "Dense,SNIP", "--sparsities", ".9", "--set", "recipe.budget=20_000"]
+    )
     rows = list(_suite("cartpole", ["--set", "solo=0", *small], where))
     yield from (row for row in rows if "failed" in row)
     for name in dict.fromkeys(row["pruner"] for row in rows[:-1]):
@@ -205,7 +254,7 @@ def sweeps(where: Where) -> Iterator[Row]:
 
 def classifiers(where: Where) -> Iterator[Row]:
     """ResNet18 for two epochs in bfloat16 and channels_last: every kind of score, and what measures time, memory and joules."""
-    names = "Dense,SNIP,GraSP,SNAP,SynFlow,CroP-U,CroP-S,EarlyCroP-U,EarlyCroP-S,EarlyBird,GateDecorators"
+    names = "Dense,SNIP,GraSP,SNAP,SynFlow,CroP-U,CroP-S,EarlyCroP-U,EarlyCroP-S,EarlyBird,GateDecorators,RigL"
     wanted = ["--pruners", names if where.whole else "Dense,CroP-S", "--sparsities", ".9", "--seeds", "1", "--profile", "smoke"]
     small = ["--set", "recipe.budget=2", "--set", f"recipe.train_images={5120 if where.whole else 64}"]
     if where.data and where.whole:
@@ -284,9 +333,9 @@ def _path() -> str:
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
-BESIDE = {tests: 120, agents: 120, sweeps: 300, others: 150, large: 200}
+BESIDE = {tests: 200, agents: 120, algorithms: 150, sweeps: 200, others: 150, large: 200}
 """Steps whose times nobody compares, side by side; seconds at most, on a GPU."""
-ALONE = {machine: 40, fleets: 90, scores: 60, cuts: 60, landers: 60, classifiers: 150}
+ALONE = {machine: 40, fleets: 90, scores: 60, cuts: 60, classifiers: 150, landers: 60, peers: 100}
 STEPS = {step.__name__: (step, limit) for step, limit in (*BESIDE.items(), *ALONE.items())}
 
 # -- running them ------------------------------------------------------------------------------------------------------
