@@ -66,12 +66,19 @@ def machine(where: Where) -> Iterator[Row]:
 
 def tests(where: Where) -> Iterator[Row]:
     """The tests marked cuda; skipped without a GPU."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "-rfEs", str(ROOT / "tests")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    print(ended.stdout, ended.stderr)
-    lines = ended.stdout.strip().splitlines() or ["nothing was printed"]
+    from importlib.util import find_spec
+
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "-rfE", "--durations=5"]
+    command += ["-n", "4"] if where.whole and find_spec("xdist") else []
+    files = [str(file) for file in sorted((ROOT / "tests").glob("test_*.py")) if "mark.cuda" in file.read_text(encoding="utf-8")]
+    lines = []
+    with subprocess.Popen([*command, *files], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:  # as they come: what was not reached can be told from what failed
+            print(line, end="", flush=True)
+            lines += [line.strip()] if line.strip() else []
     failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    yield {"outcome": lines[-1].strip("= "), **({"failed": "; ".join(failures) or lines[-1]} if ended.returncode else {})}
+    last = lines[-1] if lines else "nothing was printed"
+    yield {"outcome": last.strip("= "), **({"failed": "; ".join(failures) or last} if running.returncode else {})}
 
 
 def fleets(where: Where) -> Iterator[Row]:
@@ -238,18 +245,21 @@ def algorithms(where: Where) -> Iterator[Row]:
 
 
 def sweeps(where: Where) -> Iterator[Row]:
-    """All pruners on CartPole at 95 % in fleets, profile quick: how long the whole command takes."""
-    small = (
-        ["--sparsities", ".95"]
-        if where.whole
-        else ["--pruners", "Dense,SNIP", "--sparsities", ".9", "--set", "recipe.budget=20_000"]
-    )
-    rows = list(_suite("cartpole", ["--set", "solo=0", *small], where))
-    yield from (row for row in rows if "failed" in row)
-    for name in dict.fromkeys(row["pruner"] for row in rows[:-1]):
-        returns = [row["return"] for row in rows if row["pruner"] == name and "return" in row]
-        yield {"pruner": name, "cells": len(returns), "mean return": sum(returns) / max(1, len(returns))}
-    yield {"pruner": "the whole command (s)", "cells": len(rows) - 1, "mean return": rows[-1]["whole cell (s)"]}
+    """Fifteen agents of CartPole in a fleet, profile quick, on the GPU and on one core of the processor at once."""
+    names = "Dense,Random-S,SNIP,CroP-S,EarlyCroP-S" if where.whole else "Dense,SNIP"
+    wanted = ["--profile", "quick", "--set", "solo=0", "--pruners", names, "--sparsities", ".95"]
+    small = [] if where.whole else ["--set", "recipe.budget=20_000"]
+
+    def on(device: str) -> Row:
+        *rows, command = _suite("cartpole", [*wanted, *small], Where(device, None))
+        returns = {name: [row.get("return", 0) for row in rows if row["pruner"] == name] for name in names.split(",")}
+        means = {f"return of {name}": sum(found) / max(1, len(found)) for name, found in returns.items()}
+        failures = [row["failed"] for row in (*rows, command) if "failed" in row]
+        told = {"failed": "; ".join(failures)} if failures else {}
+        return {"device": device, "cells": len(rows), "the whole command (s)": command["whole cell (s)"], **means, **told}
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(on, ["cuda", "cpu"] if where.whole else ["cpu"])
 
 
 def classifiers(where: Where) -> Iterator[Row]:
@@ -398,9 +408,12 @@ def _guarded(name: str, limit: float, asked: argparse.Namespace) -> dict:
     rows.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--child", name, "--out", str(rows)]
     command += ["--data", str(asked.data)] if asked.data else []
+    threads = {"OMP_NUM_THREADS": "1"} if name in {each.__name__ for each in BESIDE} else {}
     began = time.perf_counter()
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **threads}
+        )
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
