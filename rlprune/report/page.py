@@ -38,6 +38,7 @@ def write_report(
     out: Path,
     command: str | None = None,
     runs: Sequence[Path] = (),
+    notes: Sequence[str] = (),
     tell: Callable[[str], object] = lambda line: None,
     warn: Callable[[str], object] = lambda line: None,
 ) -> Path:
@@ -50,6 +51,7 @@ def write_report(
         out: a folder, made if missing.
         command: what produced them, shown on the page.
         runs: folders of the runs, whose networks may have left pictures; ``out`` itself where none is named.
+        notes: lines about the runs, which come before the page's own warnings.
         tell: called with a line for every figure or table that could not be made; all others are.
         warn: called with each of the page's warnings.
 
@@ -63,7 +65,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
     compared = curves.comparisons(rows)
     page.listings = {id(one): Listing(one, place) for place, one in enumerate(compared)}
-    warned = page.attempt("warnings", lambda: warnings(rows, compared)) or []
+    warned = [*notes, *(page.attempt("warnings", lambda: warnings(rows, compared)) or [])]
     page.add(page.attempt("opening", lambda: _opening(rows, compared, command, warned)) or "")
     page.attempt("the question", lambda: _question(page, compared))
     for profile in dict.fromkeys(one.profile for one in compared):
