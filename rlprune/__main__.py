@@ -326,9 +326,9 @@ def _folders(runs: Iterable[str]) -> list[Path]:
         SuiteError: some have no results; all of them are told.
     """
     found, mistakes = list[Path](), list[Mistake]()
-    for run in runs:
+    for name in runs:
         try:
-            found.append(_folder(run))
+            found.append(_folder(name))
         except SuiteError as error:
             mistakes += error.mistakes
     if mistakes:
