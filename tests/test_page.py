@@ -53,6 +53,19 @@ def test_every_line_of_costs_leads_to_the_cells_behind_it(page: str) -> None:
     assert "5d3890a" in body
 
 
+def test_a_table_over_tasks_leads_to_the_cells_of_each(tmp_path: Path) -> None:
+    other = {"task": "acrobot-v1", "judged": replace(row("SNIP", 0.9, 0).judged, anchors={"random": -500.0, "dense": 90.0})}
+    other["labels"] = {**row("SNIP", 0.9, 0).labels, "task_title": "Acrobot-v1"}
+    here = rows(2, ("Dense", "SNIP"), (0.9,))
+    there = [replace(one, id=f"a{one.id}", **other) for one in here]
+    page = write_report([*here, *there], tmp_path).read_text(encoding="utf-8")
+    line = page.partition("All tasks, 90 % of weights removed")[2].partition("<th>SNIP</th>")[2].partition("</tr>")[0]
+    targets = re.findall(r'<a href="#(c[^"]+)">', line)
+    cells = [page.partition(f'<tbody id="{target}">')[2].partition("</tbody>")[0] for target in targets]
+    assert sorted(re.findall(r"<th>(a?SNIP-0.9-0)</th>", " ".join(cells))) == ["SNIP-0.9-0", "aSNIP-0.9-0"]
+    assert len(cells) == 2
+
+
 @pytest.mark.parametrize("title", ["how fast pruners learn", "probability of improvement"])
 def test_other_tables_lead_there_too(page: str, title: str) -> None:
     table = page.partition(title)[2].partition("</table>")[0]

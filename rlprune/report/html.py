@@ -8,11 +8,11 @@ from html import escape
 from rlprune.report import tables
 from rlprune.report.tables import Entry, Table
 
-Anchors = Callable[[tuple[str, float]], str]
-"""Where the cells of a pruner at a sparsity stand; empty where they stand nowhere."""
+Anchors = Callable[[Entry], str]
+"""Where the cells stand that an entry comes from; empty where they stand nowhere."""
 
 
-def nowhere(of: tuple[str, float]) -> str:
+def nowhere(entry: Entry) -> str:
     """Return no anchor."""
     return ""
 
@@ -43,7 +43,7 @@ def table(one: Table, kind: str = "", anchor: Anchors = nowhere, ids: Sequence[s
 
 def _entry(entry: Entry, column: int, anchor: Anchors) -> str:
     text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(escape(entry.text))
-    if entry.of and (place := anchor(entry.of)):
+    if entry.of and (place := anchor(entry)):
         text = f'<a href="#{place}">{text}</a>'
     if column == 0:
         return f"<th>{text}</th>"

@@ -132,8 +132,7 @@ class _Page:
         self,
         stem: str,
         made: Callable[[], Table],
-        of: Comparison | None = None,
-        *,
+        *of: Comparison,
         folded: bool = False,
         kind: str = "",
         parts: Callable[[Table], Sequence[Table]] = lambda table: [table],
@@ -143,7 +142,7 @@ class _Page:
         Args:
             stem: of its files.
             made: makes it.
-            of: whose cells its lines lead to.
+            *of: whose cells its lines lead to; of several, those of the task that an entry names.
             folded: whether only its title is seen at first.
             kind: how it looks.
             parts: what it is cut into where it would be too wide for a page.
@@ -157,7 +156,11 @@ class _Page:
             files.write(self.tables / f"{stem}.{ending}", render(table))
         for place, part in enumerate(some):
             files.write(self.tables / f"{stem}{f'-part{place + 1}' if place else ''}.tex", tables.to_latex(part))
-        anchor = self.listings[id(of)].anchor if of else html.nowhere
+        listings = {one.task if of[1:] else "": self.listings[id(one)] for one in of}
+
+        def anchor(entry: tables.Entry) -> str:
+            return listings[entry.task].anchor(entry.of) if entry.of and entry.task in listings else ""
+
         shown = "".join(f'<div class="wide">{html.table(part, kind, anchor)}</div>' for part in some)
         shown += f'<p class="note">{escape(table.note)}</p>' if table.note else ""
         if folded:
@@ -237,7 +240,8 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
             page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))
             for sparsity in sorted({it.sparsity for curve in together.curves for it in curve.points} - {0.0}, reverse=True):
                 stem = safely.name(f"all-{profile}-normalised-{_in_name(sparsity)}")
-                page.table(stem, partial(tables.tasks_table, curves.normalisable(each), together, sparsity), folded=True)
+                over = curves.normalisable(each)
+                page.table(stem, partial(tables.tasks_table, over, together, sparsity), *over, folded=True)
 
 
 def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:

@@ -62,6 +62,7 @@ class Entry:
         shade: a probability to colour the background by on the page.
         hint: what the page says on hovering.
         of: the pruner and the sparsity whose cells it comes from.
+        task: the task of those cells, in a table over several.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Entry:
     shade: float | None = None
     hint: str = ""
     of: tuple[str, float] | None = None
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -416,7 +418,7 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     """Return interquartile mean, median and optimality gap of the normalised metric over tasks at one sparsity.
 
     Args:
-        over: the tasks.
+        over: the tasks, whose own interquartile means stand beside it.
         together: their chart.
     """
     blocks, fields = [], []
@@ -429,6 +431,9 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
             "optimality_gap": [_bootstrapped(tasks, stats.optimality_gap) for tasks in strata],
         }
         columns = [[Entry(pruner) for pruner in ends], [Entry(str(end.seeds)) for end in ends.values()]]
+        for place, one in enumerate(over):
+            own = [number(stats.estimate([tasks[place]]).iqm) for tasks in strata]
+            columns.append([Entry(text, of=(pruner, sparsity), task=one.task) for pruner, text in zip(ends, own, strict=True)])
         for name, some in found.items():
             of = Measure(name, name, better="lower" if name == "optimality_gap" else "higher")
             columns.append(_marked([iqm_text(end) for end in some], [end.iqm for end in some], of, cut))
@@ -439,11 +444,11 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
             fields.append({"pruner": pruner, "cut": cut, "sparsity": sparsity, "seeds": end.seeds, **numbers})
     anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
     note = (
-        f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over all seeds of "
-        "all tasks, median over tasks of their means, and optimality gap, the mean of what is short of 1 (less is better), with "
+        f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over the seeds of "
+        "each task and over all seeds of all tasks, median over tasks of their means, and optimality gap, the mean of what is short of 1 (less is better), with "
         f"95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
-    header = ("pruner", "seeds a task", "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
+    header = ("pruner", "seeds a task", *(one.title for one in over), "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
     return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
 
 
