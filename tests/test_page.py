@@ -233,3 +233,18 @@ def test_only_a_latex_table_too_wide_for_a_page_is_shrunk() -> None:
     head = tables.to_latex(first).partition(r"\toprule")[2].partition(r"\midrule")[0].strip().splitlines()
     assert len(head) > 1
     assert {line.count("&") for line in head} == {8}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_latex_sets_every_table(tmp_path: Path) -> None:
+    write_report(rows(3, FEW, (0.8, 0.98)), tmp_path)
+    files = sorted((tmp_path / "tables").glob("*.tex"))
+    inputs = "\n".join(rf"\input{{tables/{file.name}}}\clearpage" for file in files)
+    packages = r"\documentclass{article}\usepackage{booktabs,graphicx}"
+    (tmp_path / "all.tex").write_text(f"{packages}\n\\begin{{document}}\n{inputs}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert len(files) > 5
+    assert "Overfull \\hbox" not in ended.stdout

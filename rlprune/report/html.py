@@ -126,7 +126,8 @@ STYLE = """
 @media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e8e8ea; --soft: #a6a6ae; --line: #3c3c42; --link: #8ab8ec;
     --paper: #18181b; --box: #242428; --alarm: #ff8a80; --mark: #4a4020; }
-  img { filter: brightness(0.92); }
+  .drawn img { filter: invert(0.906) hue-rotate(180deg); } /* white becomes the page's own black, hues stay */
+  .pictures img { filter: brightness(0.92); }
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 1.5rem 1rem 4rem; font: 1rem/1.5 system-ui, sans-serif; }

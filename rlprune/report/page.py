@@ -117,8 +117,8 @@ class _Page:
     def add(self, part: str) -> None:
         self.parts.append(part)
 
-    def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str) -> None:
-        """Save a figure and show it."""
+    def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str, kind: str = "drawn") -> None:
+        """Save a figure and show it; one of ``pictures`` keeps its colours in the dark."""
         stem = self._own(self.figures, stem)
         formats = self.attempt(f"figure {stem}", partial(_rendered, drawn))
         if formats is None:
@@ -126,7 +126,7 @@ class _Page:
         for ending, content in formats.items():
             files.write(self.figures / f"{stem}.{ending}", content)
         image = html.image(formats["svg"], caption)
-        self.add(f'<figure class="drawn"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
+        self.add(f'<figure class="{kind}"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
     def table(
         self,
@@ -300,7 +300,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         _at_highest_sparsity(page, one, one.sparsities[-1])
     if drawn := pictures.illustrated(one, networks):
         caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
-        page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption)
+        page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption, "pictures")
     if one.against.pruners and len(one.sparsities) > 1:
         page.table(f"{one.stem}-dense", partial(tables.dense_table, one), one)
     for sparsity in reversed(one.sparsities or [0.0]):
