@@ -45,9 +45,6 @@ LONGER = 1.05  # times the dense network's training that are worth a word
 NONZERO = ("macs_nonzero", "training_macs_nonzero")
 WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
 
-LATEX_LETTERS = 115
-"""Letters that fit beside each other into the width of a page of two columns, in the size that LaTeX calls small."""
-
 Fields: TypeAlias = Mapping[str, str | float | int | None]
 """A line of a CSV file: plain numbers in the units of the row's values, None where nothing was measured."""
 
@@ -445,8 +442,8 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
     note = (
         f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over the seeds of "
-        "each task and over all seeds of all tasks, median over tasks of their means, and optimality gap, the mean of what is short of 1 (less is better), with "
-        f"95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
+        "each task and over all seeds of all tasks, median over tasks of their means, and optimality gap, the mean of what is "
+        f"short of 1 (less is better), with 95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
     header = ("pruner", "seeds a task", *(one.title for one in over), "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
     return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
@@ -674,7 +671,7 @@ def _line(texts: Iterable[str]) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""Return a ``table*`` for a document that loads ``booktabs`` and ``graphicx``; a wide one is shrunk to the text's width."""
+    r"""Return a ``table*`` for a document that loads ``booktabs`` and ``graphicx``; one too wide for the text is shrunk."""
     marks = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
     body = []
     for place, (heading, block) in enumerate(table.blocks):
@@ -685,13 +682,12 @@ def to_latex(table: Table) -> str:
             body += [" & ".join(marks[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
     words = [sorted(title.split() or [""], key=len)[-1] for title in table.header]
     widths = [max(map(len, column)) for column in zip(words, *_texts(table), strict=True)]
-    wide = sum(widths) + 3 * len(widths) > LATEX_LETTERS
     return "\n".join(
         [
             r"\begin{table*}",
             r"\centering\small",
             rf"\caption{{{_latex(f'{table.title}. {table.note}'.strip())}}}",
-            r"\resizebox{\textwidth}{!}{%" if wide else "{%",
+            r"\sbox0{%",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             *_latex_header(table.header, widths),
@@ -699,6 +695,7 @@ def to_latex(table: Table) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}}",
+            r"\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi",
             r"\end{table*}",
             "",
         ]
