@@ -635,7 +635,8 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
         lengths = list(map(epochs_of, group))
         total += sum(lengths)
         budgets = sum(length / cell.recipe["epochs"] for length, cell in zip(lengths, group, strict=True))
-        changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(group[0].variant or group[0].pruner)}
+        every = suite.pruning.model_dump(exclude_unset=True) if group[0].settings else {}  # they change nothing for Dense
+        changed = {**every, **suite.changed(group[0].variant or group[0].pruner)}
         lines.append(
             [
                 task,
