@@ -226,6 +226,13 @@ def test_a_wide_matrix_is_several_beside_the_same_names() -> None:
     assert tables.beside(table, 9) == [table]
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_notes_speak_of_intervals_where_there_are_some(seeds: int) -> None:
+    one = only(rows(seeds, FEW, (0.9,)))
+    notes = [table.note for table in (tables.cost_table(one, 0.9), tables.measures_table(one, 0.9), tables.efficiency_table(one))]
+    assert [bool(re.search("no intervals|^((?!interval).)*$", note)) for note in notes] == [seeds == 1] * 3
+
+
 def test_headings_in_latex_are_no_wider_than_their_columns() -> None:
     first, _ = tables.paper_first(tables.cost_table(only(rows(3, FEW, (0.9,))), 0.9))
     head = tables.to_latex(first).partition(r"\toprule")[2].partition(r"\midrule")[0].strip().splitlines()

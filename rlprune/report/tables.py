@@ -41,6 +41,7 @@ PRINTED = (
 
 SOONER = Measure("samples", "samples", better="lower")
 NEVER = "never"
+ALONE = "single values, no intervals"
 LONGER = 1.05  # times the dense network's training that are worth a word
 NONZERO = ("macs_nonzero", "training_macs_nonzero")
 WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
@@ -126,9 +127,10 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     header = ["pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]"]
     header += [f"{comparison.measured}, % {against.unit} [95 %]"] if shares else []
     absent = "; ".join(cost.title for cost in COLUMNS if cost not in shown)
+    several = "mean ± standard deviation, and interquartile mean with its 95 % stratified bootstrap interval"
     note = (
-        f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
-        f"95 % stratified bootstrap interval. {_of_dense(comparison)} Costs are means over the cells that measured them, n of "
+        f"{comparison.metric.heading}, {count_of(comparison.seeds)}: {several if comparison.seeds[1] > 1 else ALONE}. "
+        f"{_of_dense(comparison)} Costs are means over the cells that measured them, n of "
         "them where these are not all; training time counts from a cell's start until its final network is evaluated."
         f"{_marks(blocks)} {MISSING}: not measured.{f' No cell measured {absent}.' if absent else ''}"
         f"{'' if measured['price_usd'] else UNPRICED}"
@@ -250,7 +252,8 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
                 {**_named(comparison, pruner, sparsity), "metric": name, **_numbers(by_pruner.get(pruner))} for pruner in pruners
             ]
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: every measure"
-    note = f"Interquartile means with 95 % stratified bootstrap intervals, {count_of(comparison.seeds)}."
+    several = "interquartile means with 95 % stratified bootstrap intervals"
+    note = f"{count_of(comparison.seeds).capitalize()}: {several if comparison.seeds[1] > 1 else ALONE}."
     return Table(title, note, ("pruner", *(one.heading for one in measures.values())), tuple(blocks), tuple(fields))
 
 
@@ -401,7 +404,8 @@ def efficiency_table(comparison: Comparison) -> Table:
         f"Mean over training: the area under the learning curve ({comparison.curve.heading}) over its length, interquartile mean "
         f"over {count_of(comparison.seeds)}. {unit.capitalize()} until the network, pruned all the way, first reaches "
         f"{number(level * scale)}, {nearly} at the end of training; those before it was pruned count. Median over seeds, {NEVER} "
-        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals."
+        "where half of them do not; in brackets how many do where not all."
+        + " 95 % bootstrap intervals." * (comparison.seeds[1] > 1)
         + _marks(blocks)
         + (f" As long as dense trained {', '.join(longer)}." if longer else "")
     )
