@@ -15,8 +15,12 @@ from rlprune.training.recipes import made
 def test_a_suite_says_which_extra_its_tasks_want(suite, package):
     if find_spec(package) is not None:
         pytest.skip(f"{package} is installed")
-    (mistake,) = extra_mistakes(load_suite(suite, profile="paper"))
-    assert f"needs {package}: python3 -m pip install 'rlprune[{package}]'" in str(mistake)
+    chosen = load_suite(suite, profile="paper")
+    (mistake,) = extra_mistakes(chosen)
+    who, _, what = str(mistake).partition(": ")
+    wanting = [task for task in chosen.tasks if (needed := chosen.recipe_for(tasks().load(task)).extra) and needed[0] == package]
+    assert who.split(", ") == wanting
+    assert what == f"need {package}: python3 -m pip install 'rlprune[{package}]'"
 
 
 def test_what_tasks_play_is_known_or_comes_with_an_extra():

@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -786,10 +787,14 @@ def misfits(suite: Suite) -> Iterator[Mistake]:
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
     """Yield which cells do not fit, and which packages tasks need and are not installed."""
     yield from misfits(suite)
-    wanted = {needed: task for task in map(tasks().load, suite.tasks) if (needed := suite.recipe_for(task).extra)}
-    for (package, extra), task in wanted.items():
+    wanted = defaultdict[tuple[str, str], list[str]](list)
+    for task in map(tasks().load, suite.tasks):
+        if needed := suite.recipe_for(task).extra:
+            wanted[needed].append(task.name)
+    for (package, extra), names in wanted.items():
         if find_spec(package) is None:
-            yield Mistake(task.name, "", f"needs {package}: python3 -m pip install 'rlprune[{extra}]'")
+            verb = "needs" if len(names) == 1 else "need"
+            yield Mistake(", ".join(names), "", f"{verb} {package}: python3 -m pip install 'rlprune[{extra}]'")
 
 
 def _problems(table: Table) -> Iterator[tuple[Keys, str]]:

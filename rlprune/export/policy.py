@@ -86,6 +86,8 @@ def export_policy(
     places = [_place(file) for file in files]
     if not places:
         raise ValueError(f"name a file to write, whose ending is one of {', '.join(ENDINGS)}")
+    if twice := next((str(place) for place, _ in places if [one for one, _ in places].count(place) > 1), ""):
+        raise ValueError(f"{twice} is named twice")
     known = vec_normalize if vec_normalize is not None else normaliser(model.get_env())
     taken = player(model, known)
     endings = [ending for _, ending in places]
