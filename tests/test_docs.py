@@ -36,9 +36,8 @@ RUN_ELSEWHERE = {
     "own-agent.md": "test_own_agent_page.py",
     "own-loop.md": "a test of its own page",
     "adding.md": "a test of its own page",
-    "small-policies.md": "test_export_policy.py: it plays 50,000 steps",
 }
-"""Pages whose Python is only compiled here, and what runs it."""
+"""Pages whose Python is run by another test."""
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -236,22 +235,34 @@ def test_reading_results_runs_as_written(tmp_path, monkeypatch, capsys):
     assert "SNIP" in capsys.readouterr().out
 
 
+def test_what_readings_of_the_paper_change_comes_out_as_written(capsys):
+    page = ROOT / "docs" / "fidelity.md"
+    (snippet,) = snippets(page, "python")
+    try:
+        exec(compile(snippet, page.name, "exec"), {})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    told = [[float(number) for number in line.split(" | ")] for line in capsys.readouterr().out.splitlines()]
+    written = re.findall(r"^\| (?:LeakyReLU|tanh), .*? \| (.*) \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(written) == 2
+    for numbers, line in zip(told, written, strict=True):
+        assert numbers == pytest.approx([float(number) for number in line.split(" | ")], rel=0.02)
+
+
 @pytest.mark.slow
-def test_the_agent_of_the_readme_is_pruned_saved_and_taken_away(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "files"), [("README.md", {"small.zip"}), ("docs/small-policies.md", {"policy.onnx", "policy.int8.onnx"})])
+def test_an_agent_is_pruned_saved_and_taken_away(name, files, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    agent = [snippet for snippet in snippets(ROOT / "README.md", "python") if "model" in snippet]
-    assert len(agent) == 2
     names = {}
-    for snippet in agent:
-        exec(compile(snippet.replace("100_000", "3_000"), "README.md", "exec"), names)
-    assert "removed" in capsys.readouterr().out
-    assert {file.name for file in tmp_path.iterdir()} >= {"small.zip", "policy.h", "policy.safetensors"}
+    for snippet in (snippet for snippet in snippets(ROOT / name, "python") if "model" in snippet):
+        exec(compile(re.sub(r"learn\(\d+_000", "learn(3_000", snippet), name, "exec"), names)
+    assert {file.name for file in tmp_path.iterdir()} >= {"policy.h", "policy.safetensors"} | files
+    assert "policy.h" in capsys.readouterr().out
 
 
-def test_pages_whose_python_runs_nowhere_are_named():
-    here = {"README.md", "reading.md"}
-    with_python = {page.name for page in PAGES if snippets(page, "python") and page.parent.name == "docs"} - here
-    assert with_python <= {*RUN_ELSEWHERE}
+def test_all_python_of_the_pages_is_run_somewhere():
+    here = {"README.md", "fidelity.md", "reading.md", "small-policies.md"}
+    assert {page.name for page in PAGES if snippets(page, "python") and page.parent.name != "examples"} <= here | {*RUN_ELSEWHERE}
 
 
 # -- links ---------------------------------------------------------------------------------------------------------
