@@ -25,7 +25,12 @@ from rlprune.bench.suite import suites
 from rlprune.store import Store
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("examples/*/README.md")),
+]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 SHOWN_ALONE = {"text": "nothing to type", "c": "a header of its kind is compiled in test_export_policy.py"}
@@ -168,7 +173,9 @@ def known(words):
     """Return what is wrong with a command of pip, pytest, tox or another program."""
     match words:
         case ["python" | "python3", "-m", "pip", "install", *what]:
-            asked = [extra for word in what if (found := re.search(r"\[(.*)\]$", word)) and "jax" not in word for extra in [found[1]]]
+            asked = [
+                extra for word in what if (found := re.search(r"\[(.*)\]$", word)) and "jax" not in word for extra in [found[1]]
+            ]
             return "" if {*asked} <= {*PROJECT["project"]["optional-dependencies"]} else f"no extra {asked}"
         case ["python" | "python3", "-m", "pytest", *what]:
             missing = [word for word in what if word.startswith("tests/") and not (ROOT / word.split("::")[0]).exists()]
@@ -250,7 +257,9 @@ def test_what_readings_of_the_paper_change_comes_out_as_written(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "files"), [("README.md", {"small.zip"}), ("docs/small-policies.md", {"policy.onnx", "policy.int8.onnx"})])
+@pytest.mark.parametrize(
+    ("name", "files"), [("README.md", {"small.zip"}), ("docs/small-policies.md", {"policy.onnx", "policy.int8.onnx"})]
+)
 def test_an_agent_is_pruned_saved_and_taken_away(name, files, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -280,7 +289,9 @@ def test_every_link_leads_somewhere(page):
             assert place.resolve().is_relative_to(ROOT / "docs"), f"{link}: the built pages hold nothing outside docs/"
         if anchor:
             headings = re.findall(r"^#+ (.*)$", place.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w\- ]", "", it.replace("`", "").lower()).strip().replace(" ", "-") for it in headings}, link
+            assert anchor in {
+                re.sub(r"[^\w\- ]", "", it.replace("`", "").lower()).strip().replace(" ", "-") for it in headings
+            }, link
 
 
 def test_every_page_is_in_the_navigation():

@@ -74,7 +74,9 @@ def test_the_documentation_has_what_every_task_is_judged_by():
     for name in tasks().names():
         task = tasks().load(name)
         for measure in (task.metric, *task.also):
-            assert [line for line in lines if f"`{measure.name}`" in line and measure.heading in line and line.startswith("|")], name
+            assert [line for line in lines if f"`{measure.name}`" in line and measure.heading in line and line.startswith("|")], (
+                name
+            )
         sampled = any(measure.name == "return_sampled" for measure in task.also)
         assert sampled == (hasattr(task.recipe, "evaluation_games") and type(task.recipe).__name__ != "DQNRecipe"), name
 
