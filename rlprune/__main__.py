@@ -11,7 +11,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,7 +223,7 @@ def _checked(names: Sequence[str]) -> list[str]:
 
 def _merge(runs: Sequence[str], to: Path) -> str:
     """Join runs in one folder, which stays as it is where they cannot be joined."""
-    folders = [_folder(run) for run in runs]
+    folders = _folders(runs)
     if why := unusable(str(to)):
         raise SuiteError([Mistake("--to", "", f"{plain(str(to).strip(), 100) or 'it'} {why}")])
 
@@ -283,10 +283,11 @@ def _shown(args: argparse.Namespace) -> str:
 
 def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, openrlbenchmark: str | None = None) -> Path | str:
     """Write the report of all runs together, or what other tools read; a cell that several have counts once."""
-    folders = [_folder(run) for run in runs]
+    folders = _folders(runs)
     if out is not None and (why := unusable(out)):
         raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
 
+    from rlprune.bench.status import parted
     from rlprune.report.comparable import apart, gathered
     from rlprune.report.page import write_report
 
@@ -299,7 +300,7 @@ def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, op
             door.say(told)
         if rliable or openrlbenchmark:
             return "\n".join(_elsewhere(rows, rliable, openrlbenchmark))
-        return write_report(rows, where, runs=folders, tell=door.say, warn=door.say)
+        return write_report(rows, where, runs=folders, notes=parted(folders), tell=door.say, warn=door.say)
     except ValueError as error:
         raise SuiteError([Mistake("report", "", str(error))]) from None
     except Exception as error:  # rows may come from anybody
@@ -316,6 +317,23 @@ def _elsewhere(rows: Sequence["Row"], rliable: str | None, openrlbenchmark: str 
     if openrlbenchmark:
         files.write(Path(openrlbenchmark), elsewhere.to_openrlbenchmark(rows))
         yield openrlbenchmark
+
+
+def _folders(runs: Iterable[str]) -> list[Path]:
+    """Return the folders of runs, or their packed files.
+
+    Raises:
+        SuiteError: some have no results; all of them are told.
+    """
+    found, mistakes = list[Path](), list[Mistake]()
+    for name in runs:
+        try:
+            found.append(_folder(name))
+        except SuiteError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise SuiteError(mistakes)
+    return found
 
 
 def _folder(run: str) -> Path:

@@ -435,7 +435,8 @@ def _about(request: Request, command: str) -> dict[str, object]:
     """Return what ``rlprune status`` tells of a run, and finds its jobs with."""
     suite = request.suite
     told = {"title": suite.title, "profile": suite.profile, "command": plain(command)}
-    return {**told, "executor": request.executor.name, "options": request.options, "jobs": JOBS}
+    shard = None if request.shard is None else [request.shard.number, request.shard.of]
+    return {**told, "executor": request.executor.name, "options": request.options, "jobs": JOBS, "shard": shard}
 
 
 def open_store(out: Path, *, create: bool) -> "Store":
@@ -542,6 +543,7 @@ def _data_changed(suite: Suite) -> bool:
 def _show(request: Request, store: "Store", outcome: "Outcome", command: str) -> bool:
     """Print what came out and write the report; return whether all of it could be done: what was trained is stored already."""
     from rlprune.bench.progress import ending, named
+    from rlprune.bench.status import parted
     from rlprune.report.comparable import of_suite
     from rlprune.report.page import summary_table, write_report
     from rlprune.report.sentences import opening
@@ -580,7 +582,7 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
         print(plain(f"{named(row)}: {ending(row)}"))
     if others := len(everything) - len(rows):
         say(f"{others} more cells in {out} are of other settings: rlprune report {out} shows all")
-    attempt("the report", lambda: say(f"\n{write_report(rows, out, command, tell=failures.append)}"))
+    attempt("the report", lambda: say(f"\n{write_report(rows, out, command, notes=parted([out]), tell=failures.append)}"))
     if not failures and not outcome.failed and not outcome.skipped:
         attempt(SHOWN, lambda: write(out / SHOWN, "\n".join([key, *said])))
     if failures:
@@ -633,7 +635,8 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
         lengths = list(map(epochs_of, group))
         total += sum(lengths)
         budgets = sum(length / cell.recipe["epochs"] for length, cell in zip(lengths, group, strict=True))
-        changed = {**suite.pruning.model_dump(exclude_unset=True), **suite.changed(group[0].variant or group[0].pruner)}
+        every = suite.pruning.model_dump(exclude_unset=True) if group[0].settings else {}  # they change nothing for Dense
+        changed = {**every, **suite.changed(group[0].variant or group[0].pruner)}
         lines.append(
             [
                 task,

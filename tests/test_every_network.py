@@ -5,12 +5,14 @@ import math
 import pytest
 from subjects import seeds
 
+from rlprune.bench.cell import lacking
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.pruner import NOTHING, pruners
+from rlprune.reason import NotApplicable
 from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
 
-NETWORKS = ("resnet-small", "vgg-small", "resnext-small")
+NETWORKS = ("resnet-small", "vgg-small", "vgg-small-plain", "resnext-small")
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -21,6 +23,10 @@ def test_a_pruner_prunes_the_network_and_it_trains_on(name, network):
     settings = pruner.settings({key: value for key, value in {"levels": 2, "rounds": 2}.items() if key in known})
     recipe = ImageRecipe(budget=4, network=network, train_images=20, batch_size=10, scoring_batches=1)
     trainer = ImageTrainer(recipe, seeds, "cpu")
+    if missing := lacking(pruner, trainer.module):
+        with pytest.raises(NotApplicable, match=f"{name} needs {missing[0]}"):
+            PlanFollower(trainer, pruner, settings, 0.8, recipe.epochs, "global", seeds)
+        return
     pruning = PlanFollower(trainer, pruner, settings, 0.8, recipe.epochs, "global", seeds)
     losses = []
     while (epoch := pruning.next_epoch()) is not None:

@@ -13,6 +13,7 @@ import pytest
 from rows import FAILED, SKIPPED, row, rows
 
 from rlprune.__main__ import main
+from rlprune.bench.status import plan
 from rlprune.bench.suite import Shard, cells, load_suite
 from rlprune.bench.sweep import fleets, sweep
 from rlprune.executors import Begun, Returned
@@ -124,6 +125,29 @@ def test_three_shards_joined_have_the_rows_of_the_sweep_in_one_piece(tmp_path):
     folders = [swept(part, suite, tmp_path / f"{number}") for number, part in enumerate(parts)]
     assert main(["merge", *map(str, folders), "--to", str(tmp_path / "joined")]) == 0
     assert numbers(tmp_path / "joined") == numbers(whole)
+
+
+def test_a_report_over_some_shards_says_which_are_not_there(tmp_path, capsys):
+    suite = load_suite("cartpole", "smoke")
+    about = {"title": suite.title, "profile": "smoke", "command": "rlprune run cartpole"}
+    folders = [stored(tmp_path / str(number), SOME[number - 1 : number], files=False) for number in (1, 2, 3)]
+    for number, folder in enumerate(folders, 1):
+        plan(folder, cells(suite, "cpu")[:1], {**about, "shard": [number, 3]}, workers=1)
+    for some, told in (
+        (folders[1:2], "CartPole, profile smoke: shard 2 of 3; "),
+        (folders[::2], "CartPole, profile smoke: shards 1 and 3 of 3; "),
+        (folders, None),
+    ):
+        assert main(["report", *map(str, some), "--out", str(tmp_path / "out")]) == 0
+        page, printed = (tmp_path / "out" / "report.html").read_text(), capsys.readouterr().err
+        assert told is None or (told in page and told in printed)
+        assert ("cells of the others are not here" in page) == (told is not None)
+
+
+def test_all_runs_that_are_not_there_are_told_at_once(tmp_path, capsys):
+    there = stored(tmp_path / "a", SOME[:1])
+    assert main(["merge", str(there), str(tmp_path / "b"), str(tmp_path / "c"), "--to", str(tmp_path / "to")]) == 2
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == [str(tmp_path / name) for name in "bc"]
 
 
 # -- runs joined -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from rlprune.pruning.groups import present
 from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import pruners
 
-SMALL = ["resnet-small", "vgg-small", "resnext-small"]
+SMALL = ["resnet-small", "vgg-small", "vgg-small-plain", "resnext-small"]
 
 
 def small(name, seed=0):

@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import oracles
 import pytest
 import torch
 import worlds
@@ -44,6 +45,30 @@ class Pictures(worlds.World):
 
     def __init__(self, render_mode=None):
         super().__init__(spaces.Box(0, 1, (2, 6, 6), np.uint8))
+
+
+@each
+def test_networks_are_measured_on_the_latest_of_the_replay(kind):
+    trainer = make(kind)
+    found = [trainer.train_epoch(epoch) for epoch in EPOCHS][-1]
+    replay, state = trainer.model.replay_buffer, {name: t.double().numpy() for name, t in trainer.module.state_dict().items()}
+    assert replay.full
+    order = np.r_[replay.pos : replay.buffer_size, : replay.pos][::-1]  # the last first
+    seen, did = (kept[order].reshape(-1, kept.shape[-1]).astype(np.float64) for kept in (replay.observations, replay.actions))
+    names = {"dqn": {"critic": ["q_net.q_net"]}, "sac": {"actor": ["actor.latent_pi"], "critic": ["critic.qf0", "critic.qf1"]}}
+    for network, bodies in names[kind].items():
+        layers, ranks, squares = [], [], 0.0
+        for body in bodies:
+            inputs = np.hstack([seen, did]) if network == "critic" and kind == "sac" else seen
+            for layer in (0, 2):
+                inputs = np.maximum(inputs @ state[f"{body}.{layer}.weight"].T + state[f"{body}.{layer}.bias"], 0)
+                layers.append(inputs)
+            ranks.append(oracles.effective_rank(inputs, 0.99))
+            own = [f"{body}.", *(["actor.mu.", "actor.log_std."] if network == "actor" else [])]
+            squares += sum((value**2).sum() for name, value in state.items() if name.startswith(tuple(own)))
+        assert found[f"dormant_{network}"] == oracles.dormant(layers, 0.025)
+        assert found[f"rank_{network}"] == np.mean(ranks)
+        assert found[f"norm_{network}"] == pytest.approx(np.sqrt(squares), rel=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,19 @@ def test_every_line_of_costs_leads_to_the_cells_behind_it(page: str) -> None:
     assert "5d3890a" in body
 
 
+def test_a_table_over_tasks_leads_to_the_cells_of_each(tmp_path: Path) -> None:
+    other = {"task": "acrobot-v1", "judged": replace(row("SNIP", 0.9, 0).judged, anchors={"random": -500.0, "dense": 90.0})}
+    other["labels"] = {**row("SNIP", 0.9, 0).labels, "task_title": "Acrobot-v1"}
+    here = rows(2, ("Dense", "SNIP"), (0.9,))
+    there = [replace(one, id=f"a{one.id}", **other) for one in here]
+    page = write_report([*here, *there], tmp_path).read_text(encoding="utf-8")
+    line = page.partition("All tasks, 90 % of weights removed")[2].partition("<th>SNIP</th>")[2].partition("</tr>")[0]
+    targets = re.findall(r'<a href="#(c[^"]+)">', line)
+    cells = [page.partition(f'<tbody id="{target}">')[2].partition("</tbody>")[0] for target in targets]
+    assert sorted(re.findall(r"<th>(a?SNIP-0.9-0)</th>", " ".join(cells))) == ["SNIP-0.9-0", "aSNIP-0.9-0"]
+    assert len(cells) == 2
+
+
 @pytest.mark.parametrize("title", ["how fast pruners learn", "probability of improvement"])
 def test_other_tables_lead_there_too(page: str, title: str) -> None:
     table = page.partition(title)[2].partition("</table>")[0]
@@ -213,10 +226,30 @@ def test_a_wide_matrix_is_several_beside_the_same_names() -> None:
     assert tables.beside(table, 9) == [table]
 
 
-def test_only_a_latex_table_too_wide_for_a_page_is_shrunk() -> None:
-    first, further = tables.paper_first(tables.cost_table(only(rows(3, FEW, (0.9,))), 0.9))
-    assert r"\resizebox" not in tables.to_latex(first)
-    assert r"\resizebox" in tables.to_latex(further)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_notes_speak_of_intervals_where_there_are_some(seeds: int) -> None:
+    one = only(rows(seeds, FEW, (0.9,)))
+    notes = [table.note for table in (tables.cost_table(one, 0.9), tables.measures_table(one, 0.9), tables.efficiency_table(one))]
+    assert [bool(re.search("no intervals|^((?!interval).)*$", note)) for note in notes] == [seeds == 1] * 3
+
+
+def test_headings_in_latex_are_no_wider_than_their_columns() -> None:
+    first, _ = tables.paper_first(tables.cost_table(only(rows(3, FEW, (0.9,))), 0.9))
     head = tables.to_latex(first).partition(r"\toprule")[2].partition(r"\midrule")[0].strip().splitlines()
     assert len(head) > 1
     assert {line.count("&") for line in head} == {8}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_latex_sets_every_table(tmp_path: Path) -> None:
+    write_report(rows(3, FEW, (0.8, 0.98)), tmp_path)
+    files = sorted((tmp_path / "tables").glob("*.tex"))
+    inputs = "\n".join(rf"\input{{tables/{file.name}}}\clearpage" for file in files)
+    packages = r"\documentclass{article}\usepackage{booktabs,graphicx}"
+    (tmp_path / "all.tex").write_text(f"{packages}\n\\begin{{document}}\n{inputs}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert len(files) > 5
+    assert "Overfull \\hbox" not in ended.stdout

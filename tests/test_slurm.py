@@ -221,6 +221,19 @@ def test_jobs_outlive_who_sent_them_and_the_next_run_takes_their_results_in(tmp_
     assert not folder.exists()
 
 
+def test_who_ends_leaves_alone_what_another_in_the_same_folder_is_about_to_send(tmp_path):
+    executor = SLURM.under({"cluster": "local"}, tmp_path / "jobs")
+
+    def looking():
+        yield 2
+        assert ends(executor.execute(jobs.square, [3], 1))[3].result == 9
+        yield 4
+
+    found = ends(executor.execute(jobs.square, looking(), 2))
+    assert {job: end.result for job, end in found.items()} == {2: 4, 4: 16}
+    assert not (tmp_path / "jobs").exists()
+
+
 # -- what it refuses -----------------------------------------------------------------------------------------------
 
 

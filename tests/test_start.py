@@ -386,10 +386,10 @@ def test_a_callback_and_a_loop_take_the_setting():
 
 
 def test_a_cell_that_starts_from_what_was_kept_has_the_id_it_always_had():
-    suite = load_suite("cartpole", "smoke", ["pruners=['SNIP']"])
-    plain = cells(suite, "cpu")[0]
+    plain = cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']", "pruning.start=kept"]), "cpu")[0]
+    assert plain.id == "8be85ce281d38f04"
     assert "start" not in plain.settings
-    assert cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']", "pruning.start=kept"]), "cpu")[0].id == plain.id
-    other = cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']", "pruning.start=rescaled"]), "cpu")[0]
-    assert other.settings["start"] == "rescaled"
+    assert cells(load_suite("cartpole", "smoke", ["pruners=['SNIP kept']"]), "cpu")[0].id == plain.id
+    other = cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']"]), "cpu")[0]
+    assert other.settings["start"] == "rescaled", "the default of agents"
     assert other.id != plain.id

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,22 @@ def plan(out: Path, cells: Sequence[Cell], about: Mapping[str, object], *, worke
         lines.append([cell.id, kind, cell.sparsity, cell.seed, place[cell.id]])
     own = {"format": _FORMAT, "process": os.getpid(), "host": socket.gethostname(), "begun": now(), "workers": workers}
     write(out / PLAN, json.dumps({**about, **own, "kinds": list(kinds), "cells": lines}, separators=(",", ":"), default=str))
+
+
+def parted(runs: Iterable[Path]) -> list[str]:
+    """Return a line for each suite's sweep of which these runs are shards and not all."""
+    found: dict[tuple[str, str, int], set[int]] = {}
+    for run in runs:
+        told = _read(run / PLAN)
+        if shard := told.get("shard"):
+            number, of = shard
+            found.setdefault((told["title"], told["profile"], of), set()).add(number)
+    return [
+        f"{title}, profile {profile}: {'shard' if len(some) == 1 else 'shards'} {' and '.join(map(str, sorted(some)))} of {of}; "
+        f"cells of the others are not here. rlprune merge joins shards"
+        for (title, profile, of), some in found.items()
+        if len(some) < of
+    ]
 
 
 class Board:

@@ -377,7 +377,7 @@ class Cluster:
             queue.end([sent.number for sent in out])
             for sent in (*out, *again):
                 shutil.rmtree(sent.folder, ignore_errors=True)
-            if not self.left():
+            if not any(self.folder.glob("*-*")):  # of another run that has joined this one, whether sent or not
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def queue(self) -> "Queue":

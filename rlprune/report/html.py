@@ -8,11 +8,11 @@ from html import escape
 from rlprune.report import tables
 from rlprune.report.tables import Entry, Table
 
-Anchors = Callable[[tuple[str, float]], str]
-"""Where the cells of a pruner at a sparsity stand; empty where they stand nowhere."""
+Anchors = Callable[[Entry], str]
+"""Where the cells stand that an entry comes from; empty where they stand nowhere."""
 
 
-def nowhere(of: tuple[str, float]) -> str:
+def nowhere(entry: Entry) -> str:
     """Return no anchor."""
     return ""
 
@@ -43,7 +43,7 @@ def table(one: Table, kind: str = "", anchor: Anchors = nowhere, ids: Sequence[s
 
 def _entry(entry: Entry, column: int, anchor: Anchors) -> str:
     text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(escape(entry.text))
-    if entry.of and (place := anchor(entry.of)):
+    if entry.of and (place := anchor(entry)):
         text = f'<a href="#{place}">{text}</a>'
     if column == 0:
         return f"<th>{text}</th>"
@@ -126,7 +126,8 @@ STYLE = """
 @media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e8e8ea; --soft: #a6a6ae; --line: #3c3c42; --link: #8ab8ec;
     --paper: #18181b; --box: #242428; --alarm: #ff8a80; --mark: #4a4020; }
-  img { filter: brightness(0.92); }
+  .drawn img { filter: invert(0.906) hue-rotate(180deg); } /* white becomes the page's own black, hues stay */
+  .pictures img { filter: brightness(0.92); }
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 1.5rem 1rem 4rem; font: 1rem/1.5 system-ui, sans-serif; }

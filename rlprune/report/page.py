@@ -38,6 +38,7 @@ def write_report(
     out: Path,
     command: str | None = None,
     runs: Sequence[Path] = (),
+    notes: Sequence[str] = (),
     tell: Callable[[str], object] = lambda line: None,
     warn: Callable[[str], object] = lambda line: None,
 ) -> Path:
@@ -50,6 +51,7 @@ def write_report(
         out: a folder, made if missing.
         command: what produced them, shown on the page.
         runs: folders of the runs, whose networks may have left pictures; ``out`` itself where none is named.
+        notes: lines about the runs, which come before the page's own warnings.
         tell: called with a line for every figure or table that could not be made; all others are.
         warn: called with each of the page's warnings.
 
@@ -63,7 +65,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
     compared = curves.comparisons(rows)
     page.listings = {id(one): Listing(one, place) for place, one in enumerate(compared)}
-    warned = page.attempt("warnings", lambda: warnings(rows, compared)) or []
+    warned = [*notes, *(page.attempt("warnings", lambda: warnings(rows, compared)) or [])]
     page.add(page.attempt("opening", lambda: _opening(rows, compared, command, warned)) or "")
     page.attempt("the question", lambda: _question(page, compared))
     for profile in dict.fromkeys(one.profile for one in compared):
@@ -115,8 +117,8 @@ class _Page:
     def add(self, part: str) -> None:
         self.parts.append(part)
 
-    def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str) -> None:
-        """Save a figure and show it."""
+    def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str, kind: str = "drawn") -> None:
+        """Save a figure and show it; one of ``pictures`` keeps its colours in the dark."""
         stem = self._own(self.figures, stem)
         formats = self.attempt(f"figure {stem}", partial(_rendered, drawn))
         if formats is None:
@@ -124,14 +126,13 @@ class _Page:
         for ending, content in formats.items():
             files.write(self.figures / f"{stem}.{ending}", content)
         image = html.image(formats["svg"], caption)
-        self.add(f'<figure class="drawn"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
+        self.add(f'<figure class="{kind}"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
 
     def table(
         self,
         stem: str,
         made: Callable[[], Table],
-        of: Comparison | None = None,
-        *,
+        *of: Comparison,
         folded: bool = False,
         kind: str = "",
         parts: Callable[[Table], Sequence[Table]] = lambda table: [table],
@@ -141,7 +142,7 @@ class _Page:
         Args:
             stem: of its files.
             made: makes it.
-            of: whose cells its lines lead to.
+            *of: whose cells its lines lead to; of several, those of the task that an entry names.
             folded: whether only its title is seen at first.
             kind: how it looks.
             parts: what it is cut into where it would be too wide for a page.
@@ -155,7 +156,11 @@ class _Page:
             files.write(self.tables / f"{stem}.{ending}", render(table))
         for place, part in enumerate(some):
             files.write(self.tables / f"{stem}{f'-part{place + 1}' if place else ''}.tex", tables.to_latex(part))
-        anchor = self.listings[id(of)].anchor if of else html.nowhere
+        listings = {one.task if of[1:] else "": self.listings[id(one)] for one in of}
+
+        def anchor(entry: tables.Entry) -> str:
+            return listings[entry.task].anchor(entry.of) if entry.of and entry.task in listings else ""
+
         shown = "".join(f'<div class="wide">{html.table(part, kind, anchor)}</div>' for part in some)
         shown += f'<p class="note">{escape(table.note)}</p>' if table.note else ""
         if folded:
@@ -235,7 +240,8 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
             page.figure(safely.name(f"all-{profile}-normalised"), drawn, caption + _explained([together]))
             for sparsity in sorted({it.sparsity for curve in together.curves for it in curve.points} - {0.0}, reverse=True):
                 stem = safely.name(f"all-{profile}-normalised-{_in_name(sparsity)}")
-                page.table(stem, partial(tables.tasks_table, curves.normalisable(each), together, sparsity), folded=True)
+                over = curves.normalisable(each)
+                page.table(stem, partial(tables.tasks_table, over, together, sparsity), *over, folded=True)
 
 
 def _each_task_once(compared: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -294,7 +300,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         _at_highest_sparsity(page, one, one.sparsities[-1])
     if drawn := pictures.illustrated(one, networks):
         caption = f"{one.title}: what the networks make of test images, with {percent(drawn[0])} of weights removed, one seed."
-        page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption)
+        page.figure(f"{one.stem}-pictures", partial(pictures.picture_figure, one, *drawn), caption, "pictures")
     if one.against.pruners and len(one.sparsities) > 1:
         page.table(f"{one.stem}-dense", partial(tables.dense_table, one), one)
     for sparsity in reversed(one.sparsities or [0.0]):

@@ -41,12 +41,10 @@ PRINTED = (
 
 SOONER = Measure("samples", "samples", better="lower")
 NEVER = "never"
+ALONE = "single values, no intervals"
 LONGER = 1.05  # times the dense network's training that are worth a word
 NONZERO = ("macs_nonzero", "training_macs_nonzero")
 WORK = tuple(one for one in CATALOGUE if one.name in ("macs", "training_macs", *NONZERO))
-
-LATEX_LETTERS = 115
-"""Letters that fit beside each other into the width of a page of two columns, in the size that LaTeX calls small."""
 
 Fields: TypeAlias = Mapping[str, str | float | int | None]
 """A line of a CSV file: plain numbers in the units of the row's values, None where nothing was measured."""
@@ -62,6 +60,7 @@ class Entry:
         shade: a probability to colour the background by on the page.
         hint: what the page says on hovering.
         of: the pruner and the sparsity whose cells it comes from.
+        task: the task of those cells, in a table over several.
     """
 
     text: str
@@ -69,6 +68,7 @@ class Entry:
     shade: float | None = None
     hint: str = ""
     of: tuple[str, float] | None = None
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,10 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     header = ["pruner", "seeds", f"{comparison.measured}, mean ± std", f"{comparison.measured}, IQM [95 %]"]
     header += [f"{comparison.measured}, % {against.unit} [95 %]"] if shares else []
     absent = "; ".join(cost.title for cost in COLUMNS if cost not in shown)
+    several = "mean ± standard deviation, and interquartile mean with its 95 % stratified bootstrap interval"
     note = (
-        f"{comparison.metric.heading}, {count_of(comparison.seeds)}: mean ± standard deviation, and interquartile mean with its "
-        f"95 % stratified bootstrap interval. {_of_dense(comparison)} Costs are means over the cells that measured them, n of "
+        f"{comparison.metric.heading}, {count_of(comparison.seeds)}: {several if comparison.seeds[1] > 1 else ALONE}. "
+        f"{_of_dense(comparison)} Costs are means over the cells that measured them, n of "
         "them where these are not all; training time counts from a cell's start until its final network is evaluated."
         f"{_marks(blocks)} {MISSING}: not measured.{f' No cell measured {absent}.' if absent else ''}"
         f"{'' if measured['price_usd'] else UNPRICED}"
@@ -251,7 +252,8 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
                 {**_named(comparison, pruner, sparsity), "metric": name, **_numbers(by_pruner.get(pruner))} for pruner in pruners
             ]
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: every measure"
-    note = f"Interquartile means with 95 % stratified bootstrap intervals, {count_of(comparison.seeds)}."
+    several = "interquartile means with 95 % stratified bootstrap intervals"
+    note = f"{count_of(comparison.seeds).capitalize()}: {several if comparison.seeds[1] > 1 else ALONE}."
     return Table(title, note, ("pruner", *(one.heading for one in measures.values())), tuple(blocks), tuple(fields))
 
 
@@ -402,7 +404,8 @@ def efficiency_table(comparison: Comparison) -> Table:
         f"Mean over training: the area under the learning curve ({comparison.curve.heading}) over its length, interquartile mean "
         f"over {count_of(comparison.seeds)}. {unit.capitalize()} until the network, pruned all the way, first reaches "
         f"{number(level * scale)}, {nearly} at the end of training; those before it was pruned count. Median over seeds, {NEVER} "
-        "where half of them do not; in brackets how many do where not all. 95 % bootstrap intervals."
+        "where half of them do not; in brackets how many do where not all."
+        + " 95 % bootstrap intervals." * (comparison.seeds[1] > 1)
         + _marks(blocks)
         + (f" As long as dense trained {', '.join(longer)}." if longer else "")
     )
@@ -416,7 +419,7 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     """Return interquartile mean, median and optimality gap of the normalised metric over tasks at one sparsity.
 
     Args:
-        over: the tasks.
+        over: the tasks, whose own interquartile means stand beside it.
         together: their chart.
     """
     blocks, fields = [], []
@@ -429,6 +432,9 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
             "optimality_gap": [_bootstrapped(tasks, stats.optimality_gap) for tasks in strata],
         }
         columns = [[Entry(pruner) for pruner in ends], [Entry(str(end.seeds)) for end in ends.values()]]
+        for place, one in enumerate(over):
+            own = [number(stats.estimate([tasks[place]]).iqm) for tasks in strata]
+            columns.append([Entry(text, of=(pruner, sparsity), task=one.task) for pruner, text in zip(ends, own, strict=True)])
         for name, some in found.items():
             of = Measure(name, name, better="lower" if name == "optimality_gap" else "higher")
             columns.append(_marked([iqm_text(end) for end in some], [end.iqm for end in some], of, cut))
@@ -439,11 +445,11 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
             fields.append({"pruner": pruner, "cut": cut, "sparsity": sparsity, "seeds": end.seeds, **numbers})
     anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
     note = (
-        f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over all seeds of "
-        "all tasks, median over tasks of their means, and optimality gap, the mean of what is short of 1 (less is better), with "
-        f"95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
+        f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over the seeds of "
+        "each task and over all seeds of all tasks, median over tasks of their means, and optimality gap, the mean of what is "
+        f"short of 1 (less is better), with 95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
-    header = ("pruner", "seeds a task", "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
+    header = ("pruner", "seeds a task", *(one.title for one in over), "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
     return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
 
 
@@ -669,7 +675,7 @@ def _line(texts: Iterable[str]) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""Return a ``table*`` for a document that loads ``booktabs`` and ``graphicx``; a wide one is shrunk to the text's width."""
+    r"""Return a ``table*`` for a document that loads ``booktabs`` and ``graphicx``; one too wide for the text is shrunk."""
     marks = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
     body = []
     for place, (heading, block) in enumerate(table.blocks):
@@ -680,13 +686,12 @@ def to_latex(table: Table) -> str:
             body += [" & ".join(marks[cell.mark].format(_latex(cell.text)) for cell in line) + r" \\"]
     words = [sorted(title.split() or [""], key=len)[-1] for title in table.header]
     widths = [max(map(len, column)) for column in zip(words, *_texts(table), strict=True)]
-    wide = sum(widths) + 3 * len(widths) > LATEX_LETTERS
     return "\n".join(
         [
             r"\begin{table*}",
             r"\centering\small",
             rf"\caption{{{_latex(f'{table.title}. {table.note}'.strip())}}}",
-            r"\resizebox{\textwidth}{!}{%" if wide else "{%",
+            r"\sbox0{%",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             *_latex_header(table.header, widths),
@@ -694,6 +699,7 @@ def to_latex(table: Table) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}}",
+            r"\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi",
             r"\end{table*}",
             "",
         ]

@@ -47,7 +47,8 @@ class PruneCallback(BaseCallback):
         scoring_steps: environment steps, or transitions of the replay, to score on.
         seed: draws lots for pruners that need noise.
         verbose: 1 tells whenever weights were removed.
-        **settings: settings of the pruner, say ``rounds=7``, or of all: ``actor=0.9, critic=0.95``, ``heads="dense"``.
+        **settings: settings of the pruner, say ``rounds=7``, or of all: ``actor=0.9, critic=0.95``, ``heads="dense"``. What stays
+            is rescaled, so that each layer passes on as much as before; ``start="kept"`` leaves it as it is, as papers do.
 
     Raises:
         UnknownName: no pruner of this name, a KeyError.
@@ -76,7 +77,8 @@ class PruneCallback(BaseCallback):
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
         if scope not in (None, *get_args(Scope)):
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
-        self._settings = self._pruner.asked({**settings, "scope": scope}, PruneCallback)
+        start = {"start": "rescaled"} if self._pruner.start == "kept" else {}
+        self._settings = self._pruner.asked({**start, **settings, "scope": scope}, PruneCallback)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
         self._sparsity, self._asked, self._seed = sparsity, epochs, seed

@@ -22,6 +22,14 @@ VGG_SMALL_SHAPES = Task(
     metric=TOP1,
     also=(TOP5,),
 )
+VGG_SMALL_PLAIN_SHAPES = Task(
+    "vgg-small-plain-shapes",
+    title="small VGG without BatchNorm, drawn shapes",
+    recipe=ImageRecipe(budget=12, batch_size=64, network="vgg-small-plain", crop=2),
+    anchors={"random": 10.0},
+    metric=TOP1,
+    also=(TOP5,),
+)
 RESNET_SMALL_CIFAR10 = Task(
     "resnet-small-cifar10",
     title="small ResNet, CIFAR-10",

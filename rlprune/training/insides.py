@@ -2,8 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +22,34 @@ def latest(rollout: int) -> deque[Tensor]:
     return deque(maxlen=-(-SAMPLES // rollout))
 
 
-@torch.no_grad()
+class Part(NamedTuple):
+    """Hidden layers with their activations, the layers that read the last, and what the first is given, [samples, features]."""
+
+    body: nn.Sequential
+    heads: Sequence[nn.Module]
+    inputs: Tensor
+
+
 def measures(policy: "ActorCriticPolicy", features: Tensor) -> dict[str, float]:
     """Return ``dormant``, ``rank`` and ``norm`` of actor and critic of an MLP policy; without observations, nothing.
 
     Args:
         features: observations as the networks are given them, [samples, features].
     """
+    networks = policies.networks(policy).items() if len(features) else ()
+    return measured({name: [Part(body, [head], features)] for name, (body, head) in networks})
+
+
+@torch.no_grad()
+def measured(networks: Mapping[str, Sequence[Part]]) -> dict[str, float]:
+    """Return ``dormant``, ``rank`` and ``norm`` of each; of one in several parts all units, the mean rank, and one norm."""
     values = {}
-    for name, (body, head) in policies.networks(policy).items() if len(features) else ():
-        hidden = _activations(body, features)
-        parameters = [*body.parameters(), *head.parameters()]
+    for name, parts in networks.items():
+        hidden = [_activations(part.body, part.inputs) for part in parts]
+        parameters = [own for part in parts for layer in (part.body, *part.heads) for own in layer.parameters()]
         norms = [torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in parameters]
-        values[f"dormant_{name}"] = dormant(hidden)
-        values[f"rank_{name}"] = effective_rank(hidden[-1])
+        values[f"dormant_{name}"] = dormant([layer for layers in hidden for layer in layers])
+        values[f"rank_{name}"] = sum(effective_rank(layers[-1]) for layers in hidden) / len(hidden)
         values[f"norm_{name}"] = float(torch.linalg.vector_norm(torch.stack(norms)))
     return values
 

@@ -16,6 +16,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Scoring
-from rlprune.training import networks, policies, td
+from rlprune.training import insides, networks, policies, td
 from rlprune.training.convolution import Convolution
 from rlprune.training.environments.parallel import Environments, games
 from rlprune.training.played import Played
@@ -173,7 +174,25 @@ class OffPolicyTrainer(Played[R]):
                     self._play(epoch.remaining((iteration + step / recipe.play_steps) / recipe.iterations))
                 if model.num_timesteps > recipe.learning_starts:
                     model.train(recipe.updates, recipe.minibatch)
-        return self.latest() if epoch.ends else {}
+        return {**self.latest(), **self._insides()} if epoch.ends else {}
+
+    def _insides(self) -> Mapping[str, float]:
+        """Return measures of the networks as they are, on what was seen last: DQN's is a critic, and twin critics are one."""
+        replay, policy = self._replay, self.module
+        rows = (replay.pos - 1 - np.arange(min(replay.size(), -(-insides.SAMPLES // replay.n_envs)))) % replay.buffer_size
+        seen, actions = (
+            replay.to_torch(kept[rows]).flatten(0, 1)[: insides.SAMPLES] for kept in (replay.observations, replay.actions)
+        )
+        found: dict[str, list[insides.Part]] = {}
+        with torch.no_grad():
+            observations = preprocess_obs(seen, policy.observation_space, normalize_images=policy.normalize_images)
+            for branch in networks.branches(policy) if len(rows) else ():
+                features = branch.extractor(observations)
+                inputs = torch.cat([features, actions], 1) if branch.acts else features
+                assert isinstance(branch.body, nn.Sequential)
+                name = "actor" if branch.name == "actor" else "critic"
+                found.setdefault(name, []).append(insides.Part(branch.body, branch.heads, inputs))
+        return insides.measured(found)
 
     def _play(self, remaining: float) -> None:
         """Take one step of what ``collect_rollouts`` takes, to the bit, but for its callbacks; the schedule is the plan's."""

@@ -68,7 +68,8 @@ def tests(where: Where) -> Iterator[Row]:
     """The tests marked cuda; skipped without a GPU."""
     from importlib.util import find_spec
 
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "-rfE", "--durations=5"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-rfE", "--durations=5"]
+    command += ["-p", "no:cacheprovider", "-p", "no:benchmark"]  # which takes -n for an error
     command += ["-n", "4"] if where.whole and find_spec("xdist") else []
     files = [str(file) for file in sorted((ROOT / "tests").glob("test_*.py")) if "mark.cuda" in file.read_text(encoding="utf-8")]
     lines = []
@@ -143,7 +144,7 @@ def peers(where: Where) -> Iterator[Row]:
     import peer_jax
     import torch
 
-    for width, count in ((128, 64), (128, 1024), (128, 4096), (16, 4096)) if where.whole else ((16, 4),):
+    for width, count in ((128, 64), (128, 1024), (128, 4096)) if where.whole else ((16, 4),):
         work = recipe("cartpole-v1", width)
         ours = fleet(work, count, where.device)
         iterations = 100 if where.whole else 10
@@ -343,9 +344,9 @@ def _path() -> str:
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
-BESIDE = {tests: 200, agents: 120, algorithms: 150, sweeps: 200, others: 150, large: 200}
+BESIDE = {tests: 200, agents: 120, algorithms: 200, sweeps: 120, others: 160, large: 200}
 """Steps whose times nobody compares, side by side; seconds at most, on a GPU."""
-ALONE = {machine: 40, fleets: 90, scores: 60, cuts: 60, classifiers: 150, landers: 60, peers: 100}
+ALONE = {machine: 40, fleets: 90, scores: 60, cuts: 60, peers: 150, landers: 60, classifiers: 150}
 STEPS = {step.__name__: (step, limit) for step, limit in (*BESIDE.items(), *ALONE.items())}
 
 # -- running them ------------------------------------------------------------------------------------------------------
