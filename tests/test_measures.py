@@ -60,13 +60,25 @@ def test_a_measure_is_there_once_with_words_for_people():
 
 def test_the_documentation_says_what_the_catalogue_says():
     """A measure may be too new for the page; what is there must hold. ``python -m rlprune.costs.measures`` prints it anew."""
-    page = (Path(__file__).parent.parent / "docs" / "using.md").read_text(encoding="utf-8").splitlines()
+    page = (Path(__file__).parent.parent / "docs" / "measures.md").read_text(encoding="utf-8").splitlines()
     header, under, *lines = described().splitlines()
-    start = page.index(header)
+    start = page.index(header, page.index("## All else"))
     assert page[start + 1] == under
     table = page[start + 2 : page.index("", start)]
     assert len(table) > 30
     assert table == [line for line in lines if line in table]
+
+
+def test_the_documentation_has_what_every_task_is_judged_by():
+    lines = (Path(__file__).parent.parent / "docs" / "measures.md").read_text(encoding="utf-8").splitlines()
+    for name in tasks().names():
+        task = tasks().load(name)
+        for measure in (task.metric, *task.also):
+            assert [line for line in lines if f"`{measure.name}`" in line and measure.heading in line and line.startswith("|")], (
+                name
+            )
+        sampled = any(measure.name == "return_sampled" for measure in task.also)
+        assert sampled == (hasattr(task.recipe, "evaluation_games") and type(task.recipe).__name__ != "DQNRecipe"), name
 
 
 def test_what_a_cell_is_judged_by_comes_back_from_its_document():

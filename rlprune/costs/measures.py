@@ -145,9 +145,9 @@ def alone(config: Mapping[str, object], values: Mapping[str, float]) -> bool:
 
 
 def described() -> str:
-    """Return the catalogue as the Markdown table of docs/using.md."""
-    lines = [f"| `{measure.name}` | {measure.heading} | {measure.about} |\n" for measure in CATALOGUE]
-    return "".join(["| column | as figures and tables show it | what it is |\n", "|---|---|---|\n", *lines])
+    """Return the catalogue as the Markdown table of docs/measures.md."""
+    lines = [f"| `{it.name}` | {it.heading} | {it.better or '–'} | {it.about} |\n" for it in CATALOGUE]
+    return "".join(["| measure | as figures and tables show it | better | what it is |\n", "|---|---|---|---|\n", *lines])
 
 
 if __name__ == "__main__":
