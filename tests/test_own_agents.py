@@ -166,6 +166,31 @@ def test_a_cut_network_computes_what_the_masked_one_did(which):
         assert not torch.allclose(before, other, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", [A2C, PPO])
+def test_an_agent_is_scored_on_its_own_algorithms_loss(kind):
+    """PPO's surrogate has the gradient of A2C's loss where the policy played, and bends otherwise."""
+    model = agent(kind)
+    callback = PruneCallback("EarlyCroP-S", 0.5, epochs=2, rounds=1)
+    learn(model, callback, 20)
+    own = callback._agent
+    batch, policy = own.batch, model.policy
+    chosen = policy.evaluate_actions(batch["observations"], batch["actions"].long().flatten())
+    gains = {A2C: lambda logs: logs, PPO: lambda logs: (logs - logs.detach()).exp()}[kind](chosen[1])
+    advantages = batch["advantages"].flatten()
+    if kind is PPO:
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    loss = -(advantages * gains).mean() + model.vf_coef * (batch["returns"].flatten() - chosen[0].flatten()).square().mean()
+    weight = policy.action_net.weight
+    for mine, theirs in zip(bends(own.loss(policy, batch=batch), weight), bends(loss, weight), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def bends(loss, weight):
+    """The gradient by a weight, and the gradient of its squared norm."""
+    (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
+    return slope, *torch.autograd.grad(slope.square().sum(), weight)
+
+
 class Updates(BaseCallback):
     """Takes note of how many updates an agent had made when it was first pruned, and at which step."""
 

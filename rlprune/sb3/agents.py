@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import TD3
+from stable_baselines3 import PPO, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -30,7 +30,7 @@ from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.probe import Scoring
 from rlprune.pruning.pruner import CHANNELS, Pruner
 from rlprune.sb3.supported import supported, with_channels
-from rlprune.training import networks, onpolicy, policies, rehearsal, td
+from rlprune.training import networks, onpolicy, policies, ppo, rehearsal, td
 from rlprune.training.trainer import Generators, Seeds
 
 _DENSE = "dense_net_arch"  # where an agent remembers, saved with it, what it was before it was first pruned
@@ -130,7 +130,7 @@ class Agent:
 
 
 class OnPolicy(Agent, onpolicy.Agent):
-    """A2C and PPO: scored on their latest rollouts."""
+    """A2C and PPO: scored on their latest rollouts, each by its own loss."""
 
     def __init__(self, model: OnPolicyAlgorithm, pruner: Pruner, seeds: Seeds, steps: int, least: int) -> None:
         Agent.__init__(self, model, pruner, seeds, steps)
@@ -138,6 +138,9 @@ class OnPolicy(Agent, onpolicy.Agent):
         self._wanted = max(1, -(-steps // self.unit))
         self.least = min(least, self._wanted)
         self._rollouts: deque[onpolicy.Batch] = deque(maxlen=self._wanted)
+
+    def gains(self, log_probs: Tensor) -> Tensor:
+        return ppo.ratio(log_probs) if isinstance(self.model, PPO) else log_probs
 
     def remember(self) -> None:
         self.batch = _remembered(self.model.rollout_buffer)

@@ -30,8 +30,7 @@ class PPOTrainer(OnPolicyTrainer[PPORecipe]):
         self.model.clip_range = self._schedule(recipe.clip_range)
 
     def gains(self, log_probs: Tensor) -> Tensor:
-        """Return the ratio of probabilities, 1 at the policy that played, where nothing is clipped."""
-        return (log_probs - log_probs.detach()).exp()
+        return ratio(log_probs)
 
     def deployed(self) -> tuple[nn.Module, Tensor]:
         network, example = super().deployed()
@@ -74,6 +73,11 @@ class PPOTrainer(OnPolicyTrainer[PPORecipe]):
     def _rewards(self) -> VecNormalize | None:
         envs = self.model.get_env() if self._begun else None
         return envs if isinstance(envs, VecNormalize) else None
+
+
+def ratio(log_probs: Tensor) -> Tensor:
+    """Return the ratio of probabilities, 1 at the policy that played, where nothing is clipped."""
+    return (log_probs - log_probs.detach()).exp()
 
 
 def _saved(envs: VecNormalize) -> dict[str, Tensor]:
