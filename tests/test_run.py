@@ -11,7 +11,7 @@ import pytest
 import worlds
 
 import rlprune
-from rlprune.__main__ import main
+from rlprune.__main__ import FIRST_STEPS, HELP, main
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
@@ -48,8 +48,12 @@ def done(tmp_path_factory):
         ("list tasks", 0),
         ("list pruners", 0),
         ("list executors", 0),
+        ("list pruners LTR RigL", 0),
+        ("list tasks cartpole-v1", 0),
+        ("--version", 0),
         ("check cartpole", 0),
         ("check cartpol", 2),
+        ("check --pruner snup --task cartpol", 2),
         ("run cartpole --dry-run", 0),
         ("run cartpole --pruners snup --device cuda", 2),
     ],
@@ -85,6 +89,71 @@ def test_list_says_what_everything_is(capsys):
     assert re.search("^cartpole-v1 +CartPole-v1$", capsys.readouterr().out, re.MULTILINE)
     assert main(["list", "executors"]) == 0
     assert re.search("^local +Workers on this machine: one process a job", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_list_tells_all_about_one(capsys):
+    assert main(["list", "pruners", "earlycrop-u", "Dense"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    first, second = out.split("\n\n")
+    assert first.startswith("EarlyCroP-U\n  CroP and EarlyCroP: remove what least affects the gradient flow (Rachwan")
+    told = " ".join(first.split())
+    assert "Winning the Lottery Ahead of Time: Efficient Early Network Pruning, ICML 2022" in told
+    assert "score |θ ⊙ H(m ⊙ g)|: how much the squared gradient norm moves" in told
+    assert "plan train until the lazy regime, after 50 % of the epochs at the latest prune in 7 rounds that halve what" in told
+    assert "train to the end of the budget settings rounds = 7 until = { margin = 1.0, cap = 0.5" in told
+    assert "score  none: nothing is removed" in second
+    assert main(["list", "tasks", "cartpole-v1"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "metric return_greedy, return (greedy games); higher is better; random 22, dense 500" in told
+    assert "budget in steps recipe A2CRecipe: budget = 500000, epochs = 30, environment = " in told
+
+
+def test_list_tells_of_every_name_that_it_does_not_know(capsys):
+    assert main(["list", "pruners", "snup", "Dense", "CroP"]) == 2
+    out, err = capsys.readouterr()
+    assert [line.partition(";")[0] for line in err.splitlines()] == [
+        "NAME: no pruner is named 'snup'",
+        "NAME: no pruner is named 'CroP'",
+    ]
+    assert out == ""
+    assert main(["list", "suites", "cartpole"]) == 2
+    assert capsys.readouterr().err == "NAME: all about one is told of pruners and tasks, not of suites: leave it out\n"
+
+
+def test_check_wants_something_to_check(capsys):
+    assert main(["check"]) == 2
+    assert capsys.readouterr().err == "check: name a SUITE, or --pruner NAME, or --task NAME\n"
+
+
+def test_a_terminal_folds_what_a_pipe_has_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["list", "pruners"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    snip = next(number for number, line in enumerate(lines) if line.startswith("SNIP "))
+    assert lines[snip + 1].startswith(" " * 19)
+
+
+def test_help_is_a_page_with_first_steps(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    page = capsys.readouterr().out
+    assert max(map(len, page.splitlines())) <= 80
+    assert all(words in page for words in FIRST_STEPS)
+    assert sorted(re.findall("^  ([a-z]+)  +", page, re.MULTILINE)) == sorted(HELP)
+    for command in HELP:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: rlprune {command} ")
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert re.fullmatch(rf"rlprune {rlprune.__version__}, Python 3\.\d+\.\S+\n", capsys.readouterr().out)
 
 
 def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
