@@ -65,7 +65,7 @@ SHOWN = ".shown"
 """What a run printed when all was done, under a key of what it was made of: the same again need not be made again."""
 WRITTEN = (
     *(RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints"),
-    *(JOBS, "plan.json", "running", SHOWN),
+    *(JOBS, "plan.json", "running", SHOWN, "log"),
 )
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
@@ -115,6 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help=say)
     say = "with --dry-run: train two epochs of a cell of each kind of which none is done, to know how long they take"
     add("--calibrate", action="store_true", help=say)
+    add("--log", metavar="A,B", help="also write learning curves into OUT/log as epochs end: csv, tensorboard")
     add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
     add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
@@ -145,6 +146,8 @@ class Request:
     options: Mapping[str, object]
     """Of the executor."""
     shard: Shard | None = None
+    log: Sequence[str] = ()
+    """Kinds of files that learning curves are written to."""
 
 
 def checked(args: argparse.Namespace) -> Request:
@@ -182,6 +185,8 @@ def checked(args: argparse.Namespace) -> Request:
         shard = None if args.shard is None else Shard.read(args.shard)
     except ValueError as error:
         mistakes.append(Mistake("--shard", "", str(error)))
+    log = [kind.strip().casefold() for kind in (args.log or "").split(",") if kind.strip()]
+    mistakes += _log_mistakes(log, args.log)
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
@@ -218,7 +223,20 @@ def checked(args: argparse.Namespace) -> Request:
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
     at_once = int(jobs) if jobs else _asked(executor, lambda: executor.workers(device))
-    return Request(suite, device, executor, at_once, out, chosen, shard)
+    return Request(suite, device, executor, at_once, out, chosen, shard, log)
+
+
+def _log_mistakes(kinds: Sequence[str], given: str | None) -> Iterator[Mistake]:
+    """Yield why learning curves cannot be written so."""
+    from rlprune.bench.log import SINKS, lacks
+
+    if given is not None and not kinds:
+        yield Mistake("--log", "", f"got {shown(given)}; names nothing: {' or '.join(SINKS)}")
+    for kind in kinds:
+        if kind not in SINKS:
+            yield Mistake("--log", "", f"got '{plain(kind, 50)}'; must be {' or '.join(SINKS)}{nearest(kind, SINKS)}")
+        elif why := lacks(kind):
+            yield Mistake("--log", "", f"{kind} {why}")
 
 
 def _for_executor(text: str) -> bool:
@@ -477,6 +495,7 @@ def _titled(request: Request) -> str:
 
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Held") -> "Outcome":
     from rlprune.bench import ahead, status
+    from rlprune.bench.log import Log
     from rlprune.bench.progress import Bars, Lines
     from rlprune.bench.sweep import News, sweep
 
@@ -485,11 +504,12 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Hel
     paces = ahead.known(store)[0] if left else ahead.Known()
     to_go = ahead.Ahead(left, request.jobs, paces)
     board = status.Board(request.out, to_go)
-    watched = sys.stdout is not None and sys.stdout.isatty()
-    with closing(board), (Bars if watched else Lines)(left, len(planned), to_go) as show:
+    watched, log = sys.stdout is not None and sys.stdout.isatty(), Log(request.out, request.log)
+    log.catch_up([cell for cell in planned if cell.id in finished], store)
+    with closing(board), closing(log), (Bars if watched else Lines)(left, len(planned), to_go) as show:
 
         def listen(news: News) -> None:
-            for hears in (to_go, board, show):
+            for hears in (to_go, board, log, show):
                 hears(news)
 
         return sweep(

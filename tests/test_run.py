@@ -1,3 +1,4 @@
+import csv
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ SLOW = ["torch", "stable_baselines3", "pandas", "matplotlib", "codecarbon", "sci
 def done(tmp_path_factory):
     """The folder of a run of one cell."""
     out = tmp_path_factory.mktemp("run") / "out"
-    assert main([*ONE, "--out", str(out)]) == 0
+    assert main([*ONE, "--log", "csv", "--out", str(out)]) == 0
     return out
 
 
@@ -328,6 +329,21 @@ def test_a_run_leaves_what_it_promises(done):
     assert (row.suite, row.profile, row.pruner, row.status) == ("cartpole", "smoke", "Dense", "done")
     page = (done / "report.html").read_text()
     assert "rlprune run cartpole --profile smoke --pruners Dense" in page
+
+
+def test_a_run_writes_the_curves_that_it_stores_and_those_stored_before(done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    with Store(out / "results.sqlite", create=False) as store:
+        (row,) = store.rows()
+    (file,) = (out / "log").rglob("*.csv")
+    assert file.relative_to(out / "log").parts == ("cartpole-v1", "Dense", "0", f"seed-0-{row.id[:8]}.csv")
+    text = file.read_text()
+    lines = [{name: float(value) for name, value in line.items() if value} for line in csv.DictReader(text.splitlines())]
+    assert lines == [dict(epoch) for epoch in row.epochs]
+    shutil.rmtree(out / "log")
+    assert main([*ONE, "--log", "csv", "--out", str(out)]) == 0
+    assert file.read_text() == text
 
 
 def test_the_same_command_again_repeats_nothing(capsys, done):
