@@ -31,6 +31,7 @@ from rlprune.registry import Registry, nearest
 from rlprune.run import (
     DESCRIPTION,
     EXIT_CODES,
+    VERSION,
     Parser,
     add_arguments,
     columns,
@@ -130,8 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     page = argparse.RawDescriptionHelpFormatter
     codes = textwrap.fill(EXIT_CODES, 80)
     parser = Parser("rlprune", "rlprune COMMAND ...", _page(), codes, formatter_class=page, allow_abbrev=False)
-    versions = f"rlprune {rlprune.__version__}, Python {sys.version.partition(' ')[0]}"
-    parser.add_argument("--version", action="version", version=versions, help="print versions and exit")
+    parser.add_argument("--version", action="version", version=VERSION, help="print versions and exit")
     listed = parser.add_subparsers(prog="rlprune", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     commands = _Commands(listed)
     add_arguments(commands.add("run", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))

@@ -6,7 +6,7 @@ import this module again, start fast.
 
 # ruff: noqa: T201 (this is the command line)
 
-from rlprune import door
+from rlprune import __version__, door
 
 if __name__ == "__main__":
     door.leave_at_once()
@@ -76,6 +76,9 @@ EXIT_CODES = (
 )
 
 
+VERSION = f"rlprune {__version__}, Python {sys.version.partition(' ')[0]}"
+
+
 class Parser(argparse.ArgumentParser):
     """One whose complaints hold no control characters."""
 
@@ -87,13 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     parser = Parser("python -m rlprune.run", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=VERSION, help="print versions and exit")
     add_arguments(parser)
     return door.ended(lambda: run(parser.parse_args(given), ["python", "-m", "rlprune.run", *given]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a run may be asked."""
-    add = parser.add_argument
+    add = parser.add_argument_group("what to train").add_argument
     add("suite", metavar="SUITE", help="a name from `rlprune list suites`, or a path to a TOML file")
     add("--profile", default="quick", help="smoke (seconds), quick (minutes) or paper; default quick")
     add("--pruners", metavar="A,B", help="these instead of the suite's")
@@ -102,25 +106,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor"
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
     add("--engine", help="fleet: agents in fleets where a task can; sb3: each by Stable-Baselines3, alone")
+    add("--only", metavar="CELL,CELL", help="of the cells these alone, by the first digits of their ids (see `rlprune show`)")
+    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    group = parser.add_argument_group("where, and with what")
+    add = group.add_argument
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
     add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
-    may_import(parser)
-    add("--only", metavar="CELL,CELL", help="of the cells these alone, by the first digits of their ids (see `rlprune show`)")
-    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    may_import(group)
+    add = parser.add_argument_group("results").add_argument
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE, of a shard results/SUITE-N-of-M")
+    add("--log", metavar="A,B", help="also write learning curves into OUT/log as epochs end: csv, tensorboard")
+    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
+    add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
+    add = parser.add_argument_group("to look before").add_argument
     say = "show the cells, what is done, and the time, energy and money that the rest will take; write nothing"
     add("--dry-run", action="store_true", help=say)
     say = "with --dry-run: train two epochs of a cell of each kind of which none is done, to know how long they take"
     add("--calibrate", action="store_true", help=say)
-    add("--log", metavar="A,B", help="also write learning curves into OUT/log as epochs end: csv, tensorboard")
-    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
-    add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
 
-def may_import(parser: argparse.ArgumentParser) -> None:
+def may_import(parser: argparse._ActionsContainer) -> None:
     """Declare the option that lets a recipe's environment name a module."""
     say = "import the module that an environment names, say recipe.environment=module:Id"
     parser.add_argument("--allow-import", action=_AllowImport, nargs=0, help=say)
