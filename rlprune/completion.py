@@ -36,8 +36,12 @@ def _tasks(**_: object) -> Iterable[str]:
 
 
 def _entries(parsed_args: argparse.Namespace, **_: object) -> Iterable[str]:
-    registry = {"pruners": pruners, "tasks": tasks}.get(parsed_args.what)
-    return registry().names() if registry else ()
+    match parsed_args.what:
+        case "pruners":
+            return pruners().names()
+        case "tasks":
+            return tasks().names()
+    return ()
 
 
 NAMES: dict[str, Callable[..., Iterable[str]]] = {

@@ -114,7 +114,7 @@ class Tensorboard:
         """Return a writer; what was written for this epoch and later ones is not shown any more."""
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(place), purge_step=first)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(place), purge_step=first)
 
 
 def _add(writer: Any, step: int, values: Values) -> None:
