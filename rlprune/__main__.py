@@ -323,7 +323,9 @@ def _check(args: argparse.Namespace) -> int:
                 mistakes.append(Mistake(option, "", str(error.args[0])))
     if not (args.suites or args.pruner or args.task):
         mistakes.append(Mistake("check", "", "name a SUITE, or --pruner NAME, or --task NAME"))
-    if args.data is not None and (why := unusable(args.data)):
+    if args.data is not None and not args.task:
+        mistakes.append(Mistake("--data", "", "is read by tasks: add --task NAME"))
+    elif args.data is not None and (why := unusable(args.data)):
         mistakes.append(Mistake("--data", "", f"{plain(args.data.strip(), 100) or 'it'} {why}"))
     if mistakes:
         raise SuiteError(mistakes)

@@ -122,9 +122,21 @@ def test_list_tells_of_every_name_that_it_does_not_know(capsys):
     assert capsys.readouterr().err == "NAME: all about one is told of pruners and tasks, not of suites: leave it out\n"
 
 
-def test_check_wants_something_to_check(capsys):
-    assert main(["check"]) == 2
-    assert capsys.readouterr().err == "check: name a SUITE, or --pruner NAME, or --task NAME\n"
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "check: name a SUITE, or --pruner NAME, or --task NAME"),
+        (["cartpole", "--data", "."], "--data: is read by tasks: add --task NAME"),
+        (["--task", "cartpole-v1", "--data", ""], "--data: it is empty: name a folder"),
+        (
+            ["--task", "cartpole-v2"],
+            "--task: no task is named 'cartpole-v2'; did you mean 'cartpole-v1'? (see: rlprune list tasks)",
+        ),
+    ],
+)
+def test_check_wants_something_to_check(words, told, capsys):
+    assert main(["check", *words]) == 2
+    assert capsys.readouterr().err == f"{told}\n"
 
 
 def test_a_terminal_folds_what_a_pipe_has_in_one_line(capsys, monkeypatch):
