@@ -56,9 +56,9 @@ class Csv:
         self._lines.clear()
 
     def _write(self, place: Path, lines: Sequence[Mapping[str, object]]) -> None:
-        names = dict.fromkeys(name for line in lines for name in line)
+        names = sorted({name for line in lines for name in line}, key=lambda name: (name != "trained", name))
         text = io.StringIO(newline="")
-        table = csv.DictWriter(text, list(names), lineterminator="\n")
+        table = csv.DictWriter(text, names, lineterminator="\n")
         table.writeheader()
         table.writerows(lines)
         place.parent.mkdir(parents=True, exist_ok=True)
