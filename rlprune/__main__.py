@@ -247,8 +247,9 @@ def _list(what: str, names: Sequence[str]) -> str:
     for name in names:
         try:
             pages.append(told(name))
-        except (KeyError, ValueError, ImportError, TypeError) as error:
-            mistakes.append(Mistake("NAME", "", str(error.args[0])))
+        except Exception as error:  # somebody else's plan may fail in any way
+            known = isinstance(error, KeyError | ValueError | ImportError | TypeError) and error.args
+            mistakes.append(Mistake("NAME", "", str(error.args[0]) if known else f"{name}: {line(error)}"))
     if mistakes:
         raise SuiteError(mistakes)
     return "\n\n".join(pages)

@@ -110,6 +110,15 @@ def test_list_tells_all_about_one(capsys):
     assert "budget in steps recipe A2CRecipe: budget = 500000, epochs = 30, environment = " in told
 
 
+def test_a_plan_that_fails_is_told_in_one_line(capsys, monkeypatch):
+    def plan():
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(vars(snip.SNIP), "plan", plan)
+    assert main(["list", "pruners", "SNIP"]) == 2
+    assert capsys.readouterr().err.startswith("NAME: SNIP: ZeroDivisionError in plan, ")
+
+
 def test_list_tells_of_every_name_that_it_does_not_know(capsys):
     assert main(["list", "pruners", "snup", "Dense", "CroP"]) == 2
     out, err = capsys.readouterr()
