@@ -1,4 +1,5 @@
 """``rlprune`` and ``python -m rlprune``: run, status, show, list, check, merge, pack, report, export."""
+# PYTHON_ARGCOMPLETE_OK
 
 # ruff: noqa: T201 (this is the command line)
 
@@ -9,7 +10,10 @@ if __name__ == "__main__":
     door.leave_at_once()
 
 import argparse
+import os
+import shutil
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -27,6 +31,7 @@ from rlprune.registry import Registry, nearest
 from rlprune.run import (
     DESCRIPTION,
     EXIT_CODES,
+    VERSION,
     Parser,
     add_arguments,
     columns,
@@ -53,7 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answer(given: Sequence[str]) -> int:
-    args = _parser().parse_args(given)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks how a word may go on
+        from rlprune.completion import answer
+
+        answer(parser)
+    args = parser.parse_args(given)
     try:
         match args.command:
             case "run":
@@ -61,9 +71,9 @@ def _answer(given: Sequence[str]) -> int:
             case "status":
                 print("\n\n".join("\n".join(_status(_folder(run))) for run in args.runs))
             case "list":
-                print(columns(_listed(args.what)))
+                print(_list(args.what, args.names))
             case "check":
-                print("\n".join(_checked(args.suites)))
+                return _check(args)
             case "show":
                 print(_shown(args))
             case "merge":
@@ -80,36 +90,83 @@ def _answer(given: Sequence[str]) -> int:
     return 0
 
 
+FIRST_STEPS = {
+    "rlprune run cartpole": "train and prune agents; a report, in minutes",
+    "rlprune run cartpole --dry-run": "what that would be, and how long it takes",
+    "rlprune list pruners": "every method; with NAME its plan and paper",
+    "rlprune check my-suite.toml": "every mistake in a suite of your own",
+}
+COMMANDS = {
+    "Run": {
+        "run": "run a suite: train what is missing, then write the report",
+        "status": "say what of a sweep is done, and how long the rest will take",
+    },
+    "Read what came out": {
+        "report": "write the report of a run again, or one over several runs",
+        "show": "show one cell, and the command that runs it alone again",
+        "export": "take the network of a finished cell away",
+        "merge": "join runs, say the shards of a sweep, in one folder",
+        "pack": "write a run's rows into one small file",
+    },
+    "What there is, and your own": {
+        "list": "list suites, tasks, pruners or executors, or tell all about one",
+        "check": "say what is wrong with suites, or which laws a pruner or task keeps",
+    },
+}
+HELP = {name: text for group in COMMANDS.values() for name, text in group.items()}
+
+
+def _page() -> str:
+    """Return what ``rlprune --help`` says."""
+    blocks = {"First steps": FIRST_STEPS, **COMMANDS}
+    told = "\n\n".join(
+        "\n".join([title, *(f"  {name.ljust(max(map(len, lines)))}  {text}" for name, text in lines.items())])
+        for title, lines in blocks.items()
+    )
+    each = "rlprune COMMAND --help explains a command and all its options."
+    return f"{textwrap.fill(rlprune.__doc__ or '', 80)}\n\n{told}\n\n{each}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("rlprune", description=rlprune.__doc__, epilog=EXIT_CODES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_arguments(commands.add_parser("run", help="run a suite", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))
-    status = commands.add_parser("status", help="say what of a sweep is done, what runs where, and how long the rest will take")
+    page = argparse.RawDescriptionHelpFormatter
+    codes = textwrap.fill(EXIT_CODES, 80)
+    parser = Parser("rlprune", "rlprune COMMAND ...", _page(), codes, formatter_class=page, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=VERSION, help="print versions and exit")
+    listed = parser.add_subparsers(prog="rlprune", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = _Commands(listed)
+    add_arguments(commands.add("run", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False))
+    status = commands.add("status")
     status.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
-    listing = commands.add_parser("list", help="list suites, tasks, pruners or executors")
+    listing = commands.add("list")
     listing.add_argument("what", choices=("suites", "tasks", "pruners", "executors"))
-    check = commands.add_parser("check", help="say what is wrong with suites, under every profile")
-    check.add_argument("suites", nargs="+", metavar="SUITE", help="a name, or a path to a TOML file")
+    listing.add_argument("names", nargs="*", metavar="NAME", help="of pruners or tasks: tell all about these")
+    check = commands.add("check")
+    check.add_argument("suites", nargs="*", metavar="SUITE", help="a name, or a path to a TOML file")
+    say = "try the laws that hold for every pruner on this one: counts, masks, seeds, resuming; may be given again"
+    check.add_argument("--pruner", metavar="NAME", action="append", default=[], help=say)
+    say = "try the laws that hold for every task on this one, made small; may be given again"
+    check.add_argument("--task", metavar="NAME", action="append", default=[], help=say)
+    check.add_argument("--data", metavar="DIR", help="folder with the data that those tasks read")
     may_import(check)
-    merging = commands.add_parser("merge", help="join runs, say the shards of a sweep, in one folder")
+    merging = commands.add("merge")
     merging.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole-1-of-2")
     merging.add_argument("--to", required=True, metavar="DIR", help="where to; what is there already is joined with them")
-    report = commands.add_parser("report", help="write the report of a run again, or one over several runs")
+    report = commands.add("report")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several and with a packed file results/joint")
     report.add_argument("--to-rliable", metavar="FILE", help="write normalised scores, seeds by tasks, as .npz instead")
     report.add_argument("--to-openrlbenchmark", metavar="FILE", help="write learning curves as CSV instead")
-    show = commands.add_parser("show", help="show one cell, and the command that runs it alone again")
+    show = commands.add("show")
     show.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole, or its packed file")
     show.add_argument(
         "cell", metavar="CELL", nargs="+", help="the first digits of its id; or its pruner, sparsity, seed and, of several, task"
     )
     show.add_argument("--json", action="store_true", help="print all that is known of it, for programs")
     may_import(show)
-    packing = commands.add_parser("pack", help="write a run's rows into one small file, which is read wherever a run is")
+    packing = commands.add("pack")
     packing.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
     packing.add_argument("file", metavar="FILE", help="where to, say cartpole.sqlite.xz; networks stay behind")
-    export = commands.add_parser("export", help="take the network of a finished cell away")
+    export = commands.add("export")
     export.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
     export.add_argument("pruner", metavar="PRUNER", help="a pruner of that run")
     export.add_argument("sparsity", metavar="SPARSITY", type=float, help="a sparsity of that run; 0 for Dense")
@@ -121,6 +178,18 @@ def _parser() -> argparse.ArgumentParser:
     say = "its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx; of agents also .int8.onnx, .h (C99)"
     export.add_argument("--to", required=True, metavar="FILE", help=say)
     return parser
+
+
+class _Commands:
+    """Commands, each with what it does on its own page, too."""
+
+    def __init__(self, listed: "argparse._SubParsersAction[Any]") -> None:
+        self._listed = listed
+
+    def add(self, name: str, **said: Any) -> argparse.ArgumentParser:
+        text = HELP[name]
+        made: argparse.ArgumentParser = self._listed.add_parser(name, **{"description": f"{text[0].upper()}{text[1:]}.", **said})
+        return made
 
 
 def _status(folder: Path) -> Iterator[str]:
@@ -160,6 +229,45 @@ def _status(folder: Path) -> Iterator[str]:
         yield f"go on with:\n  {found.command}"
 
 
+def _list(what: str, names: Sequence[str]) -> str:
+    """Return one line an entry, or all about those of these names.
+
+    Raises:
+        SuiteError: there are none of these names, or they cannot be used.
+    """
+    if not names:
+        return _folded(_listed(what))
+
+    from rlprune import about
+
+    told = {"pruners": about.pruner, "tasks": about.task}.get(what)
+    if told is None:
+        raise SuiteError([Mistake("NAME", "", f"all about one is told of pruners and tasks, not of {what}: leave it out")])
+    pages, mistakes = [], []
+    for name in names:
+        try:
+            pages.append(told(name))
+        except Exception as error:  # somebody else's plan may fail in any way
+            known = isinstance(error, KeyError | ValueError | ImportError | TypeError) and error.args
+            mistakes.append(Mistake("NAME", "", str(error.args[0]) if known else f"{name}: {line(error)}"))
+    if mistakes:
+        raise SuiteError(mistakes)
+    return "\n\n".join(pages)
+
+
+def _folded(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of two columns, the second folded where a terminal shows them; elsewhere a line each, for other programs."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return columns(lines)
+    width, margin = shutil.get_terminal_size().columns, max(len(plain(name)) for name, _ in lines) + 2
+    return "\n".join(
+        textwrap.fill(
+            plain(text), max(width, margin + 20), initial_indent=plain(name).ljust(margin), subsequent_indent=" " * margin
+        )
+        for name, text in lines
+    )
+
+
 def _listed(what: str) -> list[list[str]]:
     """Return one line an entry: its name and what it is."""
     if what == "suites":
@@ -173,7 +281,8 @@ def _listed(what: str) -> list[list[str]]:
     lines = []
     for name in registry.names():
         try:
-            lines.append([name, about(name)])
+            told, origin = about(name), registry.origin(name)
+            lines.append([name, f"{told.rstrip('.')}. From {origin}." if origin else told])
         except (ValueError, ImportError, TypeError) as error:
             lines.append([name, f"cannot be used: {error}"])
     return lines + [[file, f"cannot be read: {why}"] for file, why in registry.unread().items()]
@@ -198,6 +307,44 @@ def _explained(name: str) -> str:
 def _placed(name: str) -> str:
     extra = executors().load(name).extra  # or it is told why it cannot be used
     return executors().summary(name) + (f" Needs rlprune[{extra[1]}]." if extra else "")
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Say what is wrong with suites, and what holds of pruners and tasks; return the exit code."""
+    asked: tuple[tuple[str, Registry[Any], Sequence[str]], ...] = (
+        ("--pruner", pruners(), args.pruner),
+        ("--task", tasks(), args.task),
+    )
+    mistakes = []
+    for option, registry, names in asked:
+        for name in names:
+            try:
+                registry.load(name)
+            except (KeyError, ValueError, ImportError, TypeError) as error:
+                mistakes.append(Mistake(option, "", str(error.args[0])))
+    if not (args.suites or args.pruner or args.task):
+        mistakes.append(Mistake("check", "", "name a SUITE, or --pruner NAME, or --task NAME"))
+    if args.data is not None and not args.task:
+        mistakes.append(Mistake("--data", "", "is read by tasks: add --task NAME"))
+    elif args.data is not None and (why := unusable(args.data)):
+        mistakes.append(Mistake("--data", "", f"{plain(args.data.strip(), 100) or 'it'} {why}"))
+    if mistakes:
+        raise SuiteError(mistakes)
+    if args.suites:
+        print("\n".join(_checked(args.suites)))
+    if not (args.pruner or args.task):
+        return 0
+
+    from rlprune.laws.checked import Check
+
+    check = Check()
+    for name in args.pruner:
+        for told in check.pruner(name):
+            print(told, flush=True)
+    for name in args.task:
+        for told in check.task(name, Path(args.data) if args.data else None):
+            print(told, flush=True)
+    return 0 if check.kept else 1
 
 
 def _checked(names: Sequence[str]) -> list[str]:

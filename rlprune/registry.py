@@ -9,6 +9,7 @@ are shared by name: a package cannot have a built-in's, and a name that two pack
 
 import ast
 import importlib
+import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -94,13 +95,28 @@ class Registry(Generic[Entry]):
         """Return every entry's name, sorted without regard to case; imports nothing."""
         return sorted(self._places, key=str.casefold)
 
-    def summary(self, name: str) -> str:
-        """Return the first line of the file that holds an entry; empty for entries of other packages."""
-        module = self._places[self.match(name)].partition(":")[0]
-        if not self._built_in(module):
+    def place(self, name: str) -> str:
+        """Return where an entry is, ``module:VARIABLE``."""
+        return self._places[self.match(name)]
+
+    def origin(self, name: str) -> str:
+        """Return the package that an entry comes from, with its version; empty for what is built in."""
+        if self._built_in(place := self.place(name)):
             return ""
+        found = (point.dist for point in entry_points(group=self.package) if point.value == place)
+        return next((f"{plain(dist.name)} {plain(dist.version)}" for dist in found if dist is not None), place)
+
+    def about(self, name: str) -> str:
+        """Return what the file that holds an entry says of itself; another package's is imported for it."""
+        module = self.place(name).partition(":")[0]
+        if not self._built_in(module):
+            return inspect.cleandoc(importlib.import_module(module).__doc__ or "")
         file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+
+    def summary(self, name: str) -> str:
+        """Return the first line of that."""
+        return self.about(name).partition("\n")[0]
 
     def match(self, name: str) -> str:
         """Return the entry's own spelling of ``name``, matched without regard to case.

@@ -6,7 +6,7 @@ import this module again, start fast.
 
 # ruff: noqa: T201 (this is the command line)
 
-from rlprune import door
+from rlprune import __version__, door
 
 if __name__ == "__main__":
     door.leave_at_once()
@@ -65,7 +65,7 @@ SHOWN = ".shown"
 """What a run printed when all was done, under a key of what it was made of: the same again need not be made again."""
 WRITTEN = (
     *(RESULTS, f"{RESULTS}-wal", f"{RESULTS}-shm", "results.csv", "report.html", "figures", "tables", "checkpoints"),
-    *(JOBS, "plan.json", "running", SHOWN),
+    *(JOBS, "plan.json", "running", SHOWN, "log"),
 )
 """All that a run writes into its folder, and all that ``--fresh`` removes from it."""
 
@@ -74,6 +74,9 @@ EXIT_CODES = (
     "Exit codes: 0 all cells done; 1 some cells failed, or what came out could not be written; 2 the request is wrong; "
     "130 stopped by Ctrl-C; 141 nobody reads the output any more."
 )
+
+
+VERSION = f"rlprune {__version__}, Python {sys.version.partition(' ')[0]}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,13 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     parser = Parser("python -m rlprune.run", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=VERSION, help="print versions and exit")
     add_arguments(parser)
     return door.ended(lambda: run(parser.parse_args(given), ["python", "-m", "rlprune.run", *given]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a run may be asked."""
-    add = parser.add_argument
+    add = parser.add_argument_group("what to train").add_argument
     add("suite", metavar="SUITE", help="a name from `rlprune list suites`, or a path to a TOML file")
     add("--profile", default="quick", help="smoke (seconds), quick (minutes) or paper; default quick")
     add("--pruners", metavar="A,B", help="these instead of the suite's")
@@ -102,24 +106,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor"
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
     add("--engine", help="fleet: agents in fleets where a task can; sb3: each by Stable-Baselines3, alone")
+    add("--only", metavar="CELL,CELL", help="of the cells these alone, by the first digits of their ids (see `rlprune show`)")
+    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    group = parser.add_argument_group("where, and with what")
+    add = group.add_argument
     add("--device", default="auto", help="cpu, cuda, or auto: where these tasks train fastest, the CPU")
     add("--jobs", metavar="N", help="cells at once; default: as many workers as the executor has; local: cores, or one on a GPU")
     add("--executor", default="local", help="a name from `rlprune list executors`; local: processes on this machine")
     add("--data", metavar="DIR", help="folder with data sets, for suites that can read them")
     add("--download", action="store_true", help="let torchvision fetch a data set that --data DIR lacks: CIFAR-10, CIFAR-100")
-    may_import(parser)
-    add("--only", metavar="CELL,CELL", help="of the cells these alone, by the first digits of their ids (see `rlprune show`)")
-    add("--shard", metavar="N/M", help="only the Nth of M parts of the cells, say 2/8; `rlprune merge` joins what they leave")
+    may_import(group)
+    add = parser.add_argument_group("results").add_argument
     add("--out", metavar="DIR", help="folder of the results; default results/SUITE, of a shard results/SUITE-N-of-M")
+    add("--log", metavar="A,B", help="also write learning curves into OUT/log as epochs end: csv, tensorboard")
+    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
+    add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
+    add = parser.add_argument_group("to look before").add_argument
     say = "show the cells, what is done, and the time, energy and money that the rest will take; write nothing"
     add("--dry-run", action="store_true", help=say)
     say = "with --dry-run: train two epochs of a cell of each kind of which none is done, to know how long they take"
     add("--calibrate", action="store_true", help=say)
-    add("--join", action="store_true", help="share the cells with the run that is writing there, on this machine")
-    add("--fresh", action="store_true", help=f"start over: first remove from the folder {', '.join(WRITTEN)}")
 
 
-def may_import(parser: argparse.ArgumentParser) -> None:
+def may_import(parser: argparse._ActionsContainer) -> None:
     """Declare the option that lets a recipe's environment name a module."""
     say = "import the module that an environment names, say recipe.environment=module:Id"
     parser.add_argument("--allow-import", action=_AllowImport, nargs=0, help=say)
@@ -145,6 +154,8 @@ class Request:
     options: Mapping[str, object]
     """Of the executor."""
     shard: Shard | None = None
+    log: Sequence[str] = ()
+    """Kinds of files that learning curves are written to."""
 
 
 def checked(args: argparse.Namespace) -> Request:
@@ -182,6 +193,8 @@ def checked(args: argparse.Namespace) -> Request:
         shard = None if args.shard is None else Shard.read(args.shard)
     except ValueError as error:
         mistakes.append(Mistake("--shard", "", str(error)))
+    log = [kind.strip().casefold() for kind in (args.log or "").split(",") if kind.strip()]
+    mistakes += _log_mistakes(log, args.log)
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
     options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
@@ -218,7 +231,20 @@ def checked(args: argparse.Namespace) -> Request:
     on_gpu = args.device == "cuda" or (wanted and _asked(executor, lambda: executor.sees("cuda", sure=True)))
     device = "cuda" if on_gpu else "cpu"
     at_once = int(jobs) if jobs else _asked(executor, lambda: executor.workers(device))
-    return Request(suite, device, executor, at_once, out, chosen, shard)
+    return Request(suite, device, executor, at_once, out, chosen, shard, log)
+
+
+def _log_mistakes(kinds: Sequence[str], given: str | None) -> Iterator[Mistake]:
+    """Yield why learning curves cannot be written so."""
+    from rlprune.bench.log import SINKS, lacks
+
+    if given is not None and not kinds:
+        yield Mistake("--log", "", f"got {shown(given)}; names nothing: {' or '.join(SINKS)}")
+    for kind in kinds:
+        if kind not in SINKS:
+            yield Mistake("--log", "", f"got '{plain(kind, 50)}'; must be {' or '.join(SINKS)}{nearest(kind, SINKS)}")
+        elif why := lacks(kind):
+            yield Mistake("--log", "", f"{kind} {why}")
 
 
 def _for_executor(text: str) -> bool:
@@ -478,6 +504,7 @@ def _titled(request: Request) -> str:
 
 def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Held") -> "Outcome":
     from rlprune.bench import ahead, status
+    from rlprune.bench.log import Log
     from rlprune.bench.progress import Bars, Lines
     from rlprune.bench.sweep import News, sweep
 
@@ -486,11 +513,12 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Hel
     paces = ahead.known(store)[0] if left else ahead.Known()
     to_go = ahead.Ahead(left, request.jobs, paces)
     board = status.Board(request.out, to_go)
-    watched = sys.stdout is not None and sys.stdout.isatty()
-    with closing(board), (Bars if watched else Lines)(left, len(planned), to_go) as show:
+    watched, log = sys.stdout is not None and sys.stdout.isatty(), Log(request.out, request.log)
+    log.catch_up([cell for cell in planned if cell.id in finished], store)
+    with closing(board), closing(log), (Bars if watched else Lines)(left, len(planned), to_go) as show:
 
         def listen(news: News) -> None:
-            for hears in (to_go, board, show):
+            for hears in (to_go, board, log, show):
                 hears(news)
 
         return sweep(

@@ -88,7 +88,7 @@ class Recipe(BaseModel):
     def shrunk(self) -> Self:
         """Return a recipe of the same kind, data and options that trains three epochs in about a second on one core.
 
-        For a look whether a task runs from end to end, and for the laws of ``tests/test_every_task.py``; what it reaches tells
+        For a look whether a task runs from end to end, and for the laws of ``rlprune/laws/tasks.py``; what it reaches tells
         nothing of the task. Kinds of recipes shrink their networks, data and games as well.
         """
         return self.replaced({"budget": 3, "epochs": 3})

@@ -4,11 +4,11 @@ from math import isfinite
 import pytest
 import torch
 from subjects import bits, seeds, silenced
-from test_every_pruner import shortened
 from test_nets import best, some
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
+from rlprune.laws.pruners import shortened
 from rlprune.nets.fcrn import FCRN, NAMES, depth_network, unpooled
 from rlprune.pruning import select, surgery
 from rlprune.pruning.follower import PlanFollower

@@ -92,6 +92,17 @@ def test_another_package_adds_an_entry(shop, tmp_path):
     assert goods.load("thirds-s").name == "Thirds-S"
 
 
+def test_another_package_says_what_its_entry_is(shop, tmp_path):
+    entry_point(tmp_path, "Thirds-S = elsewhere:THIRDS")
+    code = (tmp_path / "elsewhere.py").read_text()
+    (tmp_path / "elsewhere.py").write_text(f'"""Thirds: of three channels one.\n\nA paper.\n"""\n{code}')
+    goods = shop("empty.py", "")
+    assert goods.summary("thirds-s") == "Thirds: of three channels one."
+    assert goods.about("thirds-s") == "Thirds: of three channels one.\n\nA paper."
+    assert (goods.origin("thirds-s"), goods.place("thirds-s")) == ("elsewhere 1.0", "elsewhere:THIRDS")
+    assert (goods.origin("half-u"), goods.place("half-u")) == ("", "shop.goods.half:HALF")
+
+
 def test_another_package_that_names_something_else_is_told_so(shop, tmp_path):
     entry_point(tmp_path, "number = elsewhere:NUMBER")
     with pytest.raises(TypeError, match="elsewhere:NUMBER is registered as a Pruner but is a int"):

@@ -1,3 +1,4 @@
+import csv
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import worlds
 
 import rlprune
-from rlprune.__main__ import main
+from rlprune.__main__ import FIRST_STEPS, HELP, main
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
@@ -32,7 +33,7 @@ SLOW = ["torch", "stable_baselines3", "pandas", "matplotlib", "codecarbon", "sci
 def done(tmp_path_factory):
     """The folder of a run of one cell."""
     out = tmp_path_factory.mktemp("run") / "out"
-    assert main([*ONE, "--out", str(out)]) == 0
+    assert main([*ONE, "--log", "csv", "--out", str(out)]) == 0
     return out
 
 
@@ -48,8 +49,12 @@ def done(tmp_path_factory):
         ("list tasks", 0),
         ("list pruners", 0),
         ("list executors", 0),
+        ("list pruners LTR RigL", 0),
+        ("list tasks cartpole-v1", 0),
+        ("--version", 0),
         ("check cartpole", 0),
         ("check cartpol", 2),
+        ("check --pruner snup --task cartpol", 2),
         ("run cartpole --dry-run", 0),
         ("run cartpole --pruners snup --device cuda", 2),
     ],
@@ -85,6 +90,92 @@ def test_list_says_what_everything_is(capsys):
     assert re.search("^cartpole-v1 +CartPole-v1$", capsys.readouterr().out, re.MULTILINE)
     assert main(["list", "executors"]) == 0
     assert re.search("^local +Workers on this machine: one process a job", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_list_tells_all_about_one(capsys):
+    assert main(["list", "pruners", "earlycrop-u", "Dense"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    first, second = out.split("\n\n")
+    assert first.startswith("EarlyCroP-U\n  CroP and EarlyCroP: remove what least affects the gradient flow (Rachwan")
+    told = " ".join(first.split())
+    assert "Winning the Lottery Ahead of Time: Efficient Early Network Pruning, ICML 2022" in told
+    assert "score |θ ⊙ H(m ⊙ g)|: how much the squared gradient norm moves" in told
+    assert "plan train until the lazy regime, after 50 % of the epochs at the latest prune in 7 rounds that halve what" in told
+    assert "train to the end of the budget settings rounds = 7 until = { margin = 1.0, cap = 0.5" in told
+    assert "score  none: nothing is removed" in second
+    assert main(["list", "tasks", "cartpole-v1"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "metric return_greedy, return (greedy games); higher is better; random 22, dense 500" in told
+    assert "budget in steps recipe A2CRecipe: budget = 500000, epochs = 30, environment = " in told
+
+
+def test_a_plan_that_fails_is_told_in_one_line(capsys, monkeypatch):
+    def plan():
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(vars(snip.SNIP), "plan", plan)
+    assert main(["list", "pruners", "SNIP"]) == 2
+    assert capsys.readouterr().err.startswith("NAME: SNIP: ZeroDivisionError in plan, ")
+
+
+def test_list_tells_of_every_name_that_it_does_not_know(capsys):
+    assert main(["list", "pruners", "snup", "Dense", "CroP"]) == 2
+    out, err = capsys.readouterr()
+    assert [line.partition(";")[0] for line in err.splitlines()] == [
+        "NAME: no pruner is named 'snup'",
+        "NAME: no pruner is named 'CroP'",
+    ]
+    assert out == ""
+    assert main(["list", "suites", "cartpole"]) == 2
+    assert capsys.readouterr().err == "NAME: all about one is told of pruners and tasks, not of suites: leave it out\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "check: name a SUITE, or --pruner NAME, or --task NAME"),
+        (["cartpole", "--data", "."], "--data: is read by tasks: add --task NAME"),
+        (["--task", "cartpole-v1", "--data", ""], "--data: it is empty: name a folder"),
+        (
+            ["--task", "cartpole-v2"],
+            "--task: no task is named 'cartpole-v2'; did you mean 'cartpole-v1'? (see: rlprune list tasks)",
+        ),
+    ],
+)
+def test_check_wants_something_to_check(words, told, capsys):
+    assert main(["check", *words]) == 2
+    assert capsys.readouterr().err == f"{told}\n"
+
+
+def test_a_terminal_folds_what_a_pipe_has_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["list", "pruners"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    snip = next(number for number, line in enumerate(lines) if line.startswith("SNIP "))
+    assert lines[snip + 1].startswith(" " * 19)
+
+
+def test_help_is_a_page_with_first_steps(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    page = capsys.readouterr().out
+    assert max(map(len, page.splitlines())) <= 80
+    assert all(words in page for words in FIRST_STEPS)
+    assert sorted(re.findall("^  ([a-z]+)  +", page, re.MULTILINE)) == sorted(HELP)
+    for command in HELP:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: rlprune {command} ")
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert re.fullmatch(rf"rlprune {rlprune.__version__}, Python 3\.\d+\.\S+\n", capsys.readouterr().out)
 
 
 def test_check_tells_the_mistakes_of_all_suites(capsys, tmp_path):
@@ -259,6 +350,21 @@ def test_a_run_leaves_what_it_promises(done):
     assert (row.suite, row.profile, row.pruner, row.status) == ("cartpole", "smoke", "Dense", "done")
     page = (done / "report.html").read_text()
     assert "rlprune run cartpole --profile smoke --pruners Dense" in page
+
+
+def test_a_run_writes_the_curves_that_it_stores_and_those_stored_before(done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    with Store(out / "results.sqlite", create=False) as store:
+        (row,) = store.rows()
+    (file,) = (out / "log").rglob("*.csv")
+    assert file.relative_to(out / "log").parts == ("cartpole-v1", "Dense", "0", f"seed-0-{row.id[:8]}.csv")
+    text = file.read_text()
+    lines = [{name: float(value) for name, value in line.items() if value} for line in csv.DictReader(text.splitlines())]
+    assert lines == [dict(epoch) for epoch in row.epochs]
+    shutil.rmtree(out / "log")
+    assert main([*ONE, "--log", "csv", "--out", str(out)]) == 0
+    assert file.read_text() == text
 
 
 def test_the_same_command_again_repeats_nothing(capsys, done):

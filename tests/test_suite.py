@@ -13,7 +13,7 @@ from rlprune.bench import suite as suite_module
 from rlprune.bench.mistakes import SuiteError, line_of
 from rlprune.bench.suite import Cell, cells, load_profiles, load_suite, make_cell, suites
 from rlprune.pruning.pruner import pruners
-from rlprune.task import seed_sequence
+from rlprune.task import seed_sequence, tasks
 
 SUITE = """\
 title = "A suite"
@@ -207,8 +207,37 @@ def test_the_command_line_goes_over_the_profile(write):
 def test_a_file_without_profiles_runs_as_it_stands(write):
     name = write(SUITE[: SUITE.index("[profiles")])
     assert load_suite(name).seeds == 2
-    assert [suite.profile for suite in load_profiles(name)] == ["quick"]
-    assert told(name, "paper") == ["--profile: no profile is named 'paper' (mine has: quick)"]
+    assert [suite.profile for suite in load_profiles(name)] == ["smoke", "quick"]
+    assert told(name, "paper") == ["--profile: no profile is named 'paper' (mine has: quick, smoke)"]
+
+
+def test_a_suite_of_ones_own_without_a_smoke_has_one(write):
+    text = SUITE[: SUITE.index("[profiles")]
+    suite = load_suite(write(text), "smoke")
+    assert (suite.profile, suite.seeds, suite.sparsities, suite.pruners) == ("smoke", 1, (0.8,), ("SNIP", "Dense", "LTR"))
+    task = tasks().load("cartpole-v1")
+    whole = load_suite("mine.toml", "quick")
+    assert suite.recipe_for(task) == whole.recipe_for(task).shrunk()
+    assert suite.recipe_for(task).entropy == whole.recipe_for(task).entropy, "a number that is not a size stays"
+    assert load_suite("mine.toml", "smoke", ["recipe.budget=720"]).recipe_for(task).budget == 720
+    assert len(cells(suite, "cpu")) == 3
+
+
+def test_tasks_of_several_kinds_are_each_made_small(write):
+    head = 'title = "x"\ntasks = ["cartpole-v1", "vgg-small-shapes"]\npruners = ["Dense", "SNIP"]\n'
+    head += "sparsities = [0.9, 0.8]\nseeds = 3\n"
+    suite = load_suite(write(f"{head}task_sparsities.cartpole-v1 = [0.7, 0.6]\ntask.vgg-small-shapes.budget = 7\n"), "smoke")
+    for name in suite.tasks:
+        task = tasks().load(name)
+        assert suite.recipe_for(task) == task.recipe.shrunk()
+    assert sorted(cell.sparsity for cell in cells(suite, "cpu")) == [0, 0, 0.7, 0.9]
+
+
+def test_a_smoke_that_is_not_declared_tells_a_mistake_where_it_stands(write):
+    name = write(SUITE[: SUITE.index("[profiles")], ("budget =", "bugdet ="))
+    lines = told(name, "smoke")
+    assert lines == told(name, "quick")
+    assert len(lines) == 1
 
 
 # -- a suite like another --------------------------------------------------------------------------------------------

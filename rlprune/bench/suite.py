@@ -390,6 +390,8 @@ def load_suite(
     if why := fault(own.stem):
         mistakes.append(Mistake(str(own), "", f"results and figures are named after the file: {why}"))
     layers = _layers(files, profile)
+    if profile == "smoke" and not _declares(files, profile):
+        layers.append(_small(layers))
     for text in overrides:
         try:
             layers.append(_Layer(override(text), option=f"--set {text}"))
@@ -427,13 +429,46 @@ def load_suite(
     return suite
 
 
+def _declares(files: Sequence[_File], profile: str) -> bool:
+    return any(profile in _table(file.profiles) for file in files)
+
+
+def _small(layers: Sequence[_Layer]) -> _Layer:
+    """Return the profile ``smoke`` of a suite that has none: a seed, a sparsity, and each task's recipe shrunk.
+
+    Where its file has a mistake nothing is made small, and the mistake is told.
+    """
+    spread, _ = _spread(_spelled(_merge(*(layer.data for layer in layers))))
+    table = _spelled(spread)
+    if any(True for _ in _problems(table)):
+        return _Layer({}, option="--profile")
+    small: Table = {"seeds": 1, "sparsities": _list(table.get("sparsities"))[:1]}
+    small["task_sparsities"] = {name: _list(own)[:1] for name, own in _table(table.get("task_sparsities")).items()}
+    small["branches"] = [0] if table.get("branches") else []
+    recipes: dict[str, Table] = {}
+    for name in (*_list(table.get("tasks")), *_list(table.get("data_tasks"))):
+        recipe = (
+            tasks().load(name).settings(_merge(_table(table.get("recipe")), _table(_table(table.get("task")).get(name)))).shrunk()
+        )
+        recipes[name] = recipe.model_dump(mode="json", exclude=set(recipe.derived), exclude_none=True)
+    shared = {key: value for key, value in next(iter(recipes.values()), {}).items() if _alike(recipes, key, value)}
+    own = {key for each in _table(table.get("task")).values() for key in _table(each)}
+    small["recipe"] = {key: value for key, value in shared.items() if key not in own}  # where --set recipe.KEY still counts
+    small["task"] = {name: {key: each[key] for key in each if key not in small["recipe"]} for name, each in recipes.items()}
+    return _Layer({key: value for key, value in small.items() if value}, option="--profile")
+
+
+def _alike(recipes: Mapping[str, Table], key: str, value: object) -> bool:
+    return all(key in each and each[key] == value for each in recipes.values())
+
+
 def load_profiles(name: str) -> list[Suite]:
-    """Return a suite under every profile it has.
+    """Return a suite under every profile it has; one that declares none but this has ``smoke``.
 
     Raises:
         SuiteError: everything that is wrong with any of them.
     """
-    declared = {profile for file in _files(name) for profile in _table(file.profiles)}
+    declared = {"smoke", *(profile for file in _files(name) for profile in _table(file.profiles))}
     found, mistakes = [], []
     for profile in PROFILES:
         if profile == "quick" or profile in declared:
@@ -717,7 +752,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _profile_mistakes(files: Sequence[_File], profile: str) -> Iterator[Mistake]:
-    offered = {"quick"}
+    offered = {"quick", "smoke"}
     for file in files:
         try:
             offered |= _Profiles.model_validate(file.profiles).model_fields_set

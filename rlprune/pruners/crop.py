@@ -1,4 +1,8 @@
-"""CroP and EarlyCroP: remove what least affects the gradient flow (Rachwan et al., 2022, eq. 4; Lubana & Dick, 2021)."""
+"""CroP and EarlyCroP: remove what least affects the gradient flow (Rachwan et al., 2022, eq. 4; Lubana & Dick, 2021).
+
+Winning the Lottery Ahead of Time: Efficient Early Network Pruning, ICML 2022; A Gradient Flow Framework for Analyzing Network
+Pruning, ICLR 2021.
+"""
 
 from rlprune.api import CHANNELS, WEIGHTS, Count, Halving, LazyRegime, Plan, Probe, Prune, Pruner, Scores, Train
 

@@ -1,4 +1,7 @@
-"""EarlyBird: train until the channels with the largest scales no longer change, then prune (You et al., 2020)."""
+"""EarlyBird: train until the channels with the largest scales no longer change, then prune (You et al., 2020).
+
+Drawing Early-Bird Tickets: Towards More Efficient Training of Deep Networks, ICLR 2020.
+"""
 
 from typing import Annotated
 

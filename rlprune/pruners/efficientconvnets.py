@@ -1,4 +1,7 @@
-"""EfficientConvNets: remove the filters with the smallest weights, the same share of every layer (Li et al., 2017)."""
+"""EfficientConvNets: remove the filters with the smallest weights, the same share of every layer (Li et al., 2017).
+
+Pruning Filters for Efficient ConvNets, ICLR 2017.
+"""
 
 from rlprune.api import CHANNELS, Plan, Probe, Prune, Pruner, Scores, Share, Train
 

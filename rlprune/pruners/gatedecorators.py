@@ -1,4 +1,7 @@
-"""GateDecorators: gates behind batch normalisation, pruned by their Taylor score between ticks and tocks (You et al., 2019)."""
+"""GateDecorators: gates behind batch normalisation, pruned by their Taylor score between ticks and tocks (You et al., 2019).
+
+Gate Decorator: Global Filter Pruning Method for Accelerating Deep Convolutional Neural Networks, NeurIPS 2019.
+"""
 
 from typing import Annotated
 

@@ -1,4 +1,7 @@
-"""GMP: gradual magnitude pruning, the smallest weights go while training goes on (Zhu & Gupta, 2017)."""
+"""GMP: gradual magnitude pruning, the smallest weights go while training goes on (Zhu & Gupta, 2017).
+
+To Prune, or Not to Prune: Exploring the Efficacy of Pruning for Model Compression, 2017.
+"""
 
 from rlprune.api import WEIGHTS, Count, Cubic, Level, Plan, Prune, Pruner, Share, Train
 from rlprune.pruners import magnitude

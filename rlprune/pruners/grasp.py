@@ -1,4 +1,7 @@
-"""GraSP: remove the weights whose removal raises the gradient flow most (Wang et al., 2020, eq. 8)."""
+"""GraSP: remove the weights whose removal raises the gradient flow most (Wang et al., 2020, eq. 8).
+
+Picking Winning Tickets Before Training by Preserving Gradient Flow, ICLR 2020.
+"""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,8 @@
-"""LTR and IMP: train, remove the smallest weights, rewind, again (Frankle et al., 2020; Frankle & Carbin, 2019)."""
+"""LTR and IMP: train, remove the smallest weights, rewind, again (Frankle et al., 2020; Frankle & Carbin, 2019).
+
+Linear Mode Connectivity and the Lottery Ticket Hypothesis, ICML 2020; The Lottery Ticket Hypothesis: Finding Sparse, Trainable
+Neural Networks, ICLR 2019.
+"""
 
 from typing import Annotated
 

@@ -1,4 +1,7 @@
-"""Magnitude: remove the smallest weights (Han et al., 2015)."""
+"""Magnitude: remove the smallest weights (Han et al., 2015).
+
+Learning Both Weights and Connections for Efficient Neural Networks, NeurIPS 2015.
+"""
 
 from rlprune.api import WEIGHTS, Plan, Probe, Prune, Pruner, Scores, Share, Train
 

@@ -1,4 +1,8 @@
-"""Random pruning: the sanity check every method has to pass (Frankle et al., 2021; Liu et al., 2022)."""
+"""Random pruning: the sanity check every method has to pass (Frankle et al., 2021; Liu et al., 2022).
+
+Pruning Neural Networks at Initialization: Why Are We Missing the Mark?, ICLR 2021; The Unreasonable Effectiveness of Random
+Pruning: Return of the Most Naive Baseline for Sparse Training, ICLR 2022.
+"""
 
 from rlprune.api import CHANNELS, WEIGHTS, LazyRegime, Plan, Probe, Prune, Pruner, Scores, Train
 

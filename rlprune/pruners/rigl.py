@@ -1,4 +1,7 @@
-"""RigL: a random sparse network whose smallest weights are moved to where the gradient is largest (Evci et al., 2020)."""
+"""RigL: a random sparse network whose smallest weights are moved to where the gradient is largest (Evci et al., 2020).
+
+Rigging the Lottery: Making All Tickets Winners, ICML 2020.
+"""
 
 from rlprune.api import WEIGHTS, Plan, Probe, Pruner, Scores, Share
 from rlprune.pruners import random

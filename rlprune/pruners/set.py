@@ -1,4 +1,8 @@
-"""SET: a random sparse network whose smallest weights are moved to random places again and again (Mocanu et al., 2018)."""
+"""SET: a random sparse network whose smallest weights are moved to random places again and again (Mocanu et al., 2018).
+
+Scalable Training of Artificial Neural Networks with Adaptive Sparse Connectivity Inspired by Network Science, Nature
+Communications 2018.
+"""
 
 from math import cos, pi
 from typing import Annotated, TypeAlias

@@ -1,4 +1,7 @@
-"""SNAP: remove the channels whose loss moves least when they go (Verdenius et al., 2020)."""
+"""SNAP: remove the channels whose loss moves least when they go (Verdenius et al., 2020).
+
+Pruning via Iterative Ranking of Sensitivity Statistics, 2020.
+"""
 
 from rlprune.api import CHANNELS, Probe, Prune, Pruner, Scores, Train
 

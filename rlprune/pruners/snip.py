@@ -1,4 +1,7 @@
-"""SNIP: remove the weights whose loss moves least when they go (Lee et al., 2019)."""
+"""SNIP: remove the weights whose loss moves least when they go (Lee et al., 2019).
+
+SNIP: Single-Shot Network Pruning Based on Connection Sensitivity, ICLR 2019.
+"""
 
 from rlprune.api import WEIGHTS, Probe, Prune, Pruner, Scores, Train
 

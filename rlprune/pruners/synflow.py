@@ -1,4 +1,7 @@
-"""SynFlow: remove the weights that carry least of the network's own flow, without data (Tanaka et al., 2020)."""
+"""SynFlow: remove the weights that carry least of the network's own flow, without data (Tanaka et al., 2020).
+
+Pruning Neural Networks Without Any Data by Iteratively Conserving Synaptic Flow, NeurIPS 2020.
+"""
 
 from rlprune.api import WEIGHTS, Count, Exponential, Plan, Probe, Prune, Pruner, Scores, Train
 
