@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     listing = commands.add("list")
     listing.add_argument("what", choices=("suites", "tasks", "pruners", "executors"))
-    listing.add_argument("names", nargs="*", metavar="NAME", help="of pruners or tasks: tell all about these")
+    listing.add_argument("names", nargs="*", metavar="NAME", help="of pruners, tasks or executors: tell all about these")
     check = commands.add("check")
     check.add_argument("suites", nargs="*", metavar="SUITE", help="a name, or a path to a TOML file")
     say = "try the laws that hold for every pruner on this one: counts, masks, seeds, resuming; may be given again"
@@ -240,9 +240,11 @@ def _list(what: str, names: Sequence[str]) -> str:
 
     from rlprune import about
 
-    told = {"pruners": about.pruner, "tasks": about.task}.get(what)
+    told = {"pruners": about.pruner, "tasks": about.task, "executors": about.executor}.get(what)
     if told is None:
-        raise SuiteError([Mistake("NAME", "", f"all about one is told of pruners and tasks, not of {what}: leave it out")])
+        raise SuiteError(
+            [Mistake("NAME", "", f"all about one is told of pruners, tasks and executors, not of {what}: leave it out")]
+        )
     pages, mistakes = [], []
     for name in names:
         try:

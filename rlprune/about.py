@@ -1,8 +1,10 @@
-"""All about one pruner or task, as ``rlprune list pruners NAME`` prints it; imports no torch."""
+"""All about one pruner, task or executor, as ``rlprune list pruners NAME`` prints it; imports no torch."""
 
+import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
 
+from rlprune.executors import Executor, executors
 from rlprune.pruning import said
 from rlprune.pruning.pruner import CommonSettings, Pruner, pruners
 from rlprune.safely import plain
@@ -22,6 +24,25 @@ def task(name: str) -> str:
     """Return a task in words: what it is judged by, and every number of its recipe."""
     entry = tasks().load(name)
     return _page(entry.name, tasks().about(name), {**_of_task(entry), "from": tasks().origin(name)})
+
+
+def executor(name: str) -> str:
+    """Return an executor in words: where jobs run, and what it may be told."""
+    entry = executors().load(name)
+    return _page(entry.name, executors().about(name), {**_of_executor(entry), "from": executors().origin(name)})
+
+
+def _of_executor(entry: Executor) -> dict[str, str]:
+    package, extra = entry.extra or ("", "")
+    options = entry.options.model_fields.items()
+    explained = inspect.cleandoc(entry.options.__doc__ or "").partition("Args:\n")[2]
+    return {
+        "needs": package and f"{package}: python3 -m pip install 'rlprune[{extra}]'",
+        "options": "\n".join(
+            f"--set executor.{key}={_toml(field.get_default(call_default_factory=True))}" for key, field in options
+        ),
+        "which are": textwrap.dedent(explained).replace("``", "") if options else "",
+    }
 
 
 def _of_pruner(entry: Pruner) -> dict[str, str]:
@@ -69,7 +90,7 @@ def _paragraphs(about: str) -> Iterator[str]:
 
 
 def _facts(facts: Mapping[str, str]) -> Iterator[str]:
-    margin = max(map(len, facts)) + 4
+    margin = max(map(len, facts), default=0) + 4
     for key, text in facts.items():
         for number, line in enumerate(text.splitlines()):
             head = f"  {key if number == 0 else ''}".ljust(margin)

@@ -128,7 +128,7 @@ def test_list_tells_of_every_name_that_it_does_not_know(capsys):
     ]
     assert out == ""
     assert main(["list", "suites", "cartpole"]) == 2
-    assert capsys.readouterr().err == "NAME: all about one is told of pruners and tasks, not of suites: leave it out\n"
+    assert capsys.readouterr().err == "NAME: all about one is told of pruners, tasks and executors, not of suites: leave it out\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The executor for Slurm: what sbatch is told, and what becomes of jobs under a scheduler made of four short scripts."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -251,6 +252,15 @@ def test_options_that_are_wrong_are_told_in_a_line(option, said, cluster, capsys
     assert main([*RUN, "--dry-run", "--executor", "slurm", "--set", f"executor.{option}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"--set executor.{option}: {said}")
+
+
+def test_all_options_are_listed_and_explained(capsys):
+    assert main(["list", "executors", "slurm", "local"]) == 0
+    told = capsys.readouterr().out
+    for option in SlurmOptions.model_fields:
+        assert f"--set executor.{option}=" in told
+        assert re.search(rf"\b{option}\b[^=]*: \w", told)
+    assert "\nlocal\n  Workers on this machine" in told
 
 
 def test_who_has_no_options_is_given_none(capsys):
