@@ -49,10 +49,15 @@ def replicated(net: nn.Module) -> bool:
     """Return whether a DistributedDataParallel of this process holds a network or a part of it; none says so by itself."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return False
-    gc.collect()  # one that was let go of
-    kind, parts = nn.parallel.DistributedDataParallel, set(net.modules())
-    holders = [one for one in gc.get_objects() if issubclass(type(one), kind)]
-    return any(not parts.isdisjoint(holder.modules()) for holder in holders)
+    parts = set(net.modules())
+
+    def held() -> bool:
+        kind = nn.parallel.DistributedDataParallel
+        return any(not parts.isdisjoint(one.modules()) for one in gc.get_objects() if issubclass(type(one), kind))
+
+    if held():
+        gc.collect()  # one that was let go of may be waiting
+    return held()
 
 
 def prunable(net: nn.Module, given: Sequence[str] | None) -> list[str]:
