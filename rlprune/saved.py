@@ -48,7 +48,7 @@ def save(net: nn.Module, file: str | Path) -> None:
     for name, value in net.state_dict(keep_vars=True).items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} is a {type(value).__name__}, and only tensors can be saved without pickle")
-        if isinstance(value, nn.parameter.UninitializedTensorMixin) or value.is_meta:
+        if nn.parameter.is_lazy(value) or value.is_meta:
             raise ValueError(f"{name} has no values yet: run the network once, on a device, before it is saved")
         if (known := first.setdefault(id(value), name)) != name:
             same[name] = known
@@ -180,15 +180,11 @@ def _made(words: Words, path: str, made: dict[str, nn.Module]) -> nn.Module:
     """Return a layer without values; no memory is taken before the tensors are found to have its sizes."""
     if "same" in words:
         return made[words["same"]]
-    kind = _KINDS[words["is"]]
-    if issubclass(kind, _HOLDERS):
-        layer = kind()
-        for name, child in words["of"].items():
-            layer.add_module(name, _made(child, f"{path}.{name}".removeprefix("."), made))
-    else:
-        with torch.device("meta"):
-            layer = kind(**{name: _tupled(value) for name, value in words.items() if name != "is"})
-    made[path] = layer
+    with torch.device("meta"):
+        arguments = {name: _tupled(value) for name, value in words.items() if name not in ("is", "of")}
+        layer = made[path] = _KINDS[words["is"]](**arguments)
+    for name, child in words.get("of", {}).items():
+        layer.add_module(name, _made(child, f"{path}.{name}".removeprefix("."), made))
     return layer
 
 
