@@ -238,8 +238,6 @@ def test_one_tensor_is_not_cut_in_two_ways():
 def test_a_module_that_was_cut_gets_its_sizes_back():
     body = (nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 2, 1))
     net = nn.Sequential(*body)
-        nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 2, 1)
-    )
     net[0].bias.requires_grad_(False)
     tied = nn.ModuleDict({"net": net, "other": nn.Conv2d(3, 2, 1)})
     tied["other"].weight = net[4].weight
