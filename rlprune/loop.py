@@ -375,7 +375,7 @@ def _copies(net: nn.Module, given: Sequence[nn.Module], method: Pruner, settings
     """Return the networks inside copies of one.
 
     Raises:
-        ValueError: what is no copy, or a pruner that changes weights which stay: a copy's are others.
+        ValueError: what is no copy, or a pruner that puts other weights in the place of those that stay.
     """
     if not given:  # what is yet to be refused may have no sizes
         return []
@@ -396,7 +396,8 @@ def _copies(net: nn.Module, given: Sequence[nn.Module], method: Pruner, settings
                 raise ValueError(f"a {kind} is no copy of this network: {held[id(parameter)]} of both is the same")
         found.append(inner)
     changes = "rewinds" if any(isinstance(step, Rewind) for step in method.steps(settings)) else ""
-    changes = changes or (f"begins anew after a cut (start = '{settings.start}')" if settings.start != "kept" else "")
+    if settings.start in ("redrawn", "shuffled"):
+        changes = f"begins anew after a cut (start = '{settings.start}')"
     if found and changes:
         raise ValueError(f"{method.name} {changes}, which a copy cannot follow: make it when pruning is done")
     return found

@@ -189,7 +189,8 @@ def test_networks_that_cannot_be_pruned_are_refused_by_name(make, message):
 
 def test_a_wrapped_network_is_unwrapped():
     net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
-    assert list(pruned(nn.DataParallel(net)).follower.layers()) == ["0.weight", "2.weight"]
+    for wrapped in (torch.optim.swa_utils.AveragedModel(net), nn.DataParallel(net)):
+        assert list(pruned(wrapped).follower.layers()) == ["0.weight", "2.weight"]
     compiled = torch.compile(copy.deepcopy(NET), backend="eager")
     assert list(pruned(compiled, optimizer=torch.optim.SGD(compiled.parameters())).follower.layers()) == ["0.weight", "2.weight"]
 

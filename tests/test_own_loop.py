@@ -203,6 +203,22 @@ def smoothed(net, rate=0.9):
     return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(rate), use_buffers=True)
 
 
+@pytest.mark.parametrize("start", ["rescaled", "fan-in"])
+@pytest.mark.parametrize("name", ["CroP-S", "CroP-U"])
+def test_a_copy_is_multiplied_by_what_its_network_is(name, start):
+    net = mlp()
+    twice, halved = copy.deepcopy(net), copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in halved.parameters():
+            parameter.mul_(0.5)
+    rlprune.Pruning(net, name, 0.6, epochs=1, loss=error, optimizer=None, start=start, copies=[twice, halved])
+    rlprune.Pruning(again := mlp(), name, 0.6, epochs=1, loss=error, optimizer=None, start="kept")
+    assert not torch.equal(net[6].weight, again[6].weight)
+    for one, other, third in zip(net.parameters(), twice.parameters(), halved.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, 2 * third)
+
+
 @pytest.mark.parametrize("name", ["EarlyCroP-S", "EarlyCroP-U"])
 def test_a_moving_average_is_that_of_what_stays(name):
     torch.manual_seed(0)
@@ -270,7 +286,7 @@ def test_a_copy_is_turned_back_with_its_network(tmp_path):
         ),
         (lambda net: [net], {}, r"a Sequential is no copy of this network: 0\.weight of both is the same"),
         (lambda net: [3], {}, "copies are networks; got a int"),
-        (smoothed, {"start": "rescaled"}, r"CroP-S begins anew after a cut \(start = 'rescaled'\), which a copy cannot follow"),
+        (smoothed, {"start": "redrawn"}, r"CroP-S begins anew after a cut \(start = 'redrawn'\), which a copy cannot follow"),
         (smoothed, {"pruner": "LTR"}, "LTR rewinds, which a copy cannot follow: make it when pruning is done"),
     ],
 )

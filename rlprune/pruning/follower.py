@@ -622,9 +622,9 @@ class PlanFollower:
         module, masks = self._subject.module, self.masked.masks
         match self._start:
             case "rescaled":
-                start.rescale(module, stood.gains, masks, self._normalised)
+                start.rescale(module, stood.gains, masks, self._normalised, self.masked.beside)
             case "fan-in":
-                start.rescale_by_inputs(module, stood.gains, masks, self._normalised)
+                start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.beside)
             case "redrawn":
                 with torch.random.fork_rng([]):
                     torch.set_rng_state(self._lots(f"redrawn/{self.progress.rounds}").get_state())  # of the CPU alone
