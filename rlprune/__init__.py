@@ -5,10 +5,11 @@ if TYPE_CHECKING:
     from rlprune.export import export_policy
     from rlprune.loop import Pruning
     from rlprune.results import load_results
+    from rlprune.saved import load, save
 
-__all__ = ["Pruning", "export_policy", "load_results"]
+__all__ = ["Pruning", "export_policy", "load", "load_results", "save"]
 __version__ = "0.1.0"
-_PLACES = {"Pruning": "loop", "export_policy": "export", "load_results": "results"}
+_PLACES = {"Pruning": "loop", "export_policy": "export", "load": "saved", "load_results": "results", "save": "saved"}
 
 
 def __getattr__(name: str) -> object:

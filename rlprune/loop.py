@@ -8,11 +8,13 @@ while not pruner.done:
 
 import hashlib
 import inspect
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from types import EllipsisType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -27,10 +29,11 @@ from rlprune.pruning import select, start, surgery
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
 from rlprune.pruning.masked import Masked
-from rlprune.pruning.plan import Prune, Train
+from rlprune.pruning.plan import Prune, Rewind, Train
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
-from rlprune.registry import nearest
+from rlprune.registry import nearest, spelled
+from rlprune.safely import plain
 
 
 class Pruning:
@@ -52,7 +55,9 @@ class Pruning:
             May be left out only where weights are pruned before anything is trained. Masked weights stay zero in any case.
         samples: training samples that evaluating ``loss`` costs, to be counted.
         weights: names of the parameters to prune, where that is not all weights.
-        groups: channel groups, where they are not to be found.
+        groups: channel groups, or ``"auto"``: found by following channels through the network, or through ``loss`` where that
+            calls parts of the network itself.
+        copies: networks made as copies of this one, moving averages or targets, that follow its masks and cuts.
         scope: what is ranked against what; left out, what the pruner says, or else everything.
         seed: draws lots for pruners that need noise.
         **settings: settings of the pruner, say ``rounds=7``.
@@ -63,6 +68,7 @@ class Pruning:
             and none that can go, or fewer than the sparsity needs.
     """
 
+    @spelled
     def __init__(
         self,
         net: nn.Module,
@@ -74,7 +80,8 @@ class Pruning:
         optimizer: torch.optim.Optimizer | EllipsisType | None = ...,
         samples: int = 0,
         weights: Sequence[str] | None = None,
-        groups: Sequence[Group] | None = None,
+        groups: Sequence[Group] | Literal["auto"] | None = None,
+        copies: nn.Module | Sequence[nn.Module] = (),
         scope: Scope | None = None,
         seed: int = 0,
         **settings: Any,
@@ -89,6 +96,7 @@ class Pruning:
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
         chosen = method.asked({**settings, "scope": scope}, Pruning)
         net = accepted.unwrapped(net)
+        beside = _copies(net, [copies] if isinstance(copies, nn.Module) else copies, method, chosen)
         pruned = accepted.prunable(net, weights)
         if isinstance(optimizer, EllipsisType):
             _spoken_for(method, chosen)
@@ -111,12 +119,14 @@ class Pruning:
         if method.cut == CHANNELS:
             cut = _made_of(cut, pruned)
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
-        self._subject = _Network(net, optimizer, Anatomy({"network": pruned}, {"network": cut}, stays), losses, samples, calls)
+        anatomy = Anatomy({"network": pruned}, {"network": cut}, stays)
+        self._subject = _Network(net, optimizer, anatomy, losses, samples, calls, beside)
         self._subject.check(cuts=method.cut == CHANNELS)
 
         def seeds(use: str) -> np.random.SeedSequence:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
+        self._asked = {"pruner": method.name, "sparsity": float(sparsity), "epochs": epochs, **chosen.model_dump(mode="json")}
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", seeds)
         self._stay_zero()
         _PRUNINGS.add(self)
@@ -146,6 +156,31 @@ class Pruning:
         self._subject.check(cuts=any(isinstance(step, Prune) for step in self.follower.plan[self.follower.progress.step :]))
         self._subject.masked.zero()
         self.follower.epoch_done()
+        self._epoch = self.follower.next_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the plan stands, with masks and what was cut; weights are the network's and the optimizer's own to save.
+
+        It is tensors and plain values, which ``torch.load`` reads as it is.
+        """
+        return {"asked": self._asked, **self.follower.state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another pruning was: cut and mask the network, and its copies, as that had.
+
+        Load the weights of the network, and the optimizer, after this: the sizes are theirs.
+
+        Raises:
+            ValueError: no state, or that of another pruner, other settings or another network; nothing is changed.
+        """
+        asked = state.get("asked") if isinstance(state, Mapping) else None
+        if not isinstance(asked, Mapping):
+            raise ValueError(f"this is no state of a Pruning, which its state_dict() returns: {plain(str(state), 80)}")
+        for name in self._asked.keys() & asked.keys():
+            if self._asked[name] != asked[name]:
+                raise ValueError(f"this state has {name} = {asked[name]!r}, and this pruning {name} = {self._asked[name]!r}")
+        self._subject.check_state(state)
+        self.follower.load_state(state)
         self._epoch = self.follower.next_epoch()
 
     def _stay_zero(self) -> None:
@@ -180,10 +215,11 @@ class _Network:
         losses: Sequence[Callable[[nn.Module], Tensor]],
         samples: int,
         calls: Sequence[Call],
+        beside: Sequence[nn.Module],
     ) -> None:
         self.module, self.optimizer, self.anatomy = net, optimizer, anatomy
         self.optimizers = () if optimizer is None else (optimizer,)
-        self.masked = Masked(net, self.optimizers)
+        self.masked = Masked(net, self.optimizers, beside=beside)
         self._losses, self._samples, self._calls = losses, samples, calls
 
     def scoring(self, round: int) -> Scoring:
@@ -211,15 +247,20 @@ class _Network:
         """Refuse an optimizer that does not train what is pruned, or whose state could not follow where channels are yet to go.
 
         Raises:
-            ValueError: what it lacks.
+            ValueError: what it lacks; or that DistributedDataParallel, which waits for gradients of what is cut away, holds them.
         """
+        members = [member.tensor for group in self.anatomy.all_groups() for member in group.members]
+        if cuts and members and accepted.replicated(self.module):
+            raise ValueError(
+                "DistributedDataParallel holds this network, and would wait for gradients of the channels that are cut: "
+                "let go of it before epoch_end, and wrap the network anew after it"
+            )
         if self.optimizer is None:
             return
         if not isinstance(self.optimizer, torch.optim.Optimizer):
             raise ValueError(f"optimizer is a torch.optim.Optimizer, or None; got a {type(self.optimizer).__name__}")
         parameters = dict(self.module.named_parameters(remove_duplicate=False))
         held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-        members = [member.tensor for group in self.anatomy.all_groups() for member in group.members]
         for name in dict.fromkeys((*self.anatomy.all_weights(), *members)):
             if name in parameters and parameters[name].requires_grad and id(parameters[name]) not in held:
                 raise ValueError(
@@ -242,6 +283,26 @@ class _Network:
                         "which a cut cannot follow: take another optimizer, or a pruner of weights (-U)"
                     )
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state of another network.
+
+        Raises:
+            ValueError: the first channels or mask that are not this one's.
+        """
+        kept = {group.name: group.size for group in self.anatomy.all_groups()}
+        given = {name: len(keep) for name, keep in state["kept"].items()}
+        for name in sorted(kept.keys() | given.keys()):
+            if kept.get(name) != given.get(name):
+                raise ValueError(
+                    f"this state is of another network, or of one that was cut already: '{name}' had {given.get(name, 'no')} "
+                    f"channels and has {kept.get(name, 'none')}; make the network as it was before it was pruned"
+                )
+        for name, mask in state["masks"].items():
+            shape = self.module.get_parameter(name).shape if name in self.anatomy.all_weights() else None
+            if mask.shape != shape:
+                has = "is none of the weights to prune" if shape is None else f"has {tuple(shape)}"
+                raise ValueError(f"this state is of another network: {name} had {tuple(mask.shape)}, and {has}")
+
     def _outputs(self, net: nn.Module) -> list[Tensor]:
         weight = next(net.parameters())
 
@@ -262,9 +323,21 @@ def _is_tempered(loss: Callable[..., Tensor]) -> bool:
 
 def _with_temperature(loss: Callable[..., Tensor]) -> Loss:
     """Return a loss that passes its temperature on to one that has any."""
-    if _is_tempered(loss):
-        return lambda net, temperature: loss(net, temperature=temperature)
-    return lambda net, temperature: loss(net)
+    tempered = _is_tempered(loss)
+
+    def plain_loss(net: nn.Module, temperature: float) -> Tensor:
+        with _eager():
+            return loss(net, temperature=temperature) if tempered else loss(net)
+
+    return plain_loss
+
+
+def _eager() -> AbstractContextManager[object]:
+    """Compute what is compiled as it was written: that can be followed, and differentiated twice."""
+    if "torch._dynamo" not in sys.modules:  # nothing is
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _spoken_for(method: Pruner, settings: CommonSettings) -> None:
@@ -296,6 +369,38 @@ def _unmasked(method: Pruner, net: nn.Module) -> None:
                     f"{method.name} cuts channels; {own[id(theirs)]} is masked already by an earlier pruning: "
                     "take one that ends in -U"
                 )
+
+
+def _copies(net: nn.Module, given: Sequence[nn.Module], method: Pruner, settings: CommonSettings) -> list[nn.Module]:
+    """Return the networks inside copies of one.
+
+    Raises:
+        ValueError: what is no copy, or a pruner that puts other weights in the place of those that stay.
+    """
+    if not given:  # what is yet to be refused may have no sizes
+        return []
+    own = surgery.sizes(net).tensors
+    held = {id(parameter): name for name, parameter in net.named_parameters()}
+    found = []
+    for copy in given:
+        if not isinstance(copy, nn.Module):
+            raise ValueError(f"copies are networks; got a {type(copy).__name__}")
+        inner, kind = accepted.inside(copy), type(copy).__name__
+        theirs = surgery.sizes(inner).tensors
+        for name, shape in own.items():
+            if theirs.get(name) != shape:
+                has = f"of {tuple(theirs[name])}" if name in theirs else "missing"
+                raise ValueError(f"a {kind} is no copy of this network: its {name} is {has}, not of {tuple(shape)}")
+        for parameter in inner.parameters():
+            if id(parameter) in held:
+                raise ValueError(f"a {kind} is no copy of this network: {held[id(parameter)]} of both is the same")
+        found.append(inner)
+    changes = "rewinds" if any(isinstance(step, Rewind) for step in method.steps(settings)) else ""
+    if settings.start in ("redrawn", "shuffled"):
+        changes = f"begins anew after a cut (start = '{settings.start}')"
+    if found and changes:
+        raise ValueError(f"{method.name} {changes}, which a copy cannot follow: make it when pruning is done")
+    return found
 
 
 # -- the loss --------------------------------------------------------------------------------------------------------
@@ -363,7 +468,7 @@ def _few(net: nn.Module, call: Call) -> Call:
 
 
 def _groups(
-    net: nn.Module, given: Sequence[Group] | None, calls: Sequence[Call], losses: Sequence[Callable[..., Tensor]]
+    net: nn.Module, given: Sequence[Group] | str | None, calls: Sequence[Call], losses: Sequence[Callable[..., Tensor]]
 ) -> tuple[list[Group], dict[str, str]]:
     """Return the groups to cut, tried out on a copy, and what keeps other layers whole.
 
@@ -371,12 +476,11 @@ def _groups(
         ValueError: groups of unknown tensors, or whose cut does not compute what masking them does.
     """
     plain = [_with_temperature(loss) for loss in losses]
-    if given is None:
-        if not calls:
-            raise ValueError(
-                f"loss does not call the {type(net).__name__} itself, so say which channels belong together: groups=[Group(...)]"
-            )
-        found, stays = auto.cuttable(net, calls)
+    if given is None or isinstance(given, str):
+        if given not in (None, "auto"):
+            raise ValueError(f"groups is 'auto' or a list of Group; got {given!r}{nearest(str(given), ['auto'])}")
+        found, stays = auto.cuttable(net, calls) if calls else auto.reached(net, plain)
+        _read(net, plain)
         good, bad = auto.agreed(net, found, plain)
         return good, bad | stays
     tensors = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
@@ -394,10 +498,27 @@ def _groups(
                 raise ValueError(f"group '{group.name}': {member.tensor} of {shape} has no dimension {member.dim}")
     _apart(given)
     surgery.cuts(net, given, {name: torch.arange(len(keep)) < len(keep) for name, keep in everything(given).items()})
+    _read(net, plain)
     bad = (auto.tried(net, given, calls)[1] if calls else {}) or auto.agreed(net, given, plain)[1]
     if bad:
         raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
     return list(given), {}
+
+
+def _read(net: nn.Module, losses: Sequence[Loss]) -> None:
+    """Refuse a loss of another network than it is given.
+
+    Raises:
+        ValueError: the first.
+    """
+    trial, place = copied(net).eval().requires_grad_(True), next(net.parameters()).device
+    with evaluating(net), torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
+        for loss in losses:
+            slopes = torch.autograd.grad(loss(trial, 1.0), list(trial.parameters()), allow_unused=True)
+            if all(slope is None for slope in slopes):
+                raise ValueError(
+                    "loss does not read the network that it is given, and cuts are tried on copies: compute it from its argument"
+                )
 
 
 def _made_of(groups: Sequence[Group], pruned: Sequence[str]) -> list[Group]:

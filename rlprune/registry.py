@@ -11,17 +11,19 @@ import ast
 import importlib
 import inspect
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, wraps
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from rlprune.safely import LONGEST, fault, plain
 
 Entry = TypeVar("Entry")
+Made = TypeVar("Made")
+P = ParamSpec("P")
 
 
 class UnknownName(KeyError):  # noqa: N818 (what is wrong, said in its name)
@@ -38,6 +40,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return ""
     close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
+
+
+def spelled(init: Callable[P, Made]) -> Callable[P, Made]:
+    """Let a constructor that takes settings by any name tell which one is a misspelt argument that it cannot do without."""
+    parameters = inspect.signature(init).parameters
+    taken = [name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD]
+
+    @wraps(init)
+    def told(*args: P.args, **named: P.kwargs) -> Made:
+        for name in taken[len(args) :]:
+            if name not in named and parameters[name].default is inspect.Parameter.empty:
+                hints = [f"{other!r} is no argument{hint}" for other in named if (hint := nearest(other, taken))]
+                raise TypeError("; ".join((f"{init.__qualname__.partition('.')[0]} needs {name}", *hints)))
+        return init(*args, **named)
+
+    return told
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,8 @@ def test_networks_that_cannot_be_pruned_are_refused_by_name(make, message):
 
 def test_a_wrapped_network_is_unwrapped():
     net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
-    assert list(pruned(nn.DataParallel(net)).follower.layers()) == ["0.weight", "2.weight"]
+    for wrapped in (torch.optim.swa_utils.AveragedModel(net), nn.DataParallel(net)):
+        assert list(pruned(wrapped).follower.layers()) == ["0.weight", "2.weight"]
     compiled = torch.compile(copy.deepcopy(NET), backend="eager")
     assert list(pruned(compiled, optimizer=torch.optim.SGD(compiled.parameters())).follower.layers()) == ["0.weight", "2.weight"]
 
@@ -229,7 +230,10 @@ def hidden(name, produces=True):
         ({"scope": "globl"}, "scope is one of global, network, layer, erk; got 'globl'; did you mean 'global'"),
         ({"round": 3, "pruner": "EarlyCroP-U"}, "EarlyCroP-U, setting 'round': no such key; did you mean 'rounds'"),
         ({"sparsty": 0.1}, "SNIP, setting 'sparsty': no such key; did you mean 'sparsity'"),
-        ({"optimzer": 3}, r"'optimizer'\? \(allowed: scope, floor, .*, loss, optimizer, samples, weights, groups, seed\)$"),
+        (
+            {"optimzer": 3},
+            r"'optimizer'\? \(allowed: scope, .*, loss, optimizer, samples, weights, groups, copies, seed\)$",
+        ),
         ({"floor": 0}, "SNIP, setting 'floor': got 0; must be at least 1"),
         ({"loss": []}, "or several; got none"),
         ({"loss": 3.0}, "got a float"),
@@ -259,7 +263,7 @@ def hidden(name, produces=True):
             r"channels of '0' are made by none of the weights to prune \(2\.weight\)",
         ),
         ({"pruner": "CroP-S", "sparsity": 0.99}, "CroP-S reaches a sparsity of 0.833 here at most, not 0.99"),
-        ({"pruner": "CroP-S", "loss": lambda net: net[2](net[0](X)).sum()}, "loss does not call the Sequential itself"),
+        ({"pruner": "CroP-S", "groups": "atuo"}, "groups is 'auto' or a list of Group; got 'atuo'; did you mean 'auto'"),
     ],
 )
 def test_what_is_given_wrongly_is_told_before_anything_changes(options, message):

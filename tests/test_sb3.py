@@ -369,6 +369,8 @@ def test_mistakes_are_told_where_they_are_made():
         PruneCallback("Dense", 0.5)
     with pytest.raises(ValueError, match=r"^EarlyCroP-S, setting 'until\.caps': no such key; did you mean 'cap'\?"):
         PruneCallback("EarlyCroP-S", 0.5, until={"caps": 0.3})
+    with pytest.raises(TypeError, match=r"^PruneCallback needs sparsity; 'sparsty' is no argument; did you mean 'sparsity'\?$"):
+        PruneCallback("EarlyCroP-S", sparsty=0.5)
 
 
 ALLOWED = "(allowed: scope, floor, moments, start, actor, critic, heads, pruner, sparsity, epochs, scoring_steps, seed, verbose)"

@@ -235,6 +235,36 @@ def test_one_tensor_is_not_cut_in_two_ways():
     assert net["again"].out_features == 3
 
 
+def test_a_module_that_was_cut_gets_its_sizes_back():
+    body = (nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 2, 1))
+    net = nn.Sequential(*body)
+    net[0].bias.requires_grad_(False)
+    tied = nn.ModuleDict({"net": net, "other": nn.Conv2d(3, 2, 1)})
+    tied["other"].weight = net[4].weight
+    whole, said = surgery.sizes(tied), str(tied)
+    optimizer = torch.optim.Adam([p for p in tied.parameters() if p.requires_grad])
+    sum(parameter.square().sum() for parameter in tied.parameters()).backward()
+    optimizer.step()
+    made = [Member(f"net.{layer}.{own}", 0, produces=layer == 0) for layer in (0, 1, 2) for own in ("weight", "bias")]
+    made += [Member("net.1.running_mean", 0), Member("net.1.running_var", 0), Member("net.3.weight", 1)]
+    last = [Member("net.3.weight", 0, True), Member("net.3.bias", 0, True), Member("net.4.weight", 1)]
+    groups = [Group("wide", 4, tuple(made)), Group("last", 3, tuple(last))]
+    kept = {group.name: torch.arange(group.size) < 1 for group in groups}
+    surgery.cut(tied, surgery.cuts(tied, groups, kept), [optimizer])
+    assert [layer.groups for layer in (net[0], net[2], net[3])] == [1, 1, 1]  # nothing tells a depthwise one any more
+    surgery.restore(tied, whole, [optimizer])
+    assert str(tied) == said
+    assert surgery.sizes(tied) == whole
+    assert tied["other"].weight is net[4].weight
+    assert [p.requires_grad for p in net.parameters()] == [True, False, *8 * [True]]
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {
+        id(p) for p in tied.parameters() if p.requires_grad
+    }
+    assert set(map(id, optimizer.state)) == {id(net[4].bias), id(tied["other"].bias)}
+    surgery.cut(tied, surgery.cuts(tied, groups, kept), [optimizer])
+    assert net(torch.ones(1, 1, 2, 2)).shape == (1, 2, 2, 2)
+
+
 class Separable(nn.Module):
     """A grouped convolution, then a depthwise one, between pointwise ones."""
 

@@ -1,11 +1,13 @@
 """Which networks, and which of their weights, can be pruned: what cannot is refused by name, before anything is changed."""
 
+import gc
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
 from rlprune.pruning.groups import weights
 from rlprune.registry import nearest
@@ -14,7 +16,7 @@ _DETACH = "take that off before pruning (torch.nn.utils.parametrize.remove_param
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """Return the network inside what compiles or replicates it.
+    """Return the network inside what compiles, replicates or averages it.
 
     Raises:
         ValueError: what is no module, or trains copies of one that would be pruned apart.
@@ -26,12 +28,36 @@ def unwrapped(net: nn.Module) -> nn.Module:
     kind = type(net).__name__
     if isinstance(net, nn.parallel.DistributedDataParallel) or kind.startswith(("FSDP", "FullySharded", "DeepSpeed")):
         raise ValueError(
-            f"a {kind} trains one copy of a network in each process, which would be pruned apart: prune it in one process"
+            f"a {kind} trains one copy of a network in each process, which would be pruned apart: prune it in one process, or "
+            "the network inside, by the same batch in all"
         )
-    if isinstance(net, nn.DataParallel):
-        return unwrapped(net.module)
-    inner = net._modules.get("_orig_mod")
-    return unwrapped(inner) if inner is not None and kind == "OptimizedModule" else net
+    return net if (inner := _within(net)) is None else unwrapped(inner)
+
+
+def inside(net: nn.Module) -> nn.Module:
+    """Return the network inside whatever compiles, replicates or averages it."""
+    return net if (inner := _within(net)) is None else inside(inner)
+
+
+def _within(net: nn.Module) -> nn.Module | None:
+    if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
+        return net.module
+    return net._modules.get("_orig_mod") if type(net).__name__ == "OptimizedModule" else None
+
+
+def replicated(net: nn.Module) -> bool:
+    """Return whether a DistributedDataParallel of this process holds a network or a part of it; none says so by itself."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    parts = set(net.modules())
+
+    def held() -> bool:
+        kind = nn.parallel.DistributedDataParallel
+        return any(not parts.isdisjoint(one.modules()) for one in gc.get_objects() if issubclass(type(one), kind))
+
+    if held():
+        gc.collect()  # one that was let go of may be waiting
+    return held()
 
 
 def prunable(net: nn.Module, given: Sequence[str] | None) -> list[str]:

@@ -1,6 +1,7 @@
 """What may be pruned in somebody's own network: its weights, and groups of channels that were tried out on a copy."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import isclose, isfinite
 
@@ -45,14 +46,49 @@ def cuttable(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[s
     """
     groups, stays = follow(net, calls)
     good, bad = tried(net, groups, calls)
-    stays |= bad
+    return good, stays | bad | _kinds(net, good, stays | bad)
+
+
+def reached(net: nn.Module, losses: Sequence[Loss]) -> tuple[list[Group], dict[str, str]]:
+    """Return the groups met by following the losses, whatever of the network they call, and what keeps other layers whole.
+
+    Nothing is tried out; see ``agreed``.
+
+    Raises:
+        ValueError: channels that cannot be followed through a loss.
+    """
+
+    class Loss(nn.Module):  # the losses are no attribute: a copy of them would copy the data that they hold
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self) -> list[Tensor]:
+            return [loss(self.net, 1.0) for loss in losses]
+
+    def own(name: str) -> str:
+        return name.removeprefix("net").removeprefix(".")
+
+    found, stays = follow(Loss(), [((), {})])
+    groups = [
+        replace(
+            group, name=own(group.name), members=tuple(replace(member, tensor=own(member.tensor)) for member in group.members)
+        )
+        for group in found
+    ]
+    kept = {own(layer): why.replace("'net.", "'") for layer, why in stays.items()}
+    return groups, kept | _kinds(net, groups, kept)
+
+
+def _kinds(net: nn.Module, groups: Sequence[Group], stays: Mapping[str, str]) -> dict[str, str]:
+    """Return what keeps those layers whole that are in no group, and of which nothing else is known."""
     grouped = {
-        member.tensor.rpartition(".")[0] for group in good for member in group.members if member.produces or not member.dim
+        member.tensor.rpartition(".")[0] for group in groups for member in group.members if member.produces or not member.dim
     }
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in weights(net)):
-        if path not in grouped:
-            stays.setdefault(path, f"its kind, {type(net.get_submodule(path)).__name__}")
-    return good, stays
+    paths = dict.fromkeys(name.rpartition(".")[0] for name in weights(net))
+    return {
+        path: f"its kind, {type(net.get_submodule(path)).__name__}" for path in paths if path not in grouped and path not in stays
+    }
 
 
 def told(stays: Mapping[str, str]) -> str:

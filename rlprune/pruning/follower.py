@@ -32,7 +32,7 @@ from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Sc
 from rlprune.reason import NotApplicable
 from rlprune.registry import nearest
 
-_MARK = "_rlprune_dense"
+DENSE = "_rlprune_dense"
 """The attribute of a module that remembers the shapes of its weights before the first cut."""
 
 _ZEROS = 0.01
@@ -166,8 +166,9 @@ class PlanFollower:
         self._stood: _Stood | None = None
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
-        self._dense |= {name: shape for name, shape in getattr(subject.module, _MARK, {}).items() if name in self._dense}
+        self._dense |= {name: shape for name, shape in getattr(subject.module, DENSE, {}).items() if name in self._dense}
         self._kept = everything(subject.anatomy.all_groups())
+        self._sizes = surgery.sizes(subject.module)
         self._saved: dict[str, Any] | None = None
         self._references: dict[str, dict[str, Tensor]] = {}
         self._drawn: list[Tensor] = []
@@ -311,10 +312,10 @@ class PlanFollower:
         """Return everything ``load_state`` needs, as tensors and plain values."""
         return {
             "progress": self.progress.to_dict(),
-            "kept": self._kept,
-            "masks": self.masked.masks,
+            "kept": {name: keep.clone() for name, keep in self._kept.items()},
+            "masks": dict(self.masked.masks),
             "saved": self._saved,
-            "references": self._references,
+            "references": dict(self._references),
             "drawn": self._drawn,
             "pruning_epoch": self.pruning_epoch,
             "scoring_seconds": self.scoring_seconds,
@@ -322,13 +323,25 @@ class PlanFollower:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Cut and mask a dense subject as the saved one was; its weights and optimizer are the subject's to load."""
+        """Cut and mask the subject as the saved one was; its weights and optimizer are the subject's to load.
+
+        It may be dense, or cut and masked otherwise by this follower.
+        """
+        while self._undo:
+            self._undo.pop()()
+        if not all(bool(keep.all()) for keep in self._kept.values()):
+            for module in (self._subject.module, *self.masked.beside):
+                surgery.restore(module, self._sizes, self._subject.optimizers)
+            self._kept = everything(self._subject.anatomy.all_groups())
         self._cut(state["kept"])
-        self.masked.set(state["masks"])
+        whole = {name: torch.ones_like(mask) for name, mask in self.masked.masks.items()}
+        self.masked.set({**whole, **state["masks"]}, moved=True)
         self.progress = Progress.from_dict(state["progress"])
-        self._saved = state["saved"]
-        self._references = state["references"]
+        saved = state["saved"]
+        self._saved = saved and {**saved, "masks": self._here(saved["masks"])}
+        self._references = {name: self._here(then) for name, then in state["references"].items()}
         self._drawn = state["drawn"]
+        self._stood = None
         self.pruning_epoch = state["pruning_epoch"]
         self.scoring_seconds = state["scoring_seconds"]
         self.scoring_samples = state["scoring_samples"]
@@ -541,7 +554,9 @@ class PlanFollower:
         groups = present(self._subject.anatomy.all_groups(), self._kept)
         cuts = surgery.cuts(self._subject.module, groups, kept, self._subject.anatomy.copies)
         surgery.cut(self._subject.module, cuts, self._subject.optimizers)
-        setattr(self._subject.module, _MARK, self._dense)
+        for module in self.masked.beside:
+            surgery.cut(module, cuts)
+        setattr(self._subject.module, DENSE, self._dense)
         for name, keep in kept.items():
             self._kept[name][self._kept[name].clone()] = keep.cpu()
         self._subject.resized()
@@ -607,9 +622,9 @@ class PlanFollower:
         module, masks = self._subject.module, self.masked.masks
         match self._start:
             case "rescaled":
-                start.rescale(module, stood.gains, masks, self._normalised)
+                start.rescale(module, stood.gains, masks, self._normalised, self.masked.beside)
             case "fan-in":
-                start.rescale_by_inputs(module, stood.gains, masks, self._normalised)
+                start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.beside)
             case "redrawn":
                 with torch.random.fork_rng([]):
                     torch.set_rng_state(self._lots(f"redrawn/{self.progress.rounds}").get_state())  # of the CPU alone
@@ -685,6 +700,9 @@ class PlanFollower:
     def _snapshot(self) -> dict[str, Tensor]:
         own = (pair for pair in self._subject.module.named_parameters() if pair[0] not in self._subject.anatomy.copies)
         return {name: parameter.detach().clone() for name, parameter in own if parameter.requires_grad}
+
+    def _here(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self._device) for name, tensor in tensors.items()}
 
     @property
     def _device(self) -> torch.device:

@@ -19,6 +19,7 @@ class Masked:
         optimizers: whose state is masked with the weights.
         copies: a tensor's name to the name of the one that it is a copy of, and whose mask it follows.
         starts: what the optimizers' averages begin with, by their names, where that is not zero.
+        beside: other modules with the same tensors, say a moving average of this one, that follow masks and cuts.
 
     A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are
     zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero.
@@ -30,8 +31,10 @@ class Masked:
         optimizers: Sequence[torch.optim.Optimizer] = (),
         copies: Mapping[str, str] | None = None,
         starts: Mapping[str, float] | None = None,
+        beside: Sequence[nn.Module] = (),
     ) -> None:
         self.masks: Masks = {}
+        self.beside = beside
         self._module = module
         self._optimizers = optimizers
         self._copies, self._starts = copies or {}, starts or {}
@@ -73,6 +76,10 @@ class Masked:
                 weight.grad.mul_(mask)
             for _, average in self._averages(weight):
                 average.mul_(mask)
+        for module in self.beside:
+            for name, mask in self.masks.items():
+                weight = module.get_parameter(name)
+                weight.data.mul_(mask.to(weight.device))
 
     def _begin(self, name: str, places: Tensor) -> None:
         """Let the optimizers' averages of some weights begin anew."""

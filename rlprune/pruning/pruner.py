@@ -120,7 +120,7 @@ class Pruner:
             ValueError: an unknown setting or a value out of range, in one line.
         """
         if self.cut == NOTHING:
-            warnings.warn(f"{self.name} removes nothing, whatever sparsity it is given", stacklevel=3)
+            warnings.warn(f"{self.name} removes nothing, whatever sparsity it is given", stacklevel=4)  # past `spelled`
         try:
             return self.settings(given)
         except ValidationError as error:

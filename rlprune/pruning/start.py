@@ -46,7 +46,13 @@ def gains(module: nn.Module, names: Sequence[str], masks: Mapping[str, Tensor]) 
     return found
 
 
-def rescale(module: nn.Module, before: Mapping[str, Gain], masks: Mapping[str, Tensor], but: frozenset[str]) -> None:
+def rescale(
+    module: nn.Module,
+    before: Mapping[str, Gain],
+    masks: Mapping[str, Tensor],
+    but: frozenset[str],
+    beside: Sequence[nn.Module] = (),
+) -> None:
     """Multiply each weight by ``√(E / E′)``, so that its mean squared gain is what it was.
 
     Source: Lee et al., 2020; Evci et al., 2022.
@@ -56,15 +62,23 @@ def rescale(module: nn.Module, before: Mapping[str, Gain], masks: Mapping[str, T
         before: what they passed on before they were cut or masked.
         masks: True where a weight is kept.
         but: weights to leave alone.
+        beside: other modules with these weights, multiplied by the same.
     """
     now = gains(module, list(before), masks)
     for name, then in before.items():
         if name not in but and float(now[name].energy) > 0:
-            weight = module.get_parameter(name)
-            weight.data.mul_((then.energy / now[name].energy).sqrt().to(weight.dtype))
+            factor = (then.energy / now[name].energy).sqrt()
+            for weight in (one.get_parameter(name) for one in (module, *beside)):
+                weight.data.mul_(factor.to(weight))
 
 
-def rescale_by_inputs(module: nn.Module, before: Mapping[str, Gain], masks: Mapping[str, Tensor], but: frozenset[str]) -> None:
+def rescale_by_inputs(
+    module: nn.Module,
+    before: Mapping[str, Gain],
+    masks: Mapping[str, Tensor],
+    but: frozenset[str],
+    beside: Sequence[nn.Module] = (),
+) -> None:
     """Multiply the weights of each output by ``√(inputs before / inputs kept)``; an embedding has one input and is left alone.
 
     Source: Evci et al., 2022.
@@ -72,11 +86,11 @@ def rescale_by_inputs(module: nn.Module, before: Mapping[str, Gain], masks: Mapp
     now = gains(module, list(before), masks)
     for name, then in before.items():
         if name not in but and not isinstance(_layer(module, name), nn.Embedding | nn.EmbeddingBag):
-            weight = module.get_parameter(name)
-            factors = (then.inputs.double() / now[name].inputs.clamp(min=1)).sqrt().to(weight.dtype)
-            rows = _rows(module, name, weight.data)
-            rows.mul_(factors.view(-1, 1) if factors.dim() else factors)
-            weight.data.copy_(_as(module, name, rows, weight))
+            factors = (then.inputs.double() / now[name].inputs.clamp(min=1)).sqrt()
+            for weight in (one.get_parameter(name) for one in (module, *beside)):
+                rows = _rows(module, name, weight.data)
+                rows.mul_((factors.view(-1, 1) if factors.dim() else factors).to(weight))
+                weight.data.copy_(_as(module, name, rows, weight))
 
 
 def redraw(module: nn.Module, fresh: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ keep-masks; optimizers go on with the state that belonged to what stayed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -19,6 +20,14 @@ Cuts: TypeAlias = dict[str, dict[int, Tensor]]
 
 Where the first dimension falls into blocks with positions of their own, it is a matrix with one row a block.
 """
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shapes of a module's tensors, and its layers' own size attributes."""
+
+    tensors: Mapping[str, torch.Size]
+    layers: Mapping[str, Mapping[str, Any]]
 
 
 def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor], copies: Mapping[str, str] | None = None) -> Cuts:
@@ -80,29 +89,64 @@ def cut(module: nn.Module, cuts: Cuts, optimizers: Sequence[torch.optim.Optimize
             raise ValueError(f"{cut_as[id(old)]} and {name} are one tensor and cannot be cut in two ways")
         if id(old) not in parts:
             cut_as[id(old)], parts[id(old)] = name, _part(old, dims)
-    changes: dict[nn.Module, dict[str, Tensor]] = {}
-    for key, name in cut_as.items():
-        for owner, attribute in places[name][1]:
-            changes.setdefault(owner, {})[attribute] = parts[key]
+    changes = _changes(places, {name: parts[key] for key, name in cut_as.items()})
     names = {layer: name for name, layer in module.named_modules()}
     sizes = {layer: _sizes(layer, names[layer], changed) for layer, changed in changes.items()}
     replaced = [(places[name][0], parts[key], cuts[name]) for key, name in cut_as.items()]
     states = [
         {id(old): _state(optimizer, old, dims) for old, _, dims in replaced if old in optimizer.state} for optimizer in optimizers
     ]
-
-    for layer, changed in changes.items():
-        for attribute, tensor in changed.items():
-            setattr(layer, attribute, tensor)
-        for attribute, size in sizes[layer].items():
-            setattr(layer, attribute, size)
+    _put(changes, sizes)
     for optimizer, kept in zip(optimizers, states, strict=True):
-        for old, new, _ in replaced:
-            for group in optimizer.param_groups:
-                group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-            if id(old) in kept:
-                del optimizer.state[old]
-                optimizer.state[new] = kept[id(old)]
+        _exchange(optimizer, {old: new for old, new, _ in replaced}, kept)
+
+
+def sizes(module: nn.Module) -> Sizes:
+    """Return how large a module is, for ``restore``."""
+    return Sizes(
+        {name: tensor.shape for name, (tensor, _) in _places(module).items()},
+        {name: _own(layer) for name, layer in module.named_modules()},
+    )
+
+
+def restore(module: nn.Module, whole: Sizes, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
+    """Give a module that was cut its sizes back, in new parameters of zeros, without the optimizers' state of what changes."""
+    places = _places(module)
+    names = {layer: name for name, layer in module.named_modules()}
+    fresh: dict[int, Tensor] = {}
+    for name, shape in whole.tensors.items():
+        if (old := places[name][0]).shape != shape:
+            zeros = old.detach().new_zeros(shape)
+            fresh.setdefault(id(old), nn.Parameter(zeros, old.requires_grad) if isinstance(old, nn.Parameter) else zeros)
+    changed = {name: fresh[id(old)] for name, (old, _) in places.items() if id(old) in fresh}
+    changes = _changes(places, changed)
+    _put(changes, {layer: whole.layers[names[layer]] for layer in changes})
+    for optimizer in optimizers:
+        _exchange(optimizer, {places[name][0]: new for name, new in changed.items()}, {})
+
+
+def _changes(places: Mapping[str, "_Place"], parts: Mapping[str, Tensor]) -> dict[nn.Module, dict[str, Tensor]]:
+    """Return which attributes of which layers new tensors are for."""
+    changes: dict[nn.Module, dict[str, Tensor]] = {}
+    for name, new in parts.items():
+        for owner, attribute in places[name][1]:
+            changes.setdefault(owner, {})[attribute] = new
+    return changes
+
+
+def _put(changes: Mapping[nn.Module, Mapping[str, Tensor]], sizes: Mapping[nn.Module, Mapping[str, Any]]) -> None:
+    for layer, changed in changes.items():
+        for attribute, value in (*changed.items(), *sizes[layer].items()):
+            setattr(layer, attribute, value)
+
+
+def _exchange(optimizer: torch.optim.Optimizer, new: Mapping[Tensor, Tensor], states: Mapping[int, dict[str, Any]]) -> None:
+    """Let an optimizer hold new parameters for old ones, with these states of the old by their identity."""
+    for group in optimizer.param_groups:
+        group["params"] = [new.get(parameter, parameter) for parameter in group["params"]]
+    for old, fresh in new.items():
+        if optimizer.state.pop(old, None) is not None and id(old) in states:
+            optimizer.state[fresh] = states[id(old)]
 
 
 def narrow(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
@@ -116,7 +160,10 @@ def narrow(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     return tensor.contiguous()
 
 
-def _places(module: nn.Module) -> dict[str, tuple[Tensor, list[tuple[nn.Module, str]]]]:
+_Place: TypeAlias = tuple[Tensor, list[tuple[nn.Module, str]]]
+
+
+def _places(module: nn.Module) -> dict[str, _Place]:
     """Return every tensor's name with all the places that hold the same tensor."""
     named = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
     holders: dict[int, list[tuple[nn.Module, str]]] = {}
@@ -171,3 +218,16 @@ def _sizes(layer: nn.Module, name: str, changed: Mapping[str, Tensor]) -> dict[s
             return {"num_embeddings": len(tensors["weight"]), "embedding_dim": tensors["weight"].shape[1]}
         case _:
             raise ValueError(f"{name} is a {type(layer).__name__}, whose channels cannot be cut; pruners of weights need no cut")
+
+
+_SIZES: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features"),
+    _ConvNd: ("in_channels", "out_channels", "groups"),
+    _NormBase: ("num_features",),
+    nn.Embedding: ("num_embeddings", "embedding_dim"),
+}
+
+
+def _own(layer: nn.Module) -> dict[str, Any]:
+    """Return a layer's own size attributes, of the kinds that can be cut."""
+    return {name: getattr(layer, name) for kind, names in _SIZES.items() if isinstance(layer, kind) for name in names}

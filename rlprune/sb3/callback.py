@@ -13,7 +13,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Plan, Prune, PruneTo, Train, after, begin, next_action, trained_epochs
 from rlprune.pruning.pruner import Scope, pruners
-from rlprune.registry import nearest
+from rlprune.registry import nearest, spelled
 from rlprune.sb3 import agents
 from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
@@ -56,6 +56,7 @@ class PruneCallback(BaseCallback):
             yet, or too few rollouts for the plan.
     """
 
+    @spelled
     def __init__(
         self,
         pruner: str,
