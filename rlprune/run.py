@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pruners", metavar="A,B", help="these instead of the suite's")
     add("--sparsities", metavar=".9,.95", help="these instead of the suite's")
     add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's; or which ones: 2,5-9, or 2-2 for one")
-    change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE is for the executor (rlprune list executors NAME)"
+    change = "change any key of the suite, say recipe.budget=100000; executor.KEY=VALUE: see rlprune list executors NAME"
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=change)
     add("--engine", help="fleet: agents in fleets where a task can; sb3: each by Stable-Baselines3, alone")
     add("--only", metavar="CELL,CELL", help="of the cells these alone, by the first digits of their ids (see `rlprune show`)")
