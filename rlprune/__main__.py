@@ -25,6 +25,7 @@ from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import cells, load_profiles, misfits, suites
 from rlprune.executors import executors
 from rlprune.packed import is_packed
+from rlprune.pruning import said
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
 from rlprune.registry import Registry, nearest
@@ -303,7 +304,9 @@ def _titled(task: str) -> str:
 
 
 def _explained(name: str) -> str:
-    return f"cuts {pruners().load(name).cut}. {pruners().summary(name)}".strip()
+    pruner = pruners().load(name)
+    when = said.when(pruner.steps(pruner.settings()))
+    return f"cuts {pruner.cut}{when and f' {when}'}. {pruners().summary(name)}".strip()
 
 
 def _placed(name: str) -> str:

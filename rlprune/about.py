@@ -38,9 +38,9 @@ def _of_executor(entry: Executor) -> dict[str, str]:
     explained = inspect.cleandoc(entry.options.__doc__ or "").partition("Args:\n")[2]
     return {
         "needs": package and f"{package}: python3 -m pip install 'rlprune[{extra}]'",
-        "options": "\n".join(
-            f"--set executor.{key}={_toml(field.get_default(call_default_factory=True))}" for key, field in options
-        ),
+        "options": "none"
+        if not options
+        else "\n".join(f"--set executor.{key}={_toml(field.get_default(call_default_factory=True))}" for key, field in options),
         "which are": textwrap.dedent(explained).replace("``", "") if options else "",
     }
 
@@ -67,6 +67,7 @@ def _of_task(entry: Task) -> dict[str, str]:
         "title": entry.title,
         "metric": f"{metric.name}, {metric.title}; {metric.better} is better" + (f"; {anchors}" if anchors else ""),
         "scope": entry.scope,
+        "start": recipe.start if recipe.start != "kept" else "",
         "reads": recipe.reads or "",
         "budget": f"in {recipe.unit}",
         "recipe": f"{type(recipe).__name__}: " + ", ".join(f"{key} = {_toml(value)}" for key, value in numbers.items()),

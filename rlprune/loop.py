@@ -325,7 +325,7 @@ def _with_temperature(loss: Callable[..., Tensor]) -> Loss:
     """Return a loss that passes its temperature on to one that has any."""
     tempered = _is_tempered(loss)
 
-    def plain_loss(net: nn.Module, temperature: float) -> Tensor:
+    def plain_loss(net: nn.Module, temperature: float = 1.0) -> Tensor:
         with _eager():
             return loss(net, temperature=temperature) if tempered else loss(net)
 

@@ -125,7 +125,9 @@ def _changed(row: Row) -> dict[str, tuple[object, object]]:
         recipe = flat(task.recipe.model_dump(mode="json"))
         own = flat(pruner.settings().model_dump(mode="json"))
         own["scope"] = own.get("scope") or pruner.scope or task.scope
+        own["start"] = task.recipe.start if pruner.start == "kept" else pruner.start
     here, there = settings(row), flat(row.config.get("recipe"))
+    here = {"start": "kept", **here} if "scope" in here else here  # left out where it is kept
     found = {name: (here[name], own.get(name)) for name in here if here[name] != own.get(name)}
     return found | {f"recipe.{name}": (there[name], recipe.get(name)) for name in there if there[name] != recipe.get(name)}
 

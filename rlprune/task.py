@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from rlprune.costs.measures import Measure
-from rlprune.pruning.pruner import Scope
+from rlprune.pruning.pruner import Scope, Start
 from rlprune.registry import Registry, nearest
 from rlprune.safely import plain
 
@@ -35,6 +35,8 @@ class Recipe(BaseModel):
     """Of the budget: ``steps`` or ``epochs``."""
     gpu: ClassVar[bool] = False
     """Whether it trains faster on a GPU where there is one."""
+    start: ClassVar[Start] = "kept"
+    """Where training begins after a cut, unless a pruner or a suite says otherwise."""
 
     budget: int = Field(ge=1, le=10**12)
     epochs: int = Field(default=30, ge=2, le=10_000)

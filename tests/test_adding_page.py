@@ -25,19 +25,20 @@ def run(number):
     return names
 
 
-def test_there_are_four_snippets():
-    assert len(PYTHON) == 4
+def test_there_are_five_snippets():
+    assert len(PYTHON) == 5
     assert len(TOML) == 2
 
 
-def test_the_pruner_keeps_the_laws():
-    pruner = run(0)["SMALLEST"]
+@pytest.mark.parametrize(("number", "name"), [(0, "SMALLEST"), (1, "FISHER")])
+def test_the_pruner_keeps_the_laws(number, name):
+    pruner = run(number)[name]
     assert isinstance(pruner, Pruner)
     assert [one.why for one in laws.tried(of_pruners.of(pruner), pruner) if not one.holds] == []
 
 
 def test_the_task_and_the_suite_are_right(monkeypatch, tmp_path):
-    names = run(1)
+    names = run(2)
     assert isinstance(names["MOUNTAIN_CAR"], Task)
     assert not names["MOUNTAIN_CAR"].recipe.misfit(fleet=False)
     told = TOML[1].replace("mountaincar-v0", "cartpole-v1").replace("Smallest", "CroP-U")  # they are registered nowhere here
@@ -53,7 +54,7 @@ def test_the_entry_point_is_that_of_the_example():
 
 
 def test_the_environment_is_one_that_an_agent_can_learn():
-    run(2)
+    run(3)
     try:
         recipe = tasks().load("cartpole-v1").recipe.replaced({"environment": "Guess-v0"})
         assert [recipe.misfit(fleet=fleet) for fleet in (False, True)] == ["", ""]
@@ -72,7 +73,7 @@ def half(number, tell):
 
 @pytest.mark.parametrize("jobs", [[], [2], [0, 4]])
 def test_the_executor_yields_what_happens_in_order(jobs):
-    inline = run(3)["INLINE"]
+    inline = run(4)["INLINE"]
     assert (inline.workers("cpu"), inline.sees("cpu", sure=True), inline.sees("cuda", sure=False)) == (1, True, False)
     events = list(inline.execute(half, jobs, 1))
     kinds = {0: [Begun, Failed], 2: [Begun, Told, Returned], 4: [Begun, Told, Returned]}

@@ -31,7 +31,7 @@ class WithTarget(Tiny):
         self.masked = Masked(self.module, self.optimizers, self.anatomy.copies)
 
     def loss(self, module, temperature=1.0, rows=slice(None)):
-        return super().loss({name: module[name] for name in ("actor", "critic")}, temperature, rows)
+        return super().loss(torch.nn.ModuleDict({name: module[name] for name in ("actor", "critic")}), temperature, rows)
 
     def train_epoch(self, steps=3):
         for _ in range(steps):

@@ -53,7 +53,10 @@ def lamp(monkeypatch):
 def test_it_is_listed_with_what_it_is_and_where_it_comes_from(site, tmp_path):
     listed = told("rlprune list pruners", tmp_path, ROOT, site)
     (line,) = [line for line in listed.splitlines() if line.startswith("LAMP ")]
-    about = "cuts weights. LAMP: remove the weights that are small beside the larger ones of their layer (Lee et al., 2021)."
+    about = (
+        "cuts weights once it has trained a while. "
+        "LAMP: remove the weights that are small beside the larger ones of their layer (Lee et al., 2021)."
+    )
     assert line.split(maxsplit=1)[1] == f"{about} From rlprune-lamp 1.0."
     page = told("rlprune list pruners lamp", tmp_path, ROOT, site)
     assert "Layer-Adaptive Sparsity for the Magnitude-Based Pruning, ICLR 2021." in page

@@ -1,3 +1,5 @@
+import pytest
+
 from rlprune.api import Cubic, Exponential, Grow, Halving, LazyRegime, Level, MaskDistance, Prune, Rewind, Save, Train
 from rlprune.pruning import said
 from rlprune.pruning.pruner import pruners
@@ -74,3 +76,21 @@ def test_every_pruner_can_be_told():
         lines = said.plan(entry.steps(entry.settings()))
         assert 1 <= len(lines) <= 5
         assert "{" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Dense", ""),
+        ("SNIP", "before training"),
+        ("CroPit-S", "before training, in 7 rounds"),
+        ("RigL", "before training, and moves while it trains"),
+        ("EarlyCroP-U", "once it has trained a while"),
+        ("GMP", "little by little while it trains"),
+        ("LTR", "after training, and trains again"),
+    ],
+)
+def test_when_a_pruner_prunes_has_words(name, told):
+    pruner = pruners().load(name)
+    assert said.when(pruner.steps(pruner.settings())) == told
+    assert said.when([Train(), Prune()]) == "after training"

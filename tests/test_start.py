@@ -393,3 +393,20 @@ def test_a_cell_that_starts_from_what_was_kept_has_the_id_it_always_had():
     other = cells(load_suite("cartpole", "smoke", ["pruners=['SNIP']"]), "cpu")[0]
     assert other.settings["start"] == "rescaled", "the default of agents"
     assert other.id != plain.id
+
+
+def test_agents_start_rescaled_in_anybodys_suite_and_other_networks_kept(tmp_path):
+    mine = tmp_path / "mine.toml"
+    lists = 'tasks = ["cartpole-v1", "vgg-small-shapes"]\npruners = ["Dense", "Tiny", "SNIP"]\n'
+    mine.write_text(f'title = "mine"\n{lists}sparsities = [0.9]\nseeds = 1\n')
+    starts = {(one.task, one.pruner): one.settings.get("start") for one in cells(load_suite(str(mine), "smoke"), "cpu")}
+    assert starts == {
+        ("cartpole-v1", "Dense"): None,
+        ("cartpole-v1", "Tiny"): "redrawn",
+        ("cartpole-v1", "SNIP"): "rescaled",
+        ("vgg-small-shapes", "Dense"): None,
+        ("vgg-small-shapes", "Tiny"): "redrawn",
+        ("vgg-small-shapes", "SNIP"): None,
+    }
+    kept = {one.settings.get("start") for one in cells(load_suite("cartpole", "paper"), "cpu")}
+    assert kept == {None}

@@ -150,7 +150,8 @@ def test_a_cell_holds_every_number(write):
     assert cell.recipe["budget"] == 1000
     assert cell.recipe["entropy"] == 0.01
     assert cell.recipe["learning_rate"] == 7e-4
-    assert cell.settings == {"scope": "network", "floor": 1, "moments": "keep", "levels": 4, "epoch": 1, "share": None}
+    own = {"levels": 4, "epoch": 1, "share": None}
+    assert cell.settings == {"scope": "network", "floor": 1, "moments": "keep", "start": "rescaled", **own}
 
 
 def test_scope_is_the_suites_or_else_the_tasks(write):

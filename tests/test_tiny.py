@@ -102,7 +102,8 @@ def test_a_start_is_named_in_a_cells_id_where_it_is_not_kept_or_not_the_pruners_
     def made(*overrides):
         return cells(load_suite("cartpole", "smoke", ["pruners=['Tiny', 'Random-S']", *overrides]), "cpu")[:2]
 
-    (tiny, random), (same, kept) = made(), made("pruner.Tiny.start=redrawn", "pruner.Random-S.start=kept")
+    (tiny, random) = made("pruner.Random-S.start=kept")
+    (same, kept) = made("pruning.start=kept", "pruner.Tiny.start=redrawn")
     assert "start" not in random.settings
     assert tiny.settings["start"] == "redrawn"
     assert (same.id, kept.id) == (tiny.id, random.id)

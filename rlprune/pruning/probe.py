@@ -46,7 +46,7 @@ class Scoring:
     def rehearsal(self) -> "Scoring":
         """Return scoring on the trial alone, which costs no samples."""
 
-        def squares(module: nn.Module, temperature: float) -> Tensor:
+        def squares(module: nn.Module, temperature: float = 1.0) -> Tensor:
             return torch.stack([output.square().mean() for output in self.outputs(module)]).sum() / temperature
 
         return replace(self, collect=lambda: [self.trial or squares], samples=0)

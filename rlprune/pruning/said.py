@@ -39,6 +39,24 @@ def plan(steps: Plan) -> list[str]:
     return lines
 
 
+def when(steps: Plan) -> str:
+    """Return when a plan removes something, in a few words; nothing where it never does."""
+    prunes = [place for place, step in enumerate(steps) if isinstance(step, Prune)]
+    trains = [place for place, step in enumerate(steps) if isinstance(step, Train)]
+    if not prunes:
+        return ""
+    if any(isinstance(step, Rewind) for step in steps):
+        return "after training, and trains again"
+    first = steps[prunes[0]]
+    rounds = getattr(first.schedule, "rounds", 1) if isinstance(first, Prune) and not isinstance(first.schedule, Level) else 1
+    if not trains or prunes[0] < trains[0]:
+        told = "before training" + (f", in {rounds} rounds" if rounds > 1 else "")
+        return told + (", and moves while it trains" if any(isinstance(step, Grow) for step in steps) else "")
+    if prunes[-1] > trains[-1]:
+        return "after training"
+    return "little by little while it trains" if len(prunes) > 2 else "once it has trained a while"
+
+
 def _times(steps: Sequence[Words], length: int) -> int:
     """Return how often the first so many steps come in a row, but for their numbers."""
     kinds = [text for text, _ in steps]

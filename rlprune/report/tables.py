@@ -433,7 +433,7 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
         }
         columns = [[Entry(pruner) for pruner in ends], [Entry(str(end.seeds)) for end in ends.values()]]
         for place, one in enumerate(over):
-            own = [number(stats.estimate([tasks[place]]).iqm) for tasks in strata]
+            own = [number(float(stats.iqm(tasks[place]))) for tasks in strata]
             columns.append([Entry(text, of=(pruner, sparsity), task=one.task) for pruner, text in zip(ends, own, strict=True)])
         for name, some in found.items():
             of = Measure(name, name, better="lower" if name == "optimality_gap" else "higher")

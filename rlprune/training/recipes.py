@@ -14,6 +14,7 @@ from rlprune import reason
 from rlprune.costs.measures import Measure
 from rlprune.data import glue
 from rlprune.nets import known
+from rlprune.pruning.pruner import Start
 from rlprune.registry import nearest
 from rlprune.task import Recipe
 from rlprune.training import simulators
@@ -83,6 +84,8 @@ class AgentRecipe(Recipe):
     """
 
     unit: ClassVar[str] = "steps"
+    start: ClassVar[Start] = "rescaled"
+    """Without it an agent that lost most of its weights hardly learns (docs/start.md)."""
     plays: ClassVar[Playable] = Playable(
         "an MLP policy",
         observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"),

@@ -154,7 +154,7 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
 
         return Scoring(collect, min(count, self.steps) * self.recipe.batch_size, self.outputs, tempered=self.tempered)
 
-    def _scored(self, batch: Batch, module: nn.Module, temperature: float) -> Tensor:
+    def _scored(self, batch: Batch, module: nn.Module, temperature: float = 1.0) -> Tensor:
         place = next(module.parameters()).device
         with torch.backends.cudnn.flags(allow_tf32=False):
             return self.loss(module, tuple(tensor.to(place) for tensor in batch), temperature)
