@@ -33,7 +33,7 @@ SUITE = Suite(
 
 
 def test_a_worker_measures_a_cell_from_outside(tmp_path):
-    recipe = {"budget": 320, "epochs": 2, "widths": (8,), "environments": 4, "scoring_steps": 40, "evaluation_games": 2}
+    recipe = {"budget": 100_000, "epochs": 2, "widths": (8,), "environments": 4, "scoring_steps": 40, "evaluation_games": 2}
     tiny = make_cell(SUITE.model_copy(update={"recipe": recipe}), "cartpole-v1", "SNIP", 0.5, 0, "cpu")
     told = []
     (record,) = worker.run(worker.Assignment((tiny,), (tmp_path / "cell.pt",), "FRA"), told.append)
