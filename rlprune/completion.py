@@ -36,12 +36,8 @@ def _tasks(**_: object) -> Iterable[str]:
 
 
 def _entries(parsed_args: argparse.Namespace, **_: object) -> Iterable[str]:
-    match parsed_args.what:
-        case "pruners":
-            return pruners().names()
-        case "tasks":
-            return tasks().names()
-    return ()
+    known = {"pruners": pruners().names, "tasks": tasks().names, "executors": executors().names}
+    return known.get(parsed_args.what, list)()
 
 
 NAMES: dict[str, Callable[..., Iterable[str]]] = {

@@ -125,7 +125,7 @@ def _changed(row: Row) -> dict[str, tuple[object, object]]:
         recipe = flat(task.recipe.model_dump(mode="json"))
         own = flat(pruner.settings().model_dump(mode="json"))
         own["scope"] = own.get("scope") or pruner.scope or task.scope
-        own["start"] = task.recipe.start if pruner.start == "kept" else pruner.start
+        own["start"] = pruner.starts(task.recipe.start)
     here, there = settings(row), flat(row.config.get("recipe"))
     here = {"start": "kept", **here} if "scope" in here else here  # left out where it is kept
     found = {name: (here[name], own.get(name)) for name in here if here[name] != own.get(name)}

@@ -23,6 +23,7 @@ def test_names_that_are_completed_are_those_there_are():
         ("rlprune run cartp", ["cartpole"]),
         ("rlprune run cartpole --pruners Dense,EarlyCroP-", ["Dense,EarlyCroP-S", "Dense,EarlyCroP-U"]),
         ("rlprune list pruners GraS", ["GraSP"]),
+        ("rlprune list executors slu", ["slurm"]),
         ("rlprune check --task cartpole-", ["cartpole-v0", "cartpole-v1"]),
     ],
 )

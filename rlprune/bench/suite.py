@@ -272,8 +272,8 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
     def settings(task_name: str, method: str) -> Mapping[str, Any]:
         pruner, chosen = method_of(method)
         every = chosen.model_dump(mode="json")
-        if pruner.start == "kept" and "start" not in chosen.model_fields_set:
-            every["start"] = found(task_name).recipe.start
+        if "start" not in chosen.model_fields_set:
+            every["start"] = pruner.starts(found(task_name).recipe.start)
         every = {
             key: value
             for key, value in every.items()

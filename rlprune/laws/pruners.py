@@ -2,19 +2,17 @@
 
 import copy
 import io
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rlprune.laws import Law, demand
-from rlprune.laws.subject import Tiny, bits, seeds, silenced
+from rlprune.laws.subject import Tiny, bits, generators, seeds, silenced
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import present
 from rlprune.pruning.plan import Grow, Prune, Train, trained_epochs
@@ -140,14 +138,14 @@ def only_looks(pruner: Pruner) -> None:
     """Scoring leaves network, optimizer and global random generators as they are."""
     subject = fit(pruner)
     subject.train_epoch()
-    before, generators = bits(subject.module, subject.optimizer), _generators()
+    before, drawn = bits(subject.module, subject.optimizer), generators()
     modes = [module.training for module in subject.module.modules()]
     now = replace(pruner, plan=[Prune(), Train()])
     pruning = PlanFollower(subject, now, now.settings({"start": "kept"}), 0.0, EPOCHS, "network", seeds)
     pruning.next_epoch()
     demand(pruning.pruning_epoch == 0, "nothing was scored")
     demand(bits(subject.module, subject.optimizer) == before, "weights, gradients or the optimizer's averages changed")
-    changed = [name for name, state in _generators().items() if state != generators[name]]
+    changed = [name for name, state in generators().items() if state != drawn[name]]
     demand(not changed, f"it draws from the global generator of {', '.join(changed)}: take probe.noise or probe.channel_noise")
     demand([module.training for module in subject.module.modules()] == modes, "layers changed between training and evaluation")
 
@@ -236,15 +234,6 @@ def chosen(pruning: PlanFollower) -> dict[str, Tensor]:
 
 def _sizes(subject: Tiny) -> dict[str, int]:
     return {name: subject.module.get_parameter(name).numel() for name in subject.anatomy.all_weights()}
-
-
-def _generators() -> dict[str, object]:
-    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "NumPy": (numpy["state"]["key"].tobytes(), numpy["state"]["pos"], numpy["has_gauss"], numpy["gauss"]),
-        "Python": random.getstate(),
-    }
 
 
 def _reread(state: object) -> Any:

@@ -2,10 +2,11 @@
 
 import copy
 import hashlib
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,16 @@ from rlprune.pruning.masked import Masked
 from rlprune.pruning.probe import Scoring, evaluating
 
 Sizes = Mapping[str, tuple[int, ...]]
+
+
+def generators() -> dict[str, object]:
+    """Return where the global random generators stand, which are nobody's to draw from."""
+    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "NumPy": (numpy["state"]["key"].tobytes(), numpy["state"]["pos"], numpy["has_gauss"], numpy["gauss"]),
+        "Python": random.getstate(),
+    }
 
 
 def seeds(use: str, number: int = 0) -> np.random.SeedSequence:

@@ -22,6 +22,7 @@ import torch
 from rlprune.bench.cell import Measured, run_cells
 from rlprune.bench.suite import Cell
 from rlprune.laws import Law, demand
+from rlprune.laws.subject import generators
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import NotApplicable
 from rlprune.task import Task
@@ -173,11 +174,8 @@ def _run(cell: Cell, file: Path, tell: Any = lambda row: None) -> Measured:
 
 def surroundings() -> dict[str, Any]:
     """Return what a cell has to leave as it was: global generators, processes and threads."""
-    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
     return {
-        "torch's generator": torch.get_rng_state().numpy().tobytes(),
-        "NumPy's generator": (numpy["state"]["key"].tobytes(), numpy["state"]["pos"], numpy["has_gauss"], numpy["gauss"]),
-        "Python's generator": random.getstate(),
+        **{f"{name}'s generator": state for name, state in generators().items()},
         "processes": multiprocessing.active_children(),
         # a meter that somebody else started looks by timers, each begun by the one before
         "threads": [thread for thread in threading.enumerate() if not isinstance(thread, threading.Timer)],

@@ -105,6 +105,10 @@ class Pruner:
                 raise ValueError(f"{key} of pruner {self.name}: got {got!r}; must be {' or '.join(names)}{hint}")
         _settings_model(self)
 
+    def starts(self, otherwise: Start) -> Start:
+        """Return where training begins after the method's cuts where nobody says: as it says itself, or else its subject does."""
+        return otherwise if self.start == "kept" else self.start
+
     def settings(self, given: Mapping[str, Any] | None = None) -> CommonSettings:
         """Validate settings and fill in the defaults.
 

@@ -18,6 +18,7 @@ from rlprune.sb3 import agents
 from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
 from rlprune.training import networks, policies
+from rlprune.training.recipes import AgentRecipe
 
 
 class PruneCallback(BaseCallback):
@@ -78,8 +79,8 @@ class PruneCallback(BaseCallback):
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
         if scope not in (None, *get_args(Scope)):
             raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
-        start = {"start": "rescaled"} if self._pruner.start == "kept" else {}
-        self._settings = self._pruner.asked({**start, **settings, "scope": scope}, PruneCallback)
+        start = self._pruner.starts(AgentRecipe.start)
+        self._settings = self._pruner.asked({"start": start, **settings, "scope": scope}, PruneCallback)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
         self._sparsity, self._asked, self._seed = sparsity, epochs, seed

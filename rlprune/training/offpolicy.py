@@ -179,6 +179,8 @@ class OffPolicyTrainer(Played[R]):
     def _insides(self) -> Mapping[str, float]:
         """Return measures of the networks as they are, on what was seen last: DQN's is a critic, and twin critics are one."""
         replay, policy = self._replay, self.module
+        if not replay.size():
+            return {}
         rows = (replay.pos - 1 - np.arange(min(replay.size(), -(-insides.SAMPLES // replay.n_envs)))) % replay.buffer_size
         seen, actions = (
             replay.to_torch(kept[rows]).flatten(0, 1)[: insides.SAMPLES] for kept in (replay.observations, replay.actions)
@@ -186,7 +188,7 @@ class OffPolicyTrainer(Played[R]):
         found: dict[str, list[insides.Part]] = {}
         with torch.no_grad():
             observations = preprocess_obs(seen, policy.observation_space, normalize_images=policy.normalize_images)
-            for branch in networks.branches(policy) if len(rows) else ():
+            for branch in networks.branches(policy):
                 features = branch.extractor(observations)
                 inputs = torch.cat([features, actions], 1) if branch.acts else features
                 assert isinstance(branch.body, nn.Sequential)

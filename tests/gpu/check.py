@@ -409,7 +409,7 @@ def _guarded(name: str, limit: float, asked: argparse.Namespace) -> dict:
     rows.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--child", name, "--out", str(rows)]
     command += ["--data", str(asked.data)] if asked.data else []
-    threads = {"OMP_NUM_THREADS": "1"} if name in {each.__name__ for each in BESIDE} else {}
+    threads = {"OMP_NUM_THREADS": "1"} if STEPS[name][0] in BESIDE else {}
     began = time.perf_counter()
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
