@@ -379,6 +379,7 @@ def _merge(runs: Sequence[str], to: Path) -> str:
     if why := unusable(str(to)):
         raise SuiteError([Mistake("--to", "", f"{plain(str(to).strip(), 100) or 'it'} {why}")])
 
+    from rlprune.bench.status import joined
     from rlprune.merge import Conflict, merge, planned
 
     with ExitStack() as held:
@@ -392,6 +393,7 @@ def _merge(runs: Sequence[str], to: Path) -> str:
             held.enter_context(writing(to))
         try:
             merged = merge(plan, to)
+            joined(to)
         except OSError as error:
             raise SuiteError([Mistake("--to", str(to), f"{line(error)}; the same command goes on from what is there")]) from None
     both = f", {merged.shared:,} of them finished in several runs with the same values" if merged.shared else ""

@@ -142,6 +142,9 @@ def test_a_report_over_some_shards_says_which_are_not_there(tmp_path, capsys):
         page, printed = (tmp_path / "out" / "report.html").read_text(), capsys.readouterr().err
         assert told is None or (told in page and told in printed)
         assert ("cells of the others are not here" in page) == (told is not None)
+    assert main(["merge", *map(str, folders[1:]), "--to", str(folders[0])]) == 0
+    assert main(["report", str(folders[0])]) == 0
+    assert "cells of the others" not in (folders[0] / "report.html").read_text(), "it is all of them now"
 
 
 def test_all_runs_that_are_not_there_are_told_at_once(tmp_path, capsys):

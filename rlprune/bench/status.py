@@ -59,6 +59,12 @@ def parted(runs: Iterable[Path]) -> list[str]:
     ]
 
 
+def joined(out: Path) -> None:
+    """Take note that others were merged into a run, which may hold more than its shard now."""
+    if (told := _read(out / PLAN)).get("shard"):
+        write(out / PLAN, json.dumps({**told, "shard": None}, separators=(",", ":")))
+
+
 class Board:
     """Writes what runs, every few seconds at most, from the news of a sweep; a full disk is somebody else's to tell of."""
 
