@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -52,8 +53,8 @@ def before(file: Path) -> Path:
 
 
 def removed(file: Path) -> None:
-    """Let a file be gone, and the one before it."""
-    for one in (file, before(file)):
+    """Let a file be gone, the one before it, and what processes that were killed had not finished writing of it."""
+    for one in (file, before(file), *file.parent.glob(f"{escape(file.name)}.*.new")):
         one.unlink(missing_ok=True)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rows import FAILED, SKIPPED, row
 
-from rlprune.files import CLAIMS, LOCK, claimed, temporary
+from rlprune.files import CLAIMS, LOCK, claimed, removed, temporary
 from rlprune.store import SCHEMA, Gone, Store, StoreError
 
 
@@ -437,3 +437,10 @@ def test_csv_has_a_line_a_cell_and_the_same_columns_whatever_the_order(tmp_path)
     assert float(snip["return_greedy"]) == row("SNIP", 0.9).values["return_greedy"]
     assert (dense["scoring_seconds"], dense["judged.metric.name"], dense["machine.cores"]) == ("", "return_greedy", "2")
     assert (failed["return_greedy"], failed["error"]) == ("", "ValueError: the loss is <nan> after epoch 3")
+
+
+def test_a_file_is_removed_with_what_killed_processes_had_not_finished_writing_of_it(tmp_path):
+    for name in ("a[1].pt", "a[1].before.pt", "a[1].pt.77.new", "a[1].safetensors", "a1.pt.78.new"):
+        (tmp_path / name).touch()
+    removed(tmp_path / "a[1].pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a1.pt.78.new", "a[1].safetensors"]

@@ -51,6 +51,7 @@ def test_what_becomes_of_files_elsewhere_becomes_of_them_at_home(diaries):
     (away.folder / "mine.before.pages").unlink()
     (away.folder / "mine.book").write_text("all")
     assert come() == {"mine.before.pages": None, "mine.book": b"all"}
+    (away.folder / "mine.book.77.new").write_text("of a worker that was killed")
     travel.remove(away)
     assert held(away) == {}
 

@@ -58,16 +58,20 @@ class Changes:
 
 
 def remove(job: Keeps) -> None:
-    """Remove a job's files."""
-    for file in _files(job):
+    """Remove a job's files, and what workers of it that were killed had not finished writing."""
+    for file in _all(job):
         file.unlink(missing_ok=True)
 
 
 def _files(job: Keeps) -> list[Path]:
     """Return a job's files, but for those that are being written."""
+    return [file for file in _all(job) if file.suffix != ".new"]
+
+
+def _all(job: Keeps) -> list[Path]:
     stems = tuple(f"{stem}." for stem in job.stems)
     with suppress(FileNotFoundError):
-        return sorted(file for file in job.folder.iterdir() if file.name.startswith(stems) and file.suffix != ".new")
+        return sorted(file for file in job.folder.iterdir() if file.name.startswith(stems))
     return []
 
 
