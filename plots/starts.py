@@ -39,7 +39,9 @@ def _some(one: Comparison, pruner: str) -> str:
 
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
-    ends, lines = one.estimates(sparsity, metric), [["pruner", *STARTS, "rescaled − kept", "p"]]
+    ends = one.estimates(sparsity, metric)
+    run = [start for start in STARTS if any(f"{pruner} {start}" in ends for pruner in compared(one))]
+    lines = [["pruner", *run, "rescaled − kept", "p"]]
     values = {name: by_seed(one.cells(name, sparsity), metric) for name in one.pruners}
     pairs = [(f"{pruner} rescaled", f"{pruner} kept") for pruner in compared(one)]
     brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
@@ -47,7 +49,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
         told = [MISSING, MISSING]
         if (it := brought.get(f"{pruner} rescaled")) and it.improvement.pairs > 1:
             told = [f"{it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
-        lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in STARTS), *told])
+        lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in run), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
     return f"**{one.title}, {percent(sparsity)} removed, {metric}; dense {', '.join(dense)}**\n\n" + markdown(lines)
 

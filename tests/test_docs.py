@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("examples/*/README.md")),
 ]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -38,6 +38,8 @@ SHOWN_ALONE = {"text": "nothing to type", "c": "a header of its kind is compiled
 """Kinds of snippets that are not run here, and why."""
 OTHERS = {"cd", "gcc", "./main", "ray", "tmux", "xz"}
 """Programs that are not this project's."""
+ENDED = r"[−\d.]+ \[[−\d.]+, [−\d.]+\]"
+"""An interquartile mean with its interval."""
 RUN_ELSEWHERE = {"adding.md", "own-agent.md", "own-loop.md"}
 """Pages that have tests of their own, which run their blocks as written: here they are parsed and compiled."""
 
@@ -250,6 +252,23 @@ def test_what_readings_of_the_paper_change_comes_out_as_written(capsys):
     assert len(written) == 2
     for numbers, line in zip(told, written, strict=True):
         assert numbers == pytest.approx([float(number) for number in line.split(" | ")], rel=0.02)
+
+
+def test_numbers_of_packed_rows_stand_on_their_page(page, tmp_path, monkeypatch, capsys):
+    """A number as scripts print it, ``133 [127, 150]``, is typed nowhere: from rows that are in git it comes out as written."""
+    written = set(re.findall(ENDED, page.read_text(encoding="utf-8")))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    for words in typed(page):
+        script, rest = door(words)
+        if not (script.startswith("plots/") and any(word.startswith("docs/") for word in rest)):
+            continue
+        monkeypatch.setattr("sys.argv", [script, *rest])
+        with suppress(SystemExit):
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        printed = set(re.findall(ENDED, capsys.readouterr().out))
+        assert printed, f"{shlex.join(words)} prints no number"
+        assert printed <= written, f"{shlex.join(words)}: {sorted(printed - written)}"
 
 
 @pytest.mark.slow
