@@ -14,7 +14,7 @@ from rows import JUDGED, rows
 
 from rlprune.costs.measures import Measure
 from rlprune.pruning.pruner import pruners
-from rlprune.report import curves, exhibits, figures, printed
+from rlprune.report import curves, draw, exhibits, figures, printed
 from rlprune.report.paper import Exhibit
 from rlprune.store import Store
 from rlprune.task import tasks
@@ -195,6 +195,9 @@ def test_printed_values_stand_in_a_column_at_their_sparsity():
     assert found["", "Dense"] == "91.5"
     assert found["95 % removed, unstructured (weights)", "SNIP"] == "88.2"
     assert found["90 % removed, unstructured (weights)", "SNIP"] == "–"
+    (whole,) = curves.comparisons([row for row in RESNET if row.sparsity in (0, 0.95)])
+    ((_, table, _),) = exhibits.costs([whole], True, "Table 1")
+    assert "top-1 accuracy (%), printed" in table.header, "where the paper prints every line's value, too"
     assert not any("printed" in name for name in next(exhibits.costs([one], False, "Table 1"))[1].header)
     ((_, imagenet, _),) = exhibits.costs(curves.comparisons(KINDS["table7"]), True, "Table 7")
     assert "61.4 after 26" in imagenet.note
@@ -248,6 +251,14 @@ def test_discs_lie_at_memory_and_accuracy_with_areas_like_files():
         dense = np.mean([row.values["disk_csr_mb"] for row in cells["Dense"]])
         size = found[tuple(np.round((memory / 1e6, metric), 6))]
         assert size == pytest.approx(max(exhibits.SMALLEST, exhibits.LARGEST * disk / dense)), name
+
+
+def test_memory_that_is_as_good_as_equal_is_not_drawn_far_apart():
+    some = [replace(one, values={**one.values, "memory_peak_bytes": 2e8 + len(one.pruner)}) for one in RESNET]
+    ((_, figure, _),) = exhibits.against_memory(curves.comparisons(some), False)
+    left, right = figure.axes[0].get_xlim()
+    assert (left, right) == pytest.approx((195, 205))
+    assert {text.get_color() for text in figure.axes[0].texts if text.get_text() in LTR} > {draw.INK}
 
 
 def test_a_table_of_costs_has_means_and_says_what_nobody_measured(tmp_path):

@@ -74,6 +74,7 @@ VARIANTS = (  # colours of Okabe and Ito, and of Tol
     ("#777777", "h"),
 )
 DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.2))}
+THIN: dict[str, Any] = {**DOTTED, "linewidth": 0.5}
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 
 # -- metric against sparsity -------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str, looks: Mappi
             (mark,) = axes.plot([at], [each.value], looks[curve.pruner].marker, color=GREY, markersize=5.5, zorder=6)
             mark.set(markerfacecolor="none", markeredgewidth=0.8)
             if len(_sparsities(one)) == 1:
-                axes.plot([at, at], [point.estimate.iqm, each.value], color=GREY, zorder=2, **DOTTED)
+                axes.plot([at, at], [point.estimate.iqm, each.value], color=GREY, zorder=2, **THIN)
 
 
 def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
