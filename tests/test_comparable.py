@@ -212,6 +212,7 @@ def test_costs_of_two_machines_are_told():
 def test_a_finding_of_one_pruner_has_no_rivals():
     (one,) = curves.comparisons(SOME)
     assert "told from it" not in finding(one)
+    assert "SNIP ends with return " in finding(one)
 
 
 # -- scripts of the paper ------------------------------------------------------------------------------------------

@@ -133,7 +133,8 @@ def finding(one: Comparison) -> str:
         pruner for pruner, end in ends.items() if pruner not in alike and any(_overlap(end.interval, each) for each in tops)
     ]
     overlap = "Its interval overlaps" if len(alike) == 1 else "Their intervals overlap"
-    sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
+    verb = "ends with" if len(ends) == 1 else "ends best:" if len(alike) == 1 else "end best:"
+    sentences = [f"{where}, {' and '.join(alike)} {verb} {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:
         it = "it" if len(alike) == 1 else "them"
         sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}: none can be told from {it}.")
