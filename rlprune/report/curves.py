@@ -298,6 +298,11 @@ class Chart:
     longer: Mapping[str, float] = field(default_factory=dict)
     printed: tuple[Printed, ...] = ()
 
+    @property
+    def sparsities(self) -> list[float]:
+        """Return the sparsities of its points, those of levels left out."""
+        return sorted({point.sparsity for curve in self.curves if curve.cut != "nothing" for point in curve.points})
+
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
     """Return the normalised metric over tasks, or None with fewer than two whose anchors are known or no sparsity in common.

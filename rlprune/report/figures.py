@@ -229,7 +229,7 @@ def _draw_panel(
             _draw_curve(axes, one, curve, looks[curve.pruner])
         _draw_printed(axes, one, curve, cut, looks)
     mine = [curve for curve in one.curves if curve.cut == cut]
-    sparsities = _sparsities(one)
+    sparsities = one.sparsities
     for place, curve in enumerate(mine):
         aside = (place + 0.5) / len(mine) - 0.5 if len(sparsities) > 1 else -0.3
         _draw_seeds(axes, one, curve, looks[curve.pruner], aside * BESIDE)
@@ -258,7 +258,7 @@ def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str, looks: Mappi
             at, point = there[each.sparsity]
             (mark,) = axes.plot([at], [each.value], looks[curve.pruner].marker, color=GREY, markersize=5.5, zorder=6)
             mark.set(markerfacecolor="none", markeredgewidth=0.8)
-            if len(_sparsities(one)) == 1:
+            if len(one.sparsities) == 1:
                 axes.plot([at, at], [point.estimate.iqm, each.value], color=GREY, zorder=2, **THIN)
 
 
@@ -269,7 +269,7 @@ def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
     low, high = axes.get_ylim()
     height = 72 * size_of(axes)[1]
     shown = {curve.pruner.casefold(): {point.sparsity for point in curve.points} for curve in one.curves if curve.cut == cut}
-    for sparsity in sorted({each.sparsity for each in one.printed}) if len(_sparsities(one)) > 1 else []:
+    for sparsity in sorted({each.sparsity for each in one.printed}) if len(one.sparsities) > 1 else []:
         own = [each for each in one.printed if each.sparsity == sparsity in shown.get(each.pruner.casefold(), ())]
         own.sort(key=lambda each: (each.value, order(each.pruner)))
         wanted = [(each.value - low) / (high - low) * height for each in own]
@@ -341,17 +341,13 @@ def _position(sparsity: float) -> float:
     return -log10(1 - sparsity)
 
 
-def _sparsities(one: Chart) -> list[float]:
-    return sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
-
-
 def _places(one: Chart, curve: Curve) -> list[float]:
     """Return where a pruner's points lie on the axis; at a sparsity that is alone they lie side by side.
 
     There the higher lies farther right, so that no line from a point to its name crosses another point; variants of one
     pruner have panels of their own and stay in order.
     """
-    if len(_sparsities(one)) > 1:
+    if len(one.sparsities) > 1:
         return [_position(point.sparsity) for point in curve.points]
     mine = [each for each in one.curves if each.cut == curve.cut]
     if len({base(each.pruner) for each in mine}) > 1:
@@ -409,7 +405,7 @@ def _note_of(charts: Sequence[Chart], *, cut: bool) -> str:
     """Return what is said of the metric against sparsity; ``cut``: some interval goes on beyond a panel."""
     curves = [curve for one in charts for curve in one.curves]
     dots = any(len(point.values) > 1 for curve in curves for point in curve.points if curve.cut != "nothing")
-    note = _note(seed_range(curves), dots=dots, alone=all(len(_sparsities(one)) == 1 for one in charts))
+    note = _note(seed_range(curves), dots=dots, alone=all(len(one.sparsities) == 1 for one in charts))
     return note + ("; triangles at the edge: they go on beyond it" if cut else "") + _aside(charts)
 
 

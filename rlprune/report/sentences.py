@@ -124,7 +124,7 @@ def finding(one: Comparison) -> str:
     alike = [pruner for pruner, end in ends.items() if _shown(end) == _shown(top)]
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     texts = list(dict.fromkeys(tables.iqm_text(ends[pruner]) for pruner in alike))
-    told = f"{one.measured} {' and '.join(texts) if len(texts) <= NAMED else tables.number(top.iqm)}, {spread}."
+    told = f"{one.measured} {_all(texts) if len(texts) <= NAMED else tables.number(top.iqm)}, {spread}."
     if len(alike) == len(ends) > 1:
         alike_all = f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them."
         return " ".join([alike_all, *_sure(one, sparsity), *_kept(one), *dense])
@@ -134,7 +134,7 @@ def finding(one: Comparison) -> str:
     ]
     overlap = "Its interval overlaps" if len(alike) == 1 else "Their intervals overlap"
     verb = "ends with" if len(ends) == 1 else "ends best:" if len(alike) == 1 else "end best:"
-    sentences = [f"{where}, {' and '.join(alike)} {verb} {told}"]
+    sentences = [f"{where}, {_all(alike)} {verb} {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:
         it = "it" if len(alike) == 1 else "them"
         sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}: none can be told from {it}.")
@@ -166,6 +166,10 @@ def _are(pruners: Sequence[str], of: int) -> str:
     return f"{named} {'is' if len(pruners) == 1 else 'are'}"
 
 
+def _all(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def _kept(one: Comparison) -> list[str]:
     """Return up to which sparsity pruners are as good as dense, and which keeps most over all, where there are several."""
     sparsities = tuple(one.sparsities)
@@ -174,7 +178,7 @@ def _kept(one: Comparison) -> list[str]:
         return []
     furthest = max(it.ultimate[0] for it in kept.values())
     names = [pruner for pruner, it in kept.items() if it.ultimate[0] == furthest]
-    alike = " and ".join(names) if len(names) <= NAMED else f"{len(names)} of {len(kept)} pruners"
+    alike = _all(names) if len(names) <= NAMED else f"{len(names)} of {len(kept)} pruners"
     within = f"within {percent(WITHIN)} of dense"
     reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
     areas = {pruner: it.area for pruner, it in kept.items()}
