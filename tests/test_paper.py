@@ -2,6 +2,8 @@
 
 import csv
 import runpy
+import shutil
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
@@ -160,7 +162,7 @@ def test_a_task_without_metric_below_its_dense_network_does_not_stop_the_others(
 def test_a_stand_in_is_shown_when_it_is_named(tmp_path, monkeypatch, capsys):
     folder = stored(tmp_path / "run", of_task("vgg-small-shapes", TOP1))
     assert ran("table1", monkeypatch, folder, "--task", "vgg-small-shapes", "--to", tmp_path / "it.tex", "--paper") is None
-    assert "Table 1: the task vgg-small-shapes" in (tmp_path / "it.tex").read_text(encoding="utf-8")
+    assert "the task vgg-small-shapes, as in table 1 of the EarlyCroP paper" in (tmp_path / "it.tex").read_text(encoding="utf-8")
     assert "prints no number of these tasks" in capsys.readouterr().out
     assert "name a folder" in ran("figure3", monkeypatch, folder, "--to", tmp_path / "it.tex")
     wrong = ran("table1", monkeypatch, folder, "--task", "vgg-small-shapes", "--to", tmp_path / "it.doc")
@@ -272,7 +274,7 @@ def test_a_table_of_costs_has_means_and_says_what_nobody_measured(tmp_path):
     mine = [row.values["wall_seconds"] for row in some if row.pruner == "SNIP" and row.sparsity == 0.95]
     assert line["wall_seconds"] == pytest.approx(sum(mine) / 2)
     assert line["co2_grams"] is None
-    assert table.title == "Table 1: the task resnet18-cifar10"
+    assert table.title == "the task resnet18-cifar10, as in table 1 of the EarlyCroP paper"
 
 
 def test_levels_across_are_what_every_cell_measured_alike():
@@ -306,6 +308,22 @@ def test_time_over_dense_is_of_training_and_scoring():
     }
     (line,) = [line for line in table.csv if line["pruner"] == "SNIP"]
     assert line["time_over_dense"] == pytest.approx(seconds["SNIP"] / seconds["Dense"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_latex_sets_every_table_of_the_paper(tmp_path, monkeypatch):
+    scripts = [script for script in KINDS if not script.startswith("figure")]
+    for script in scripts:
+        assert ran(script, monkeypatch, stored(tmp_path / script, KINDS[script]), "--to", tmp_path / "to", "--paper") is None
+    inputs = "".join(rf"\input{{to/{file.name}}}\clearpage" for file in sorted((tmp_path / "to").glob("*.tex")))
+    packages = r"\documentclass[twocolumn]{article}\usepackage{booktabs,graphicx}"
+    (tmp_path / "all.tex").write_text(rf"{packages}\begin{{document}}{inputs}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert inputs.count("input") == len(scripts) == 8
+    assert "Overfull \\hbox" not in ended.stdout
 
 
 def test_everything_is_made_that_can_be_and_the_rest_is_named(tmp_path, monkeypatch, capsys):

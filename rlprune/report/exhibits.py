@@ -278,10 +278,11 @@ def costs(
     longer = dict.fromkeys(f"{name} trains {times:.2g} times as long." for one in compared for name, times in one.longer.items())
     sentences += [*longer, "Printed: in the paper, on its machines." if any(PRINTED in heading for heading in texts) else ""]
     sentences += [note(title) if paper else ""]
+    about = " and ".join(dict.fromkeys(one.title for one in compared)) if several else lines[-1].where(True)
     yield (
         "",
         Table(
-            f"{title}: {lines[-1].where(True) if not several else ' and '.join(dict.fromkeys(one.title for one in compared))}",
+            f"{about}, as in {title[0].lower()}{title[1:]} of the EarlyCroP paper",
             " ".join(filter(None, sentences)),
             tuple(texts),
             tuple((heading, tuple(block)) for heading, block in blocks.items()),
@@ -318,7 +319,17 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
     for one, sparsity in columns:
         header += [f"{one.title}, {percent(sparsity)}: {one.metric.name}", "time / Dense"]
     said = "Means over seeds; time is that of training and of scoring, of cells that had their worker to themselves."
-    yield "", Table("Table 8", said, tuple(header), tuple(blocks), tuple(fields)), ""
+    yield (
+        "",
+        Table(
+            "The metric, and time over that of Dense, as in table 8 of the EarlyCroP paper",
+            said,
+            tuple(header),
+            tuple(blocks),
+            tuple(fields),
+        ),
+        "",
+    )
 
 
 def _dense(one: Comparison) -> list[Row]:
