@@ -300,6 +300,19 @@ def test_crowded_tasks_and_profiles_are_drawn_apart():
     )
 
 
+def test_tasks_with_many_variants_have_files_of_their_own(tmp_path, monkeypatch, capsys):
+    some = [
+        replace(one, id=f"{one.id} {start}", pruner=f"{one.pruner} {start}", task=task)
+        for one in rows(1, ("SNIP", "CroP-S", "SNAP", "GraSP", "CroP-U", "Random-S"), (0.9,))
+        for start in ("kept", "rescaled", "redrawn", "shuffled")
+        for task in ("one", "two")
+    ]
+    some = [replace(one, id=f"{one.id} {one.task}") for one in some]
+    monkeypatch.setattr(sys, "argv", ["sparsity", str(stored(tmp_path / "run", some)), "--to", str(tmp_path), "--name", "it"])
+    runpy.run_path(str(ROOT / "plots" / "sparsity.py"))["main"]()
+    assert capsys.readouterr().out.split() == [str(tmp_path / "it-1.png"), str(tmp_path / "it-2.png")]
+
+
 def test_time_over_dense_is_of_training_and_scoring():
     some = of_task("glue-rte", Measure("accuracy", "accuracy", "%"), rows(2, ("Dense", "SNIP"), (0.7,)), scoring_seconds=1.0)
     ((_, table, _),) = exhibits.over_dense(curves.comparisons(some), False)
