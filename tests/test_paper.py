@@ -203,6 +203,7 @@ def test_printed_values_stand_in_a_column_at_their_sparsity():
     assert not any("printed" in name for name in next(exhibits.costs([one], False, "Table 1"))[1].header)
     ((_, imagenet, _),) = exhibits.costs(curves.comparisons(KINDS["table7"]), True, "Table 7")
     assert "61.4 after 26" in imagenet.note
+    assert str(printed.Printed("Dense", 0.98, 215.4)) == "215"
 
 
 def test_printed_values_with_budgets_stand_together():
@@ -243,6 +244,10 @@ def test_figures_say_who_trains_longer():
 def test_discs_lie_at_memory_and_accuracy_with_areas_like_files():
     (one,) = curves.comparisons(RESNET)
     ((_, figure, _),) = exhibits.against_memory([one], False)
+    assert figure.texts[1].get_text().startswith("2 seeds; area")
+    lone = [row for row in RESNET if row.sparsity != 0.9 or row.seed == 0]
+    ((_, other, _),) = exhibits.against_memory(curves.comparisons(lone), False)
+    assert other.texts[1].get_text().startswith("2 seeds; area"), "at another sparsity there is one"
     discs = [it for it in figure.axes[0].collections if isinstance(it, PathCollection) and len(it.get_offsets())]
     found = {tuple(np.round(it.get_offsets()[0], 6)): it.get_sizes()[0] for it in discs}
     cells = {name: [row for row in RESNET if row.pruner == name and row.sparsity in (0, 0.95)] for name in LTR}
