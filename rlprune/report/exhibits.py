@@ -137,7 +137,8 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
     figure.legend(handles, labels, loc="lower center", ncols=len(sizes), columnspacing=3.0, handletextpad=1.2)
     grey = "; grey: printed in the paper, at the memory measured here" if marks else ""
     counts = [end.seeds for end, _, _ in discs.values()]
-    said = f"{count_of((min(counts), max(counts)))}; area: disk, CSR 16:1; filled: channels cut, hollow: weights; lines: 95 % intervals{grey}"
+    seeds = count_of((min(counts), max(counts)))
+    said = f"{seeds}; area: disk, CSR 16:1; filled: channels cut, hollow: weights; lines: 95 % intervals{grey}"
     draw.headline(figure, f"{one.title}, {percent(sparsity)} of weights removed", said)
     return figure
 
