@@ -248,6 +248,8 @@ def test_discs_lie_at_memory_and_accuracy_with_areas_like_files():
     lone = [row for row in RESNET if row.sparsity != 0.9 or row.seed == 0]
     ((_, other, _),) = exhibits.against_memory(curves.comparisons(lone), False)
     assert other.texts[1].get_text().startswith("2 seeds; area"), "at another sparsity there is one"
+    ((_, single, _),) = exhibits.against_memory(curves.comparisons([row for row in RESNET if row.seed == 0]), False)
+    assert single.texts[1].get_text() == "1 seed; area: disk, CSR 16:1; filled: channels cut, hollow: weights"
     discs = [it for it in figure.axes[0].collections if isinstance(it, PathCollection) and len(it.get_offsets())]
     found = {tuple(np.round(it.get_offsets()[0], 6)): it.get_sizes()[0] for it in discs}
     cells = {name: [row for row in RESNET if row.pruner == name and row.sparsity in (0, 0.95)] for name in LTR}

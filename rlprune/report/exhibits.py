@@ -138,7 +138,8 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
     grey = "; grey: printed in the paper, at the memory measured here" if marks else ""
     counts = [end.seeds for end, _, _ in discs.values()]
     seeds = count_of((min(counts), max(counts)))
-    said = f"{seeds}; area: disk, CSR 16:1; filled: channels cut, hollow: weights; lines: 95 % intervals{grey}"
+    spread = "; lines: 95 % intervals" if max(counts) > 1 else ""
+    said = f"{seeds}; area: disk, CSR 16:1; filled: channels cut, hollow: weights{spread}{grey}"
     draw.headline(figure, f"{one.title}, {percent(sparsity)} of weights removed", said)
     return figure
 
