@@ -284,6 +284,18 @@ def test_a_table_of_costs_has_means_and_says_what_nobody_measured(tmp_path):
     assert table.title == "the task resnet18-cifar10, as in table 1 of the EarlyCroP paper"
 
 
+def test_a_dense_network_of_another_task_says_of_which():
+    """Table 3's is another network than the one that is cut."""
+    large = of_task("resnext101-32x48d-cifar10", TOP1, rows(1, ("CroP-S",), (0.985,)))
+    whole = of_task("resnext101-32x16d-cifar10", TOP1, rows(1, ("Dense",), (0.985,)))
+    ((_, table, _),) = exhibits.costs(curves.comparisons(large + whole), False, "Table 3")
+    assert [heading for heading, _ in table.blocks] == [
+        "the task resnext101-32x16d-cifar10",
+        "the task resnext101-32x48d-cifar10, 98.5 % removed, structured (channels)",
+    ]
+    assert table.title.startswith("the task resnext101-32x16d-cifar10 and the task resnext101-32x48d-cifar10, as in table 3")
+
+
 def test_levels_across_are_what_every_cell_measured_alike():
     (one,) = curves.comparisons(KINDS["figure6"])
     ((_, figure, _),) = exhibits.against_sparsity([one], False, {"unigram": "unigrams", "fivegram": "5-grams", "none": "none"})

@@ -269,7 +269,7 @@ def costs(
         }
     texts = {heading: list(map(text, lines)) for heading, text in columns.items()}
     texts = {heading: own for heading, own in texts.items() if PRINTED not in heading or (paper and {*own} - {MISSING})}
-    several = len({(line.one.title, line.sparsity) for line in lines if line.sparsity}) > 1
+    several = len({line.one.title for line in lines}) > 1 or len({line.sparsity for line in lines if line.sparsity}) > 1
     blocks: dict[str, list[tuple[Entry, ...]]] = {}
     for line, *own in zip(lines, *texts.values(), strict=True):
         heading = ", ".join(filter(None, (line.where(len(compared) > 1) if several else "", BLOCKS[line.cut])))
