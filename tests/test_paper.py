@@ -209,7 +209,9 @@ def test_printed_values_stand_in_a_column_at_their_sparsity():
 def test_printed_values_with_budgets_stand_together():
     (one,) = curves.comparisons(of_task("resnext101-32x48d-cifar10", TOP1, rows(1, ("Dense", "CroP-S"), (0.985,))))
     line = exhibits.Line(one, 0.985, "channels", "CroP-S")
-    assert line.printed("top1") == "92.5 (30 epochs), 93.2 (80 epochs)"
+    assert line.printed("top1") == "92.5 (30), 93.2 (80)"
+    ((_, table, _),) = exhibits.costs([one], True, "Table 3")
+    assert "in brackets: epochs trained" in table.note
     assert line.printed("sparsity_nodes") == "89.9"
 
 

@@ -280,6 +280,8 @@ def costs(
         sentences.append(f"No cell measured {absent}.")
     longer = dict.fromkeys(f"{name} trains {times:.2g} times as long." for one in compared for name, times in one.longer.items())
     sentences += [*longer, "Printed: in the paper, on its machines." if any(PRINTED in heading for heading in texts) else ""]
+    if any(" (" in text for heading, column in texts.items() if PRINTED in heading for text in column):
+        sentences.append("Behind a printed value, in brackets: epochs trained.")
     sentences += [note(title) if paper else ""]
     about = " and ".join(dict.fromkeys(one.title for one in compared)) if several else lines[-1].where(True)
     yield (
