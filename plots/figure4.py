@@ -12,7 +12,7 @@ EXHIBIT = Exhibit(
     "figure 4",
     "the return of agents against the share of weights removed (figure 7 too)",
     against_sparsity,
-    runs=("rl --profile paper", "cartpole", "acrobot", "lunarlander"),
+    runs=("rl --profile paper", "rl_full --profile paper", "cartpole", "acrobot", "lunarlander"),
     metrics=("return_greedy",),
 )
 

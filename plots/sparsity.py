@@ -3,7 +3,8 @@
     python plots/sparsity.py results/cartpole [results/acrobot ...] --to figures/ --name mine
 
 With `--of-dense` it is what is kept of the dense network's metric; a task where such a share means nothing is left out.
-Tasks stand side by side in the order of the folders; one task is drawn wide, with its pruners named at their lines.
+Tasks stand side by side in the order of the folders; one task is drawn wide, with its pruners named at their lines. Where
+one has many variants of its pruners, every task has files of its own, ``NAME-1`` and on.
 """
 
 import argparse
@@ -31,10 +32,13 @@ def main() -> None:
     charts = [one.chart_of_dense if given.of_dense else one.chart for one in found]
     if found and not any(chart.curves for chart in charts):
         raise ValueError(f"{found[0].title}: {found[0].against.scale}")
-    drawn = figures.sparsity_figure([chart for chart in charts if any(curve.cut != "nothing" for curve in chart.curves)])
-    file = place(given.to, f"{safely.name(given.name)}.png")
-    draw.save(drawn, given.to, file.stem)
-    print(file)
+    charts = [chart for chart in charts if any(curve.cut != "nothing" for curve in chart.curves)]
+    apart = len(charts) > 1 and any(map(figures.crowded, charts))
+    for number, some in enumerate([[chart] for chart in charts] if apart else [charts], 1):
+        drawn = figures.sparsity_figure(some)
+        file = place(given.to, f"{safely.name(f'{given.name}-{number}' if apart else given.name)}.png")
+        draw.save(drawn, given.to, file.stem)
+        print(file)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,18 @@ def test_a_tie_is_no_win():
     assert "SNIP and GraSP end best" in said({"SNIP": [(500, 1)] * 3, "GraSP": [(500, 1)] * 3, "CroP-U": [(9, 1)] * 3})
 
 
+def test_two_that_tie_are_told_with_both_their_intervals_and_who_overlaps_with_either():
+    ends = {"SNIP": [5, 5, 5], "GraSP": [2, 5, 8], "CroP-U": [1, 1, 2], "SNAP": [2, 3, 4], "CroP-S": [1, 1, 1], "LTR": [0, 1, 0]}
+    told = said({pruner: [(value, 1) for value in values] for pruner, values in ends.items()})
+    assert "SNIP and GraSP end best: return 5.00 [5.00, 5.00] and 5.00 [2.00, 8.00], interquartile mean" in told
+    assert "Their intervals overlap with those of SNAP, CroP-U." in told
+
+
+def test_a_lone_pruner_is_named_where_nothing_is_sure():
+    told = said({"Dense": [(5, 1)] * 3, "SNIP": [(4, 1)] * 3})
+    assert "Against Dense, SNIP is neither surely better nor worse; 1 comparison needs" in told
+
+
 def test_intervals_that_all_overlap_tell_nobody_apart():
     told = said({"SNIP": [(1, 1), (9, 9), (5, 5)], "GraSP": [(2, 2), (8, 8), (6, 6)]})
     assert "none can be told from it" in told
@@ -200,6 +212,7 @@ def test_costs_of_two_machines_are_told():
 def test_a_finding_of_one_pruner_has_no_rivals():
     (one,) = curves.comparisons(SOME)
     assert "told from it" not in finding(one)
+    assert "SNIP ends with return " in finding(one)
 
 
 # -- scripts of the paper ------------------------------------------------------------------------------------------

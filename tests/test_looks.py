@@ -44,6 +44,12 @@ def test_a_variant_keeps_its_look_beside_others_where_it_is_free() -> None:
     assert curves.looks_of({"Mine-S": "channels", "SNIP": "weights"})["Mine-S"] == curves.style("Mine-S", "channels")
 
 
+def test_variants_of_one_cut_share_a_colour_only_where_there_are_more_of_them_than_colours() -> None:
+    names = [f"EarlyCroP-S {way}" for way in ("actor", "critic", "by layer", "kept", "shuffled")]
+    looks = curves.looks_of({**dict.fromkeys(names, "channels"), "EarlyCroP-U actor": "weights"})
+    assert len({looks[name].colour for name in names}) == len(names) == 5
+
+
 @pytest.mark.parametrize(
     ("value", "largest", "text"),
     [(0.8, 1.6, "0.8"), (0, 2e5, "0"), (5e4, 2e5, "50k"), (1000, 1900, "1000"), (-450, 500, "−450"), (1.5e6, 3e6, "1.5M")],

@@ -116,8 +116,8 @@ def test_the_best_is_sure_where_its_seeds_tell_it_from_every_other() -> None:
 def test_rivals_are_named_and_few_seeds_are_said_to_tell_nothing() -> None:
     mixed = [100.0 + (-1) ** seed for seed in range(10)]
     told = answered({"SNIP": [100.5] * 10, "GraSP": mixed, "SNAP": [3.0, 2.0], "CroP-S": [1.0, 1.0]})
-    assert told["unstructured (weights)"][-1] == "no: 1 of 1 others cannot be told from it: GraSP"
-    assert told["structured (channels)"][-1] == "no: 2 seeds are too few to tell any of 1 others from it"
+    assert told["unstructured (weights)"][-1] == "no: GraSP cannot be told from it"
+    assert told["structured (channels)"][-1] == "no: 2 seeds are too few to tell CroP-S from it"
 
 
 def test_who_is_alone_in_its_cut_is_said_to_be_the_only_pruner_of_it() -> None:

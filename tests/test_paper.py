@@ -2,6 +2,8 @@
 
 import csv
 import runpy
+import shutil
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
@@ -14,7 +16,7 @@ from rows import JUDGED, rows
 
 from rlprune.costs.measures import Measure
 from rlprune.pruning.pruner import pruners
-from rlprune.report import curves, exhibits, figures, printed
+from rlprune.report import curves, draw, exhibits, figures, printed
 from rlprune.report.paper import Exhibit
 from rlprune.store import Store
 from rlprune.task import tasks
@@ -160,7 +162,7 @@ def test_a_task_without_metric_below_its_dense_network_does_not_stop_the_others(
 def test_a_stand_in_is_shown_when_it_is_named(tmp_path, monkeypatch, capsys):
     folder = stored(tmp_path / "run", of_task("vgg-small-shapes", TOP1))
     assert ran("table1", monkeypatch, folder, "--task", "vgg-small-shapes", "--to", tmp_path / "it.tex", "--paper") is None
-    assert "Table 1: the task vgg-small-shapes" in (tmp_path / "it.tex").read_text(encoding="utf-8")
+    assert "the task vgg-small-shapes, as in table 1 of the EarlyCroP paper" in (tmp_path / "it.tex").read_text(encoding="utf-8")
     assert "prints no number of these tasks" in capsys.readouterr().out
     assert "name a folder" in ran("figure3", monkeypatch, folder, "--to", tmp_path / "it.tex")
     wrong = ran("table1", monkeypatch, folder, "--task", "vgg-small-shapes", "--to", tmp_path / "it.doc")
@@ -195,15 +197,21 @@ def test_printed_values_stand_in_a_column_at_their_sparsity():
     assert found["", "Dense"] == "91.5"
     assert found["95 % removed, unstructured (weights)", "SNIP"] == "88.2"
     assert found["90 % removed, unstructured (weights)", "SNIP"] == "–"
+    (whole,) = curves.comparisons([row for row in RESNET if row.sparsity in (0, 0.95)])
+    ((_, table, _),) = exhibits.costs([whole], True, "Table 1")
+    assert "top-1 accuracy (%), printed" in table.header, "where the paper prints every line's value, too"
     assert not any("printed" in name for name in next(exhibits.costs([one], False, "Table 1"))[1].header)
     ((_, imagenet, _),) = exhibits.costs(curves.comparisons(KINDS["table7"]), True, "Table 7")
     assert "61.4 after 26" in imagenet.note
+    assert str(printed.Printed("Dense", 0.98, 215.4)) == "215"
 
 
 def test_printed_values_with_budgets_stand_together():
     (one,) = curves.comparisons(of_task("resnext101-32x48d-cifar10", TOP1, rows(1, ("Dense", "CroP-S"), (0.985,))))
     line = exhibits.Line(one, 0.985, "channels", "CroP-S")
-    assert line.printed("top1") == "92.5 (30 epochs), 93.2 (80 epochs)"
+    assert line.printed("top1") == "92.5 (30), 93.2 (80)"
+    ((_, table, _),) = exhibits.costs([one], True, "Table 3")
+    assert "in brackets: epochs trained" in table.note
     assert line.printed("sparsity_nodes") == "89.9"
 
 
@@ -238,6 +246,12 @@ def test_figures_say_who_trains_longer():
 def test_discs_lie_at_memory_and_accuracy_with_areas_like_files():
     (one,) = curves.comparisons(RESNET)
     ((_, figure, _),) = exhibits.against_memory([one], False)
+    assert figure.texts[1].get_text().startswith("2 seeds; area")
+    lone = [row for row in RESNET if row.sparsity != 0.9 or row.seed == 0]
+    ((_, other, _),) = exhibits.against_memory(curves.comparisons(lone), False)
+    assert other.texts[1].get_text().startswith("2 seeds; area"), "at another sparsity there is one"
+    ((_, single, _),) = exhibits.against_memory(curves.comparisons([row for row in RESNET if row.seed == 0]), False)
+    assert single.texts[1].get_text() == "1 seed; area: disk, CSR 16:1; filled: channels cut, hollow: weights"
     discs = [it for it in figure.axes[0].collections if isinstance(it, PathCollection) and len(it.get_offsets())]
     found = {tuple(np.round(it.get_offsets()[0], 6)): it.get_sizes()[0] for it in discs}
     cells = {name: [row for row in RESNET if row.pruner == name and row.sparsity in (0, 0.95)] for name in LTR}
@@ -248,6 +262,14 @@ def test_discs_lie_at_memory_and_accuracy_with_areas_like_files():
         dense = np.mean([row.values["disk_csr_mb"] for row in cells["Dense"]])
         size = found[tuple(np.round((memory / 1e6, metric), 6))]
         assert size == pytest.approx(max(exhibits.SMALLEST, exhibits.LARGEST * disk / dense)), name
+
+
+def test_memory_that_is_as_good_as_equal_is_not_drawn_far_apart():
+    some = [replace(one, values={**one.values, "memory_peak_bytes": 2e8 + len(one.pruner)}) for one in RESNET]
+    ((_, figure, _),) = exhibits.against_memory(curves.comparisons(some), False)
+    left, right = figure.axes[0].get_xlim()
+    assert (left, right) == pytest.approx((195, 205))
+    assert {text.get_color() for text in figure.axes[0].texts if text.get_text() in LTR} > {draw.INK}
 
 
 def test_a_table_of_costs_has_means_and_says_what_nobody_measured(tmp_path):
@@ -261,7 +283,19 @@ def test_a_table_of_costs_has_means_and_says_what_nobody_measured(tmp_path):
     mine = [row.values["wall_seconds"] for row in some if row.pruner == "SNIP" and row.sparsity == 0.95]
     assert line["wall_seconds"] == pytest.approx(sum(mine) / 2)
     assert line["co2_grams"] is None
-    assert table.title == "Table 1: the task resnet18-cifar10"
+    assert table.title == "the task resnet18-cifar10, as in table 1 of the EarlyCroP paper"
+
+
+def test_a_dense_network_of_another_task_says_of_which():
+    """Table 3's is another network than the one that is cut."""
+    large = of_task("resnext101-32x48d-cifar10", TOP1, rows(1, ("CroP-S",), (0.985,)))
+    whole = of_task("resnext101-32x16d-cifar10", TOP1, rows(1, ("Dense",), (0.985,)))
+    ((_, table, _),) = exhibits.costs(curves.comparisons(large + whole), False, "Table 3")
+    assert [heading for heading, _ in table.blocks] == [
+        "the task resnext101-32x16d-cifar10",
+        "the task resnext101-32x48d-cifar10, 98.5 % removed, structured (channels)",
+    ]
+    assert table.title.startswith("the task resnext101-32x16d-cifar10 and the task resnext101-32x48d-cifar10, as in table 3")
 
 
 def test_levels_across_are_what_every_cell_measured_alike():
@@ -287,6 +321,19 @@ def test_crowded_tasks_and_profiles_are_drawn_apart():
     )
 
 
+def test_tasks_with_many_variants_have_files_of_their_own(tmp_path, monkeypatch, capsys):
+    some = [
+        replace(one, id=f"{one.id} {start}", pruner=f"{one.pruner} {start}", task=task)
+        for one in rows(1, ("SNIP", "CroP-S", "SNAP", "GraSP", "CroP-U", "Random-S"), (0.9,))
+        for start in ("kept", "rescaled", "redrawn", "shuffled")
+        for task in ("one", "two")
+    ]
+    some = [replace(one, id=f"{one.id} {one.task}") for one in some]
+    monkeypatch.setattr(sys, "argv", ["sparsity", str(stored(tmp_path / "run", some)), "--to", str(tmp_path), "--name", "it"])
+    runpy.run_path(str(ROOT / "plots" / "sparsity.py"))["main"]()
+    assert capsys.readouterr().out.split() == [str(tmp_path / "it-1.png"), str(tmp_path / "it-2.png")]
+
+
 def test_time_over_dense_is_of_training_and_scoring():
     some = of_task("glue-rte", Measure("accuracy", "accuracy", "%"), rows(2, ("Dense", "SNIP"), (0.7,)), scoring_seconds=1.0)
     ((_, table, _),) = exhibits.over_dense(curves.comparisons(some), False)
@@ -295,6 +342,22 @@ def test_time_over_dense_is_of_training_and_scoring():
     }
     (line,) = [line for line in table.csv if line["pruner"] == "SNIP"]
     assert line["time_over_dense"] == pytest.approx(seconds["SNIP"] / seconds["Dense"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_latex_sets_every_table_of_the_paper(tmp_path, monkeypatch):
+    scripts = [script for script in KINDS if not script.startswith("figure")]
+    for script in scripts:
+        assert ran(script, monkeypatch, stored(tmp_path / script, KINDS[script]), "--to", tmp_path / "to", "--paper") is None
+    inputs = "".join(rf"\input{{to/{file.name}}}\clearpage" for file in sorted((tmp_path / "to").glob("*.tex")))
+    packages = r"\documentclass[twocolumn]{article}\usepackage{booktabs,graphicx}"
+    (tmp_path / "all.tex").write_text(rf"{packages}\begin{{document}}{inputs}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert inputs.count("input") == len(scripts) == 8
+    assert "Overfull \\hbox" not in ended.stdout
 
 
 def test_everything_is_made_that_can_be_and_the_rest_is_named(tmp_path, monkeypatch, capsys):

@@ -288,6 +288,16 @@ def test_many_variants_of_a_few_pruners_have_a_panel_a_pruner(sweep: list[Row]) 
     assert [text.get_text() for text in legend.get_texts()] == ["kept", "redrawn", "rescaled", "Dense"]
 
 
+def test_most_pruners_beside_one_variant_have_a_panel_a_pruner_and_many_without_any_have_not(sweep: list[Row]) -> None:
+    kept = [replace(one, id=f"{one.id}kept", pruner=f"{one.pruner} kept") for one in sweep if one.pruner != "Dense"]
+    figure = figures.sparsity_figure([only(sweep + kept).chart])
+    assert [line.get_label() for line in named(figure.axes[0])] == ["Dense", "Random-S", "Random-S kept"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["as named", "kept", "Dense"]
+    few = [one for one in kept if one.pruner in ("SNIP kept", "SNAP kept", "LTR kept")]
+    assert len(figures.sparsity_figure([only(sweep + few).chart]).axes) == 2
+
+
 def test_several_tasks_are_columns_with_channels_above_weights(sweep: list[Row]) -> None:
     many = sweep + as_task(sweep, "acrobot-v1", "Acrobot-v1", -500, 0.8)
     figure = figures.sparsity_figure([one.chart for one in curves.comparisons(many)])
@@ -299,6 +309,26 @@ def test_several_tasks_are_columns_with_channels_above_weights(sweep: list[Row])
 def test_one_sparsity_is_drawn_with_bars_for_intervals() -> None:
     figure = figures.sparsity_figure([only(rows(3, pruners=FEW, sparsities=(0.95,))).chart])
     assert [len(axes.collections) for axes in figure.axes] == [2, 4]
+    assert "marks: interquartile means; bars" in figure.texts[1].get_text()
+
+
+def test_at_one_sparsity_pruners_lie_side_by_side_the_higher_farther_right() -> None:
+    """One above the other, their intervals hid each other, and lines to names crossed other marks."""
+    figure = figures.sparsity_figure([only(rows(3, sparsities=(0.95,))).chart])
+    for axes in figure.axes:
+        places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in named(axes) if line.get_label() != "Dense"]
+        assert len({x for x, _ in places}) == len(places) > 3
+        assert [y for _, y in sorted(places)] == sorted(y for _, y in places)
+        left, right = axes.get_xlim()
+        assert left < min(places)[0] < axes.get_xticks()[0] < max(places)[0] < right
+
+
+def test_points_of_seeds_are_whole_at_the_ends_of_a_panel(compared: Comparison) -> None:
+    for axes in figures.sparsity_figure([compared.chart]).axes:
+        edges = axes.get_window_extent()
+        points = [line for line in axes.get_lines() if line.get_marker() == "."]
+        drawn = np.concatenate([line.get_transform().transform(line.get_xydata())[:, 0] for line in points])
+        assert edges.x0 < drawn.min() < drawn.max() < edges.x1
 
 
 def test_a_wild_seed_does_not_flatten_the_figure_and_a_band_that_is_cut_off_says_so() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -297,6 +298,11 @@ class Chart:
     longer: Mapping[str, float] = field(default_factory=dict)
     printed: tuple[Printed, ...] = ()
 
+    @property
+    def sparsities(self) -> list[float]:
+        """Return the sparsities of its points, those of levels left out."""
+        return sorted({point.sparsity for curve in self.curves if curve.cut != "nothing" for point in curve.points})
+
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:
     """Return the normalised metric over tasks, or None with fewer than two whose anchors are known or no sparsity in common.
@@ -578,20 +584,24 @@ def style(pruner: str, cut: str) -> Style:
 def looks_of(cuts: Mapping[str, str]) -> dict[str, Style]:
     """Return looks for pruners and variants that stand beside each other, no two alike as long as there are looks.
 
-    One that is not listed begins at the look that ``style`` has for it, and takes the next one that is free.
+    One that is not listed begins at the look that ``style`` has for it, and takes the next one that is free, of the colours
+    that fewest others of its cut have.
 
     Args:
         cuts: pruner to what it cuts.
     """
     found: dict[str, Style] = {}
     taken = {_FAMILIES[family] for pruner in cuts if (family := _family(pruner)) in _FAMILIES}
+    used = Counter[tuple[str, str]]()
     for pruner in sorted(cuts, key=order):
         look = style(pruner, cuts[pruner])
         if _family(pruner) not in _FAMILIES:
             begin = _SPARE.index((look.colour, look.marker))
-            free = [pair for pair in _SPARE[begin:] + _SPARE[:begin] if pair not in taken]
-            colour, marker = free[0] if free else _SPARE[begin]
+            spare = _SPARE[begin:] + _SPARE[:begin]
+            free = [pair for pair in spare if pair not in taken] or spare
+            colour, marker = min(free, key=lambda pair: used[cuts[pruner], pair[0]])
             taken.add((colour, marker))
+            used[cuts[pruner], colour] += 1
             look = replace(look, colour=colour, marker=marker)
         found[pruner] = look
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import draw, figures
-from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent, style
+from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
 from rlprune.report.tables import BLOCKS, MISSING, Entry, Fields, Table, mean_text, number
@@ -31,6 +31,7 @@ PRINTED = "printed"
 ABREAST = 3  # tasks in one figure
 LARGEST = 240.0  # square points that the largest network on disk takes
 SMALLEST = 4.0
+ALIKE = 0.05  # of the most memory: an axis that is shorter would show noise
 
 # -- against sparsity --------------------------------------------------------------------------------------------
 
@@ -110,28 +111,35 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
     gutter = max(map(draw.text_width, names.values())) + 0.4
     figure, panels = draw.grid(1, 1, max(2.6, len(names) * draw.LINE / 72), right=gutter, above=0.5, below=0.72, gap=0.0)
     axes, largest = panels[0][0], max(disk for _, _, disk in discs.values())
+    colours = {pruner: draw.INK if one.cut(pruner) == "nothing" else one.looks[pruner].colour for pruner in discs}
     for pruner, (end, memory, disk) in sorted(discs.items(), key=lambda disc: -disc[1][2]):
-        colour = draw.INK if one.cut(pruner) == "nothing" else style(pruner, one.cut(pruner)).colour
-        inside = colour if one.cut(pruner) == "channels" else "white"
+        colour = colours[pruner]
+        inside = colour if one.cut(pruner) == "channels" else "none"
         axes.scatter(memory, end.iqm, _area(disk, largest), inside, edgecolors=colour, linewidths=0.9, zorder=4)
         if end.interval:
             axes.vlines(memory, *end.interval, color=colour, linewidth=0.7, zorder=3)
     marks = [each for each in printed(one.task, one.metric.name) if paper and each.pruner in discs and each.sparsity == sparsity]
     for each in marks:
         end, memory, _ = discs[each.pruner]
-        axes.plot([memory, memory], [end.iqm, each.value], color=draw.GREY, zorder=2, **figures.DOTTED)
+        axes.plot([memory, memory], [end.iqm, each.value], color=draw.GREY, zorder=2, **figures.THIN)
         axes.scatter(memory, each.value, 16, "none", marker="D", edgecolors=draw.GREY, linewidths=0.8, zorder=5)
     axes.margins(x=0.08, y=0.1)
+    (low, high), room = axes.get_xlim(), ALIKE * max(memory for _, memory, _ in discs.values())
+    axes.set_xlim(min(low, (low + high - room) / 2), max(high, (low + high + room) / 2))
     axes.set_xlabel(MEASURES["memory_peak_bytes"].heading)
     axes.set_ylabel(one.metric.heading)
     axes.grid(color=draw.FAINT, linewidth=0.5)
-    _name(axes, {names[pruner]: (memory, end.iqm) for pruner, (end, memory, _) in discs.items()})
+    places = {names[pruner]: (memory, end.iqm) for pruner, (end, memory, _) in discs.items()}
+    _name(axes, places, {names[pruner]: colour for pruner, colour in colours.items()})
     sizes = [largest, largest / 4, largest / 16]
     handles = [axes.scatter([], [], _area(size, largest), "white", edgecolors=draw.GREY) for size in sizes]
     labels = [f"{number(size)} MB" for size in sizes]
     figure.legend(handles, labels, loc="lower center", ncols=len(sizes), columnspacing=3.0, handletextpad=1.2)
     grey = "; grey: printed in the paper, at the memory measured here" if marks else ""
-    said = f"{count_of(one.seeds)}; area: disk, CSR 16:1; filled: channels cut, hollow: weights; lines: 95 % intervals{grey}"
+    counts = [end.seeds for end, _, _ in discs.values()]
+    seeds = count_of((min(counts), max(counts)))
+    spread = "; lines: 95 % intervals" if max(counts) > 1 else ""
+    said = f"{seeds}; area: disk, CSR 16:1; filled: channels cut, hollow: weights{spread}{grey}"
     draw.headline(figure, f"{one.title}, {percent(sparsity)} of weights removed", said)
     return figure
 
@@ -140,7 +148,7 @@ def _area(disk: float, largest: float) -> float:
     return max(SMALLEST, LARGEST * disk / largest)
 
 
-def _name(axes: "Axes", places: Mapping[str, tuple[float, float]]) -> None:
+def _name(axes: "Axes", places: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
     """Write names right of a panel as near their heights as the others allow, a thin line from each to its place."""
     low, high = axes.get_ylim()
     width, height = (72 * side for side in draw.size_of(axes))
@@ -154,8 +162,16 @@ def _name(axes: "Axes", places: Mapping[str, tuple[float, float]]) -> None:
             textcoords="axes points",
             va="center",
             fontsize=draw.SMALL,
+            color=colours[name],
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": draw.GREY, "linewidth": 0.35, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colours[name],
+                "linewidth": 0.4,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 
@@ -252,8 +268,8 @@ def costs(
             f"{cost.heading}, {PRINTED}": partial(Line.printed, name=cost.name),
         }
     texts = {heading: list(map(text, lines)) for heading, text in columns.items()}
-    texts = {heading: own for heading, own in texts.items() if PRINTED not in heading or (paper and {*own} > {MISSING})}
-    several = len({(line.one.title, line.sparsity) for line in lines if line.sparsity}) > 1
+    texts = {heading: own for heading, own in texts.items() if PRINTED not in heading or (paper and {*own} - {MISSING})}
+    several = len({line.one.title for line in lines}) > 1 or len({line.sparsity for line in lines if line.sparsity}) > 1
     blocks: dict[str, list[tuple[Entry, ...]]] = {}
     for line, *own in zip(lines, *texts.values(), strict=True):
         heading = ", ".join(filter(None, (line.where(len(compared) > 1) if several else "", BLOCKS[line.cut])))
@@ -264,11 +280,14 @@ def costs(
         sentences.append(f"No cell measured {absent}.")
     longer = dict.fromkeys(f"{name} trains {times:.2g} times as long." for one in compared for name, times in one.longer.items())
     sentences += [*longer, "Printed: in the paper, on its machines." if any(PRINTED in heading for heading in texts) else ""]
+    if any(" (" in text for heading, column in texts.items() if PRINTED in heading for text in column):
+        sentences.append("Behind a printed value, in brackets: epochs trained.")
     sentences += [note(title) if paper else ""]
+    about = " and ".join(dict.fromkeys(one.title for one in compared)) if several else lines[-1].where(True)
     yield (
         "",
         Table(
-            f"{title}: {lines[-1].where(True) if not several else ' and '.join(dict.fromkeys(one.title for one in compared))}",
+            f"{about}, as in {title[0].lower()}{title[1:]} of the EarlyCroP paper",
             " ".join(filter(None, sentences)),
             tuple(texts),
             tuple((heading, tuple(block)) for heading, block in blocks.items()),
@@ -305,7 +324,17 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
     for one, sparsity in columns:
         header += [f"{one.title}, {percent(sparsity)}: {one.metric.name}", "time / Dense"]
     said = "Means over seeds; time is that of training and of scoring, of cells that had their worker to themselves."
-    yield "", Table("Table 8", said, tuple(header), tuple(blocks), tuple(fields)), ""
+    yield (
+        "",
+        Table(
+            "The metric, and time over that of Dense, as in table 8 of the EarlyCroP paper",
+            said,
+            tuple(header),
+            tuple(blocks),
+            tuple(fields),
+        ),
+        "",
+    )
 
 
 def _dense(one: Comparison) -> list[Row]:

@@ -60,6 +60,9 @@ WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
 TINY = 5.5  # points, of names among lines
 CROWD = 20  # more lines than two panels can show
+BESIDE = 15.0  # points that the seeds of all pruners take beside each other
+ALONE = 0.1  # left and right of a sparsity that is alone, in decades of how many times smaller the network is
+ITSELF = "as named"  # a pruner among its variants
 VARIANTS = (  # colours of Okabe and Ito, and of Tol
     ("#332288", "o"),
     ("#D55E00", "s"),
@@ -71,6 +74,7 @@ VARIANTS = (  # colours of Okabe and Ito, and of Tol
     ("#777777", "h"),
 )
 DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.2))}
+THIN: dict[str, Any] = {**DOTTED, "linewidth": 0.5}
 PANELS = {"channels": "structured (channels)", "weights": "unstructured (weights)"}
 
 # -- metric against sparsity -------------------------------------------------------------------------------------
@@ -116,10 +120,10 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
         axes.set_title(PANELS[cut])
         axes.set_xlabel("share of weights removed")
         if direct:
-            _name_lines(axes, curves, own)
+            _name_lines(axes, one, curves, own)
     panels[0][0].set_ylabel(_axis_title(one))
     beyond = [_mark_cut(axes, one, cut, own) for axes, cut in zip(panels[0], cuts, strict=True)]
-    headline(figure, one.title, _note(seed_range(one.curves), cut=any(beyond)) + _aside([one]))
+    headline(figure, one.title, _note_of([one], cut=any(beyond)))
     if not direct:
         legend(figure, names, own)
     return figure
@@ -131,10 +135,11 @@ def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
     for curve in one.curves:
         if curve.cut != "nothing":
             pruner = base(curve.pruner)
-            found.setdefault(pruner, {})[curve.pruner[len(pruner) :].strip(" ,")] = curve
+            found.setdefault(pruner, {})[curve.pruner[len(pruner) :].strip(" ,") or ITSELF] = curve
     names = {name for curves in found.values() for name in curves}
     many = sum(map(len, found.values())) > CROWD
-    return found if many and "" not in names and len(names) <= len(VARIANTS) else {}
+    most = 2 * sum(len(curves) > 1 for curves in found.values()) > len(found)
+    return found if many and (most or ITSELF not in names) and len(names) <= len(VARIANTS) else {}
 
 
 def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
@@ -151,7 +156,7 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
         beyond |= _mark_cut(axes, panel, cut, own)
     figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
-    headline(figure, one.title, _note(seed_range(one.curves), cut=beyond) + _aside([one]))
+    headline(figure, one.title, _note_of([one], cut=beyond))
     return figure
 
 
@@ -196,7 +201,7 @@ def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
             axes.set_xlabel("share of weights removed" if cut == cuts[-1] else "")
             axes.set_ylabel("" if one.metric.heading == charts[0].metric.heading else _axis_title(one))
         line[0].set_ylabel(f"{PANELS[cut]}\n{_axis_title(charts[0])}")
-    headline(figure, "", _note(seed_range(curves), cut=beyond) + _aside(charts))
+    headline(figure, "", _note_of(charts, cut=beyond))
     legend(figure, names, own)
     return figure
 
@@ -221,14 +226,16 @@ def _draw_panel(
         if curve.cut == "nothing":
             _draw_level(axes, curve, looks[curve.pruner])
         elif curve.cut == cut:
-            _draw_curve(axes, curve, looks[curve.pruner])
+            _draw_curve(axes, one, curve, looks[curve.pruner])
         _draw_printed(axes, one, curve, cut, looks)
     mine = [curve for curve in one.curves if curve.cut == cut]
+    sparsities = one.sparsities
     for place, curve in enumerate(mine):
-        _draw_seeds(axes, curve, looks[curve.pruner], (place + 0.5) / len(mine) - 0.5)
-    sparsities = sorted({point.sparsity for curve in one.curves if curve.cut != "nothing" for point in curve.points})
+        aside = (place + 0.5) / len(mine) - 0.5 if len(sparsities) > 1 else -0.3
+        _draw_seeds(axes, one, curve, looks[curve.pruner], aside * BESIDE)
     places = [_position(sparsity) for sparsity in sparsities]
-    margin = 0.04 * (places[-1] - places[0]) or 0.1
+    room = 0.63 * BESIDE / 72  # inches left and right of the ends, for seeds
+    margin = (places[-1] - places[0]) * room / (size_of(axes)[0] - 2 * room) or ALONE
     axes.set_xlim(places[0] - margin, places[-1] + margin)
     inch = size_of(axes)[0] / (places[-1] - places[0] + 2 * margin)
     axes.set_xticks(places, uncrowded([percent(sparsity) for sparsity in sparsities], [inch * place for place in places]))
@@ -246,20 +253,23 @@ def _draw_printed(axes: "Axes", one: Chart, curve: Curve, cut: str, looks: Mappi
         for each in own:
             axes.axhline(each.value, color=GREY, zorder=2, label=f"{curve.pruner}, printed", **DOTTED)
     elif curve.cut == cut:
-        there, look = {point.sparsity for point in curve.points}, looks[curve.pruner]
+        there = {point.sparsity: (at, point) for at, point in zip(_places(one, curve), curve.points, strict=True)}
         for each in (each for each in own if each.sparsity in there):
-            (mark,) = axes.plot([_position(each.sparsity)], [each.value], look.marker, color=GREY, markersize=5.5, zorder=6)
+            at, point = there[each.sparsity]
+            (mark,) = axes.plot([at], [each.value], looks[curve.pruner].marker, color=GREY, markersize=5.5, zorder=6)
             mark.set(markerfacecolor="none", markeredgewidth=0.8)
+            if len(one.sparsities) == 1:
+                axes.plot([at, at], [point.estimate.iqm, each.value], color=GREY, zorder=2, **THIN)
 
 
 def _name_printed(axes: "Axes", one: Chart, cut: str) -> None:
-    """Write names left of what the paper prints: families share markers."""
+    """Write names left of what the paper prints: families share markers. At a single sparsity, lines tell whose it is."""
     from matplotlib.patheffects import withStroke
 
     low, high = axes.get_ylim()
     height = 72 * size_of(axes)[1]
     shown = {curve.pruner.casefold(): {point.sparsity for point in curve.points} for curve in one.curves if curve.cut == cut}
-    for sparsity in sorted({each.sparsity for each in one.printed}):
+    for sparsity in sorted({each.sparsity for each in one.printed}) if len(one.sparsities) > 1 else []:
         own = [each for each in one.printed if each.sparsity == sparsity in shown.get(each.pruner.casefold(), ())]
         own.sort(key=lambda each: (each.value, order(each.pruner)))
         wanted = [(each.value - low) / (high - low) * height for each in own]
@@ -285,8 +295,8 @@ def _draw_level(axes: "Axes", curve: Curve, look: Style) -> None:
         axes.axhspan(*level.interval, color=colour, alpha=0.12, linewidth=0, zorder=1)
 
 
-def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
-    places = [_position(point.sparsity) for point in curve.points]
+def _draw_curve(axes: "Axes", one: Chart, curve: Curve, look: Style) -> None:
+    places = _places(one, curve)
     (line,) = axes.plot(places, [point.estimate.iqm for point in curve.points], label=curve.pruner, zorder=4)
     wear(line, look)
     colour = look.colour
@@ -299,12 +309,13 @@ def _draw_curve(axes: "Axes", curve: Curve, look: Style) -> None:
             axes.vlines(place, bottom, top, color=colour, alpha=0.5, linewidth=1.0, zorder=3)
 
 
-def _draw_seeds(axes: "Axes", curve: Curve, look: Style, aside: float) -> None:
-    """Draw every seed as a faint point, a little aside so that pruners do not hide each other's."""
+def _draw_seeds(axes: "Axes", one: Chart, curve: Curve, look: Style, aside: float) -> None:
+    """Draw every seed as a faint point, some points aside so that pruners do not hide each other's."""
     from matplotlib.transforms import offset_copy
 
-    if seeds := [(_position(point.sparsity), value) for point in curve.points for value in point.values if len(point.values) > 1]:
-        moved = offset_copy(axes.transData, axes.get_figure(root=True), 15 * aside, units="points")
+    placed = zip(_places(one, curve), curve.points, strict=True)
+    if seeds := [(at, value) for at, point in placed for value in point.values if len(point.values) > 1]:
+        moved = offset_copy(axes.transData, axes.get_figure(root=True), aside, units="points")
         faint: dict[str, Any] = {"alpha": 0.4, "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
         axes.plot(*zip(*seeds, strict=True), ".", color=look.colour, transform=moved, **faint)
 
@@ -314,8 +325,8 @@ def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style]) ->
     low, high = axes.get_ylim()
     found = False
     for curve in (curve for curve in one.curves if curve.cut in (cut, "nothing")):
-        for point in curve.points:
-            at = axes.get_xlim()[0] if curve.cut == "nothing" else _position(point.sparsity)
+        places = [axes.get_xlim()[0]] if curve.cut == "nothing" else _places(one, curve)
+        for at, point in zip(places, curve.points, strict=True):
             bottom, top = point.estimate.interval or (low, high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
@@ -330,6 +341,21 @@ def _position(sparsity: float) -> float:
     return -log10(1 - sparsity)
 
 
+def _places(one: Chart, curve: Curve) -> list[float]:
+    """Return where a pruner's points lie on the axis; at a sparsity that is alone they lie side by side.
+
+    There the higher lies farther right, so that no line from a point to its name crosses another point; variants of one
+    pruner have panels of their own and stay in order.
+    """
+    if len(one.sparsities) > 1:
+        return [_position(point.sparsity) for point in curve.points]
+    mine = [each for each in one.curves if each.cut == curve.cut]
+    if len({base(each.pruner) for each in mine}) > 1:
+        mine.sort(key=lambda each: (each.points[0].estimate.iqm, order(each.pruner)))
+    aside = 1.7 * ALONE * ((mine.index(curve) + 0.5) / len(mine) - 0.5)
+    return [_position(point.sparsity) + aside for point in curve.points]
+
+
 def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[float, float]:
     """Return limits that hold every line and what is printed, and of intervals as much as leaves the lines a third of it."""
     lines = [*printed, *(point.estimate.iqm for curve in curves for point in curve.points)]
@@ -341,7 +367,7 @@ def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[flo
     return low - margin, high + margin
 
 
-def _name_lines(axes: "Axes", curves: Sequence[Curve], looks: Mapping[str, Style]) -> None:
+def _name_lines(axes: "Axes", one: Chart, curves: Sequence[Curve], looks: Mapping[str, Style]) -> None:
     """Write each curve's name right of the panel, as near its end's height as the other names allow."""
     low, high = axes.get_ylim()
     width, height = (72 * side for side in size_of(axes))
@@ -352,7 +378,7 @@ def _name_lines(axes: "Axes", curves: Sequence[Curve], looks: Mapping[str, Style
         colour = looks[curve.pruner].colour
         axes.annotate(
             curve.pruner,
-            xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _position(end.sparsity), end.estimate.iqm),
+            xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _places(one, curve)[-1], end.estimate.iqm),
             xytext=(width + 12, at),
             textcoords="axes points",
             va="center",
@@ -368,11 +394,19 @@ def _axis_title(one: Chart) -> str:
     return fitted(f"{one.metric.heading}{lower}", TALLEST_TITLE, NORMAL)
 
 
-def _note(seeds: tuple[int, int], *, cut: bool = False) -> str:
+def _note(seeds: tuple[int, int], *, dots: bool = False, alone: bool = False) -> str:
     if seeds[1] < 2:
         return "1 seed: single values, no intervals"
-    beyond = "; triangles at the edge: they go on beyond it" if cut else ""
-    return f"{count_of(seeds)}; lines: interquartile means; bands: 95 % stratified bootstrap intervals{beyond}"
+    drawn, marks, spans = " (dots)" if dots else "", *(("marks", "bars") if alone else ("lines", "bands"))
+    return f"{count_of(seeds)}{drawn}; {marks}: interquartile means; {spans}: 95 % stratified bootstrap intervals"
+
+
+def _note_of(charts: Sequence[Chart], *, cut: bool) -> str:
+    """Return what is said of the metric against sparsity; ``cut``: some interval goes on beyond a panel."""
+    curves = [curve for one in charts for curve in one.curves]
+    dots = any(len(point.values) > 1 for curve in curves for point in curve.points if curve.cut != "nothing")
+    note = _note(seed_range(curves), dots=dots, alone=all(len(one.sparsities) == 1 for one in charts))
+    return note + ("; triangles at the edge: they go on beyond it" if cut else "") + _aside(charts)
 
 
 def trains_longer(longer: Mapping[str, float]) -> str:

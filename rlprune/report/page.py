@@ -261,17 +261,17 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
 def _explained(some: Sequence[curves.Chart]) -> str:
     drawn = [curve for chart in some for curve in chart.curves]
     points = any(len(point.values) > 1 for curve in drawn for point in curve.points)
-    return (
-        f"{_spread(curves.seed_range(drawn))} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
-    )
+    spread = _spread(curves.seed_range(drawn), alone=all(len(chart.sparsities) == 1 for chart in some))
+    return f"{spread} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
 
 
-def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES) -> str:
+def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES, *, alone: bool = False) -> str:
     if seeds[1] < 2:
         return "One seed: single values, no intervals."
     resamples = f"{RESAMPLES:,}" if fewest == RESAMPLES else f"{fewest:,} to {RESAMPLES:,}"
     intervals = f"95 % stratified bootstrap intervals ({resamples} resamples)"
-    return f"Lines are interquartile means over {count_of(seeds)}, bands their {intervals}."
+    marks, spans = ("Marks", "bars") if alone else ("Lines", "bands")
+    return f"{marks} are interquartile means over {count_of(seeds)}, {spans} their {intervals}."
 
 
 def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) -> None:

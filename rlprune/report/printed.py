@@ -23,7 +23,7 @@ class Printed:
     budget: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.value:#.3g}" + (f" ({self.budget} epochs)" if self.budget else "")
+        return f"{self.value:#.3g}".rstrip(".") + (f" ({self.budget})" if self.budget else "")
 
 
 def printed(task: str, measure: str) -> tuple[Printed, ...]:

@@ -55,9 +55,13 @@ def _sure(p: dict[str, float], seeds: int, cut: str) -> str:
         return f"only one pruner cuts {cut} here: none to tell it from"
     rivals = [pruner for pruner, value in p.items() if value >= SURE]
     if not rivals:
-        return f"yes: better than each of {len(p)} others (p ≤ {number(max(p.values()))})"
+        others = f"each of {len(p)} others (p ≤" if len(p) > 1 else f"{', '.join(p)} (p ="
+        return f"yes: better than {others} {number(max(p.values()))})"
     least = 2 ** (1 - seeds) * len(p)
     if least >= SURE:
-        return f"no: {count_of((seeds, seeds))} {'is' if seeds == 1 else 'are'} too few to tell any of {len(p)} others from it"
+        others = f"any of {len(p)} others" if len(p) > 1 else ", ".join(p)
+        return f"no: {count_of((seeds, seeds))} {'is' if seeds == 1 else 'are'} too few to tell {others} from it"
+    if len(p) == 1:
+        return f"no: {', '.join(p)} cannot be told from it"
     named = ", ".join(rivals[:NAMED]) + (f" and {len(rivals) - NAMED} more" if rivals[NAMED:] else "")
     return f"no: {len(rivals)} of {len(p)} others cannot be told from it: {named}"

@@ -123,19 +123,26 @@ def finding(one: Comparison) -> str:
     top, seeds = ends[best], count_of((ends[best].seeds, ends[best].seeds))
     alike = [pruner for pruner, end in ends.items() if _shown(end) == _shown(top)]
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
-    told = f"{one.measured} {tables.iqm_text(top)}, {spread}."
+    texts = list(dict.fromkeys(tables.iqm_text(ends[pruner]) for pruner in alike))
+    told = f"{one.measured} {_all(texts) if len(texts) <= NAMED else tables.number(top.iqm)}, {spread}."
     if len(alike) == len(ends) > 1:
         alike_all = f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them."
         return " ".join([alike_all, *_sure(one, sparsity), *_kept(one), *dense])
-    rivals = [pruner for pruner, end in ends.items() if pruner not in alike and _overlap(end.interval, top.interval)]
-    sentences = [f"{where}, {' and '.join(alike)} end{'s' if len(alike) == 1 else ''} best: {told}"]
+    tops = [ends[pruner].interval for pruner in alike]
+    rivals = [
+        pruner for pruner, end in ends.items() if pruner not in alike and any(_overlap(end.interval, each) for each in tops)
+    ]
+    overlap = "Its interval overlaps" if len(alike) == 1 else "Their intervals overlap"
+    verb = "ends with" if len(ends) == 1 else "ends best:" if len(alike) == 1 else "end best:"
+    sentences = [f"{where}, {_all(alike)} {verb} {told}"]
     if len(rivals) + len(alike) == len(ends) > 1:
-        sentences.append(f"The intervals of all {len(ends)} pruners overlap with it: none can be told from it.")
+        it = "it" if len(alike) == 1 else "them"
+        sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}: none can be told from {it}.")
     elif 2 * len(rivals) > len(ends) - len(alike) + 1:
         apart = [pruner for pruner in ends if pruner not in (*alike, *rivals)]
-        sentences.append(f"Its interval overlaps with those of all but {', '.join(apart)}.")
+        sentences.append(f"{overlap} with those of all but {', '.join(apart)}.")
     elif rivals:
-        sentences.append(f"Its interval overlaps with those of {', '.join(rivals)}.")
+        sentences.append(f"{overlap} with those of {', '.join(rivals)}.")
     others = [said for other in one.also if other.better and (said := _ranked_otherwise(one, ends, other))]
     sentences += _sure(one, sparsity)
     sentences += [f"Other measures rank them differently: {'; '.join(others)}."] if others else []
@@ -148,7 +155,8 @@ def _sure(one: Comparison, sparsity: float) -> list[str]:
     for name, found in ((one.against.dense, with_dense(one, sparsity)), ("Random of their cut", with_random(one, sparsity))):
         sides = {side: [it.pruner for it in found if it.sure == side] for side in ("better", "worse")}
         told = [f"{_are(pruners, len(found))} surely {side}" for side, pruners in sides.items() if pruners]
-        told = told or [f"none of {len(found)} pruners is surely better or worse"]
+        lone = [f"{it.pruner} is neither surely better nor worse" for it in found if len(found) == 1]
+        told = told or lone or [f"none of {len(found)} pruners is surely better or worse"]
         sentences += [f"Against {name}, {'; '.join([*told, *limits(found)])}."] if found else []
     return sentences
 
@@ -156,6 +164,10 @@ def _sure(one: Comparison, sparsity: float) -> list[str]:
 def _are(pruners: Sequence[str], of: int) -> str:
     named = ", ".join(pruners) if len(pruners) <= NAMED else f"{len(pruners)} of {of} pruners"
     return f"{named} {'is' if len(pruners) == 1 else 'are'}"
+
+
+def _all(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _kept(one: Comparison) -> list[str]:
@@ -166,7 +178,7 @@ def _kept(one: Comparison) -> list[str]:
         return []
     furthest = max(it.ultimate[0] for it in kept.values())
     names = [pruner for pruner, it in kept.items() if it.ultimate[0] == furthest]
-    alike = " and ".join(names) if len(names) <= NAMED else f"{len(names)} of {len(kept)} pruners"
+    alike = _all(names) if len(names) <= NAMED else f"{len(names)} of {len(kept)} pruners"
     within = f"within {percent(WITHIN)} of dense"
     reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
     areas = {pruner: it.area for pruner, it in kept.items()}

@@ -106,7 +106,8 @@ def limits(found: Sequence[Difference]) -> list[str]:
     """Return in clauses what keeps differences from being sure: too few seeds for so many comparisons, ties."""
     most = max(families(found).values(), key=len, default=[])
     ties, pairs, seeds = (sum(it.ties for it in found), sum(_pairs(found)), max(_pairs(most), default=0))
-    told = [f"{ties} of {pairs} pairs are ties, which tell nothing"] if ties else []
+    tied = "are ties, which tell" if ties > 1 else "is a tie, which tells"
+    told = [f"{ties} of {pairs} pairs {tied} nothing"] if ties else []
     if most and seeds < (needed := seeds_needed(len(most))):
         count = f"{len(most)} comparisons need" if most[1:] else "1 comparison needs"
         told.insert(0, f"{count} {needed} seeds for one to be sure, and there {'are' if seeds != 1 else 'is'} {seeds}")
