@@ -35,19 +35,19 @@ def executor(name: str) -> str:
 def _of_executor(entry: Executor) -> dict[str, str]:
     package, extra = entry.extra or ("", "")
     options = entry.options.model_fields.items()
-    explained = inspect.cleandoc(entry.options.__doc__ or "").partition("Args:\n")[2]
     return {
         "needs": package and f"{package}: python3 -m pip install 'rlprune[{extra}]'",
         "options": "none"
         if not options
         else "\n".join(f"--set executor.{key}={_toml(field.get_default(call_default_factory=True))}" for key, field in options),
-        "which are": textwrap.dedent(explained).replace("``", "") if options else "",
+        "which are": _arguments(entry.options) if options else "",
     }
 
 
 def _of_pruner(entry: Pruner) -> dict[str, str]:
     settings = entry.settings()
     own = {key: value for key, value in settings.model_dump(mode="json").items() if key not in CommonSettings.model_fields}
+    parts = {key: _arguments(type(getattr(settings, key))) for key, value in own.items() if isinstance(value, Mapping)}
     return {
         "cuts": entry.cut,
         "score": said.formula(entry.score) if entry.score else "none: nothing is removed",
@@ -56,6 +56,8 @@ def _of_pruner(entry: Pruner) -> dict[str, str]:
         "scope": entry.scope or "",
         "start": entry.start if entry.start != "kept" else "",
         "settings": "\n".join(f"{key} = {_toml(value)}" for key, value in own.items()),
+        **{f"{key} is": told for key, told in parts.items()},
+        "of all": _arguments(CommonSettings) if entry.score else "",
     }
 
 
@@ -72,6 +74,12 @@ def _of_task(entry: Task) -> dict[str, str]:
         "budget": f"in {recipe.unit}",
         "recipe": f"{type(recipe).__name__}: " + ", ".join(f"{key} = {_toml(value)}" for key, value in numbers.items()),
     }
+
+
+def _arguments(kind: type) -> str:
+    """Return what the docstring of a class says of its arguments, a line each."""
+    told = textwrap.dedent(inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0])
+    return told.replace("\n    ", " ").replace("``", "")
 
 
 def _toml(value: object) -> str:
