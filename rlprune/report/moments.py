@@ -97,10 +97,10 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
         panels[2][0].set_ylabel("barrier (%)")
     drawn.align_ylabels([line[0] for line in panels])
     spread = "interquartile means, 95 % intervals" if one.seeds[1] > 1 else "single values"
-    note = f"{count_of(one.seeds)}: {spread}; ring: best; star: where the trigger fired"
+    note = f"{count_of(one.seeds)}: {spread}; ring: best fixed; star: the trigger's"
     if any(_own(row) and not _fired(row) for row in rows):
         note += ", hollow: where waiting had to end"
-    note += "; dotted: its threshold"
+    note += "; dotted: threshold"
     if one.stable is not None:
         note += "; dashed: copies stay connected"
     draw.headline(drawn, f"{one.title}, {percent(sparsity)} of weights removed", note)
