@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add("export")
     export.add_argument("run", metavar="OUT", help="folder of a run, say results/cartpole")
     export.add_argument("pruner", metavar="PRUNER", help="a pruner of that run")
-    export.add_argument("sparsity", metavar="SPARSITY", type=float, help="a sparsity of that run; 0 for Dense")
+    export.add_argument("sparsity", metavar="SPARSITY", type=_share, help="a sparsity of that run; 0 for Dense")
     export.add_argument("--task", help="a task of that run, where it has several")
     export.add_argument("--seed", type=int, default=0, help="which seed's network; default 0")
     export.add_argument("--cell", metavar="ID", default="", help="first digits of its id, where a run has several recipes")
@@ -179,6 +179,13 @@ def _parser() -> argparse.ArgumentParser:
     say = "its suffix says the format: .zip (Stable-Baselines3), .safetensors, .onnx; of agents also .int8.onnx, .h (C99)"
     export.add_argument("--to", required=True, metavar="FILE", help=say)
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {shown(text)}; must be a share, say 0.95".replace('"', "'")) from None
 
 
 class _Commands:

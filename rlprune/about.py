@@ -3,6 +3,9 @@
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+
+from pydantic import BaseModel
 
 from rlprune.executors import Executor, executors
 from rlprune.pruning import said
@@ -47,7 +50,6 @@ def _of_executor(entry: Executor) -> dict[str, str]:
 def _of_pruner(entry: Pruner) -> dict[str, str]:
     settings = entry.settings()
     own = {key: value for key, value in settings.model_dump(mode="json").items() if key not in CommonSettings.model_fields}
-    parts = {key: _arguments(type(getattr(settings, key))) for key, value in own.items() if isinstance(value, Mapping)}
     return {
         "cuts": entry.cut,
         "score": said.formula(entry.score) if entry.score else "none: nothing is removed",
@@ -56,9 +58,43 @@ def _of_pruner(entry: Pruner) -> dict[str, str]:
         "scope": entry.scope or "",
         "start": entry.start if entry.start != "kept" else "",
         "settings": "\n".join(f"{key} = {_toml(value)}" for key, value in own.items()),
-        **{f"{key} is": told for key, told in parts.items()},
-        "of all": _arguments(CommonSettings) if entry.score else "",
+        "which are": "\n".join(_meant(entry, settings)) if own else "",
+        "also": f"{', '.join(CommonSettings.model_fields)}: of every pruner; docs/using.md" if entry.score else "",
     }
+
+
+def _meant(entry: Pruner, settings: CommonSettings) -> Iterator[str]:
+    """Yield what a plan says of its settings, and what those say of their own parts."""
+    if callable(entry.plan):
+        yield " ".join(inspect.cleandoc(entry.plan.__doc__ or "").replace("``", "").split())
+    for key in type(settings).model_fields:
+        if key not in CommonSettings.model_fields and (limits := _range(type(settings), key)):
+            yield f"{key}: {limits}"
+        if is_dataclass(value := getattr(settings, key)):
+            yield f"{key}: {inspect.cleandoc(value.__doc__ or '').partition(chr(10))[0]}".replace("``", "")
+            yield _arguments(type(value))
+
+
+def _range(model: type[BaseModel], key: str) -> str:
+    """Return which values a number may have, where its type says."""
+    schema = model.model_json_schema()["properties"][key]
+    schema = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+    kinds = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "less than"}
+    return " and ".join(f"{words} {schema[kind]:,}" for kind, words in kinds.items() if kind in schema)
+
+
+def _arguments(kind: type) -> str:
+    """Return what a class says of its arguments, a line each, those of the classes that it refines first."""
+    told: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        name, section = "", inspect.cleandoc(one.__dict__.get("__doc__") or "").partition("Args:\n")[2]
+        for line in textwrap.dedent(section.partition("\n\n")[0]).replace("``", "").splitlines():
+            if line.startswith(" "):
+                told[name] += f" {line.strip()}"
+            else:
+                name = line.partition(":")[0]
+                told[name] = line
+    return "\n".join(told.values())
 
 
 def _of_task(entry: Task) -> dict[str, str]:
@@ -73,13 +109,8 @@ def _of_task(entry: Task) -> dict[str, str]:
         "reads": recipe.reads or "",
         "budget": f"in {recipe.unit}",
         "recipe": f"{type(recipe).__name__}: " + ", ".join(f"{key} = {_toml(value)}" for key, value in numbers.items()),
+        "which are": _arguments(type(recipe)),
     }
-
-
-def _arguments(kind: type) -> str:
-    """Return what the docstring of a class says of its arguments, a line each."""
-    told = textwrap.dedent(inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0])
-    return told.replace("\n    ", " ").replace("``", "")
 
 
 def _toml(value: object) -> str:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 LOCK, CLAIMS = ".running", ".claims"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -267,6 +267,16 @@ def _there(place: int, file: int) -> bool:
 
 
 # -- folders for temporary files -------------------------------------------------------------------------------------
+
+
+def roomy(longest: int) -> Path:
+    """Return the folder for temporary files, or where its path has more bytes than this another that may be written to.
+
+    The path of a socket may have a hundred bytes or so, and who makes it has names of its own below that folder.
+    """
+    usual = gettempdir()
+    others = [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)]
+    return Path(next((folder for folder in (usual, *others) if len(os.fsencode(folder)) <= longest), usual))
 
 
 def temporary(folder: Path, prefix: str) -> Path:

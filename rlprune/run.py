@@ -38,6 +38,7 @@ from rlprune.bench.suite import (
     extra_mistakes,
     load_suite,
     override,
+    suites,
     with_fingerprints,
 )
 from rlprune.data import folders
@@ -80,10 +81,32 @@ VERSION = f"rlprune {__version__}, Python {sys.version.partition(' ')[0]}"
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose complaints hold no control characters."""
+    """One whose complaints hold no control characters, and name what is nearest to a word that is wrong."""
 
     def error(self, message: str) -> NoReturn:
         super().error(plain(message))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; words that are left over are told here, where the options of this command are known."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error("; ".join(map(self._left_over, left)))
+        return found, left
+
+    def _left_over(self, word: str) -> str:
+        if word.startswith("--"):
+            return f"no option is named '{word.partition('=')[0]}'{nearest(word.partition('=')[0], self._option_string_actions)}"
+        return f"'{word}' belongs to nothing: a list is one word, with commas, and so is KEY=VALUE"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            names = list(map(str, action.choices or ()))
+            near = nearest(str(value), names)
+            if not near and action.dest == "command" and str(value) in suites():
+                near = f"; did you mean 'run {value}'?"
+            raise argparse.ArgumentError(action, f"got '{value}'; must be {' or '.join(names)}{near}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

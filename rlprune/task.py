@@ -79,6 +79,14 @@ class Recipe(BaseModel):
         """A package beyond the dependencies and the extra that installs it, where the recipe needs one."""
         return None
 
+    def modules(self, *, fleet: bool, device: str) -> tuple[str, ...]:
+        """Return the modules that training needs, in a fleet or alone; imported beforehand they cost its cells nothing."""
+        return ((self.fleet if fleet else self.trainer).partition(":")[0],)
+
+    def machine(self, *, fleet: bool, device: str) -> Mapping[str, str]:
+        """Return what of the machine training depends on, beyond what is recorded of every cell; asked where it trained."""
+        return {}
+
     def replaced(self, given: Mapping[str, Any]) -> Self:
         """Return this recipe with some fields replaced.
 

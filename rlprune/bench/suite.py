@@ -857,7 +857,7 @@ def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
         if len(set(map(shown, _list(values)))) < len(_list(values)):
             yield ("task_sparsities", name), f"{shown(values)} has a sparsity twice"
     yield from _entry_problems(table, "task", tasks(), "recipe")
-    yield from _entry_problems(table, "pruner", pruners(), "pruning", known=variants)
+    yield from (told := list(_entry_problems(table, "pruner", pruners(), "pruning", known=variants)))
     taken = {name.casefold(): "the name of a pruner" for name in pruners().names()}
     for name, own in variants.items():
         if reason := taken.get(name.casefold()):
@@ -872,7 +872,7 @@ def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
             settings = {base: _merge(_table(_table(table.get("pruner")).get(base)), {k: v for k, v in own.items() if k != "of"})}
             both = {"pruner": settings, "pruning": table.get("pruning")}
             for keys, message in _entry_problems(both, "pruner", pruners(), "pruning"):
-                if keys[0] != "pruning":  # told already
+                if keys[0] != "pruning" and (keys, message) not in told:  # told already
                     yield ("variant", name, *(keys[2:] or ("of",))), message
         taken[name.casefold()] = "there twice"
 

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
 from rlprune.bench.suite import Cell
 from rlprune.costs import provenance
 from rlprune.costs.energy import Energy
-from rlprune.executors import Tell
+from rlprune.executors import Tell, preloaded
 from rlprune.reason import told
 from rlprune.task import tasks
 
@@ -73,13 +72,10 @@ class Record:
 
 def trainers(cells: Iterable[Cell]) -> list[str]:
     """Return the modules of who trains these cells, alone or in fleets."""
-    found = set()
-    for cell in cells:
-        recipe = tasks().load(cell.task).recipe
-        found.add((recipe.fleet if cell.fleet else recipe.trainer).partition(":")[0])
-        if cell.fleet and cell.device == "cpu":
-            found.add("rlprune.training.compiled.ready")
-    return sorted(found)
+    kinds = {(cell.task, cell.fleet, cell.device) for cell in cells}
+    return sorted(
+        {name for task, fleet, device in kinds for name in tasks().load(task).recipe.modules(fleet=fleet, device=device)}
+    )
 
 
 def _give_back_large_blocks() -> None:
@@ -104,9 +100,7 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
 
     from rlprune.bench.cell import run_cells
 
-    for module in trainers(assigned.cells):  # where nobody imported it beforehand
-        with suppress(Exception):  # its cells meet it again, and can report it
-            import_module(module)
+    preloaded(trainers(assigned.cells))  # where nobody did it beforehand
     torch.set_num_threads(1)
     threadpool_limits(1)  # NumPy's and SciPy's threads are not torch's
     _give_back_large_blocks()
@@ -123,11 +117,9 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
 
         results = run_cells(assigned.cells, assigned.checkpoints, tell, stop)
         seconds = time.perf_counter() - wall
-    machine = {**provenance.machine(), "energy_method": energy.method, "memory_method": "process peak"}
-    if assigned.cells[0].fleet and device == "cpu":
-        from rlprune.training.compiled import products
-
-        machine["products"] = products.library()[0]
+    first = assigned.cells[0]
+    own = tasks().load(first.task).recipe.machine(fleet=first.fleet, device=device)
+    machine = {**provenance.machine(), "energy_method": energy.method, "memory_method": "process peak", **own}
     if device.startswith("cuda"):
         machine |= {"gpu": torch.cuda.get_device_name(device), "memory_method": "CUDA allocator"}
     else:

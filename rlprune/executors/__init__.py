@@ -6,7 +6,9 @@ hold for it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
@@ -112,6 +114,13 @@ class Execute(Protocol):
     def __call__(
         self, work: Callable[[Job, Tell], Result], jobs: Iterable[Job], workers: int, preload: Sequence[str] = ()
     ) -> Generator[Event[Job, Result], None, None]: ...
+
+
+def preloaded(modules: Iterable[str]) -> None:
+    """Import modules beforehand, as ``preload`` has it."""
+    for module in modules:
+        with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
+            import_module(module)
 
 
 class Sees(Protocol):

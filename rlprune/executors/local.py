@@ -116,13 +116,8 @@ def _ensure_forkserver(preload: Sequence[str]) -> None:
 
 @cache
 def _folder() -> Path:
-    """Return a folder of this process for sockets and what workers print; if it is killed, the next one removes it.
-
-    The path of a socket may have a hundred bytes or so.
-    """
-    usual, short = tempfile.gettempdir(), [folder for folder in ("/tmp", "/var/tmp", "/dev/shm") if os.access(folder, os.W_OK)]
-    long = len(os.fsencode(usual)) > _LONGEST
-    own = files.temporary(Path(short[0] if long and short else usual), "rlprune-run-")
+    """Return a folder of this process for sockets and what workers print; if it is killed, the next one removes it."""
+    own = files.temporary(files.roomy(_LONGEST), "rlprune-run-")
     Finalize(None, shutil.rmtree, (own, True), exitpriority=-200)  # after what multiprocessing removes of it
     return own
 

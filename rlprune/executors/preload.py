@@ -2,10 +2,9 @@
 
 import os
 import signal
-from contextlib import suppress
-from importlib import import_module
 from tempfile import gettempdir
 
+from rlprune.executors import preloaded
 from rlprune.executors.local import PRELOAD
 
 # Ctrl-C reaches every process of the terminal; the one that started the workers ends them.
@@ -19,9 +18,7 @@ _cache = "TORCHINDUCTOR_CACHE_DIR"
 _own = _cache not in os.environ
 os.environ.setdefault(_cache, gettempdir())
 
-for _module in filter(None, os.environ.pop(PRELOAD, "").split(",")):
-    with suppress(Exception, SystemExit):  # a worker meets it again, and can report it
-        import_module(_module)
+preloaded(filter(None, os.environ.pop(PRELOAD, "").split(",")))
 
 if _own:
     del os.environ[_cache]

@@ -11,10 +11,9 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import Field
 
 from rlprune import __version__, executors
 from rlprune.executors import Begun, Demands, Event, Executor, Failed, Job, Keeps, Result, Returned, Tell, Told, local, travel
-from rlprune.files import process, temporary
+from rlprune.files import process, roomy, temporary
 from rlprune.reason import line, told
 
 if (_found := find_spec("ray")) is None or _found.origin is None:  # a folder of that name is no library
@@ -355,9 +354,7 @@ def _cluster(options: Options, workers: int) -> Iterator[_Cluster]:
         _join(options)
         yield _Cluster(options, own=False)
         return
-    places = (tempfile.gettempdir(), "/tmp", "/var/tmp")
-    place = next((place for place in places if len(os.fsencode(place)) <= _LONGEST), places[0])
-    folder = temporary(Path(place), "rlp-ray-")
+    folder = temporary(roomy(_LONGEST), "rlp-ray-")
     try:
         _init(address=OWN, num_cpus=workers, include_dashboard=False, _temp_dir=str(folder))
         yield _Cluster(options, own=True)
@@ -412,9 +409,7 @@ def _serve(sent: _Sent[Job, Any], box: Any) -> tuple[str, Any]:
         return "stranger", __version__
     os.environ |= sent.environ
     post("begun", process())
-    for module in sent.preload:
-        with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
-            import_module(module)
+    executors.preloaded(sent.preload)
     try:
         with _at_home(sent, post) as (job, bring):
 

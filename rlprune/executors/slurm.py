@@ -20,14 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import time as clock
 from hashlib import sha256
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 
-from rlprune.executors import Begun, Event, Executor, Failed, Job, Left, Options, Result, Returned, Tell, Told
+from rlprune.executors import Begun, Event, Executor, Failed, Job, Left, Options, Result, Returned, Tell, Told, preloaded
 from rlprune.executors.local import sees as here
 from rlprune.files import now, process, write
 from rlprune.reason import told
@@ -107,9 +106,7 @@ class Task:
             return  # done by one that was queued before it, or nobody waits for it any more
         begun = {"where": _here(), "at": now()}
         _append(self.folder / "begun", begun)
-        for module in self.preload:
-            with suppress(Exception, SystemExit):  # whoever needs it meets it again, and can report it
-                import_module(module)
+        preloaded(self.preload)
         try:
             work, job = pickle.loads((self.folder / "job").read_bytes())  # noqa: S301 (this run's own)
             outcome = pickle.dumps(("returned", work(job, lambda values: _append(self.folder / "told", dict(values)))))

@@ -4,8 +4,10 @@ import importlib
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
@@ -219,6 +221,13 @@ class A2CRecipe(OnPolicyRecipe):
     fleet: ClassVar[str] = "rlprune.training.fleet:FleetAgent"
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
 
+    def modules(self, *, fleet: bool, device: str) -> tuple[str, ...]:
+        code = ("rlprune.training.compiled.ready",) if _compiled(fleet, device) else ()
+        return (*super().modules(fleet=fleet, device=device), *code)
+
+    def machine(self, *, fleet: bool, device: str) -> Mapping[str, str]:
+        return {"products": resolve_name(_PRODUCTS)()[0]} if _compiled(fleet, device) else {}
+
     @property
     def arguments(self) -> dict[str, Any]:
         return {"use_rms_prop": False}  # it would override the optimizer that is named here
@@ -237,6 +246,14 @@ class A2CRecipe(OnPolicyRecipe):
             only = f"plays {', '.join(played)} only, not {self.environment}"
             raise ValueError(f"simulator = '{self.simulator}' {only}: leave simulator out")
         return self
+
+
+_PRODUCTS = "rlprune.training.compiled.products:library"  # by its name: reading a suite imports no torch
+
+
+def _compiled(fleet: bool, device: str) -> bool:
+    """Say whether A2C trains by compiled code there."""
+    return fleet and device == "cpu"
 
 
 class PPORecipe(OnPolicyRecipe):
