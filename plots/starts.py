@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlprune.report import draw
-from rlprune.report.comparable import gathered
+from rlprune.report.comparable import gathered, settings
 from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent
 from rlprune.report.scripts import ended, place
 from rlprune.report.sure import differences
@@ -26,30 +26,34 @@ STARTS = {"kept": "#777777", "rescaled": "#D55E00", "redrawn": "#0072B2", "shuff
 """Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
 
 
-def compared(one: Comparison) -> list[str]:
-    """Return the pruners that have variants by where training starts."""
-    found = [name.rpartition(" ")[0] for name in one.pruners if name.rpartition(" ")[2] in STARTS]
-    names = {name for name in found if found.count(name) > 1}
-    return sorted(names, key=lambda name: (one.cut(_some(one, name)), order(name)))
-
-
-def _some(one: Comparison, pruner: str) -> str:
-    return next(f"{pruner} {start}" for start in STARTS if f"{pruner} {start}" in one.pruners)
+def compared(one: Comparison) -> dict[str, dict[str, str]]:
+    """Return pruner to start to the name of the variant, of those that began from several; a plain name is what its cells say."""
+    found: dict[str, dict[str, str]] = {}
+    for name in one.pruners:
+        pruner, _, start = name.rpartition(" ")
+        if start not in STARTS:
+            pruner, start = name, next((settings(row).get("start", "kept") for row in one.rows if row.pruner == name), "")
+        found.setdefault(pruner, {})[str(start)] = name
+    return {
+        it: found[it]
+        for it in sorted(found, key=lambda it: (one.cut(next(iter(found[it].values()))), order(it)))
+        if found[it].keys() > {"kept"}
+    }
 
 
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
-    ends = one.estimates(sparsity, metric)
-    run = [start for start in STARTS if any(f"{pruner} {start}" in ends for pruner in compared(one))]
+    ends, named = one.estimates(sparsity, metric), compared(one)
+    run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
     lines = [["pruner", *run, "rescaled − kept", "p"]]
     values = {name: by_seed(one.cells(name, sparsity), metric) for name in one.pruners}
-    pairs = [(f"{pruner} rescaled", f"{pruner} kept") for pruner in compared(one)]
+    pairs = [(names.get("rescaled", ""), names.get("kept", "")) for names in named.values()]
     brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
-    for pruner in compared(one):
+    for pruner, names in named.items():
         told = [MISSING, MISSING]
-        if (it := brought.get(f"{pruner} rescaled")) and it.improvement.pairs > 1:
+        if (it := brought.get(names.get("rescaled", ""))) and it.improvement.pairs > 1:
             told = [f"{it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
-        lines.append([pruner, *(iqm_text(ends.get(f"{pruner} {start}")) for start in run), *told])
+        lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
     return f"**{one.title}, {percent(sparsity)} removed, {metric}; dense {', '.join(dense)}**\n\n" + markdown(lines)
 
@@ -74,11 +78,11 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
         for panel in panels[len(found) :]:
             panel.set_visible(False)
         for panel, (one, sparsity) in zip(panels, found, strict=False):
-            ends = one.estimates(sparsity, metric)
+            ends, named = one.estimates(sparsity, metric), compared(one)
             for place, pruner in enumerate(rows):
                 panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)
                 for step, (start, colour) in enumerate(STARTS.items()):
-                    if (end := ends.get(f"{pruner} {start}")) is not None:
+                    if (end := ends.get(named.get(pruner, {}).get(start, ""))) is not None:
                         height = place + (step - 1.5) * 0.2
                         panel.plot(end.interval or (end.iqm, end.iqm), [height, height], color=colour, linewidth=1.0)
                         panel.plot([end.iqm], [height], "o", color=colour, markersize=2.6)
