@@ -21,7 +21,7 @@ from rlprune.costs import judged
 from rlprune.costs.measures import SOLO
 from rlprune.files import written
 from rlprune.safely import plain
-from rlprune.store import RESULTS, SCHEMA, TOGETHER, Row, Store, results_of
+from rlprune.store import RESULTS, TOGETHER, Row, Store, results_of
 
 OF_THE_MACHINE = SOLO | {"worker_seconds", "resumed", "memory_static_bytes"}
 """Measures that are not compared."""
@@ -61,12 +61,11 @@ def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], None]) -> P
     """Return what of these runs, and of the one that is there already, is kept; write nothing.
 
     Raises:
-        Conflict: they are of several suites, of another schema, or disagree about a cell.
+        Conflict: they are of several suites, or disagree about a cell.
     """
     folders = list({folder.resolve(): folder for folder in ([to] * (to / RESULTS).is_file() + [*folders])}.values())
     with ExitStack() as opened:
         stores = {folder: opened.enter_context(Store(results_of(folder), create=False, warn=tell)) for folder in folders}
-        _refuse_schemas(stores)
         _refuse_suites(outlines := {folder: store.outlines() for folder, store in stores.items()})
         finished = {folder: {cell for cell, (_, ended) in known.items() if ended} for folder, known in outlines.items()}
         having = defaultdict[str, list[Path]](list)
@@ -104,18 +103,6 @@ def merge(plan: Plan, to: Path) -> Merged:
                     own = (cell for cell, where in plan.rows.items() if where == folder)
                     target.take(source, sorted(own))  # in the order of the index, which then grows at its end
     return Merged(len(plan.rows), plan.shared, copied)
-
-
-def _refuse_schemas(stores: Mapping[Path, Store]) -> None:
-    """Refuse stores of another schema.
-
-    Raises:
-        Conflict: one is.
-    """
-    for folder, store in stores.items():
-        if (schema := store.schema) != SCHEMA:
-            how = "run its suite there again, which brings it to the newer one"
-            raise Conflict(f"{folder} has results of schema {schema}, and only those of schema {SCHEMA} are joined: {how}")
 
 
 def _refuse_suites(outlines: Mapping[Path, Mapping[str, tuple[str, bool]]]) -> None:
@@ -156,7 +143,7 @@ def _shown(value: object) -> str:
 
 def _precedence(row: Row) -> tuple[object, ...]:
     """Return what puts the row that is kept first: one whose clock has no gap, that ended first; at last all that it holds."""
-    document = {**vars(row), "judged": judged.document(row.judged), "epochs": list(row.epochs)}
+    document = {**vars(row), "judged": judged.document(row.judged), "epochs": list(row.epochs), "layers": {**row.layers}}
     return "resumed" in row.values, row.ended, row.started, json.dumps(document, sort_keys=True, default=str)
 
 

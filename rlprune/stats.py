@@ -28,7 +28,11 @@ _COUNTABLE = 30
 """Differences up to which all patterns of signs are counted, in milliseconds."""
 
 _FEW = 50
-"""Seeds up to which the samples of many columns are drawn as they are."""
+"""Seeds up to which samples are drawn as they are."""
+
+_AT_ONCE = 2**22
+"""Numbers that bootstrap samples hold at once."""
+
 _NORMAL_QUANTILE = 1.959964  # of (1 + CONFIDENCE) / 2
 
 
@@ -100,34 +104,51 @@ def iqm_interval(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: 
     values = [np.asarray(stratum, dtype=float) for stratum in strata]
     if min(map(len, values)) < 2:
         return None
-    generator, tail = np.random.default_rng(seed), 100 * (1 - CONFIDENCE) / 2
-    drawn = [generator.integers(len(each), size=(resamples, len(each))) for each in values]
-
-    if values[0].ndim == 2 and sum(map(len, values)) > _FEW:
-        counts = [
-            np.stack([np.bincount(row, minlength=len(each)) for row in rows]) for each, rows in zip(values, drawn, strict=True)
-        ]
-        means = _iqm_of_drawn(np.concatenate(values), np.concatenate(counts, axis=1))
+    tail = 100 * (1 - CONFIDENCE) / 2
+    if values[0].ndim <= 2 and sum(map(len, values)) > _FEW:
+        together = np.concatenate(values)
+        means = _iqm_of_drawn(together.reshape(len(together), -1), _times_drawn(tuple(map(len, values)), resamples, seed))
+        means = means.reshape(-1, *together.shape[1:])
     else:
+        generator = np.random.default_rng(seed)
+        drawn = [generator.integers(len(each), size=(resamples, len(each))) for each in values]
         samples = [each[places] for each, places in zip(values, drawn, strict=True)]
         means = iqm(np.concatenate(samples, axis=1), axis=1)
     return np.asarray(np.percentile(means, [tail, 100 - tail], axis=0), dtype=float)
 
 
-def _iqm_of_drawn(values: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
+@lru_cache(4)  # pruners have as many seeds
+def _times_drawn(sizes: tuple[int, ...], resamples: int, seed: int) -> NDArray[np.signedinteger]:
+    """Return how often each value of strata of these sizes is in each bootstrap sample, shape (values, samples)."""
+    generator, kind = np.random.default_rng(seed), np.int16 if sum(sizes) < 2**15 else np.int32
+    found = []
+    for size in sizes:
+        places = generator.integers(size, size=(resamples, size))
+        places += size * np.arange(resamples)[:, None]
+        found.append(np.bincount(places.ravel(), minlength=resamples * size).reshape(resamples, size).astype(kind).T)
+    return np.ascontiguousarray(np.concatenate(found))
+
+
+def _iqm_of_drawn(values: FloatArray, counts: NDArray[np.signedinteger]) -> FloatArray:
     """Return interquartile means of samples, shape (samples, columns), of which is only said how often each row is in them.
 
     Values of a column are sorted once and samples never, so that thousands of seeds take little time and memory.
 
     Args:
-        values: shape (n, columns).
-        counts: shape (samples, n), n in each sample.
+        values: shape (n, columns), NaN where there is none. A sample without any value of a column is NaN there.
+        counts: shape (n, samples), n in each sample.
     """
-    n, cut = len(values), len(values) // 4
-    means = np.empty((len(counts), values.shape[1]))
+    means = np.full((counts.shape[1], values.shape[1]), np.nan)
     for column, order in enumerate(np.argsort(values, axis=0).T):
-        inside = np.clip(counts[:, order].cumsum(axis=1), cut, n - cut)  # of the places up to each value, those in the middle
-        means[:, column] = np.diff(inside, axis=1, prepend=cut) @ values[order, column] / (n - 2 * cut)
+        known = order[np.isfinite(values[order, column])]
+        if known.size:
+            inside = np.cumsum(counts[known], axis=0, dtype=counts.dtype)
+            n = inside[-1].copy()
+            np.clip(inside, n // 4, n - n // 4, out=inside)  # of the places up to each value, those in the middle
+            weights = inside.astype(float)
+            weights[0] -= n // 4
+            weights[1:] -= inside[:-1]
+            np.divide(values[known, column] @ weights, n - 2 * (n // 4), out=means[:, column], where=n > 0)
     return means
 
 
@@ -152,8 +173,15 @@ def bootstrap(
     if min(each.shape[-1] for each in values) < 2:
         return of(values), None
     generator, tail = np.random.default_rng(seed), (1 - CONFIDENCE) / 2
-    samples = [each[..., generator.integers(each.shape[-1], size=(resamples, each.shape[-1]))] for each in values]
-    return of(values), np.asarray(np.quantile(of(samples), [tail, 1 - tail], axis=-1, method=method), dtype=float)
+    places = [generator.integers(each.shape[-1], size=(resamples, each.shape[-1])) for each in values]
+    step = max(1, _AT_ONCE // sum(each.size for each in values))
+    made = [
+        of([each[..., some[start : start + step]] for each, some in zip(values, places, strict=True)])
+        for start in range(0, resamples, step)
+    ]
+    return of(values), np.asarray(
+        np.quantile(np.concatenate(made, axis=-1), [tail, 1 - tail], axis=-1, method=method), dtype=float
+    )
 
 
 def median(tasks: Sequence[FloatArray]) -> FloatArray:
@@ -176,6 +204,8 @@ def drawn_together(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0)
             seeds is NaN there.
     """
     values = np.asarray(values, dtype=float)
+    if len(values) > _FEW:
+        return _iqm_of_drawn(values, _times_drawn((len(values),), resamples, seed))
     generator = np.random.default_rng(seed)
     ordered = np.sort(values[generator.integers(len(values), size=(resamples, len(values)))], axis=1)  # NaN last
     known = np.isfinite(ordered).sum(axis=1, keepdims=True)
@@ -238,6 +268,12 @@ def sign_flip(differences: ArrayLike) -> float:
     found = np.asarray(differences, dtype=float)
     if not found.size:
         raise ValueError("the test takes at least 1 difference, got 0")
+    return _sign_flip(found.tobytes())
+
+
+@lru_cache(4096)  # tables ask for the same pairs again
+def _sign_flip(differences: bytes) -> float:
+    found = np.frombuffer(differences)
     sizes = np.abs(found[found != 0])  # a tie is one whatever its sign
     reach = abs(found.sum()) - 1e-9 * sizes.sum()
     if reach <= 0:

@@ -15,8 +15,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
-from itertools import accumulate, islice
+from itertools import chain, groupby
 from math import isfinite, nan
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -30,8 +31,9 @@ from rlprune.files import written
 from rlprune.reason import reason
 from rlprune.safely import plain
 
-SCHEMA = 2
-"""Schema 1 had what is in column ``judged`` among the labels: it is read as it is, and brought here when it is written to."""
+SCHEMA = 3
+"""Schema 2 had a line for each number of an epoch and of a layer; schema 1 moreover what is in column ``judged`` among the
+labels. They are read as they are, and brought here when they are written to."""
 
 RESULTS = "results.sqlite"
 """The file, in the folder of a run."""
@@ -55,15 +57,17 @@ CREATE TABLE measures (
     cell TEXT NOT NULL REFERENCES cells ON DELETE CASCADE, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (cell, name)
 );
 CREATE TABLE epochs (
-    cell TEXT NOT NULL REFERENCES cells ON DELETE CASCADE, number INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (cell, number, name)
+    cell TEXT NOT NULL REFERENCES cells ON DELETE CASCADE, names TEXT NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (cell)
 );
 CREATE TABLE layers (
-    cell TEXT NOT NULL REFERENCES cells ON DELETE CASCADE, layer TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (cell, layer, name)
+    cell TEXT NOT NULL REFERENCES cells ON DELETE CASCADE, layers TEXT NOT NULL, names TEXT NOT NULL, numbers BLOB NOT NULL,
+    PRIMARY KEY (cell)
 );
 """
+"""The numbers of a cell's epochs or layers are doubles, little end first, all of one name after all of another, NaN where there
+is none; names and layers are lists in JSON."""
 
+_BLOCKS = ("epochs", "layers")
 
 _PACKED = re.sub(r",\s*PRIMARY KEY \([^)]*\)", "", _TABLES).replace("CREATE TABLE ", "CREATE TABLE packed.")
 """The same without indexes, which are as large as what they point to."""
@@ -73,15 +77,11 @@ CREATE TEMP TABLE places AS SELECT id, row_number() OVER (ORDER BY task, pruner,
 CREATE UNIQUE INDEX temp.ids ON places (id);
 INSERT INTO packed.cells ({columns}) SELECT {columns} FROM main.cells JOIN places USING (id) ORDER BY place;
 INSERT INTO packed.measures SELECT cell, name, value FROM main.measures JOIN places ON id = cell ORDER BY name, place;
-INSERT INTO packed.epochs
-    SELECT cell, number, name, value FROM main.epochs JOIN places ON id = cell ORDER BY name, place, number;
-INSERT INTO packed.layers
-    SELECT cell, layer, name, value
-    FROM (SELECT *, row_number() OVER (PARTITION BY cell, name ORDER BY rowid) depth FROM main.layers) JOIN places ON id = cell
-    ORDER BY name, depth, place;
+INSERT INTO packed.epochs SELECT cell, names, numbers FROM main.epochs JOIN places ON id = cell ORDER BY place;
+INSERT INTO packed.layers SELECT cell, layers, names, numbers FROM main.layers JOIN places ON id = cell ORDER BY place;
 DROP TABLE temp.places;
 """
-"""Alike beside alike, which halves what is left; the layers of a cell stay in the network's order."""
+"""Alike beside alike, which halves what is left."""
 
 
 @dataclass(frozen=True)
@@ -160,34 +160,43 @@ class Damaged(StoreError):  # noqa: N818
     """The file holds something else than was written to it: the same again meets the same."""
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """Which measures each of some epochs has, and where its first number stands; many cells share one."""
-
-    names: tuple[tuple[str, ...], ...]
-    starts: tuple[int, ...]
-
-    @lru_cache(256)  # noqa: B019 (shapes are few, and stay)
-    def places(self, name: str) -> tuple[int | None, ...]:
-        """Return where the numbers of a measure stand, an epoch each; nothing where no epoch has it."""
-        starts = zip(self.names, self.starts, strict=False)
-        found = tuple(start + names.index(name) if name in names else None for names, start in starts)
-        return found if any(place is not None for place in found) else ()
-
-
-class Epochs(Sequence[Mapping[str, float]]):
-    """The epochs of a cell, their numbers in one block: a tenth of what they take as mappings, which it yields.
+class _Block:
+    """Numbers in one block, all of one name after all of another: a tenth of what they take as mappings.
 
     Args:
-        shape: which measures each epoch has.
-        numbers: of all epochs, one after another.
+        names: what is measured, by alphabet, and which place it has; many cells share one.
+        numbers: NaN where something was not measured.
     """
 
-    def __init__(self, shape: _Shape, numbers: "array[float]") -> None:
-        self._shape, self.numbers = shape, numbers
+    __slots__ = ("names", "numbers")
+
+    def __init__(self, names: Mapping[str, int], numbers: "array[float]") -> None:
+        self.names, self.numbers = names, numbers
+
+    def within(self, most: float) -> bool:
+        """Return whether no number is farther from zero."""
+        known = self.numbers if (total := sum(self.numbers)) == total else [one for one in self.numbers if one == one]
+        return -most <= min(known, default=0.0) and max(known, default=0.0) <= most
+
+    def _line(self, place: int) -> dict[str, float]:
+        lines = len(self.numbers) // len(self.names)
+        return {name: one for name, one in zip(self.names, self.numbers[place::lines], strict=True) if one == one}
+
+    def column(self, name: str) -> "array[float]":
+        """Return one measure of all lines; nothing where none has it."""
+        if (place := self.names.get(name)) is None:
+            return array("d")
+        lines = len(self.numbers) // len(self.names)
+        return self.numbers[place * lines : (place + 1) * lines]
+
+
+class Epochs(_Block, Sequence[Mapping[str, float]]):
+    """The epochs of a cell as mappings, made when they are asked for."""
+
+    __slots__ = ()
 
     def __len__(self) -> int:
-        return len(self._shape.names)
+        return len(self.numbers) // len(self.names)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, float]: ...
@@ -198,17 +207,9 @@ class Epochs(Sequence[Mapping[str, float]]):
     def __getitem__(self, index: int | slice) -> dict[str, float] | list[dict[str, float]]:
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
-        place = range(len(self))[index]
-        names, start = self._shape.names[place], self._shape.starts[place]
-        return dict(zip(names, self.numbers[start : start + len(names)], strict=True))
-
-    def column(self, name: str) -> list[float]:
-        places = self._shape.places(name)
-        return [nan if place is None else self.numbers[place] for place in places]
+        return self._line(range(len(self))[index])
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Epochs) and other._shape is self._shape:
-            return other.numbers == self.numbers
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -217,7 +218,38 @@ class Epochs(Sequence[Mapping[str, float]]):
         return repr(list(self))
 
 
-def column(epochs: Sequence[Mapping[str, float]], name: str) -> list[float]:
+class Layers(_Block, Mapping[str, Mapping[str, float]]):
+    """The layers of a cell as mappings, made when they are asked for.
+
+    Args:
+        layers: their names in the network's order, and which place each has; many cells share one.
+    """
+
+    __slots__ = ("layers",)
+
+    def __init__(self, layers: Mapping[str, int], names: Mapping[str, int], numbers: "array[float]") -> None:
+        super().__init__(names, numbers)
+        self.layers = layers
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __getitem__(self, name: str) -> dict[str, float]:
+        return self._line(self.layers[name])
+
+    def counted(self) -> bool:
+        """Return whether all have weights, and a count of those left."""
+        kept, dense = self.column("kept"), self.column("dense")
+        return len(kept) == len(dense) > 0 and all(0 <= left <= of != 0 for left, of in zip(kept, dense, strict=True))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def column(epochs: Sequence[Mapping[str, float]], name: str) -> Sequence[float]:
     """Return one measure of every epoch, NaN where one lacks it; nothing where all do."""
     if isinstance(epochs, Epochs):
         return epochs.column(name)
@@ -234,8 +266,8 @@ class Store:
 
     Args:
         path: the file; one that is only read may be packed.
-        create: make a missing file, and bring one of schema 1 to schema 2; without it the file is only read, whatever its
-            schema, also from a disk that cannot be written to.
+        create: make a missing file, and bring one of an older schema to the newest; without it the file is only read, whatever
+            its schema, also from a disk that cannot be written to.
         warn: called with a line about each row that is broken, wholly or in part, and left out so far.
 
     Raises:
@@ -340,30 +372,38 @@ class Store:
                 [(*(getattr(row, name) for name in _COLUMNS), *documents)],
             )
             insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in _measured(row.values).items()))
-            insert(
-                "INSERT INTO epochs VALUES (?, ?, ?, ?)",
-                ((row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in _measured(epoch).items()),
-            )
-            insert(
-                "INSERT INTO layers VALUES (?, ?, ?, ?)",
-                ((row.id, layer, *pair) for layer, values in row.layers.items() for pair in _measured(values).items()),
-            )
+            self._save_blocks(row.id, list(map(_measured, row.epochs)), {name: _measured(it) for name, it in row.layers.items()})
+
+    def _save_blocks(
+        self, cell: str, epochs: Sequence[Mapping[str, float]], layers: Mapping[str, Mapping[str, float]], named: str = "{}"
+    ) -> None:
+        """Record epochs and layers, in tables of these names; those of a cell that is not there go by."""
+        (of_epochs, in_epochs), (of_layers, in_layers) = _block(epochs), _block(list(layers.values()))
+        of_a_cell = "FROM cells WHERE id = ?"
+        if in_epochs:
+            values = [of_epochs, _little(in_epochs).tobytes(), cell]
+            self._connection.execute(f"INSERT INTO {named.format('epochs')} SELECT id, ?, ? {of_a_cell}", values)
+        if in_layers:
+            values = [json.dumps(list(layers)), of_layers, _little(in_layers).tobytes(), cell]
+            self._connection.execute(f"INSERT INTO {named.format('layers')} SELECT id, ?, ?, ? {of_a_cell}", values)
 
     def take(self, other: "Store", ids: Sequence[str]) -> None:
-        """Record cells as another file of this schema has them, in place of what was recorded under their ids.
+        """Record cells as another file has them, in place of what was recorded under their ids.
 
-        SQLite copies them from file to file, in a tenth of the time that reading and saving rows takes.
+        Of one of this schema SQLite copies them from file to file, in a tenth of the time that reading and saving rows takes.
         """
         self.check()
         ask = self._connection.execute
+        if other.schema != SCHEMA:
+            self._take_rows(other, ids)
+            return
         with self._plainly():
             ask("ATTACH ? AS other", [str(other._file)])
             try:
                 ask("SELECT count(*) FROM other.sqlite_master")
             except sqlite3.OperationalError:  # on a disk that cannot be written to
                 ask("DETACH other")
-                for start in range(0, len(ids), TOGETHER):
-                    self.save(*other.rows(ids[start : start + TOGETHER]))
+                self._take_rows(other, ids)
                 return
             try:
                 for start in range(0, len(ids), TOGETHER):
@@ -373,16 +413,13 @@ class Store:
         self.check()
 
     def pack(self, to: Path) -> int:
-        """Write all rows into one compressed file, the same bytes for the same rows; return how many cells they are.
-
-        Raises:
-            StoreError: they are of another schema.
-        """
-        if (schema := self.schema) != SCHEMA:
-            how = "run its suite there again, which brings it to the newer one"
-            raise StoreError(f"{self._path} has results of schema {schema}, and only those of schema {SCHEMA} are packed: {how}")
+        """Write all rows into one compressed file, the same bytes for the same rows; return how many cells they are."""
         ask = self._connection.execute
         with TemporaryDirectory(prefix="rlprune-") as folder:
+            if self.schema != SCHEMA:
+                with Store(Path(folder, "newer.sqlite")) as newer:
+                    newer.take(self, list(self.outlines()))
+                    return newer.pack(to)
             loose = Path(folder, RESULTS)
             with self._plainly():
                 ask("ATTACH ? AS packed", [str(loose)])
@@ -398,13 +435,17 @@ class Store:
             packed.pack(loose, to)
         return int(cells)
 
+    def _take_rows(self, other: "Store", ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), TOGETHER):
+            self.save(*other.rows(ids[start : start + TOGETHER]))
+
     def _take(self, ids: Sequence[str]) -> None:
         marks, columns = ", ".join("?" * len(ids)), ", ".join(_COLUMNS + _DOCUMENTS)
         with self._transaction("IMMEDIATE"):
             ask = self._connection.execute
             ask(f"DELETE FROM cells WHERE id IN ({marks})", ids)
             ask(f"INSERT INTO cells ({columns}) SELECT {columns} FROM other.cells WHERE id IN ({marks}) ORDER BY rowid", ids)
-            for table in ("measures", "epochs", "layers"):  # in their order, which is a network's
+            for table in ("measures", *_BLOCKS):
                 ask(f"INSERT INTO {table} SELECT * FROM other.{table} WHERE cell IN ({marks}) ORDER BY rowid", ids)
 
     def check(self) -> None:
@@ -423,29 +464,20 @@ class Store:
             ids: of at most ``TOGETHER`` cells; all where none are named.
         """
         values: dict[str, dict[str, Any]] = defaultdict(dict)
-        layers: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
         with self._plainly(), self._transaction("DEFERRED"):
             for cell, name, value in self._ask("SELECT cell, name, value FROM measures WHERE {} ORDER BY rowid", ids):
                 values[cell][_once(name)] = value
-            for cell, layer, name, value in self._ask("SELECT cell, layer, name, value FROM layers WHERE {} ORDER BY rowid", ids):
-                layers[cell][_once(layer)][_once(name)] = value
-            epochs = self._packed_epochs(ids)
-            loose = self._loose_epochs(ids) if epochs is None else {}
+            epochs = {cell: found for cell, *found in self._epochs(ids)}
+            layers = {cell: found for cell, *found in self._layers(ids)}
             cells = list(self._cells(_COLUMNS + _DOCUMENTS, ids))
         rows = []
         for cell in sorted(cells, key=lambda cell: [cell[name] for name in ("task", "pruner", "sparsity", "seed", "id")]):
             own = cell["id"]
-            mine, odd_epochs = _told_apart(loose[own]) if epochs is None else (epochs.get(own, []), list[str]())
-            own_values, own_layers = values.pop(own, {}), layers.pop(own, {})
-            row = Row(
-                **cell,
-                values=_measured(own_values),
-                epochs=mine,
-                layers={name: found for name, layer in own_layers.items() if _counted(name, found := _measured(layer))},
-            )
-            odd = [repr(name) for name in own_values if name not in row.values]
-            odd += odd_epochs
-            odd += [f"layer {name!r}" for name in own_layers if name not in row.layers]
+            own_values = values.pop(own, {})
+            mine, odd_epochs = epochs.pop(own, ([], ()))
+            left, odd_layers = layers.pop(own, ({}, ()))
+            row = Row(**cell, values=_measured(own_values), epochs=mine, layers=left)
+            odd = [*(repr(name) for name in own_values if name not in row.values), *odd_epochs, *odd_layers]
             if odd:
                 more = f" and {len(odd) - 3} more" if odd[3:] else ""
                 self._tell(f"of {_named(cell)} is left out: {', '.join(odd[:3])}{more}")
@@ -457,33 +489,34 @@ class Store:
         which = "TRUE" if ids is None else f"{column} IN ({', '.join('?' * len(ids))})"
         return self._connection.execute(question.format(which), list(ids or ()))
 
-    def _packed_epochs(self, ids: Collection[str] | None) -> "dict[str, Epochs] | None":
-        """Return the epochs of cells; None if something there is no number, or lacks the number of its epoch.
+    def _epochs(self, ids: Collection[str] | None) -> Iterator[tuple[str, Sequence[Mapping[str, float]], list[str]]]:
+        """Yield cells with their epochs, and with what is no use there; to be used in a transaction, as all that begins so."""
+        if self._checked() == SCHEMA:
+            for cell, names, numbers in self._ask("SELECT cell, names, numbers FROM epochs WHERE {}", ids):
+                yield cell, *_epochs_of(names, numbers)
+            return
+        asked = self._ask("SELECT cell, number, name, value FROM epochs WHERE {} ORDER BY cell, number, name", ids)
+        for cell, lines in groupby(asked, itemgetter(0)):
+            loose: dict[Any, dict[Any, Any]] = defaultdict(dict)
+            for _, number, name, value in lines:
+                loose[number][_once(name)] = value
+            epochs = {number: _measured(line) for number, line in loose.items()}
+            odd = [f"of epoch {number!r}" for number, line in loose.items() if len(epochs[number]) < len(line)]
+            names, numbers = _block([line for line in epochs.values() if "trained" in line])
+            yield cell, Epochs(_places(names) or {}, numbers) if numbers else [], odd
 
-        Their numbers come in one stream, in the order of the index that also says what they are: by cell, epoch and name.
-        """
-        names = "SELECT cell, group_concat(number || char(31) || name, char(30)) FROM (SELECT cell, number, name FROM epochs "
-        numbers = self._ask("SELECT value FROM epochs WHERE {} ORDER BY cell, number, name", ids)
-        stream = (value for (value,) in numbers)
-        found = {}
-        for cell, text in self._ask(names + "WHERE {} ORDER BY cell, number, name) GROUP BY cell ORDER BY cell", ids):
-            if (shape := _shape(text)) is None:
-                return None
-            try:
-                packed = array("d", islice(stream, shape.starts[-1]))
-            except (TypeError, OverflowError):
-                return None
-            if len(packed) < shape.starts[-1] or max(packed) > LARGEST or min(packed) < -LARGEST:
-                return None
-            found[cell] = Epochs(shape, packed)
-        return found
-
-    def _loose_epochs(self, ids: Collection[str] | None) -> dict[str, dict[int, dict[str, Any]]]:
-        """Return what stands where the epochs of cells should be."""
-        epochs: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
-        for cell, number, name, value in self._ask("SELECT cell, number, name, value FROM epochs WHERE {} ORDER BY rowid", ids):
-            epochs[cell][number][name] = value
-        return epochs
+    def _layers(self, ids: Collection[str] | None) -> Iterator[tuple[str, Mapping[str, Mapping[str, float]], list[str]]]:
+        """Yield cells with their layers, and with what is no use there."""
+        if self._checked() == SCHEMA:
+            for cell, layers, names, numbers in self._ask("SELECT cell, layers, names, numbers FROM layers WHERE {}", ids):
+                yield cell, *_layers_of(layers, names, numbers)
+            return
+        asked = self._ask("SELECT cell, layer, name, value FROM layers WHERE {} ORDER BY cell, rowid", ids)
+        for cell, lines in groupby(asked, itemgetter(0)):
+            loose: dict[Any, dict[Any, Any]] = defaultdict(dict)
+            for _, layer, name, value in lines:
+                loose[_once(layer)][_once(name)] = value
+            yield cell, *_counted_of({name: _measured(line) for name, line in loose.items()})
 
     def identities(self) -> list[Identity]:
         """Return who every cell is that is not broken, much faster than ``rows``."""
@@ -532,9 +565,9 @@ class Store:
         """Return the schema of the file's results, 0 where it holds nothing at all; refuse what it cannot be."""
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()  # after them: who made them set it with them
-        if tables and (missing := sorted({"cells", "measures", "epochs", "layers"} - tables)):
+        if tables and (missing := sorted({"cells", "measures", *_BLOCKS} - tables)):
             raise StoreError(f"{self._path} is not a file of results: it has no table '{missing[0]}'")
-        if tables and version not in (1, SCHEMA):
+        if tables and not 1 <= version <= SCHEMA:
             update = ": update rlprune" if version > SCHEMA else ""
             raise StoreError(f"{self._path} has results of schema {version}, and this rlprune reads schema {SCHEMA}{update}")
         return int(version) if tables else 0
@@ -559,11 +592,31 @@ class Store:
                     if (labels := _document(text)) is not None:
                         parts = [json.dumps(part) for part in _apart(labels)]
                         self._connection.execute("UPDATE cells SET labels = ?, judged = ? WHERE id = ?", [*parts, cell])
+            if schema in (1, 2):
+                self._put_in_blocks()
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _put_in_blocks(self) -> None:
+        """Bring epochs and layers here from schema 2."""
+        ask = self._connection.execute
+        for table in _BLOCKS:
+            (made,) = re.findall(rf"CREATE TABLE {table} .*?;", _TABLES, re.DOTALL)
+            ask(made.replace(table, f"new_{table}", 1))
+        found = chain(
+            ((cell, epochs, {}, odd) for cell, epochs, odd in self._epochs(None)),
+            ((cell, [], layers, odd) for cell, layers, odd in self._layers(None)),
+        )
+        for cell, epochs, layers, odd in found:
+            self._save_blocks(cell, epochs, layers, "new_{}")
+            if odd:
+                self._tell(f"of cell {cell} is left out: {', '.join(odd[:3])}")
+        for table in _BLOCKS:
+            ask(f"DROP TABLE {table}")
+            ask(f"ALTER TABLE new_{table} RENAME TO {table}")
 
     def _cells(self, columns: Sequence[str], ids: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield some columns of cells that are not broken; to be used in a transaction, in which the schema stays."""
-        there = [name for name in columns if name != "judged" or self._checked() == SCHEMA]
+        there = [name for name in columns if name != "judged" or self._checked() > 1]
         for values in self._ask(f"SELECT {', '.join(there)} FROM cells WHERE {{}}", ids, "id"):
             cell, odd = dict(zip(there, values, strict=True)), list[str]()
             try:
@@ -793,26 +846,74 @@ def _apart(labels: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return left, document
 
 
+def _block(lines: Sequence[Mapping[str, float]]) -> "tuple[str, array[float]]":
+    """Return what is measured and its numbers; a line that has not all of them has NaN there."""
+    names = sorted({name for line in lines for name in line})
+    return json.dumps(names), array("d", [line.get(name, nan) for name in names for line in lines])
+
+
+def _little(numbers: "array[float]") -> "array[float]":
+    """Return numbers with their little end first, or those that have it first."""
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
 @lru_cache(4096)
-def _shape(text: str) -> _Shape | None:
-    """Return what stands in which place, of epochs in order and of measures by alphabet; None where an epoch lacks its number."""
-    epochs: dict[str, list[str]] = defaultdict(list)
-    for part in text.split("\x1e"):
-        number, separated, name = part.partition("\x1f")
-        if not separated or "\x1f" in name or not number.isdecimal():
-            return None
-        epochs[number].append(_once(name))
-    if not all("trained" in names for names in epochs.values()):
+def _places(text: object) -> dict[str, int] | None:
+    """Return names and their places in a list; None where there is no list of several names."""
+    try:
+        names = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
         return None
-    names = tuple(map(tuple, epochs.values()))
-    return _Shape(names, (0, *accumulate(map(len, names))))
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        return None
+    places = {_once(name): place for place, name in enumerate(names)}
+    return places if len(places) == len(names) else None
 
 
-def _told_apart(loose: Mapping[int, Mapping[str, Any]]) -> tuple[list[dict[str, float]], list[str]]:
-    """Return the epochs that are some, and of which others not all are numbers."""
-    sound = {number: _measured(epoch) for number, epoch in loose.items()}
-    odd = [f"of epoch {number!r}" for number, epoch in loose.items() if len(sound[number]) < len(epoch)]
-    return [epoch for epoch in sound.values() if "trained" in epoch], odd
+def _numbers(blob: object, lines: int) -> "array[float] | None":
+    """Return numbers that are a whole number of lines; None where they are not."""
+    if not isinstance(blob, bytes) or not blob or len(blob) % (8 * lines):
+        return None
+    return _little(array("d", blob))
+
+
+def _epochs_of(names: object, blob: object) -> tuple[Sequence[Mapping[str, float]], list[str]]:
+    """Return the epochs that a block holds, and in words if not all of it is some."""
+    if (places := _places(names)) is None or (numbers := _numbers(blob, len(places))) is None:
+        return [], ["its epochs"]
+    epochs = Epochs(places, numbers)
+    if epochs.within(LARGEST) and all(one == one for one in epochs.column("trained") or [nan]):
+        return epochs, []
+    known = list(map(_measured, epochs))
+    return [epoch for epoch in known if "trained" in epoch], ["of its epochs"]
+
+
+def _layers_of(layers: object, names: object, blob: object) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
+    """Return the layers that a block holds, and in words what in it is none."""
+    own, places = _places(layers), _places(names)
+    if own is None or places is None or (numbers := _numbers(blob, len(places))) is None:
+        return {}, ["its layers"]
+    if len(numbers) != len(own) * len(places):
+        return {}, ["its layers"]
+    found = Layers(own, places, numbers)
+    if found.within(LARGEST) and found.counted():
+        return found, []
+    return _counted_of({name: _measured(layer) for name, layer in found.items()})
+
+
+def _counted_of(layers: Mapping[Any, Mapping[str, float]]) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
+    """Return the layers whose weights are counted, and what the others are called."""
+    counted = {
+        name: layer
+        for name, layer in layers.items()
+        if isinstance(name, str) and 0 <= layer.get("kept", -1) <= layer.get("dense", 0) != 0
+    }
+    odd = [f"layer {name!r}" for name in layers if name not in counted]
+    names, numbers = _block(list(counted.values()))
+    places = _places(json.dumps(list(counted)))
+    return Layers(places, _places(names) or {}, numbers) if places and numbers else {}, odd
 
 
 def _once(name: Any) -> Any:
@@ -849,10 +950,6 @@ def _measured(values: Mapping[Any, Any]) -> dict[str, float]:
         if isinstance(name, str) and isinstance(value, (float, SupportsFloat)) and isfinite(value)
         if abs(float(value)) <= LARGEST
     }
-
-
-def _counted(name: object, layer: Mapping[str, float]) -> bool:
-    return isinstance(name, str) and 0 <= layer.get("kept", -1) <= layer.get("dense", 0) != 0
 
 
 def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:

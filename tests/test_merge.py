@@ -254,14 +254,14 @@ def test_a_cell_with_a_gap_in_its_clock_gives_way(tmp_path):
     assert found(tmp_path / "to")[0] == SOME[:1]
 
 
-@pytest.mark.parametrize("schema", [1, 7])
-def test_another_schema_is_refused(schema, tmp_path, capsys):
+def test_a_newer_schema_is_refused(tmp_path, capsys):
+    schema = 7
     folders = [stored(tmp_path / "a", SOME[:2]), stored(tmp_path / "b", SOME[2:])]
     with closing(sqlite3.connect(folders[1] / "results.sqlite")) as connection, connection:
         connection.execute(f"PRAGMA user_version = {schema}")
     assert main(["merge", *map(str, folders), "--to", str(tmp_path / "to")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"b has results of schema {schema}" in line or f"results.sqlite has results of schema {schema}" in line
+    assert f"results.sqlite has results of schema {schema}" in line
     assert not (tmp_path / "to").exists()
 
 

@@ -17,7 +17,7 @@ from rlprune.costs.judged import Judged
 from rlprune.costs.measures import Measure
 from rlprune.report.comparable import gathered
 from rlprune.report.page import write_report
-from rlprune.store import Store
+from rlprune.store import SCHEMA, Store
 
 WRITTEN = Path(__file__).with_name("schema1.sql").read_text(encoding="utf-8")
 
@@ -78,7 +78,7 @@ def old(tmp_path):
 
 @pytest.fixture
 def new(tmp_path):
-    """A file with the same rows in schema 2."""
+    """A file with the same rows in the newest schema."""
     file = tmp_path / "new" / "results.sqlite"
     with Store(file) as store:
         for one in ROWS:
@@ -104,8 +104,8 @@ def by_headings(one):
     return replace(one, judged=replace(judged, metric=metric, curve=curve, also=tuple(also)))
 
 
-def test_rows_of_schema_1_are_those_of_schema_2_value_by_value(old, new):
-    assert (schema(old), schema(new)) == (1, 2)
+def test_rows_of_schema_1_are_those_of_the_newest_value_by_value(old, new):
+    assert (schema(old), schema(new)) == (1, SCHEMA)
     assert read(new) == sorted(ROWS, key=lambda one: (one.task, one.pruner, one.sparsity, one.seed))
     assert read(old) == list(map(by_headings, read(new)))
     assert read(old)[0].judged == replace(RETURNS, curve=replace(RETURNS.curve, better=None))
@@ -132,7 +132,7 @@ def test_a_run_goes_on_in_the_same_file(old, new):
         assert store.finished() == finished
         store.save(more)
         store.save(depth("SNIP", 1.0))
-    assert schema(old) == 2
+    assert schema(old) == SCHEMA
     with Store(new) as store:
         store.save(more)
         store.save(depth("SNIP", 1.0))
@@ -142,7 +142,7 @@ def test_a_run_goes_on_in_the_same_file(old, new):
     assert {name for labels in stored for name in labels} == {"suite_title", "task_title", "device", "folder", "data"}
 
 
-def test_who_reads_while_a_run_brings_the_file_to_schema_2_reads_on(old):
+def test_who_reads_while_a_run_brings_the_file_to_the_newest_reads_on(old):
     with Store(old, create=False) as report:
         before = report.rows()
         with Store(old) as run:
@@ -184,12 +184,12 @@ def traced(*given, **more):
     connection.set_trace_callback(killing)
     return connection
 sqlite3.connect = traced
-from rlprune.store import Store
+from rlprune.store import SCHEMA, Store
 Store(Path(sys.argv[1]))
 """
 
 
-def test_kill_9_while_it_is_brought_to_schema_2_leaves_schema_1(old):
+def test_kill_9_while_it_is_brought_to_the_newest_leaves_schema_1(old):
     before = read(old)
     path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", KILLED, old], env=path, check=False).returncode == -signal.SIGKILL
@@ -197,7 +197,7 @@ def test_kill_9_while_it_is_brought_to_schema_2_leaves_schema_1(old):
     assert read(old) == before
     with Store(old) as store:
         assert store.rows() == before
-    assert schema(old) == 2
+    assert schema(old) == SCHEMA
 
 
 def test_a_damaged_row_of_schema_1_stays_one_that_runs_again(old):

@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
+import schema2
 from rows import FAILED, SKIPPED, row
 
 from rlprune.files import CLAIMS, LOCK, claimed, removed, temporary
@@ -140,7 +143,7 @@ def test_a_cell_that_cannot_be_stored_leaves_the_old_one(file):
     with Store(file) as store:
         store.save(row())
         with pytest.raises(sqlite3.IntegrityError):
-            store.save(row(values={}, layers={None: {"kept": 1.0}}))
+            store.save(row(values={}, task=None))
         assert store.rows()[0].values == row().values
 
 
@@ -179,21 +182,46 @@ HOSTILE = [
         for value in values
     ),
     *(
+        f"UPDATE measures SET value = {value} WHERE name = 'macs' AND cell LIKE 'SNIP%'"
+        for value in ("'much'", "X'00'", "1e308", "-1e308")
+    ),
+    "UPDATE measures SET name = X'ff' WHERE name = 'macs' AND cell LIKE 'SNIP%'",
+]
+HUGE, NONE = (f"CAST(X'{struct.pack('<d', value).hex()}' || substr(numbers, 9) AS BLOB)" for value in (1e308, float("nan")))
+IN_BLOCKS = [
+    f"UPDATE {table} SET {column} = {value} WHERE cell LIKE 'SNIP%'"
+    for table, columns in (("epochs", ("names", "numbers")), ("layers", ("layers", "names", "numbers")))
+    for column in columns
+    for value in (("'much'", "X'00'", "X''", "1.5", HUGE) if column == "numbers" else ("'['", "'[]'", "X'00'", """'["a", 3]'"""))
+]
+IN_BLOCKS += [
+    "UPDATE layers SET numbers = zeroblob(length(numbers)) WHERE cell LIKE 'SNIP%'",
+    f"UPDATE layers SET numbers = {NONE} WHERE cell LIKE 'SNIP%'",
+    """UPDATE epochs SET names = replace(names, 'trained', 'drained') WHERE cell LIKE 'SNIP%'""",
+]
+IN_LINES = [
+    *(
         f"UPDATE {table} SET value = {value} WHERE name = '{name}' AND cell LIKE 'SNIP%'"
-        for table, name in (("measures", "macs"), ("epochs", "trained"), ("layers", "dense"))
+        for table, name in (("epochs", "trained"), ("layers", "dense"))
         for value in ("'much'", "X'00'", "1e308", "-1e308")
     ),
     "UPDATE layers SET value = 0 WHERE cell LIKE 'SNIP%'",
     "DELETE FROM layers WHERE name = 'kept' AND cell LIKE 'SNIP%'",
-    "UPDATE measures SET name = X'ff' WHERE name = 'macs' AND cell LIKE 'SNIP%'",
 ]
 
 
-@pytest.mark.parametrize("damage", HOSTILE)
-def test_what_is_broken_is_named_and_left_out_and_the_rest_is_read(damage, file, tmp_path):
-    with Store(file) as store:
-        for one in (row("Dense"), row("SNIP", 0.9), FAILED):
-            store.save(one)
+@pytest.mark.parametrize(
+    ("schema", "damage"),
+    [*product([SCHEMA], HOSTILE + IN_BLOCKS), *product([2], IN_LINES)],
+)
+def test_what_is_broken_is_named_and_left_out_and_the_rest_is_read(schema, damage, file, tmp_path):
+    rows = (row("Dense"), row("SNIP", 0.9), FAILED)
+    if schema == SCHEMA:
+        with Store(file) as store:
+            for one in rows:
+                store.save(one)
+    else:
+        schema2.write(file, rows)
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(damage)
     told = []

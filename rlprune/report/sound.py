@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 from rlprune.costs.judged import LARGEST, Judged, document, read
 from rlprune.costs.measures import Measure
 from rlprune.safely import plain, shortened
-from rlprune.store import Epochs, Row
+from rlprune.store import Epochs, Layers, Row
 
 DAMAGED = "damaged"
 """Status of a row that cannot be shown, and the label that says what any row lacks."""
@@ -63,7 +63,7 @@ def _sound(row: Row, seen: "_Seen") -> Row:
         faults.append("it is judged by no metric")
     values = _numbers(row.values, "measures", faults)
     epochs = _epochs(row.epochs, faults)
-    layers = _layers(row.layers, faults)
+    layers = _layers(row.layers, faults, seen)
     config = _config(row.config, faults)
     if told := "; ".join(dict.fromkeys(unusable + faults)):
         labels.setdefault(DAMAGED, shortened(told, 200))
@@ -174,12 +174,20 @@ def _numbers(value: object, what: str, faults: list[str]) -> dict[str, float]:
 
 
 def _epochs(value: object, faults: list[str]) -> Sequence[Mapping[str, float]]:
-    if isinstance(value, Epochs) and len(value) and min(value.numbers) >= -LARGEST and max(value.numbers) <= LARGEST:
+    if isinstance(value, Epochs) and value.within(LARGEST):
         return value
     return [_numbers(epoch, "epochs", faults) for epoch in _sequence(value, "epochs", faults)]
 
 
-def _layers(value: object, faults: list[str]) -> dict[str, dict[str, float]]:
+def _short(names: Iterable[str], faults: list[str]) -> bool:
+    """Return whether names are shown as they are."""
+    return all(shortened(plain(name), 80) == name for name in names)
+
+
+def _layers(value: object, faults: list[str], seen: _Seen) -> Mapping[str, Mapping[str, float]]:
+    short = partial(_once, seen, _short)
+    if isinstance(value, Layers) and value.within(LARGEST) and value.counted() and short(value.layers, "names of layers", faults):
+        return value
     layers = {}
     for name, counts in _mapping(value, "layers", faults).items():
         found = _numbers(counts, "layers", faults)
