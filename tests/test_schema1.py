@@ -1,16 +1,14 @@
 """A file of results of store schema 1, as the code before schema 2 wrote it: read as it is, gone on with, never lost."""
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from older import killed, read, schema
 from rows import JUDGED, row
 
 from rlprune.costs.judged import Judged
@@ -84,16 +82,6 @@ def new(tmp_path):
         for one in ROWS:
             store.save(one)
     return file
-
-
-def schema(file):
-    with closing(sqlite3.connect(file)) as connection:
-        return connection.execute("PRAGMA user_version").fetchone()[0]
-
-
-def read(file):
-    with Store(file, create=False) as store:
-        return store.rows()
 
 
 def by_headings(one):
@@ -171,28 +159,9 @@ def test_cells_of_both_schemas_are_compared(old, tmp_path):
     ]
 
 
-KILLED = """
-import os, signal, sqlite3, sys
-from pathlib import Path
-seen, connect = [], sqlite3.connect
-def killing(statement):
-    seen.extend([statement] if statement.startswith("UPDATE cells") else [])
-    if len(seen) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-def traced(*given, **more):
-    connection = connect(*given, **more)
-    connection.set_trace_callback(killing)
-    return connection
-sqlite3.connect = traced
-from rlprune.store import SCHEMA, Store
-Store(Path(sys.argv[1]))
-"""
-
-
 def test_kill_9_while_it_is_brought_to_the_newest_leaves_schema_1(old):
     before = read(old)
-    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", KILLED, old], env=path, check=False).returncode == -signal.SIGKILL
+    assert killed(old, "UPDATE cells", 3) == -signal.SIGKILL
     assert schema(old) == 1
     assert read(old) == before
     with Store(old) as store:

@@ -1,14 +1,12 @@
 """A file of results of store schema 2: read as it is, gone on with, joined and packed; its numbers are the same in blocks."""
 
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
 import schema2
+from older import killed, read, schema
 from rows import FAILED, SKIPPED, row
 
 from rlprune import packed
@@ -24,16 +22,6 @@ ROWS = [row("Dense"), row("SNIP", 0.9), row("CroP-S", 0.9, epochs=RAGGED, layers
 @pytest.fixture
 def old(tmp_path):
     return schema2.write(tmp_path / "old" / "results.sqlite", ROWS)
-
-
-def schema(file):
-    with closing(sqlite3.connect(file)) as connection:
-        return connection.execute("PRAGMA user_version").fetchone()[0]
-
-
-def read(file):
-    with Store(file, create=False) as store:
-        return store.rows()
 
 
 def equal(found, rows):
@@ -78,26 +66,8 @@ def test_who_reads_meanwhile_reads_on(old):
         assert equal(report.rows(), [*ROWS, row("GraSP", 0.9)])
 
 
-KILLED = """
-import os, signal, sqlite3, sys
-from pathlib import Path
-connect = sqlite3.connect
-def killing(statement):
-    if statement.startswith("ALTER TABLE new_layers"):
-        os.kill(os.getpid(), signal.SIGKILL)
-def traced(*given, **more):
-    connection = connect(*given, **more)
-    connection.set_trace_callback(killing)
-    return connection
-sqlite3.connect = traced
-from rlprune.store import Store
-Store(Path(sys.argv[1]))
-"""
-
-
 def test_kill_9_while_it_is_put_in_blocks_leaves_schema_2(old):
-    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", KILLED, old], env=path, check=False).returncode == -signal.SIGKILL
+    assert killed(old, "ALTER TABLE new_layers") == -signal.SIGKILL
     assert schema(old) == 2
     assert equal(read(old), ROWS)
     with Store(old) as store:
