@@ -36,7 +36,9 @@ from rlprune.bench.suite import (
     cells,
     data_mistakes,
     extra_mistakes,
+    lacking,
     load_suite,
+    misfits,
     override,
     suites,
     with_fingerprints,
@@ -229,7 +231,7 @@ def checked(args: argparse.Namespace) -> Request:
             download(suite)
         if not any(mistake.where == "--data" for mistake in mistakes):
             mistakes += data_mistakes(suite)
-        mistakes += extra_mistakes(suite)
+        mistakes += extra_mistakes(suite) if args.only is None else misfits(suite)  # what else these cells need is asked of them
     except SuiteError as error:
         mistakes = error.mistakes + mistakes
     part = "" if shard is None else f"-{shard.number}-of-{shard.of}"
@@ -372,6 +374,8 @@ def run(args: argparse.Namespace, words: Sequence[str]) -> int:
             planned = [cell for cell in planned if cell in request.shard]
         if args.only is not None:
             planned = only(planned, args.only)
+            if lacks := list(lacking(request.suite, dict.fromkeys(cell.task for cell in planned))):
+                raise SuiteError(lacks)
         if args.dry_run:
             return preview(request, planned, fresh=args.fresh, calibrate=args.calibrate)
         with writing(request.out, join=args.join) as held:

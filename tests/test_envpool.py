@@ -10,7 +10,8 @@ import torch
 from gymnasium.envs.box2d.lunar_lander import heuristic
 from subjects import bits, seeds
 
-from rlprune.bench.suite import extra_mistakes, load_suite
+from rlprune import run
+from rlprune.bench.suite import cells, extra_mistakes, load_suite
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments, noise
 from rlprune.training.fleet import FleetAgent
@@ -218,3 +219,12 @@ def test_a_suite_that_wants_it_where_it_is_missing_is_told_how_to_install_it(mon
     assert not list(extra_mistakes(load_suite(SUITE, "smoke")))
     with pytest.raises(ImportError, match=r"needs EnvPool: python3 -m pip install 'rlprune\[envpool\]'"):
         make(1)
+
+
+def test_a_cell_alone_is_asked_what_its_own_task_needs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    planned = {cell.task: cell.id for cell in cells(load_suite("rl_full", "paper", (), {"seeds": "1"}), "cpu")}
+    words = ["rl_full", "--profile", "paper", "--seeds", "1", "--out", str(tmp_path), "--dry-run", "--only"]
+    assert run.main([*words, planned["cartpole-v1"]]) == 0
+    assert run.main([*words, planned["lunarlander-v3"]]) == 2
+    assert capsys.readouterr().err == "lunarlander-v3: needs envpool: python3 -m pip install 'rlprune[envpool]'\n"

@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -824,14 +824,19 @@ def misfits(suite: Suite) -> Iterator[Mistake]:
 def extra_mistakes(suite: Suite) -> Iterator[Mistake]:
     """Yield which cells do not fit, and which packages tasks need and are not installed."""
     yield from misfits(suite)
+    yield from lacking(suite, suite.tasks)
+
+
+def lacking(suite: Suite, names: Iterable[str]) -> Iterator[Mistake]:
+    """Yield which packages some of a suite's tasks need and are not installed."""
     wanted = defaultdict[tuple[str, str], list[str]](list)
-    for task in map(tasks().load, suite.tasks):
+    for task in map(tasks().load, names):
         if needed := suite.recipe_for(task).extra:
             wanted[needed].append(task.name)
-    for (package, extra), names in wanted.items():
+    for (package, extra), whose in wanted.items():
         if find_spec(package) is None:
-            verb = "needs" if len(names) == 1 else "need"
-            yield Mistake(", ".join(names), "", f"{verb} {package}: python3 -m pip install 'rlprune[{extra}]'")
+            verb = "needs" if len(whose) == 1 else "need"
+            yield Mistake(", ".join(whose), "", f"{verb} {package}: python3 -m pip install 'rlprune[{extra}]'")
 
 
 def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
