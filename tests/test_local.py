@@ -66,6 +66,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does_and_leaves_nothing_in_a_long_tmpdir(
     long = tmp_path / ("x" * 60) / ("y" * 60)
     long.mkdir(parents=True)
     script = "import jobs, sys; from pathlib import Path; from rlprune.executors import local\n"
+    script += f"import signal; signal.signal({int(number)}, signal.SIG_DFL)  # as under nohup it is not\n"
     script += "from rlprune.bench.sweep import *\n"
     script += "with ending_like_ctrl_c():\n  try: list(local.execute(jobs.endless, [Path(sys.argv[1])], 1))\n"
     script += "  except KeyboardInterrupt: sys.exit(130)"
