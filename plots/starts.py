@@ -32,8 +32,8 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
     for name in one.pruners:
         pruner, _, start = name.rpartition(" ")
         if start not in STARTS:
-            pruner, start = name, next((settings(row).get("start", "kept") for row in one.rows if row.pruner == name), "")
-        found.setdefault(pruner, {})[str(start)] = name
+            pruner, start = name, next((str(settings(row).get("start", "kept")) for row in one.rows if row.pruner == name), "")
+        found.setdefault(pruner, {})[start] = name
     return {
         it: found[it]
         for it in sorted(found, key=lambda it: (one.cut(next(iter(found[it].values()))), order(it)))

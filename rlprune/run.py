@@ -306,7 +306,8 @@ def _gpu_mistakes(executor: Executor, *, sure: bool) -> Iterator[Mistake]:
     """Yield why no worker of an executor trains on a GPU."""
     try:
         if not _asked(executor, lambda: executor.sees("cuda", sure=sure)):
-            yield Mistake("--device", "", f"got 'cuda'; no worker of executor {executor.name} sees a GPU: use cpu or auto")
+            more = ", or ask for one with --set executor.gpus=1" if "gpus" in executor.options.model_fields else ""
+            yield Mistake("--device", "", f"got 'cuda'; no worker of executor {executor.name} sees a GPU: use cpu or auto{more}")
     except SuiteError as error:
         yield from error.mistakes
 

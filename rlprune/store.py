@@ -467,15 +467,15 @@ class Store:
         with self._plainly(), self._transaction("DEFERRED"):
             for cell, name, value in self._ask("SELECT cell, name, value FROM measures WHERE {} ORDER BY rowid", ids):
                 values[cell][_once(name)] = value
-            epochs = {cell: found for cell, *found in self._epochs(ids)}
-            layers = {cell: found for cell, *found in self._layers(ids)}
+            epochs = {cell: (found, odd) for cell, found, odd in self._epochs(ids)}
+            layers = {cell: (found, odd) for cell, found, odd in self._layers(ids)}
             cells = list(self._cells(_COLUMNS + _DOCUMENTS, ids))
         rows = []
         for cell in sorted(cells, key=lambda cell: [cell[name] for name in ("task", "pruner", "sparsity", "seed", "id")]):
             own = cell["id"]
             own_values = values.pop(own, {})
-            mine, odd_epochs = epochs.pop(own, ([], ()))
-            left, odd_layers = layers.pop(own, ({}, ()))
+            mine, odd_epochs = epochs.pop(own, ([], []))
+            left, odd_layers = layers.pop(own, ({}, []))
             row = Row(**cell, values=_measured(own_values), epochs=mine, layers=left)
             odd = [*(repr(name) for name in own_values if name not in row.values), *odd_epochs, *odd_layers]
             if odd:

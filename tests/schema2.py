@@ -1,6 +1,7 @@
 """A file of results of store schema 2, as the code before schema 3 wrote it: a line for each number of an epoch or a layer."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -32,24 +33,22 @@ COLUMNS = ("id", "suite", "profile", "task", "pruner", "cut", "sparsity", "seed"
 DOCUMENTS = ("config", "labels", "versions", "machine")
 
 
-def write(file: Path, rows: Sequence[Row]) -> Path:
-    """Make a file of these rows."""
+def write(file: Path, rows: Sequence[Row], *, alike: bool = False) -> Path:
+    """Make a file of these rows, or, as ``rlprune pack`` did before it compressed it, without indexes and alike beside alike."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[tuple[object, ...]]] = {"measures": [], "epochs": [], "layers": []}
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.executescript(TABLES)
-        put = connection.executemany
+        connection.executescript(re.sub(r",\s*PRIMARY KEY \([^)]*\)", "", TABLES) if alike else TABLES)
         for row in rows:
             cell = [getattr(row, name) for name in COLUMNS] + [json.dumps(dict(getattr(row, name))) for name in DOCUMENTS]
             cell.append(json.dumps(judged.document(row.judged)))
             marks = ", ".join("?" * len(cell))
-            put(f"INSERT INTO cells ({', '.join((*COLUMNS, *DOCUMENTS, 'judged'))}) VALUES ({marks})", [cell])
-            put("INSERT INTO measures VALUES (?, ?, ?)", [(row.id, *pair) for pair in row.values.items()])
-            put(
-                "INSERT INTO epochs VALUES (?, ?, ?, ?)",
-                [(row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in epoch.items()],
-            )
-            put(
-                "INSERT INTO layers VALUES (?, ?, ?, ?)",
-                [(row.id, layer, *pair) for layer, values in row.layers.items() for pair in values.items()],
-            )
+            connection.execute(f"INSERT INTO cells ({', '.join((*COLUMNS, *DOCUMENTS, 'judged'))}) VALUES ({marks})", cell)
+            lines["measures"] += [(row.id, *pair) for pair in row.values.items()]
+            lines["epochs"] += [(row.id, number, *pair) for number, epoch in enumerate(row.epochs, 1) for pair in epoch.items()]
+            lines["layers"] += [(row.id, layer, *pair) for layer, values in row.layers.items() for pair in values.items()]
+        for table, some in lines.items():
+            if alike:
+                some.sort(key=lambda line: str(line[-2]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(some[0]))})", some)
     return file

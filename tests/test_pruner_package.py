@@ -60,7 +60,7 @@ def test_it_is_listed_with_what_it_is_and_where_it_comes_from(site, tmp_path):
     assert line.split(maxsplit=1)[1] == f"{about} From rlprune-lamp 1.0."
     page = told("rlprune list pruners lamp", tmp_path, ROOT, site)
     assert "Layer-Adaptive Sparsity for the Magnitude-Based Pruning, ICLR 2021." in page
-    assert "plan      train up to 85 % of the budget" in page
+    assert "plan train up to 85 % of the budget" in " ".join(page.split())
 
 
 def test_its_formula_is_the_papers(lamp):

@@ -178,7 +178,7 @@ def test_a_machine_with_another_version_is_refused(cluster, monkeypatch):
     ("words", "told"),
     [
         ("gpu=2", "--set executor.gpu=2: gpu: got 2; must be at most 1"),
-        ("state=here", "--set executor.state=here: state: "),
+        ("state=here", '--set executor.state=here: state: got "here"; must be a whole path, say /shared/states, or empty'),
         ("address=127.0.0.1:1", "--executor: ray cannot be used: OSError: no cluster is at 127.0.0.1:1: Connection refused"),
         ("adress=auto", "--set executor.adress=auto: adress: no such key; did you mean 'address'?"),
     ],

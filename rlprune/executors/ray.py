@@ -17,9 +17,9 @@ from functools import partial
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
-from typing import Any, Generic, TypeAlias
+from typing import Annotated, Any, Generic, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rlprune import __version__, executors
 from rlprune.executors import Begun, Demands, Event, Executor, Failed, Job, Keeps, Result, Returned, Tell, Told, local, travel
@@ -50,6 +50,13 @@ Letter: TypeAlias = tuple[int, int, str, Any]
 """Number of a job, of its attempt, what it is about, and that."""
 
 
+def _shared(value: str) -> str:
+    """Return a folder that other machines can be told."""
+    if value and not value.startswith("/"):
+        raise ValueError("must be a whole path, say /shared/states, or empty")
+    return value
+
+
 class Options(executors.Options):
     """Where a cluster is, and what a job gets there.
 
@@ -61,7 +68,7 @@ class Options(executors.Options):
     """
 
     address: str = ""
-    state: str = Field(default="", pattern="^(/.*)?$")
+    state: Annotated[str, AfterValidator(_shared)] = ""
     gpu: float = Field(default=1.0, ge=0, le=1)
 
 
