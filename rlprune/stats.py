@@ -7,6 +7,7 @@ the values of one task, one a seed: resampling draws seeds within each task, nev
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import ceil, log2
 from typing import Literal, TypeAlias
 
@@ -142,13 +143,15 @@ def _iqm_of_drawn(values: FloatArray, counts: NDArray[np.signedinteger]) -> Floa
     for column, order in enumerate(np.argsort(values, axis=0).T):
         known = order[np.isfinite(values[order, column])]
         if known.size:
-            inside = np.cumsum(counts[known], axis=0, dtype=counts.dtype)
+            inside = counts[known]
+            for before, here in pairwise(inside):  # several times faster than cumsum
+                here += before
             n = inside[-1].copy()
-            np.clip(inside, n // 4, n - n // 4, out=inside)  # of the places up to each value, those in the middle
-            weights = inside.astype(float)
-            weights[0] -= n // 4
-            weights[1:] -= inside[:-1]
-            np.divide(values[known, column] @ weights, n - 2 * (n // 4), out=means[:, column], where=n > 0)
+            np.maximum(inside, n // 4, out=inside)
+            np.minimum(inside, n - n // 4, out=inside)  # of the places up to each value, those in the middle
+            inside[1:] -= inside[:-1].copy()
+            inside[0] -= n // 4
+            np.divide(values[known, column] @ inside.astype(float), n - 2 * (n // 4), out=means[:, column], where=n > 0)
     return means
 
 

@@ -22,6 +22,7 @@ from rlprune.again import command
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import identity
 from rlprune.report.comparable import gathered
+from rlprune.report.sound import sound
 from rlprune.run import add_arguments, checked, only
 from rlprune.show import shown_as
 from rlprune.store import Store
@@ -108,6 +109,14 @@ def test_what_several_runs_have_counts_once(tmp_path):
     other = stored(tmp_path / "c", [replace(SOME[0], values={**SOME[0].values, "return_greedy": 1.0})])
     assert len(rlprune.load_results(one, other)) == len(SOME) + 1
     assert set(rlprune.load_results(one, other, layers=True)["labels.run"]) == {str(one), str(other)}
+
+
+def test_rows_of_one_run_are_looked_at_once(tmp_path):
+    one, other = stored(tmp_path / "a"), stored(tmp_path / "b", SOME[:3])
+    alone, together = gathered([one]), gathered([one, other])
+    assert sound(alone) is alone
+    assert sound(together) is not together, "names of folders may hold anything"
+    assert sound(together) == together
 
 
 def test_what_is_no_run_is_refused_and_an_empty_one_is_an_empty_table(tmp_path):

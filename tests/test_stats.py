@@ -47,6 +47,15 @@ def test_interval_is_that_of_a_bootstrap_done_by_hand() -> None:
     assert iqm_interval([first, second], resamples=20_000) == pytest.approx(expected, abs=0.6)
 
 
+def test_interval_of_many_seeds_is_that_of_its_samples_taken_one_by_one() -> None:
+    some = [np.random.default_rng(seeds).normal(size=(seeds, 2)) for seeds in (37, 24)]
+    generator = np.random.default_rng(0)
+    drawn = [generator.integers(len(values), size=(200, len(values))) for values in some]
+    samples = np.concatenate([values[places] for values, places in zip(some, drawn, strict=True)], axis=1)
+    means = [[slow_iqm(sample[:, column].tolist()) for column in (0, 1)] for sample in samples]
+    np.testing.assert_allclose(iqm_interval(some, resamples=200), np.percentile(means, [2.5, 97.5], axis=0), rtol=1e-12)
+
+
 def test_tasks_are_never_resampled() -> None:
     apart = [0.0, 0.1, 0.2, 0.1], [1000.0, 1000.1, 1000.2, 1000.1]
     low, high = iqm_interval(apart)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rlprune.bench.suite import Cell, Suite, cell_maker, cells
 from rlprune.pruning.pruner import pruners
-from rlprune.report.sound import sound
+from rlprune.report.sound import Sound, sound
 from rlprune.safely import plain, shortened
 from rlprune.store import RESULTS, Row, Store, StoreError, results_of
 
@@ -79,7 +79,7 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
                 cells = f"{len(other)} cells are" if other[1:] else "1 cell is"
                 tell(plain(f"{cells} in {shown} and in {folder} with different values; those of {shown} are shown"))
         found = [row for row in found if row.status == "done" or _place(row) not in mine] + rows
-    return found
+    return found if len(folders) > 1 else Sound(found)  # names of folders may hold anything
 
 
 def _read(folder: Path) -> list[Row]:

@@ -97,7 +97,14 @@ class Comparison:
 
     def cells(self, pruner: str, sparsity: float) -> list[Row]:
         """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
-        return [row for row in self._rows_of(pruner) if row.cut == "nothing" or row.sparsity == sparsity]
+        if (found := self._cells.get((pruner, sparsity))) is None:
+            some = [row for row in self._rows_of(pruner) if row.cut == "nothing" or row.sparsity == sparsity]
+            found = self._cells[pruner, sparsity] = some
+        return found
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, float], list[Row]]:
+        return {}
 
     def _rows_of(self, pruner: str) -> list[Row]:
         return self._by_pruner.get(pruner.casefold(), [])
@@ -190,7 +197,7 @@ class Comparison:
         """Return pruner to its look, the same in all figures of this task, and no two alike."""
         return looks_of({pruner: self.cut(pruner) for pruner in self.pruners})
 
-    @property
+    @cached_property
     def seeds(self) -> tuple[int, int]:
         """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
         groups = dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
