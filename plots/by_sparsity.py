@@ -2,7 +2,8 @@
 
 Run it as `python plots/by_sparsity.py results/cartpole [more ...] [--measures return_greedy,return_sampled] [--to FILE.md]`; the
 measure is the task's metric unless others are named, and a cell that several folders have counts once. Several recipes are
-several tables.
+several tables. With `--of-dense` they are of what is kept of the dense network's metric, with ultimate compression and the
+area under the curve; a task where such a share means nothing is left out.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from rlprune import files
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons, percent
 from rlprune.report.scripts import ended, place
-from rlprune.report.tables import iqm_text, markdown
+from rlprune.report.tables import dense_table, iqm_text, markdown, to_markdown
 
 
 def table(one: Comparison, measures: Sequence[str]) -> str:
@@ -38,15 +39,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--measures", help="names of values, say return_greedy,return_sampled")
+    parser.add_argument("--of-dense", action="store_true", help="shares of the dense network's metric")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write by_sparsity.md into; it is printed, too")
     given = parser.parse_args()
     found = comparisons(gathered(given.results))
     if not found:
         raise ValueError("no cell has finished")
+    if given.of_dense and given.measures:
+        raise ValueError("--of-dense is of the metric; --measures cannot be asked for beside it")
+    if given.of_dense and not (found := [one for one in found if one.against.pruners]):
+        raise ValueError("no task here has a share of dense: dense cells, and a metric of which shares mean something")
     told = []
     for one in found:
         measures = (given.measures or one.metric.name).split(",")
-        told.append(f"{one.title}, {one.profile}, {one.metric.heading}\n\n{table(one, measures)}\n")
+        titled = f"{one.title}, {one.profile}, {one.metric.heading}\n\n"
+        told.append(to_markdown(dense_table(one)) if given.of_dense else f"{titled}{table(one, measures)}\n")
     print("\n".join(told))
     if given.to:
         file = place(given.to, "by_sparsity.md", [".md"])

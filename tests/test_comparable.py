@@ -10,7 +10,7 @@ import pytest
 from rows import LOWER, as_task, row, rows
 
 from rlprune.__main__ import main
-from rlprune.report import curves
+from rlprune.report import curves, tables
 from rlprune.report.comparable import apart, gathered
 from rlprune.report.page import summary_table
 from rlprune.report.sentences import finding, opening
@@ -228,6 +228,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("figure6.py", ["--to", "x"], "no finished cell for this"),
         ("insides.py", ["--to", "x"], "no epoch of these cells measured what is inside their networks"),
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
+        ("by_sparsity.py", ["--measures", "top1", "--of-dense"], "--of-dense is of the metric"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
         ("variants.py", [], "no finished cell has return_greedy at sparsity 0.95; there are 0.9"),
         (
@@ -282,6 +283,14 @@ def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
     assert ended.stdout.count("| Dense |") == 2
     assert "budget 1)" in ended.stdout
     assert "budget 500000)" in ended.stdout
+
+
+def test_by_sparsity_has_shares_of_dense_and_up_to_where_they_are_kept(tmp_path):
+    command = [sys.executable, PLOTS / "by_sparsity.py", stored(tmp_path / "a", SOME), "--of-dense"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    (one,) = curves.comparisons(SOME)
+    assert ended.stdout.strip() == tables.to_markdown(tables.dense_table(one)).strip()
+    assert "| ultimate compression" in ended.stdout
 
 
 @pytest.mark.parametrize(

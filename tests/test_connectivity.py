@@ -329,3 +329,24 @@ def test_figure_2_has_the_stable_epoch_beside_the_triggers_and_the_best_fixed_mo
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (4, 400.0)
     assert list(barrier.get_lines()[0].get_ydata()) == pytest.approx([100 * height for height in BARRIERS.values()])
     assert len(moments.figure(replace(one, branched=()), 0.9).axes) == 2
+
+
+def test_what_moments_end_at_is_a_table_and_moments_that_tie_are_all_named():
+    some = rows(2, ("Dense",))
+    for moment, seed, end in ((None, 0, 300.0), (0, 0, 400.0), (4, 0, 400.0), (4, 1, 400.0), (8, 0, 200.0)):
+        config = {**row().config, "pruner": "SNIP", "settings": {"until": {"epoch": moment, "margin": 1.0}}}
+        values = {**row().values, "return_greedy": end, "pruning_epoch": 2.0}
+        some.append(
+            replace(row("SNIP", 0.9, seed, id=f"{moment} {seed}", config=config), pruner=f"SNIP at {moment}", values=values)
+        )
+    (one,) = curves.comparisons(some)
+    assert moments.moments(one, 0.9, "SNIP") == "its own moment 2, best fixed moments 0 and 4 tie"
+    lines = [[word.strip() for word in line.strip("|").split("|")] for line in moments.table(one, 0.9).splitlines()]
+    assert lines == [
+        ["90 % removed after epoch", "SNIP"],
+        ["---", "---"],
+        ["0", "400"],
+        ["4", "400 [400, 400]"],
+        ["8", "200"],
+        ["the trigger's", "300"],
+    ]

@@ -11,6 +11,7 @@ from rlprune.report import draw
 from rlprune.report.comparable import settings
 from rlprune.report.curves import STABLE, Comparison, Style, by_seed, count_of, measure, percent, style
 from rlprune.report.paper import Made
+from rlprune.report.tables import iqm_text, markdown
 from rlprune.stats import Estimate, estimate
 from rlprune.store import Row
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def against_moments(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
-    """Make a figure a task and sparsity, and say of each pruner when its trigger fired and when pruning was best.
+    """Make a figure a task and sparsity, and say what pruners end at by moment, when triggers fired and when pruning was best.
 
     Raises:
         ValueError: no cell was told when to prune.
@@ -31,7 +32,8 @@ def against_moments(compared: Sequence[Comparison], paper: bool) -> Iterator[Mad
         for sparsity in one.sparsities:
             if methods := told(one, sparsity):
                 words = "\n".join(f"  {method}: {moments(one, sparsity, method)}" for method in methods)
-                yield f"{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}", figure(one, sparsity), words
+                stem = f"{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}"
+                yield stem, figure(one, sparsity), f"{words}\n\n{table(one, sparsity)}\n"
 
 
 def told(one: Comparison, sparsity: float) -> list[str]:
@@ -41,14 +43,27 @@ def told(one: Comparison, sparsity: float) -> list[str]:
 
 def moments(one: Comparison, sparsity: float, method: str) -> str:
     """Return in words when a pruner's trigger fired, when pruning was best, and from when on copies stay connected."""
-    mine = [row for row in _at(one, sparsity) if row.cut != "nothing" and _method(row) == method]
+    mine = _of(one, sparsity, method)
     own = [row.values["pruning_epoch"] for row in mine if _own(row)]
-    best = _best(_ends(mine, one.metric.name), one.metric)
+    *others, best = _best(_ends(mine, one.metric.name), one.metric)
     said = [f"its own moment {np.mean(own):.3g}"] if own else []
-    said += [f"best fixed moment {best}"]
+    said += [f"best fixed moments {', '.join(map(str, others))} and {best} tie" if others else f"best fixed moment {best}"]
     if one.barriers:
         said += ["never stable" if one.stable is None else f"stable from {one.stable}"]
     return ", ".join(said)
+
+
+def table(one: Comparison, sparsity: float) -> str:
+    """Return in Markdown what each pruner ends at, a line a moment it was told and one for its own."""
+    methods = told(one, sparsity)
+    found = {method: _of(one, sparsity, method) for method in methods}
+    ends = {method: _ends(mine, one.metric.name) for method, mine in found.items()}
+    own = {method: [row.values[one.metric.name] for row in mine if _own(row)] for method, mine in found.items()}
+    asked = sorted({moment for each in ends.values() for moment in each})
+    lines = [[f"{moment}", *(iqm_text(each.get(moment)) for each in ends.values())] for moment in asked]
+    if any(own.values()):
+        lines.append(["the trigger's", *(iqm_text(estimate([values]) if values else None) for values in own.values())])
+    return markdown([[f"{percent(sparsity)} removed after epoch", *methods], *lines])
 
 
 @draw.print_style()
@@ -68,7 +83,7 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     drawn, panels = draw.grid(lines, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
     dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric.name).values())
     for column, method in enumerate(methods):
-        mine = [row for row in rows if row.cut != "nothing" and _method(row) == method]
+        mine = _of(one, sparsity, method)
         above, below, *bottom = (line[column] for line in panels)
         look = style(method, mine[0].cut)
         _metric(above, mine, one.metric, look)
@@ -112,6 +127,10 @@ def _at(one: Comparison, sparsity: float) -> list[Row]:
     return [row for row in rows if measure(row, one.metric.name) is not None]
 
 
+def _of(one: Comparison, sparsity: float, method: str) -> list[Row]:
+    return [row for row in _at(one, sparsity) if row.cut != "nothing" and _method(row) == method]
+
+
 def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
     """Return moment to what the cells that were told it ended at."""
     groups = defaultdict[int, list[float]](list)
@@ -121,14 +140,17 @@ def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
     return {moment: estimate([groups[moment]]) for moment in sorted(groups)}
 
 
-def _best(ends: dict[int, Estimate], metric: Measure) -> int:
-    return max(ends, key=lambda moment: metric.sign * ends[moment].iqm)
+def _best(ends: dict[int, Estimate], metric: Measure) -> list[int]:
+    """Return the moments that none is better than."""
+    most = max(metric.sign * end.iqm for end in ends.values())
+    return [moment for moment, end in ends.items() if metric.sign * end.iqm == most]
 
 
 def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> None:
     metric, ends = judged.name, _ends(rows, judged.name)
     best = _best(ends, judged)
-    axes.plot([best], [ends[best].iqm], marker="o", markersize=7, markerfacecolor="none", color=look.colour, linestyle="")
+    tops = [ends[moment].iqm for moment in best]
+    axes.plot(best, tops, marker="o", markersize=7, markerfacecolor="none", color=look.colour, linestyle="")
     axes.plot(list(ends), [end.iqm for end in ends.values()], color=look.colour, marker=look.marker, markersize=2.6)
     bands = {moment: end.interval for moment, end in ends.items() if end.interval is not None}
     axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=look.colour, alpha=0.15, linewidth=0)
