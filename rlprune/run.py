@@ -92,13 +92,23 @@ class Parser(argparse.ArgumentParser):
         """Parse; words that are left over are told here, where the options of this command are known."""
         found, left = super().parse_known_args(args, namespace)
         if left:
-            self.error("; ".join(map(self._left_over, left)))
+            self.error("; ".join(self._left_over(left)))
         return found, left
 
-    def _left_over(self, word: str) -> str:
-        if word.startswith("--"):
-            return f"no option is named '{word.partition('=')[0]}'{nearest(word.partition('=')[0], self._option_string_actions)}"
-        return f"'{word}' belongs to nothing: a list is one word, with commas, and so is KEY=VALUE"
+    def _left_over(self, words: Sequence[str]) -> Iterator[str]:
+        named, stray = "", []
+        for word in words:
+            if re.match(r"--|-[^\W\d]", word):
+                named, _, value = word.partition("=")
+                yield f"no option is named '{named}'{nearest(named, self._option_string_actions)}"
+                named = "" if value else named
+            elif named:
+                named = ""  # its value
+            else:
+                stray.append(f"'{word}'")
+        if stray:
+            belong = "belongs" if len(stray) == 1 else "belong"
+            yield f"{' and '.join(stray)} {belong} to nothing: a list is one word, with commas, and so is KEY=VALUE"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:

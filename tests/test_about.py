@@ -46,7 +46,12 @@ def test_every_number_of_a_task_is_explained_once(capsys):
     [
         ("run cartpole --dryrun", "no option is named '--dryrun'; did you mean '--dry-run'?"),
         ("run cartpole --sparsities .95 .98", "'.98' belongs to nothing: a list is one word, with commas"),
-        ("run cartpole vision", "'vision' belongs to nothing"),
+        ("run cartpole vision", "error: 'vision' belongs to nothing"),
+        ("run cartpole smoke 2", "error: 'smoke' and '2' belong to nothing: a list is one word"),
+        ("run cartpole --sede 3", "error: no option is named '--sede'; did you mean '--seeds'?\n"),
+        ("run cartpole --sede=3 4", "did you mean '--seeds'?; '4' belongs to nothing"),
+        ("run cartpole -x", "error: no option is named '-x'\n"),
+        ("run cartpole -5", "'-5' belongs to nothing"),
         ("runn cartpole", "did you mean 'run'?"),
         ("cartpole", "did you mean 'run cartpole'?"),
         ("list pruner", "did you mean 'pruners'?"),

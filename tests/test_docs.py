@@ -21,7 +21,7 @@ import torch
 from rows import rows
 
 import rlprune.__main__ as commands
-from rlprune import run
+from rlprune import __version__, run
 from rlprune.bench.suite import suites
 from rlprune.store import Store
 
@@ -306,6 +306,11 @@ def test_every_link_leads_somewhere(page):
             assert anchor in {
                 re.sub(r"[^\w\- ]", "", it.replace("`", "").lower()).strip().replace(" ", "-") for it in headings
             }, link
+
+
+def test_the_version_has_a_line_in_the_changelog_and_is_the_one_to_cite():
+    assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_every_page_is_in_the_navigation():
