@@ -97,10 +97,11 @@ class Parser(argparse.ArgumentParser):
 
     def _left_over(self, words: Sequence[str]) -> Iterator[str]:
         named, stray = "", []
+        options = [name for name in self._option_string_actions if name.startswith("--")]
         for word in words:
             if re.match(r"--|-[^\W\d]", word):
                 named, _, value = word.partition("=")
-                yield f"no option is named '{named}'{nearest(named, self._option_string_actions)}"
+                yield f"no option is named '{named}'{nearest(named, options)}"
                 named = "" if value else named
             elif named:
                 named = ""  # its value
