@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 import worlds
+from worlds import play, same
 
 from rlprune.training import environments, noise
 from rlprune.training.environments import Acrobot, CartPole, Games, GymnasiumEnv
@@ -18,17 +19,6 @@ def _both_ways_of_computing(request, monkeypatch):
     if request.param == "tensors":  # as on a GPU
         monkeypatch.setattr(Simulation, "step", Simulation._tensor_step)
         monkeypatch.setattr(Games, "add", Games._add_tensors)
-
-
-def play(env, steps, seed=0):
-    """Random actions; everything the steps brought."""
-    generator = torch.Generator().manual_seed(seed)
-    actions = [torch.randint(env.actions, (env.agents, env.environments), generator=generator) for _ in range(steps)]
-    return [env.step(chosen) for chosen in actions]
-
-
-def same(ours, theirs):
-    return all(torch.equal(a, b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True))
 
 
 def balance(observation):

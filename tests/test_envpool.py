@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium.envs.box2d.lunar_lander import heuristic
 from subjects import bits, seeds
+from worlds import play, same
 
 from rlprune import run
 from rlprune.bench.suite import cells, extra_mistakes, load_suite
@@ -37,17 +38,6 @@ TINY = A2CRecipe(
 
 def make(count, limit=None):
     return environments.make(NAME, count, limit, simulator="envpool")
-
-
-def play(env, steps, seed=0):
-    """Random actions; everything the steps brought."""
-    generator = torch.Generator().manual_seed(seed)
-    actions = [torch.randint(env.actions, (env.agents, env.environments), generator=generator) for _ in range(steps)]
-    return [env.step(chosen) for chosen in actions]
-
-
-def same(ours, theirs):
-    return all(torch.equal(a, b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True))
 
 
 @installed

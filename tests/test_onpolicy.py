@@ -7,7 +7,7 @@ import pytest
 import torch
 import worlds
 from stable_baselines3 import PPO
-from subjects import bits, seeds
+from subjects import bits, goes_on, seeds
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
@@ -67,17 +67,7 @@ def test_an_algorithm_is_its_class_and_a_recipe():
 
 
 def test_a_checkpoint_goes_on_bit_identically(tmp_path):
-    whole, begun, resumed = make(), make(), make()
-    epochs = [TrainEpoch(1, 0.6), TrainEpoch(0.6, 0.3), TrainEpoch(0.3, 0)]
-    for epoch in epochs:
-        whole.train_epoch(epoch)
-    begun.train_epoch(epochs[0])
-    torch.save(begun.state(), tmp_path / "checkpoint")
-    resumed.load_state(torch.load(tmp_path / "checkpoint", weights_only=True))
-    for epoch in epochs[1:]:
-        resumed.train_epoch(epoch)
-    assert bits(resumed.module, resumed.optimizer) == bits(whole.module, whole.optimizer)
-    assert resumed.evaluate() == whole.evaluate()
+    goes_on(make(), make(), make(), tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("name", ["SNIP", "EarlyCroP-S"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
-from subjects import bits, seeds
+from subjects import bits, goes_on, seeds
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
@@ -139,17 +139,7 @@ def test_a_saved_agent_normalises_what_it_is_shown(tmp_path):
 
 
 def test_a_checkpoint_goes_on_with_what_it_normalised_by(tmp_path):
-    whole, begun, resumed = (make(normalise=True) for _ in range(3))
-    epochs = [TrainEpoch(1, 0.6), TrainEpoch(0.6, 0.3), TrainEpoch(0.3, 0)]
-    for epoch in epochs:
-        whole.train_epoch(epoch)
-    begun.train_epoch(epochs[0])
-    torch.save(begun.state(), tmp_path / "checkpoint")
-    resumed.load_state(torch.load(tmp_path / "checkpoint", weights_only=True))
-    for epoch in epochs[1:]:
-        resumed.train_epoch(epoch)
-    assert bits(resumed.module, resumed.optimizer) == bits(whole.module, whole.optimizer)
-    assert resumed.evaluate() == whole.evaluate()
+    goes_on(*(make(normalise=True) for _ in range(3)), tmp_path / "checkpoint")
 
 
 def test_a_minibatch_divides_a_rollout():

@@ -1,9 +1,10 @@
-"""Tiny environments of any spaces, for tests of what meets a space that it may not know."""
+"""Tiny environments of any spaces, for tests of what meets a space that it may not know; and how to play any at random."""
 
 import random
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 
 VECTOR = spaces.Box(-1, 1, (3,))
@@ -115,3 +116,14 @@ def register():
     for name, kwargs in known.items():
         if name not in gym.registry:
             gym.register(name, World, kwargs=kwargs, max_episode_steps=None if name.startswith("Endless") else 50)
+
+
+def play(env, steps, seed=0):
+    """Random actions; everything the steps brought."""
+    generator = torch.Generator().manual_seed(seed)
+    actions = [torch.randint(env.actions, (env.agents, env.environments), generator=generator) for _ in range(steps)]
+    return [env.step(chosen) for chosen in actions]
+
+
+def same(ours, theirs):
+    return all(torch.equal(a, b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True))
