@@ -282,14 +282,19 @@ def _sign_flip(differences: bytes) -> float:
     if reach <= 0:
         return 1.0
     if sizes.size > _COUNTABLE:
-        generator, beyond = np.random.default_rng(0), 1
-        for _ in range(PATTERNS // 1000):
-            kept = generator.integers(2, size=(1000, sizes.size), dtype=np.int8) @ sizes
-            beyond += int(np.sum(np.abs(2 * kept - sizes.sum()) >= reach))
+        beyond = 1
+        for some in np.split(_patterns(sizes.size), PATTERNS // 1000):  # no more than these are numbers of eight bytes at a time
+            beyond += int(np.sum(np.abs(2 * (some @ sizes) - sizes.sum()) >= reach))
         return beyond / (1 + PATTERNS)
     some, others = _sums(sizes[::2]), np.sort(_sums(sizes[1::2]))
     beyond = others.size - np.searchsorted(others, reach - some)  # as many again are as far below zero
     return float(2 * beyond.sum() / 2.0**sizes.size)
+
+
+@lru_cache(2)  # pairs have as many seeds
+def _patterns(count: int) -> NDArray[np.int8]:
+    """Return random patterns of signs, shape (patterns, count): 1 where a difference keeps its sign, and else 0."""
+    return np.random.default_rng(0).integers(2, size=(PATTERNS, count), dtype=np.int8)
 
 
 def _sums(sizes: FloatArray) -> FloatArray:
