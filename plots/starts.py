@@ -9,6 +9,7 @@ Holm for the number of pruners.
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,12 +60,16 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
 
 
 def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
-    """Return a panel a task and sparsity: each pruner's starts as points with their intervals, dense as a line."""
+    """Return a panel a task and sparsity: each pruner's starts as points with their intervals, dense as a line.
+
+    Four panels stand side by side; more have a line a task.
+    """
     rows = list(dict.fromkeys(name for one, _ in found for name in compared(one)))
-    columns = len(found) if len(found) <= 4 else 3
+    wrapped = [list(some) for _, some in groupby(found, key=lambda panel: panel[0].stem)] if len(found) > 4 else [found]
+    columns = max(map(len, wrapped))
     with draw.print_style():
         drawn, lines = draw.grid(
-            -(-len(found) // columns),
+            len(wrapped),
             columns,
             0.24 * len(rows),
             left=1.0,
@@ -74,10 +79,11 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             gap=0.18,
             between=0.5,
         )
-        panels = [panel for line in lines for panel in line]
-        for panel in panels[len(found) :]:
-            panel.set_visible(False)
-        for panel, (one, sparsity) in zip(panels, found, strict=False):
+        for line, some in zip(lines, wrapped, strict=True):
+            for panel in line[len(some) :]:
+                panel.set_visible(False)
+        panels = [panel for line, some in zip(lines, wrapped, strict=True) for panel in line[: len(some)]]
+        for panel, (one, sparsity) in zip(panels, found, strict=True):
             ends, named = one.estimates(sparsity, metric), compared(one)
             for place, pruner in enumerate(rows):
                 panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)

@@ -465,7 +465,8 @@ def track(row: Row, position: str, of: Measure) -> FloatArray:
 
 
 def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> LearningCurve:
-    stacked = np.stack([track[: min(map(len, tracks))] for track in tracks])
+    shortest = min(map(len, tracks))
+    stacked = np.stack([track[:shortest] for track in tracks])
     stacked = stacked[:, np.isfinite(stacked).all(axis=(0, 2))]  # the first epoch may end before any game does
     samples, values = stacked[..., 0].mean(axis=0), stacked[..., 1]
     resamples = int(np.clip(stats.RESAMPLES * MANY / max(1, values.size), FEWEST, stats.RESAMPLES))
