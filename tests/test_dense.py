@@ -227,13 +227,15 @@ def test_the_table_says_shares_ultimate_compression_and_area():
     table = tables.dense_table(compared(RETURNS))
     told = {line[0].text: [entry.text for entry in line[1:]] for _, block in table.blocks for line in block}
     assert table.header[1:3] == ("80 %", "90 %")
-    assert told["SNAP"] == ["100 [100, 100]", "98.0 [98.0, 98.0]", "≥ 90 % [≥ 90 %, ≥ 90 %]", "99.0 [99.0, 99.0]"]
+    assert told["SNAP"] == ["100 [100, 100]", "98.0 [98.0, 98.0]", "≥ 90 % [≥ 90 %, ≥ 90 %]", "99.0 [99.0, 99.0]", "3, 3"]
     assert told["CroP-S"][2] == "80 % [80 %, 80 %]"
+    assert told["CroP-S"][-1] == "3, 0"
     assert told["SNIP"][2] == "< 80 % [< 80 %, < 80 %]"
-    assert told["GraSP"] == ["–", "80.0 [80.0, 80.0]", "< 90 % [< 90 %, < 90 %]", "–"]
+    assert told["GraSP"] == ["–", "80.0 [80.0, 80.0]", "< 90 % [< 90 %, < 90 %]", "–", "–, 0"]
     records = {record["pruner"]: record for record in csv.DictReader(io.StringIO(tables.to_csv(table)))}
     assert (records["SNAP"]["ultimate"], records["SNIP"]["ultimate"], records["GraSP"]["area"]) == ("0.9", "0.0", "")
     assert float(records["CroP-S"]["of_dense_90"]) == 0.5
+    assert (records["CroP-S"]["near_80"], records["CroP-S"]["near_90"], records["GraSP"]["near_80"]) == ("3", "0", "")
     assert "keep 97 % of dense or more" in table.note
     assert r"$\geq$ 90 \%" in tables.to_latex(table)
 

@@ -23,11 +23,13 @@ class Kept:
     Args:
         ends: share of interquartile means, its 95 % interval (None for one seed), and share of means, one a sparsity.
         drawn: shares of bootstrap samples, shape (resamples, sparsities), NaN where dense is no better than the origin.
+        near: sparsity to how many seeds keep all but ``WITHIN`` of dense's, which an interquartile mean hides.
     """
 
     sparsities: tuple[float, ...]
     ends: tuple[Estimate, ...]
     drawn: FloatArray
+    near: Mapping[float, int]
 
     @property
     def shares(self) -> FloatArray:
@@ -121,12 +123,14 @@ def _kept(curve: Mapping[float, Mapping[int, float]], dense: Mapping[int, float]
     drawn = _shares(drawn_together(values), origin, sign)
     held = [estimate([list(group.values())]) for group in groups]
     ends = []
+    level = (1 - WITHIN) * sign * (held[0].iqm - origin)
+    near = {at: sum(sign * (value - origin) >= level for value in curve[at].values()) for at in sparsities}
     for place, end in enumerate(held[1:]):
         counted = min(end.seeds, held[0].seeds)
         interval = percentiles(drawn[:, place]) if counted > 1 else None
         share, mean = (end.iqm - origin) / (held[0].iqm - origin), (end.mean - origin) / ((held[0].mean - origin) or np.nan)
         ends.append(Estimate(share, interval, mean, None, counted))
-    return Kept(sparsities, tuple(ends), drawn)
+    return Kept(sparsities, tuple(ends), drawn, near)
 
 
 def _shares(drawn: FloatArray, origin: float, sign: int) -> FloatArray:

@@ -184,6 +184,8 @@ def dense_table(comparison: Comparison) -> Table:
         )
         areas = [kept[pruner].area if kept[pruner].sparsities == sparsities else None for pruner in pruners]
         columns.append(_shares(areas, cut))
+        near = [[kept[pruner].near.get(sparsity, MISSING) for sparsity in sparsities] for pruner in pruners]
+        columns.append([Entry(", ".join(map(str, counts))) for counts in near])
         if pruners:
             blocks.append((BLOCKS[cut], tuple(zip(*columns, strict=True))))
         for pruner, (level, interval), area in zip(pruners, levels, areas, strict=True):
@@ -193,13 +195,16 @@ def dense_table(comparison: Comparison) -> Table:
             shares = {
                 f"{SHARE.name}_{100 * sparsity:.6g}": _interval("", kept[pruner].at(sparsity))[""] for sparsity in sparsities
             }
-            fields.append({**named, **shares, **ultimate, **_interval("area", area)})
-    header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]")
+            counted = {f"near_{100 * sparsity:.6g}": count for sparsity, count in kept[pruner].near.items()}
+            fields.append({**named, **shares, **ultimate, **_interval("area", area), **counted})
+    nearly = f"seeds that keep {percent(1 - WITHIN)}"
+    header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]", nearly)
     note = (
         f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity up to which "
         f"all that were run keep {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
         "short does not count; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis of its "
-        f"figure; {MISSING} where a sparsity is missing.{_marks(blocks)}"
+        f"figure; {MISSING} where a sparsity is missing. Seeds are counted at each sparsity in turn: an interquartile mean hides the "
+        f"lowest quarter.{_marks(blocks)}"
     )
     return Table(f"{comparison.title}: {comparison.measured}, % {against.unit}", note, header, tuple(blocks), tuple(fields))
 
