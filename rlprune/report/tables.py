@@ -203,8 +203,8 @@ def dense_table(comparison: Comparison) -> Table:
         f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity up to which "
         f"all that were run keep {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
         "short does not count; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis of its "
-        f"figure; {MISSING} where a sparsity is missing. Seeds are counted at each sparsity in turn: an interquartile mean hides the "
-        f"lowest quarter.{_marks(blocks)}"
+        f"figure; {MISSING} where a sparsity is missing. Seeds are counted at each sparsity in turn: an interquartile mean "
+        f"hides the lowest quarter.{_marks(blocks)}"
     )
     return Table(f"{comparison.title}: {comparison.measured}, % {against.unit}", note, header, tuple(blocks), tuple(fields))
 
