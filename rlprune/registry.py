@@ -10,6 +10,7 @@ are shared by name: a package cannot have a built-in's, and a name that two pack
 import ast
 import importlib
 import inspect
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ from difflib import get_close_matches
 from functools import cached_property, wraps
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from rlprune.safely import LONGEST, fault, plain
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Entry = TypeVar("Entry")
 Made = TypeVar("Made")
@@ -175,8 +179,7 @@ class Registry(Generic[Entry]):
         try:
             entry = getattr(importlib.import_module(module), variable)
         except (Exception, SystemExit) as error:  # somebody else's file may fail in any way
-            kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
-            told = plain(f"{kind}{error}".partition("\n")[0], 400)
+            told = plain(_why(error), 400)
             missing = ModuleNotFoundError if isinstance(error, ModuleNotFoundError) else ImportError
             raise missing(f"'{name}' cannot be imported: {told}") from error
         if not isinstance(entry, self.kind):
@@ -185,6 +188,30 @@ class Registry(Generic[Entry]):
         if own.casefold() != name.casefold():  # its cells bear that name, and nobody would find it
             raise TypeError(f"{place} is registered as '{name}' but calls itself '{plain(own)}': register it under that name")
         return entry
+
+
+def _why(error: BaseException) -> str:
+    """Return in a line why a module cannot be imported; of a recipe or of settings that are wrong, which key and where."""
+    from pydantic import BaseModel, ValidationError
+
+    if not isinstance(error, ValidationError):
+        kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
+        return f"{kind}{error}".partition("\n")[0]
+    known = {name for model in _below(BaseModel) if model.__name__ == error.title for name in model.model_fields}
+    found = []
+    for item in error.errors():
+        key, message = ".".join(map(str, item["loc"])), item["msg"]
+        if item["type"] == "extra_forbidden":
+            message = f"no such key{nearest(key, known)} (allowed: {', '.join(sorted(known))})"
+        found.append(f"{error.title}({key}=): {message}")
+    frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if one.name == "<module>"), None)
+    return "; ".join(found) + (f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else "")
+
+
+def _below(kind: "type[BaseModel]") -> "Iterator[type[BaseModel]]":
+    for one in kind.__subclasses__():
+        yield one
+        yield from _below(one)
 
 
 def _assignments(body: Iterable[ast.stmt], kind: str) -> Iterator[tuple[str, str]]:

@@ -157,6 +157,10 @@ def test_an_entry_has_one_name_only(shop, tmp_path):
         ("raise ValueError('a\\x1b\\nb')", r"ValueError: a\\x1b$"),
         ("THIRDS =", "SyntaxError: invalid syntax"),
         ("", "AttributeError: module 'elsewhere' has no attribute 'THIRDS'"),
+        (
+            "from rlprune.training.recipes import PPORecipe\n\nPPORecipe(\n    discuont=0.9)",
+            r"PPORecipe\(budget=\): .*; PPORecipe\(discuont=\): no such key; did you mean 'discount'\? .*elsewhere.py, line 3\)$",
+        ),
     ],
 )
 def test_whatever_stops_an_import_is_one_line(shop, tmp_path, text, told):
