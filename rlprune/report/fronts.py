@@ -122,7 +122,7 @@ def front_figure(comparison: Comparison, costs: Sequence[Measure]) -> "Figure":
     for line in panels:
         line[0].set_ylabel(fitted(comparison.metric.heading + lower, 1.9, NORMAL))
     bars = "bars: 95 % intervals" if comparison.seeds[1] > 1 else "single values"
-    told = f"{count_of(comparison.seeds)}; lines: what nothing else beats in both (costs to two digits); {bars}; grey: beaten by some other"
+    told = f"{count_of(comparison.seeds)}; lines: what nothing else beats in both; {bars}; grey: beaten by some other"
     headline(figure, comparison.title, told + trains_longer(comparison.longer))
     for axes, found in zip(everywhere, fronts.values(), strict=False):
         _name_deals(axes, found)
