@@ -283,8 +283,8 @@ def _sign_flip(differences: bytes) -> float:
         return 1.0
     if sizes.size > _COUNTABLE:
         beyond = 1
-        for some in np.split(_patterns(sizes.size), PATTERNS // 1000):  # no more than these are numbers of eight bytes at a time
-            beyond += int(np.sum(np.abs(2 * (some @ sizes) - sizes.sum()) >= reach))
+        for block in np.split(_patterns(sizes.size), PATTERNS // 1000):  # no more than this is numbers of eight bytes at a time
+            beyond += int(np.sum(np.abs(2 * (block @ sizes) - sizes.sum()) >= reach))
         return beyond / (1 + PATTERNS)
     some, others = _sums(sizes[::2]), np.sort(_sums(sizes[1::2]))
     beyond = others.size - np.searchsorted(others, reach - some)  # as many again are as far below zero
