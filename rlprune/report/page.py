@@ -284,8 +284,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         if costs := fronts.drawn_against(one):
             middles = "Interquartile means" if one.seeds[1] > 1 else "Single values"
             caption = (
-                f"{one.title}: what is worth its cost. On the line stands what nothing else beats in both, costs to two digits, its "
-                f"sparsity beside it; all else is grey, dense a star. {middles}, costs are means, {count_of(one.seeds)}."
+                f"{one.title}: what is worth its cost. On the line stands what nothing else beats in both, costs to two digits, "
+                f"its sparsity beside it; all else is grey, dense a star. {middles}, costs are means, {count_of(one.seeds)}."
             )
             page.figure(f"{one.stem}-fronts", partial(fronts.front_figure, one, costs), caption)
     if learning := curves.learning_curves(one):
