@@ -1,6 +1,8 @@
 """A fleet on a CPU, whose arithmetic is compiled code that takes one agent after another."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +14,23 @@ from rlprune.training.environments.simulated import Simulation
 
 _KINDS = ("cartpole", "acrobot")
 _OPTIMIZERS = ("rmsprop", "rmsprop-tf", "adam")
+
+P = ParamSpec("P")
+Made = TypeVar("Made")
+
+
+def _tiny_is_zero(compute: Callable[P, Made]) -> Callable[P, Made]:
+    """Take numbers below 1.2e-38 for zero: a network that lost most weights is full of them, and each costs a hundred others."""
+
+    @wraps(compute)
+    def flushed(*args: P.args, **settings: P.kwargs) -> Made:
+        torch.set_flush_denormal(True)
+        try:
+            return compute(*args, **settings)
+        finally:
+            torch.set_flush_denormal(False)
+
+    return flushed
 
 
 class CompiledFleet(Fleet):
@@ -39,21 +58,26 @@ class CompiledFleet(Fleet):
         self._numbers = np.array(numbers, dtype=np.float32)
 
     def _play(self) -> None:
-        if not isinstance(self.envs, Simulation) or not self.envs.compiled:
+        if isinstance(self.envs, Simulation) and self.envs.compiled:
+            self._simulate(self.envs)
+        else:
             super()._play()
-            return
+
+    @_tiny_is_zero
+    def _simulate(self, envs: Simulation) -> None:
         met = _arrays(self._rewards, self._ended, self._truncated)
-        kind, games, limit = _KINDS.index(self.envs.kernel), self.envs.places(), self.envs.limit
-        kernels.play(kind, *games, limit, *met, *self._ends, *self._acting)
+        kernels.play(_KINDS.index(envs.kernel), *envs.places(), envs.limit, *met, *self._ends, *self._acting)
         self.games.add(self._rewards, self._ended)
         self._rollouts += 1
 
     def _luck(self) -> Tensor:
         return self._logits  # noise is drawn where it is needed
 
+    @_tiny_is_zero
     def _act(self, step: int, luck: Tensor) -> None:
         kernels.act_all(step, *self._acting)
 
+    @_tiny_is_zero
     def _learn(self) -> None:
         played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated
         returns, advantages = self._learned
@@ -71,6 +95,7 @@ class CompiledFleet(Fleet):
             *self._room,
         )
 
+    @_tiny_is_zero
     def _outputs(self, observations: Tensor) -> Tensor:
         rows = observations.shape[1]
         hidden = torch.empty(len(self._shape) - 2, rows, self._shape[1])
