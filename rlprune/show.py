@@ -28,6 +28,9 @@ from rlprune.words import shown
 TOLD = 6
 """Most cells that are listed where several are meant."""
 
+ALWAYS = ("scope", "start")
+"""Settings that are told even where nobody chose them: what is compared most often depends on them."""
+
 
 def found(store: Store, words: Sequence[str]) -> Row:
     """Return the one cell that is meant: by the first digits of its id, or by pruner, sparsity, seed and perhaps task.
@@ -178,7 +181,9 @@ def _facts(row: Row, about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "suite", f"{row.labels.get('suite_title', row.suite)}, profile {row.profile}"
     yield "task", f"{row.labels['task_title']} ({row.task})"
     yield "pruner", f"{row.pruner}, cuts {row.cut}" + (f", a variant of {of}" if of not in (row.pruner, None) else "")
-    yield "settings", ", ".join(told for name, told in changed.items() if not name.startswith("recipe.")) or "all by default"
+    chosen = [told for name, told in changed.items() if not name.startswith("recipe.")] or ["all by default"]
+    chosen += [f"{name} {_value(value)}" for name, value in settings(row).items() if name in ALWAYS and name not in changed]
+    yield "settings", ", ".join(chosen)
     yield "recipe", ", ".join([*(told for name, told in changed.items() if name.startswith("recipe.")), *rest])
     company = ("in a fleet of one" if config.get("fleet") else "alone") if alone(config, row.values) else "in a fleet"
     yield "trained", f"{company}, on {config.get('device', row.labels.get('device'))}"
