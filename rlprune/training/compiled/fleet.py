@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 
 
 def _tiny_is_zero(compute: Callable[P, Made]) -> Callable[P, Made]:
-    """Take numbers below 1.2e-38 for zero: a network that lost most weights is full of them, and each costs a hundred others."""
+    """Take numbers below 1.2e-38 for zero: networks that lost most weights are full of them, and slow."""
 
     @wraps(compute)
     def flushed(*args: P.args, **settings: P.kwargs) -> Made:
