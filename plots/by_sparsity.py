@@ -51,9 +51,11 @@ def main() -> None:
         raise ValueError("no task here has a share of dense: dense cells, and a metric of which shares mean something")
     told = []
     for one in found:
+        if given.of_dense:
+            told.append(to_markdown(dense_table(one)))
+            continue
         measures = (given.measures or one.metric.name).split(",")
-        titled = f"{one.title}, {one.profile}, {one.metric.heading}\n\n"
-        told.append(to_markdown(dense_table(one)) if given.of_dense else f"{titled}{table(one, measures)}\n")
+        told.append(f"{one.title}, {one.profile}, {one.metric.heading}\n\n{table(one, measures)}\n")
     print("\n".join(told))
     if given.to:
         file = place(given.to, "by_sparsity.md", [".md"])

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlprune import safely
-from rlprune.registry import nearest
 from rlprune.report import draw, figures
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons, insides
 from rlprune.report.scripts import ended, place
+from rlprune.words import nearest
 
 
 def main() -> None:

@@ -79,10 +79,11 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             gap=0.18,
             between=0.5,
         )
+        panels = []
         for line, some in zip(lines, wrapped, strict=True):
+            panels += line[: len(some)]
             for panel in line[len(some) :]:
                 panel.set_visible(False)
-        panels = [panel for line, some in zip(lines, wrapped, strict=True) for panel in line[: len(some)]]
         for panel, (one, sparsity) in zip(panels, found, strict=True):
             ends, named = one.estimates(sparsity, metric), compared(one)
             for place, pruner in enumerate(rows):

@@ -28,7 +28,7 @@ from rlprune.packed import is_packed
 from rlprune.pruning import said
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import line
-from rlprune.registry import Registry, nearest
+from rlprune.registry import Registry
 from rlprune.run import (
     DESCRIPTION,
     EXIT_CODES,
@@ -46,7 +46,7 @@ from rlprune.run import (
 from rlprune.safely import plain
 from rlprune.store import RESULTS, StoreError, results_of
 from rlprune.task import tasks
-from rlprune.words import shown
+from rlprune.words import nearest, shown
 
 if TYPE_CHECKING:
     from rlprune.store import Row

@@ -32,8 +32,9 @@ from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Prune, Rewind, Train
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
-from rlprune.registry import nearest, spelled
+from rlprune.registry import spelled
 from rlprune.safely import plain
+from rlprune.words import nearest
 
 
 class Pruning:

@@ -14,16 +14,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property, wraps
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from rlprune.safely import LONGEST, fault, plain
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from rlprune.words import in_words, nearest
 
 Entry = TypeVar("Entry")
 Made = TypeVar("Made")
@@ -35,15 +34,6 @@ class UnknownName(KeyError):  # noqa: N818 (what is wrong, said in its name)
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``; nothing where it is known, or none is near."""
-    folded = {entry.casefold(): entry for entry in known}
-    if folded.get(name.casefold()) == name or len(name) > LONGEST:
-        return ""
-    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
 
 def spelled(init: Callable[P, Made]) -> Callable[P, Made]:
@@ -192,23 +182,16 @@ class Registry(Generic[Entry]):
 
 def _why(error: BaseException) -> str:
     """Return in a line why a module cannot be imported; of a recipe or of settings that are wrong, which key and where."""
-    from pydantic import BaseModel, ValidationError
-
     if not isinstance(error, ValidationError):
         kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
         return f"{kind}{error}".partition("\n")[0]
-    known = {name for model in _below(BaseModel) if model.__name__ == error.title for name in model.model_fields}
-    found = []
-    for item in error.errors():
-        key, message = ".".join(map(str, item["loc"])), item["msg"]
-        if item["type"] == "extra_forbidden":
-            message = f"no such key{nearest(key, known)} (allowed: {', '.join(sorted(known))})"
-        found.append(f"{error.title}({key}=): {message}")
+    model = next((one for one in _below(BaseModel) if one.__name__ == error.title), BaseModel)
+    wrong = "; ".join(f"{error.title}({'.'.join(map(str, keys))}=): {said}" for keys, said in in_words(error, model))
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if one.name == "<module>"), None)
-    return "; ".join(found) + (f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else "")
+    return wrong + (f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else "")
 
 
-def _below(kind: "type[BaseModel]") -> "Iterator[type[BaseModel]]":
+def _below(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for one in kind.__subclasses__():
         yield one
         yield from _below(one)

@@ -47,12 +47,11 @@ from rlprune.data import folders
 from rlprune.executors import Executor, executors
 from rlprune.files import write
 from rlprune.reason import line
-from rlprune.registry import nearest
 from rlprune.safely import plain
 from rlprune.store import RESULTS, results_of
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
-from rlprune.words import in_words, shown
+from rlprune.words import in_words, nearest, shown
 
 if TYPE_CHECKING:
     from rlprune.bench.ahead import Costs

@@ -20,8 +20,8 @@ from rlprune.files import written
 from rlprune.nets.accepted import inside
 from rlprune.pruning import surgery
 from rlprune.pruning.follower import DENSE
-from rlprune.registry import nearest
 from rlprune.safely import plain
+from rlprune.words import nearest
 
 _NETWORK = "rlprune network"
 _HOLDERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

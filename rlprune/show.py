@@ -15,7 +15,6 @@ from rlprune.costs import provenance
 from rlprune.costs.measures import CATALOGUE, Measure, alone
 from rlprune.pruning.pruner import pruners
 from rlprune.reason import reason
-from rlprune.registry import nearest
 from rlprune.report.comparable import flat, settings
 from rlprune.report.sound import sound
 from rlprune.report.tables import number
@@ -23,7 +22,7 @@ from rlprune.run import columns
 from rlprune.safely import plain
 from rlprune.store import Identity, Row, Store
 from rlprune.task import tasks
-from rlprune.words import shown
+from rlprune.words import nearest, shown
 
 TOLD = 6
 """Most cells that are listed where several are meant."""

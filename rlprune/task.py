@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rlprune.costs.measures import Measure
 from rlprune.pruning.pruner import Scope, Start
-from rlprune.registry import Registry, nearest
+from rlprune.registry import Registry
 from rlprune.safely import plain
+from rlprune.words import nearest
 
 
 class Recipe(BaseModel):

@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from math import isfinite
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from rlprune.registry import nearest
-from rlprune.safely import plain
+from rlprune.safely import LONGEST, plain
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Where a value is: table, key, and index in a list."""
@@ -40,6 +40,15 @@ def shown(value: object) -> str:
         return plain(json.dumps(value, default=str, ensure_ascii=False), 120)
     except (ValueError, RecursionError):  # digits or depth beyond what Python writes
         return f"a {type(value).__name__} that is too large to show"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'X'?"`` for the known name nearest to ``name``; nothing where it is known, or none is near."""
+    folded = {entry.casefold(): entry for entry in known}
+    if folded.get(name.casefold()) == name or len(name) > LONGEST:
+        return ""
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
 
 def in_words(error: ValidationError, model: type[BaseModel], beside: Sequence[str] = ()) -> Iterator[tuple[Keys, str]]:

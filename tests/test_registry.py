@@ -8,8 +8,9 @@ import pytest
 from rlprune import registry
 from rlprune.executors import Executor, executors
 from rlprune.pruning.pruner import Pruner, pruners
-from rlprune.registry import Registry, nearest
+from rlprune.registry import Registry
 from rlprune.task import Task, tasks
+from rlprune.words import nearest
 
 
 @pytest.fixture

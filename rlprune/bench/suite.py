@@ -24,10 +24,10 @@ from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
 from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs
 from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
-from rlprune.registry import Registry, nearest
+from rlprune.registry import Registry
 from rlprune.safely import fault
 from rlprune.task import Recipe, Task, tasks
-from rlprune.words import MOST, Keys, in_words, shown
+from rlprune.words import MOST, Keys, in_words, nearest, shown
 
 Table: TypeAlias = dict[str, Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 
 class Layout(NamedTuple):

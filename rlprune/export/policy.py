@@ -18,9 +18,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from rlprune.export import c99, onnx, tensors, trial
 from rlprune.export.player import Bounded, Player, normaliser, player, statistics
 from rlprune.files import write
-from rlprune.registry import nearest
 from rlprune.training import rehearsal
 from rlprune.training.trainer import Generators
+from rlprune.words import nearest
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Found: TypeAlias = tuple[Array, Array, float]

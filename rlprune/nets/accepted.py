@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from rlprune.pruning.groups import weights
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 _DETACH = "take that off before pruning (torch.nn.utils.parametrize.remove_parametrizations, or remove of torch.nn.utils)"
 

@@ -10,7 +10,7 @@ from torchvision import models  # type: ignore[import-untyped]
 from rlprune.nets import auto, resnet, resnext, vgg
 from rlprune.nets.known import PUBLISHED
 from rlprune.pruning.groups import Anatomy
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 _Make = Callable[[int], resnet.ResNet | vgg.VGG | resnext.ResNeXt]
 _NETWORKS: Mapping[str, _Make] = {**resnet.NETWORKS, **vgg.NETWORKS, **resnext.NETWORKS}

@@ -9,7 +9,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck  # type: ignore[imp
 
 from rlprune.nets.resnet import matrices, residual
 from rlprune.pruning.groups import Anatomy, stream
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 
 class UpProjection(nn.Module):

@@ -30,7 +30,7 @@ from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, 
 from rlprune.pruning.probe import Probe, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope
 from rlprune.reason import NotApplicable
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 DENSE = "_rlprune_dense"
 """The attribute of a module that remembers the shapes of its weights before the first cut."""

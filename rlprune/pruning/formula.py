@@ -10,7 +10,7 @@ from rlprune.pruning.plan import Score, Scores
 from rlprune.pruning.probe import Probe
 from rlprune.pruning.pruner import WEIGHTS, CommonSettings, Pruner
 from rlprune.reason import NotApplicable
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 _COPIED = 1 << 24
 """The most parameters of a network that is copied while a formula looks at it."""

@@ -23,8 +23,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from rlprune.pruning.plan import Plan, Score, Scores
-from rlprune.registry import Registry, nearest
-from rlprune.words import in_words
+from rlprune.registry import Registry
+from rlprune.words import in_words, nearest
 
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 """A setting that counts rounds or levels."""

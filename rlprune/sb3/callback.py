@@ -13,12 +13,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Plan, Prune, PruneTo, Train, after, begin, next_action, trained_epochs
 from rlprune.pruning.pruner import Scope, pruners
-from rlprune.registry import nearest, spelled
+from rlprune.registry import spelled
 from rlprune.sb3 import agents
 from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
 from rlprune.training import networks, policies
 from rlprune.training.recipes import AgentRecipe
+from rlprune.words import nearest
 
 
 class PruneCallback(BaseCallback):

@@ -17,10 +17,10 @@ from rlprune.costs.measures import Measure
 from rlprune.data import glue
 from rlprune.nets import known
 from rlprune.pruning.pruner import Start
-from rlprune.registry import nearest
 from rlprune.task import Recipe
 from rlprune.training import simulators
 from rlprune.training.spaces import FLEET, Playable
+from rlprune.words import nearest
 
 if TYPE_CHECKING:
     import gymnasium

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlprune.registry import nearest
+from rlprune.words import nearest
 
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
