@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import time
+from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from rlprune.bench import checkpoint, worker
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import cells, load_suite
 from rlprune.costs import cost
-from rlprune.pruning.follower import lacking
+from rlprune.pruning.follower import PlanFollower, lacking
 from rlprune.pruning.plan import Train
 from rlprune.pruning.pruner import NOTHING, Pruner
+from rlprune.task import tasks
 
 SMALL = ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
 SMOKE = load_suite("cartpole", profile="smoke", overrides=SMALL)
@@ -46,6 +48,30 @@ def test_a_cell_measures_quality_sparsity_and_cost(name, tmp_path):
     assert 1 - kept / dense == pytest.approx(measured.values["sparsity_weights"])
     network = load_file(tmp_path / "cell.safetensors")
     assert sum(int((network[layer] != 0).sum()) for layer in measured.layers) == kept
+
+
+@pytest.mark.parametrize(("suite", "fleet"), [("cartpole", True), ("cartpole", False), ("dqn", False), ("ppo", False)])
+def test_training_takes_what_is_too_small_to_be_fast_for_zero_and_scoring_does_not(suite, fleet, monkeypatch):
+    small = [*SMALL, "solo=0", f"engine={'fleet' if fleet else 'sb3'}"]
+    cell, *_ = cells(load_suite(suite, "smoke", small, {"pruners": "SNIP"}), "cpu")
+    assert cell.fleet == fleet
+    tiny, flushed = torch.full((), torch.finfo(torch.float32).tiny), {}
+
+    def watched(name, act):
+        def watching(*args):
+            flushed.setdefault(name, set()).add(bool(tiny / 8 == 0))
+            return act(*args)
+
+        return watching
+
+    recipe = tasks().load(cell.task).settings(cell.recipe)
+    trainer = resolve_name(recipe.fleet if fleet else recipe.trainer)
+    for name in ("train_together", "evaluate_together"):
+        monkeypatch.setattr(trainer, name, staticmethod(watched(name, getattr(trainer, name))))
+    monkeypatch.setattr(PlanFollower, "next_epoch", watched("next_epoch", PlanFollower.next_epoch))
+    run_cell(cell)
+    assert flushed == {"train_together": {True}, "evaluate_together": {True}, "next_epoch": {False}}
+    assert tiny / 8 > 0
 
 
 def test_a_sparsity_out_of_reach_is_said():

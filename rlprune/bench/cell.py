@@ -4,8 +4,8 @@ import io
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -189,11 +189,26 @@ def _copied(state: Mapping[str, Any]) -> Mapping[str, Any]:
     return tree_map_only(Tensor, Tensor.clone, state)  # type: ignore[no-any-return]
 
 
+@contextmanager
+def _tiny_is_zero() -> Iterator[None]:
+    """Take numbers below 1.2e-38 for zero; not while networks are scored, where they would be ties.
+
+    Networks that lost most weights are full of them, and so are averages of gradients that are no more; processors are slow then.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_tiny_is_zero()
 def _evaluated(trainees: "Sequence[Trainee]") -> Sequence[Mapping[str, float]]:
     trainers = [trainee.trainer for trainee in trainees]
     return type(trainers[0]).evaluate_together(trainers)
 
 
+@_tiny_is_zero()
 def _trained(trainees: "Sequence[Trainee]", epochs: Sequence[TrainEpoch]) -> Sequence[Mapping[str, float]]:
     trainers = [trainee.trainer for trainee in trainees]
     return type(trainers[0]).train_together(trainers, epochs)
@@ -354,6 +369,7 @@ def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
     }
 
 
+@_tiny_is_zero()
 def _timings(trainer: Trainer) -> dict[str, float]:
     """Time the final network."""
     device = next(trainer.module.parameters()).device

@@ -1,8 +1,6 @@
 """A fleet on a CPU, whose arithmetic is compiled code that takes one agent after another."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,23 +12,6 @@ from rlprune.training.environments.simulated import Simulation
 
 _KINDS = ("cartpole", "acrobot")
 _OPTIMIZERS = ("rmsprop", "rmsprop-tf", "adam")
-
-P = ParamSpec("P")
-Made = TypeVar("Made")
-
-
-def _tiny_is_zero(compute: Callable[P, Made]) -> Callable[P, Made]:
-    """Take numbers below 1.2e-38 for zero: networks that lost most weights are full of them, and slow."""
-
-    @wraps(compute)
-    def flushed(*args: P.args, **settings: P.kwargs) -> Made:
-        torch.set_flush_denormal(True)
-        try:
-            return compute(*args, **settings)
-        finally:
-            torch.set_flush_denormal(False)
-
-    return flushed
 
 
 class CompiledFleet(Fleet):
@@ -63,7 +44,6 @@ class CompiledFleet(Fleet):
         else:
             super()._play()
 
-    @_tiny_is_zero
     def _simulate(self, envs: Simulation) -> None:
         met = _arrays(self._rewards, self._ended, self._truncated)
         kernels.play(_KINDS.index(envs.kernel), *envs.places(), envs.limit, *met, *self._ends, *self._acting)
@@ -73,11 +53,9 @@ class CompiledFleet(Fleet):
     def _luck(self) -> Tensor:
         return self._logits  # noise is drawn where it is needed
 
-    @_tiny_is_zero
     def _act(self, step: int, luck: Tensor) -> None:
         kernels.act_all(step, *self._acting)
 
-    @_tiny_is_zero
     def _learn(self) -> None:
         played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated
         returns, advantages = self._learned
@@ -95,7 +73,6 @@ class CompiledFleet(Fleet):
             *self._room,
         )
 
-    @_tiny_is_zero
     def _outputs(self, observations: Tensor) -> Tensor:
         rows = observations.shape[1]
         hidden = torch.empty(len(self._shape) - 2, rows, self._shape[1])
