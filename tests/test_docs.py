@@ -16,6 +16,7 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
+import cogapp
 import pytest
 import torch
 from rows import rows
@@ -254,22 +255,34 @@ def test_what_readings_of_the_paper_change_comes_out_as_written(capsys):
         assert numbers == pytest.approx([float(number) for number in line.split(" | ")], rel=0.02)
 
 
+def test_what_scripts_print_of_packed_rows_stands_on_the_pages(tmp_path):
+    """A table is typed nowhere: ``tox run -e pages`` puts it in anew, with the figures, which are not compared here."""
+    stale = []
+    for page in (page for page in PAGES if "[[[cog" in page.read_text(encoding="utf-8")):
+        pages = ["-I", str(ROOT / "docs"), "-p", "from printed import drawn, printed", "-P", "-U"]
+        assert cogapp.Cog().main(["cog", *pages, "-o", str(tmp_path / page.name), str(page)]) == 0
+        if (tmp_path / page.name).read_bytes() != page.read_bytes():
+            stale.append(page.name)
+    assert not stale
+
+
 def test_numbers_of_packed_rows_stand_on_their_page(page, tmp_path, monkeypatch, capsys):
-    """A number as scripts print it, ``133 [127, 150]``, is typed nowhere: from rows that are in git it comes out as written."""
-    written = set(re.findall(ENDED, page.read_text(encoding="utf-8")))
+    """A number as scripts print it, ``133 [127, 150]``: what a page tells to type prints none that is not on it."""
+    text = page.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     for words in typed(page):
         script, rest = door(words)
-        if not (script.startswith("plots/") and any(word.startswith("docs/") for word in rest)):
+        rows = [word for word in rest if word.startswith("docs/")]
+        if not (script.startswith("plots/") and rows) or f'("{script} {rows[0]}' in text:
             continue
         monkeypatch.setattr("sys.argv", [script, *rest])
         with suppress(SystemExit):
             runpy.run_path(str(ROOT / script), run_name="__main__")
         told = capsys.readouterr().out
         printed = set(re.findall(ENDED, told))
-        assert printed or ".png" in told, f"{shlex.join(words)} prints no number and draws nothing"
-        assert printed <= written, f"{shlex.join(words)}: {sorted(printed - written)}"
+        assert printed, f"{shlex.join(words)} prints no number"
+        assert printed <= set(re.findall(ENDED, text)), shlex.join(words)
 
 
 @pytest.mark.slow
