@@ -391,13 +391,13 @@ def _merge(runs: Sequence[str], to: Path) -> str:
 
     with ExitStack() as held:
         if to.is_dir():
-            held.enter_context(writing(to))
+            held.enter_context(writing(to, option="--to"))
         try:
             plan = planned(folders, to, door.say)
         except Conflict as error:
             raise SuiteError([Mistake("merge", "", why) for why in str(error).splitlines()]) from None
         if not to.is_dir():
-            held.enter_context(writing(to))
+            held.enter_context(writing(to, option="--to"))
         try:
             merged = merge(plan, to)
             joined(to)

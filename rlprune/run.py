@@ -202,7 +202,9 @@ def checked(args: argparse.Namespace) -> Request:
     mistakes: list[Mistake] = []
     executor = None
     if args.device not in (allowed := ("auto", "cpu", "cuda")):
-        why = f"got '{args.device}'; must be {' or '.join(allowed)}{nearest(args.device, allowed)}"
+        meant = "cuda" if args.device.casefold() == "gpu" else args.device
+        why = f"got '{args.device}'; must be {' or '.join(allowed)}"
+        why += "; did you mean 'cuda'?" if meant != args.device else nearest(args.device, allowed)
         mistakes.append(Mistake("--device", "", why))
     try:
         executor = executors().load(args.executor)
@@ -423,8 +425,8 @@ def only(planned: Sequence[Cell], text: str) -> list[Cell]:
 
 
 @contextmanager
-def writing(out: Path, *, join: bool = False) -> "Iterator[Held]":
-    """Hold the folder of a run, or join those that are writing there.
+def writing(out: Path, *, join: bool = False, option: str = "--out") -> "Iterator[Held]":
+    """Hold the folder of a run, or join those that are writing there; ``option`` is what names it.
 
     Raises:
         SuiteError: it cannot be written to, or another run is writing there.
@@ -439,9 +441,9 @@ def writing(out: Path, *, join: bool = False) -> "Iterator[Held]":
             why = (
                 f"cannot be written to: {error.strerror}{read}"
                 if error.strerror
-                else f"{error}; wait for it, {'' if join else 'join it with --join, '}or name another --out"
+                else f"{error}; wait for it, {'' if join else 'join it with --join, '}or name another {option}"
             )
-            raise SuiteError([Mistake("--out", str(out), why)]) from None
+            raise SuiteError([Mistake(option, str(out), why)]) from None
         yield folder
 
 

@@ -254,6 +254,13 @@ def test_a_cell_with_a_gap_in_its_clock_gives_way(tmp_path):
     assert found(tmp_path / "to")[0] == SOME[:1]
 
 
+def test_a_file_in_the_place_of_a_folder_is_told_by_its_option(tmp_path, capsys):
+    stored(tmp_path / "one", [row("SNIP", 0.9, 0)])
+    (tmp_path / "file").touch()
+    assert main(["merge", str(tmp_path / "one"), "--to", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"--to: {tmp_path / 'file'}: cannot be written to")
+
+
 def test_a_newer_schema_is_refused(tmp_path, capsys):
     schema = 7
     folders = [stored(tmp_path / "a", SOME[:2]), stored(tmp_path / "b", SOME[2:])]

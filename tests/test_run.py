@@ -228,6 +228,7 @@ def test_everything_wrong_with_a_request_is_told_at_once_and_nothing_written(cap
     options += ["--device", "--executor", "--jobs", "--out"]
     assert sorted(told) == sorted(options)
     assert "--executor: no executor is named 'locl'; did you mean 'local'?" in err
+    assert "--device: got 'gpu'; must be auto or cpu or cuda; did you mean 'cuda'?" in err
     assert out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

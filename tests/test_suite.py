@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import row
 
 from rlprune.bench import suite as suite_module
 from rlprune.bench.mistakes import SuiteError, line_of
 from rlprune.bench.suite import Cell, cells, load_profiles, load_suite, make_cell, suites
 from rlprune.pruning.pruner import pruners
+from rlprune.store import Store
 from rlprune.task import seed_sequence, tasks
 
 SUITE = """\
@@ -373,6 +375,14 @@ def test_a_suite_that_is_like_none_is_told_so(like, tmp_path, wrong, told_):
     (line,) = told(name)
     where = "second.toml:2" if "second" in wrong else "child.toml:2"
     assert line == f"{where}: like: {told_}"
+
+
+def test_results_are_told_apart_from_suites(tmp_path):
+    with Store(tmp_path / "run" / "results.sqlite") as store:
+        store.save(row("SNIP", 0.9, 0))
+        store.pack(tmp_path / "packed")
+    for there in (tmp_path / "run", tmp_path / "packed"):
+        assert told(str(there)) == [f"{there}: holds results and is no suite: rlprune report {there} shows them"]
 
 
 def test_chains_end(write, tmp_path):

@@ -22,10 +22,12 @@ from rlprune.bench.mistakes import Mistake, SuiteError, line_of, reach
 from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
+from rlprune.packed import is_packed
 from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs
 from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry
 from rlprune.safely import fault
+from rlprune.store import RESULTS
 from rlprune.task import Recipe, Task, tasks
 from rlprune.words import MOST, Keys, in_words, nearest, shown
 
@@ -531,10 +533,12 @@ def _read(name: str, folder: Path) -> _File:
         ValueError: there is none, or it cannot be read.
         SuiteError: it is no TOML.
     """
+    file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), folder / name)
+    with suppress(OSError, ValueError):  # not in it, or it is gone
+        file = file.relative_to(Path.cwd())
+    if _has_results(file):
+        raise ValueError(f"holds results and is no suite: rlprune report {file} shows them")
     try:
-        file = {suite.casefold(): file for suite, file in suites().items()}.get(name.casefold(), folder / name)
-        with suppress(OSError, ValueError):  # not in it, or it is gone
-            file = file.relative_to(Path.cwd())
         if file.exists() and not file.is_file():  # a pipe would be waited for
             raise IsADirectoryError
         with file.open("rb") as opened:
@@ -547,6 +551,13 @@ def _read(name: str, folder: Path) -> _File:
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read: {error}") from None
     return _File(file, text, _spelled(_parsed(text, str(file))))
+
+
+def _has_results(path: Path) -> bool:
+    """Say whether a run is there: its folder, or packed rows."""
+    with suppress(OSError, ValueError):
+        return (path / RESULTS).exists() or (path.is_file() and is_packed(path))
+    return False
 
 
 def _decoded(data: bytes) -> str:
