@@ -293,7 +293,7 @@ def test_most_pruners_beside_one_variant_have_a_panel_a_pruner_and_many_without_
     figure = figures.sparsity_figure([only(sweep + kept).chart])
     assert [line.get_label() for line in named(figure.axes[0])] == ["Dense", "Random-S", "Random-S kept"]
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["as named", "kept", "Dense"]
+    assert [text.get_text() for text in legend.get_texts()] == ["default", "kept", "Dense"]
     few = [one for one in kept if one.pruner in ("SNIP kept", "SNAP kept", "LTR kept")]
     assert len(figures.sparsity_figure([only(sweep + few).chart]).axes) == 2
 

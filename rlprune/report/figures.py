@@ -62,7 +62,7 @@ TINY = 5.5  # points, of names among lines
 CROWD = 20  # more lines than two panels can show
 BESIDE = 15.0  # points that the seeds of all pruners take beside each other
 ALONE = 0.1  # left and right of a sparsity that is alone, in decades of how many times smaller the network is
-ITSELF = "as named"  # a pruner among its variants
+ITSELF = "default"  # a pruner among its variants
 VARIANTS = (  # colours of Okabe and Ito, and of Tol
     ("#332288", "o"),
     ("#D55E00", "s"),
