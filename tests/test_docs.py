@@ -321,6 +321,18 @@ def test_every_link_leads_somewhere(page):
             }, link
 
 
+@pytest.mark.parametrize("file", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_built_pages_have_the_links_inside_docs_and_no_others(file):
+    inside = runpy.run_path(str(ROOT / "docs" / "links.py"))["inside"]
+
+    def linked(text):
+        return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("https://")]
+
+    text = file.read_text(encoding="utf-8")
+    there = [link for link in linked(text) if (file.parent / link).resolve().is_relative_to(ROOT / "docs")]
+    assert linked(inside(text, len(file.relative_to(ROOT / "docs").parts) - 1)) == there
+
+
 def test_the_version_has_a_line_in_the_changelog_and_is_the_one_to_cite():
     assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
