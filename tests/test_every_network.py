@@ -21,7 +21,7 @@ def test_a_pruner_prunes_the_network_and_it_trains_on(name, network):
     pruner = pruners().load(name)
     known = type(pruner.settings()).model_fields
     settings = pruner.settings({key: value for key, value in {"levels": 2, "rounds": 2}.items() if key in known})
-    recipe = ImageRecipe(budget=4, network=network, train_images=20, batch_size=10, scoring_batches=1)
+    recipe = ImageRecipe(budget=4, network=network, train_images=8, batch_size=4, scoring_batches=1)
     trainer = ImageTrainer(recipe, seeds, "cpu")
     if missing := lacking(pruner, trainer.module):
         with pytest.raises(NotApplicable, match=f"{name} needs {missing[0]}"):
