@@ -1,0 +1,36 @@
+"""Learning curves, as in the report: a panel a pruner, darker for sparser, dense dotted in all of them; a figure a task.
+
+python plots/learning.py results/cartpole [more ...] [--to figures/]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rlprune import safely
+from rlprune.report import draw, figures
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import comparisons, learning_curves
+from rlprune.report.scripts import ended, place
+
+
+def main() -> None:
+    """Read runs, draw their tasks, write ``learning-TASK.{png,svg,pdf}``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write into")
+    given = parser.parse_args()
+    drawn = 0
+    for one in comparisons(gathered(given.results)):
+        if curves := learning_curves(one):
+            stem = safely.name(f"learning-{one.stem}")
+            file = place(given.to, f"{stem}.png")
+            draw.save(figures.learning_figure(one, curves), given.to, stem)
+            print(file)
+            drawn += 1
+    if not drawn:
+        raise ValueError("no epoch of these cells measured what a learning curve shows")
+
+
+if __name__ == "__main__":
+    sys.exit(ended(main))
