@@ -230,7 +230,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
         ("by_sparsity.py", ["--measures", "top1", "--of-dense"], "--of-dense is of the metric"),
         ("costs.py", ["--measures", "wall_seconds,frobs"], "no cost is named frobs; there are "),
-        ("costs.py", ["--measures", "energy_joules"], "CartPole-v1, 90 %: no cell measured energy_joules (--set solo=1)"),
+        ("costs.py", ["--measures", "training_macs"], "CartPole-v1, 90 %: no cell measured training_macs (--set solo=1)"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
         ("variants.py", [], "no finished cell has return_greedy at sparsity 0.95; there are 0.9"),
         (
