@@ -188,13 +188,22 @@ def test_intervals_that_all_overlap_tell_nobody_apart():
 
 @pytest.mark.parametrize(("end", "chance"), [(22.0, True), (9.4, True), (40.0, True), (300.0, False), (500.0, False)])
 def test_a_dense_network_at_chance_is_told(end, chance):
-    assert ("no better than chance (22.0)" in said({"Dense": [(end, end)] * 3, "SNIP": [(9, 9)] * 3})) == chance
+    assert ("no better than chance (22.0): nothing was learned" in said({"Dense": [(end, end)] * 3, "SNIP": [(9, 9)] * 3})) == chance
 
 
 def test_chance_is_known_without_a_dense_anchor_and_where_lower_is_better():
     judged = replace(LOWER, anchors={"random": 1.36})
-    assert "no better than chance" in said({"Dense": [(1.35, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, judged=judged)
-    assert "no better than chance" not in said({"Dense": [(0.9, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, judged=judged)
+    assert "chance (1.36): nothing" in said({"Dense": [(1.35, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, judged=judged)
+    assert "chance (1.36): nothing" not in said({"Dense": [(0.9, 0)] * 3, "SNIP": [(1.4, 0)] * 3}, judged=judged)
+
+
+def test_the_best_of_those_that_learned_nothing_is_not_praised():
+    dense = {"Dense": [(500, 500)] * 3}
+    told = said({**dense, "SNIP": [(9, 9)] * 3, "GraSP": [(12, 9)] * 3})
+    assert "GraSP ends best: return 12.0" in told
+    assert "All are no better than chance (22.0)." in told
+    assert "That is no better than chance (22.0)." in said({**dense, "SNIP": [(9, 9)] * 3})
+    assert "than chance" not in said({**dense, "SNIP": [(9, 9)] * 3, "GraSP": [(120, 9)] * 3})
 
 
 def test_networks_of_one_size_with_two_speeds_are_told():

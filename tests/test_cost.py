@@ -322,6 +322,15 @@ def test_a_cold_machine_is_given_time():
     assert len(calls) >= 3 * 60
 
 
+def test_a_machine_that_is_busy_for_a_while_slows_no_one_alone(monkeypatch):
+    told = iter([*[0.2, 0.1] * 3, *[0.02, 0.01] * 9])
+    monkeypatch.setattr(cost, "median_seconds", lambda run, **settings: next(told))
+    assert cost.settled_together([int, float], device=CPU, rounds=4) == [0.02, 0.01]
+    told = iter([0.2, 0.2, 0.1, *[0.02, 0.01] * 9])
+    monkeypatch.setattr(cost, "median_seconds", lambda run, **settings: next(told))
+    assert cost.settled_seconds(int, device=CPU) == 0.2, "twice the same"
+
+
 def test_a_run_that_takes_long_is_not_timed_twice():
     calls = []
 

@@ -174,7 +174,10 @@ def test_statistics_of_an_agent_without_its_environment(tmp_path):
     loaded, told = PPO.load(tmp_path / "agent"), []
     _, row = rlprune.export_policy(loaded, tmp_path / "policy.safetensors", vec_normalize=env.venv, tell=told.append)
     assert row.agreement == 1
-    assert "drawn from the agent's space, for it has no environment" in told[0]
+    assert told[0].endswith("drawn from the agent's space, for it has no environment.")
+    rlprune.export_policy(loaded, tmp_path / "policy.safetensors", tell=told.append)
+    assert told[1].endswith("if it learned under VecNormalize, hand that over, too (vec_normalize=env).")
+    rlprune.export_policy(loaded, tmp_path / "policy.safetensors", vec_normalize=env.venv, tell=quiet)
     seen = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     action = load(tmp_path / "policy.safetensors")(torch.as_tensor(seen))[1]
     assert np.array_equal(action, model.predict(env.venv.normalize_obs(seen), deterministic=True)[0])

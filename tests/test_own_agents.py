@@ -370,8 +370,13 @@ def test_rounds_are_told_and_the_rest_is_summed_up(capsys):
         callback.summary()
     model = learn(agent(SAC), callback)
     told = capsys.readouterr().out.splitlines()
-    gone = callback.pruning.reached()["sparsity_weights"]
-    assert told == [f"EarlyCroP-S: {gone:.1%} of 800 weights are removed at step 50, after 2 of 4 epochs"]
+    gone, why = callback.pruning.reached()["sparsity_weights"], "the latest moment came first, its trigger had not fired"
+    assert told == [f"EarlyCroP-S: {gone:.1%} of 800 weights are removed at step 50, after 2 of 4 epochs; {why}"]
+    callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=1, verbose=1, until={"margin": 1e9})
+    learn(agent(SAC), callback)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("after 2 of 4 epochs; its trigger fired")
+    callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=2, verbose=1)
+    model = learn(agent(SAC), callback)
     found = callback.summary()
     assert found["layers"]["actor.latent_pi.0.weight"]["shape"] == tuple(model.policy.actor.latent_pi[0].weight.shape)
     assert found["costs"]["weights, actor"][0] == 3 * 16 + 16 * 12 + 2 * 12

@@ -1,6 +1,7 @@
 """What a network costs: multiply-accumulates, seconds, bytes in memory and on disk."""
 
 import time
+from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from statistics import median
@@ -214,10 +215,23 @@ def settled_seconds(run: Act, *, device: torch.device, limit: float = 5.0) -> fl
     Args:
         limit: seconds after which the least so far will do.
     """
-    began, medians = time.perf_counter(), [median_seconds(run, device=device, limit=limit)]
-    while time.perf_counter() - began < limit and (len(medians) < 2 or medians[1] > 1.05 * medians[0]):
-        medians = sorted([*medians, median_seconds(run, device=device, limit=limit)])
-    return medians[0]
+    return settled_together([run], device=device, limit=limit)[0]
+
+
+def settled_together(runs: Sequence[Act], *, device: torch.device, limit: float = 5.0, rounds: int = 1) -> list[float]:
+    """Return ``settled_seconds`` of each run, all of them timed in turns: what else a machine does slows no one alone.
+
+    Args:
+        limit: seconds after which the least so far will do.
+        rounds: turns that each has at least.
+    """
+    began, medians = time.perf_counter(), [list[float]() for _ in runs]
+    while True:
+        for found, run in zip(medians, runs, strict=True):
+            insort(found, median_seconds(run, device=device, limit=limit / len(runs)))
+        settled = all(len(found) > max(1, rounds - 1) and found[1] <= 1.05 * found[0] for found in medians)
+        if settled or time.perf_counter() - began >= limit:
+            return [found[0] for found in medians]
 
 
 def _seconds(run: Act, device: torch.device) -> float:

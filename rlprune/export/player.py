@@ -152,7 +152,7 @@ def player(model: BaseAlgorithm, normaliser: VecNormalize | None) -> Player:
     Raises:
         ValueError: what about it is not known, and what is.
     """
-    what = "rlprune takes away A2C, PPO, DQN, SAC and TD3 agents with MlpPolicy or CnnPolicy"
+    what = "rlprune takes away A2C, PPO, DQN, SAC, TD3 and DDPG agents with MlpPolicy or CnnPolicy"
     if not isinstance(model, A2C | PPO | DQN | SAC | TD3):
         raise ValueError(f"{what}; {type(model).__name__} is not known")
     policy = model.policy

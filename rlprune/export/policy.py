@@ -161,6 +161,7 @@ def _shown(model: BaseAlgorithm, known: VecNormalize | None, taken: Player, give
     env = model.get_env()
     if env is None:
         why = "it has no environment"
+        why += "" if known else "; if it learned under VecNormalize, hand that over, too (vec_normalize=env)"
     elif known is not None and normaliser(env) is None:
         why = "its environment has no VecNormalize"
     else:

@@ -154,6 +154,7 @@ class PlanFollower:
         self.masked = subject.masked
         self.trigger_value: float | None = None
         self.travelled: float | None = None
+        self.fired: bool | None = None
         self.pruning_epoch: int | None = None
         self.scoring_seconds = 0.0
         self.scoring_samples = 0
@@ -245,7 +246,8 @@ class PlanFollower:
                 self._references["epoch1"] = self._snapshot()
             reading = trigger.measure(self)
             self.travelled = self.distance("start")
-            self.trigger_value = trigger.value((*self.progress.readings, reading))
+            readings = (*self.progress.readings, reading)
+            self.trigger_value, self.fired = trigger.value(readings), trigger.fires(readings, self.sparsity)
         self.progress = plans.after(self.plan, self.sparsity, self.epochs, self.progress, epoch, reading, self.parts)
 
     def distance(self, reference: Literal["start", "epoch1"]) -> float:

@@ -261,8 +261,10 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
 def _explained(some: Sequence[curves.Chart]) -> str:
     drawn = [curve for chart in some for curve in chart.curves]
     points = any(len(point.values) > 1 for curve in drawn for point in curve.points)
-    spread = _spread(curves.seed_range(drawn), alone=all(len(chart.sparsities) == 1 for chart in some))
-    return f"{spread} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
+    alone = all(len(chart.sparsities) == 1 for chart in some)
+    spread = _spread(curves.seed_range(drawn), alone=alone)
+    aside = " Pruners at one sparsity stand side by side." if len(drawn) > 2 and alone else ""
+    return f"{spread}{aside} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
 
 
 def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES, *, alone: bool = False) -> str:

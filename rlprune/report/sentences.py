@@ -64,16 +64,23 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
 def _weak(one: Comparison, dense: Curve) -> str:
     """Return why effects of pruning cannot be read from a dense network: it is at chance, or short of its anchor."""
     end = dense.points[0].estimate
-    sign = one.metric.sign
     anchor, chance = one.anchors.get("dense"), one.anchors.get("random")
     ends = f"{dense.pruner} ends at {tables.iqm_text(end)}"
-    if chance is not None and sign * (end.iqm - chance) <= CHANCE * abs(chance if anchor is None else anchor - chance):
-        return f"{ends}, no better than chance ({tables.number(chance)}): nothing was learned that pruning could harm."
+    if said := _no_better_than_chance(one, end):
+        return f"{ends}, {said}: nothing was learned that pruning could harm."
     start = chance or 0.0
     if anchor is None or anchor == start or (end.iqm - start) / (anchor - start) >= REACHED:
         return ""
     short = f"{dense.pruner} ends at {tables.number(end.iqm)}, and its anchor is {tables.number(anchor)}"
     return f"{short}: the recipe or the budget is too weak to read effects of pruning from."
+
+
+def _no_better_than_chance(one: Comparison, end: Estimate) -> str:
+    """Return that a pruner has learned nothing, or an empty string."""
+    anchor, chance = one.anchors.get("dense"), one.anchors.get("random")
+    if chance is None or one.metric.sign * (end.iqm - chance) > CHANCE * abs(chance if anchor is None else anchor - chance):
+        return ""
+    return f"no better than chance ({tables.number(chance)})"
 
 
 def _starving(one: Comparison) -> str:
@@ -135,6 +142,8 @@ def finding(one: Comparison) -> str:
     overlap = "Its interval overlaps" if len(alike) == 1 else "Their intervals overlap"
     verb = "ends with" if len(ends) == 1 else "ends best:" if len(alike) == 1 else "end best:"
     sentences = [f"{where}, {_all(alike)} {verb} {told}"]
+    if said := _no_better_than_chance(one, top):
+        sentences.append(f"That is {said}." if len(ends) == 1 else f"All are {said}.")
     if len(rivals) + len(alike) == len(ends) > 1:
         it = "it" if len(alike) == 1 else "them"
         sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}: none can be told from {it}.")

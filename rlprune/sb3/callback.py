@@ -221,7 +221,9 @@ class PruneCallback(BaseCallback):
             if self.verbose and self._gone != before:
                 weights = sum(layer["dense"] for layer in self.pruning.layers().values())
                 at = f"step {self.num_timesteps:,}, after {self.pruning.progress.trained} of {self._epochs} epochs"
-                sys.stdout.write(f"{self._pruner.name}: {self._gone:.1%} of {weights:,.0f} weights are removed at {at}\n")
+                why = {None: "", True: "; its trigger fired", False: "; the latest moment came first, its trigger had not fired"}
+                told = f"{self._pruner.name}: {self._gone:.1%} of {weights:,.0f} weights are removed at {at}"
+                sys.stdout.write(f"{told}{why[self.pruning.fired]}\n")
 
     def _seeds(self, use: str) -> np.random.SeedSequence:
         digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
