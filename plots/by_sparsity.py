@@ -25,8 +25,8 @@ def table(one: Comparison, measures: Sequence[str]) -> str:
         ValueError: no cell has one of the measures.
     """
     columns = [(sparsity, measure) for sparsity in one.sparsities or [0.0] for measure in measures]
-    named = len(measures) > 1
-    lines = [["pruner", *(percent(sparsity) + (f", {measure}" if named else "") for sparsity, measure in columns)]]
+    names = {measure: f", {one.heading_of(measure)}" if len(measures) > 1 else "" for measure in measures}
+    lines = [["pruner", *(f"{percent(sparsity)}{names[measure]}" for sparsity, measure in columns)]]
     ends = {column: one.estimates(*column) for column in columns}
     for measure in measures:
         if not any(found for (_, name), found in ends.items() if name == measure):

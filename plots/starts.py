@@ -56,13 +56,8 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
             told = [f"{it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
-    about = f"{one.title}, {percent(sparsity)} removed, {heading(one, metric)}; dense {', '.join(dense)}"
+    about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; dense {', '.join(dense)}"
     return f"**{about}**\n\n{markdown(lines)}"
-
-
-def heading(one: Comparison, metric: str) -> str:
-    """Return what people call a measure of a task."""
-    return next((measure.heading for measure in (one.metric, *one.also) if measure.name == metric), metric)
 
 
 def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
@@ -108,7 +103,7 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
         draw.headline(
             drawn, "Where training starts", f"{seeds}; interquartile means with 95 % stratified bootstrap intervals; line: dense"
         )
-        words = heading(found[0][0], metric)
+        words = found[0][0].heading_of(metric)
         drawn.text(0.5 + 0.45 / draw.WIDTH, 0.36 / drawn.get_figheight(), words, ha="center", fontsize=draw.NORMAL)
         handles = [panels[0].plot([], [], "o-", color=colour, markersize=2.6)[0] for colour in STARTS.values()]
         drawn.legend(handles, list(STARTS), loc="lower center", ncols=len(STARTS))

@@ -95,6 +95,10 @@ class Comparison:
         """Return the requested sparsities, dense left out."""
         return sorted({row.sparsity for row in self.rows if row.cut != "nothing"})
 
+    def heading_of(self, name: str) -> str:
+        """Return what people call a measure, with its unit; its own name where it is nobody's."""
+        return next((one.heading for one in (self.metric, *self.also, *CATALOGUE) if one.name == name), name)
+
     def cells(self, pruner: str, sparsity: float) -> list[Row]:
         """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
         if (found := self._cells.get((pruner, sparsity))) is None:
