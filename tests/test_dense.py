@@ -35,7 +35,7 @@ def seeds(*values):
 
 def kept(dense, curve, metric=RETURN, random=None):
     """Return what a pruner with one value a sparsity and seed keeps."""
-    found = against({"Dense": {0.0: dense}, "SNIP": curve}, ["Dense"], metric, random)
+    found = against({"Dense": {0.0: dense}, "SNIP": curve}, ["Dense"], metric, {} if random is None else {"random": random})
     return found.pruners["SNIP"]
 
 
@@ -126,9 +126,9 @@ def test_errors_are_counted_from_chance_and_less_is_more():
     ],
 )
 def test_where_a_share_means_nothing_there_is_none_and_the_note_says_why(dense, metric, random, why):
-    found = against({"Dense": {0.0: seeds(dense, dense)}, "SNIP": {0.9: seeds(1.0, 1.0)}}, ["Dense"], metric, random)
-    assert (found.dense, found.scale, dict(found.pruners)) == ("Dense", why, {})
     anchors = {} if random is None else {"random": random}
+    found = against({"Dense": {0.0: seeds(dense, dense)}, "SNIP": {0.9: seeds(1.0, 1.0)}}, ["Dense"], metric, anchors)
+    assert (found.dense, found.scale, dict(found.pruners)) == ("Dense", why, {})
     one = compared({("Dense", 0.0): [dense] * 2, ("SNIP", 0.9): [1.0] * 2}, replace(JUDGED, metric=metric, anchors=anchors))
     one = replace(one, metric=replace(one.metric, name="return_greedy"))
     table = tables.cost_table(one, 0.9)
@@ -137,13 +137,22 @@ def test_where_a_share_means_nothing_there_is_none_and_the_note_says_why(dense, 
     assert [record["of_dense"] for record in table.csv] == [None, None]
 
 
+def test_a_dense_network_that_hardly_left_chance_has_no_shares_on_the_page_that_calls_it_so():
+    """HalfCheetah: −2, where chance reaches −272 and dense 5819, is 99 % of nothing."""
+    curves = {"Dense": {0.0: seeds(-2.0, -2.0)}, "SNIP": {0.9: seeds(-4.0, -4.0)}}
+    anchors = {"random": -272.0, "dense": 5819.0}
+    assert against(curves, ["Dense"], RETURN, anchors).scale == "the dense network is no better than chance"
+    assert not against({"Dense": {0.0: seeds(20.9, 20.9)}}, ["Dense"], RETURN, {"random": 24.8, "dense": 2410.0}).pruners
+    assert against({**curves, "Dense": {0.0: seeds(90.0, 90.0)}}, ["Dense"], RETURN, anchors).pruners
+
+
 def test_without_one_dense_network_nothing_is_compared():
     curve = {0.9: seeds(1.0, 2.0)}
-    assert against({"SNIP": curve}, [], RETURN, None).scale == "no dense network to compare with"
+    assert against({"SNIP": curve}, [], RETURN, {}).scale == "no dense network to compare with"
     two = {"A": {0.0: seeds(1.0)}, "B": {0.0: seeds(2.0)}, "SNIP": curve}
-    assert against(two, ["A", "B"], RETURN, None).scale == "no telling which is dense: A, B"
+    assert against(two, ["A", "B"], RETURN, {}).scale == "no telling which is dense: A, B"
     named = {"dense": {0.0: seeds(4.0, 4.0)}, "B": {0.0: seeds(2.0, 2.0)}, "SNIP": curve}
-    found = against(named, ["dense", "B"], RETURN, None)
+    found = against(named, ["dense", "B"], RETURN, {})
     assert (found.dense, found.pruners["B"].at(0.9).iqm) == ("dense", 0.5)
 
 

@@ -5,7 +5,7 @@ import torch
 import worlds
 from worlds import play, same
 
-from rlprune.training import environments, noise
+from rlprune.training import environments, noise, recipes
 from rlprune.training.environments import Acrobot, CartPole, Games, GymnasiumEnv
 from rlprune.training.environments.simulated import Simulation
 
@@ -250,3 +250,11 @@ def test_the_record_of_games_is_saved_and_leaves_with_its_agent():
     other.load_state(games.state())
     games.keep([2, 0])
     assert torch.equal(games.means(), other.means()[[2, 0]])
+
+
+def test_a_world_of_mujoco_writes_no_log_into_the_working_folder(tmp_path, monkeypatch):
+    mujoco = pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+    recipes.made("HalfCheetah-v5", None).close()
+    assert not list(tmp_path.iterdir())
+    assert mujoco.get_mju_user_warning() is None

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN, SAC
 from subjects import bits, seeds
 
+from rlprune.costs import cost
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import WEIGHTS, pruners
@@ -264,3 +265,20 @@ def test_what_a_policy_is_made_of_is_named_as_its_losses_are():
     for kind in KINDS:
         trainer = make(kind)
         assert [branch.name for branch in networks.branches(trainer.module)] == list(trainer.anatomy.weights)
+
+
+@each
+@pytest.mark.parametrize("name", ["Random-U", "Random-S"])
+def test_a_size_is_that_of_the_networks_that_learn_whoever_cut_them(kind, name):
+    """Targets counted as dense: masks left DQN with five times the parameters of as many channels gone."""
+    trainer, pruner = make(kind), pruners().load(name)
+    pruning = PlanFollower(trainer, pruner, pruner.settings({}), 0.9, 3, "network", seeds)
+    while pruning.next_epoch() is not None:
+        pruning.epoch_done()
+    left = {n: w for n, w in trainer.module.named_parameters() if n not in trainer.masked.copies}
+    assert len(left) < len(dict(trainer.module.named_parameters()))
+    masks = trainer.masked.masks
+    found = cost.sizes(trainer.module, masks, trainer.masked.copies)
+    assert found["parameters"] == sum(int(masks[n].sum()) if n in masks else w.numel() for n, w in left.items())
+    assert found["disk_dense_mb"] == sum(w.numel() for w in left.values()) * 4 / 1e6
+    assert found["disk_file_mb"] < cost.sizes(trainer.module, masks)["disk_file_mb"]

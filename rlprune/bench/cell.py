@@ -365,7 +365,7 @@ def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
         "memory_static_bytes": float(cost.static_memory(trainer.module)),
         "scoring_seconds": pruning.scoring_seconds,
         "scoring_samples": float(pruning.scoring_samples),
-        **cost.sizes(trainer.module, trainer.masked.masks),
+        **cost.sizes(trainer.module, trainer.masked.masks, trainer.masked.copies),
     }
 
 

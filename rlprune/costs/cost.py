@@ -2,7 +2,7 @@
 
 import time
 from bisect import insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from statistics import median
 from typing import Any, TypeAlias
@@ -277,21 +277,24 @@ def peak_memory(run: Act, *, device: torch.device) -> dict[str, float]:
     return {"memory_peak_bytes": float(torch.cuda.max_memory_allocated(device))}
 
 
-def sizes(module: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, float]:
+def sizes(module: nn.Module, masks: Mapping[str, Tensor], copies: Collection[str] = ()) -> dict[str, float]:
     """Return what is left of a network and its size on disk, in megabytes of 10^6 bytes.
+
+    ``copies`` are tensors that training alone needs, target networks: they are left out of all of it.
 
     ``parameters``: masked weights that are kept, and all other parameters. ``disk_dense_mb``: every parameter, pruned or
     not, in 32 bits. ``disk_csr_mb``: the paper's formula (see ``csr_bits``). ``disk_file_mb``: a safetensors file of the
     state with its header, masked weights as CSR where that is smaller.
     """
-    parameters = dict(module.named_parameters())
+    parameters = {name: tensor for name, tensor in module.named_parameters() if name not in copies}
+    state = {name: tensor for name, tensor in module.state_dict().items() if name not in copies}
     kept = {name: int(masks[name].sum()) if name in masks else tensor.numel() for name, tensor in parameters.items()}
     weights = [name for name in parameters if "weight" in name.rpartition(".")[2]]
     return {
         "parameters": float(sum(kept.values())),
         "disk_dense_mb": sum(tensor.numel() for tensor in parameters.values()) * 32 / 8e6,
         "disk_csr_mb": sum(csr_bits(parameters[name].shape, kept[name]) for name in weights) / 8e6,
-        "disk_file_mb": len(save(packed(module.state_dict(), masks))) / 1e6,
+        "disk_file_mb": len(save(packed(state, masks))) / 1e6,
     }
 
 

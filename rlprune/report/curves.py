@@ -187,7 +187,7 @@ class Comparison:
             }
             for pruner in self.pruners
         }
-        return against(found, levels, self.metric, self.anchors.get("random"))
+        return against(found, levels, self.metric, self.anchors)
 
     @cached_property
     def chart_of_dense(self) -> "Chart":

@@ -12,6 +12,8 @@ import numpy as np
 from rlprune.costs.measures import Measure
 from rlprune.stats import Estimate, FloatArray, Interval, drawn_together, estimate, percentiles
 
+CHANCE = 0.05
+"""Share of the way from chance to the dense anchor, or of what chance reaches, within which nothing was learned."""
 WITHIN = 0.03
 """Share of dense that may be lost where a sparsity still counts for ultimate compression (Tan et al., 2023, "RLx2")."""
 
@@ -83,8 +85,19 @@ class Against:
     origin: float | None = None
 
 
+def learned_nothing(end: float, metric: Measure, anchors: Mapping[str, float]) -> bool:
+    """Return whether a network is no better than chance: within 5 % of the way to the dense anchor, or of what chance reaches."""
+    chance = anchors.get("random")
+    if chance is None:
+        return False
+    return metric.sign * (end - chance) <= CHANCE * abs(anchors["dense"] - chance if "dense" in anchors else chance)
+
+
 def against(
-    curves: Mapping[str, Mapping[float, Mapping[int, float]]], levels: Sequence[str], metric: Measure, random: float | None
+    curves: Mapping[str, Mapping[float, Mapping[int, float]]],
+    levels: Sequence[str],
+    metric: Measure,
+    anchors: Mapping[str, float],
 ) -> Against:
     """Return what pruners keep of the dense network's metric.
 
@@ -92,8 +105,10 @@ def against(
         curves: pruner to sparsity to seed to value.
         levels: the pruners that remove nothing, sparsity 0.
         metric: what the values are.
-        random: value of a random policy or constant predictor, if known: the origin where a plain ratio means nothing.
+        anchors: ``random``, what a random policy or constant predictor reaches, is the origin where a plain ratio means
+            nothing; within a little of it towards ``dense`` nothing was learned.
     """
+    random = anchors.get("random")
     found = [name for name in levels if len(levels) == 1 or name.casefold() == "dense"]
     if not found or not curves.get(found[0]):
         return Against(
@@ -109,7 +124,8 @@ def against(
     else:
         why = "lower is better" if metric.sign < 0 else "there are values below zero"
         return Against(dense, f"{why}, and the task does not say what chance reaches")
-    if metric.sign * (estimate([list(base.values())]).iqm - origin) <= 0:
+    end = estimate([list(base.values())]).iqm
+    if metric.sign * (end - origin) <= 0 or learned_nothing(end, metric, anchors):
         return Against(dense, "the dense network is no better than chance")
     kept = {pruner: _kept(curve, base, origin, metric.sign) for pruner, curve in curves.items() if curve}
     return Against(dense, scale, unit, kept, origin)

@@ -9,7 +9,7 @@ import numpy as np
 from rlprune.costs.measures import CATALOGUE, SOLO, Measure
 from rlprune.report import curves, tables
 from rlprune.report.curves import Comparison, Curve, count_of, percent
-from rlprune.report.dense import WITHIN
+from rlprune.report.dense import WITHIN, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.report.sure import limits, with_dense, with_random
 from rlprune.stats import Estimate, Interval
@@ -17,7 +17,6 @@ from rlprune.store import Row
 
 PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
-CHANCE = 0.05  # share of that way, or of what chance reaches, within which it has learned nothing
 NAMED = 4  # most pruners that are named for one thing
 UNEVEN = 1.25  # ratio of times that networks of equal MACs should not have
 TIMES = tuple(cost for cost in CATALOGUE if cost.name in ("batch_seconds", "latency_seconds"))  # of the final network
@@ -77,10 +76,9 @@ def _weak(one: Comparison, dense: Curve) -> str:
 
 def _no_better_than_chance(one: Comparison, end: Estimate) -> str:
     """Return that a pruner has learned nothing, or an empty string."""
-    anchor, chance = one.anchors.get("dense"), one.anchors.get("random")
-    if chance is None or one.metric.sign * (end.iqm - chance) > CHANCE * abs(chance if anchor is None else anchor - chance):
+    if not learned_nothing(end.iqm, one.metric, one.anchors):
         return ""
-    return f"no better than chance ({tables.number(chance)})"
+    return f"no better than chance ({tables.number(one.anchors['random'])})"
 
 
 def _starving(one: Comparison) -> str:

@@ -4,8 +4,8 @@ import importlib
 import os
 import re
 import warnings
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
@@ -64,7 +64,24 @@ def made(environment: str, limit: int | None) -> "gymnasium.Env[Any, Any]":
 
     if environment in simulators.MINATAR:
         importlib.import_module("rlprune.training.environments.minatar")  # registers it
-    return gymnasium.make(environment, max_episode_steps=limit)
+    with _no_log_of_mujoco(gymnasium.spec(environment)):
+        return gymnasium.make(environment, max_episode_steps=limit)
+
+
+@contextmanager
+def _no_log_of_mujoco(spec: Any) -> Iterator[None]:
+    """Let no file MUJOCO_LOG.TXT come into the working folder because a model of Gymnasium's has something deprecated."""
+    if not str(spec.entry_point).startswith("gymnasium.envs.mujoco."):
+        yield
+        return
+    import mujoco
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
 
 
 class AgentRecipe(Recipe):
