@@ -15,7 +15,7 @@ EXHIBIT = Exhibit(
     "figure 6",
     "log perplexity against the share of weights removed",
     partial(against_sparsity, levels={"unigram": "unigrams", "fivegram": "5-grams"}),
-    runs=("language --profile paper --data DIR --set \"data_tasks=['ptb-psmm']\"", "language --profile quick"),
+    runs=("language --profile paper --data DIR --tasks ptb-psmm", "language --profile quick"),
     metrics=("log_perplexity",),
 )
 

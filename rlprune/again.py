@@ -101,7 +101,7 @@ def _changes(one: Identity, name: str, profile: str) -> tuple[list[str], Options
     if today.fleet != bool(one.config.get("fleet")):
         options["engine"] = "sb3" if today.fleet else "fleet"
     if one.task not in suite.tasks or (one.config.get("data") and suite.tasks[1:]):  # others' data may not be there
-        sets += [f"{key}={_toml([one.task])}" for key in ("tasks", *(["data_tasks"] if suite.data_tasks else []))]
+        options["tasks"] = one.task
     if method not in suite.pruners:
         sets.append(f"pruners={_toml([method])}")
     if branch is not None and branch not in suite.branches:

@@ -25,10 +25,17 @@ def _suites(**_: object) -> Iterable[str]:
     return suites()
 
 
-def _pruners(prefix: str, **_: object) -> Iterable[str]:
-    """Return how ``A,B`` may go on: those before the last stay."""
-    before, comma, _last = prefix.rpartition(",")
-    return [f"{before}{comma}{name}" for name in pruners().names()]
+def _several(known: Callable[[], Iterable[str]]) -> Callable[..., Iterable[str]]:
+    """Return what says how ``A,B`` may go on: those before the last stay."""
+
+    def complete(prefix: str, **_: object) -> Iterable[str]:
+        before, comma, _last = prefix.rpartition(",")
+        return [f"{before}{comma}{name}" for name in known()]
+
+    return complete
+
+
+_pruners = _several(lambda: pruners().names())
 
 
 def _tasks(**_: object) -> Iterable[str]:
@@ -46,6 +53,7 @@ NAMES: dict[str, Callable[..., Iterable[str]]] = {
     "pruners": _pruners,
     "pruner": _pruners,
     "task": _tasks,
+    "tasks": _several(lambda: tasks().names()),
     "names": _entries,
     "profile": lambda **_: PROFILES,
     "executor": lambda **_: executors().names(),

@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.suite import (
+    OPTIONS,
     Cell,
     Shard,
     Suite,
@@ -135,6 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what to train").add_argument
     add("suite", metavar="SUITE", help="a name from `rlprune list suites`, or a path to a TOML file")
     add("--profile", default="quick", help="smoke (seconds), quick (minutes) or paper; default quick")
+    add("--tasks", metavar="A,B", help="these instead of the suite's")
     add("--pruners", metavar="A,B", help="these instead of the suite's")
     add("--sparsities", metavar=".9,.95", help="these instead of the suite's")
     add("--seeds", metavar="N", help="seeds 0 to N-1 instead of the suite's; or which ones: 2,5-9, or 2-2 for one")
@@ -234,7 +236,7 @@ def checked(args: argparse.Namespace) -> Request:
     mistakes += _log_mistakes(log, args.log)
     if args.download and not args.data:
         mistakes.append(Mistake("--download", "", "needs --data DIR, the folder to fetch into"))
-    options = {key: getattr(args, key) for key in ("pruners", "sparsities", "seeds", "engine") if getattr(args, key) is not None}
+    options = {key: getattr(args, key) for key in OPTIONS if getattr(args, key) is not None}
     suite = None
     try:
         folder = Path(args.data) if args.data else None

@@ -39,6 +39,8 @@ DEEPEST = 16
 """Tables and lists inside each other."""
 LARGEST = 10_000_000
 """Bytes of a suite file."""
+OPTIONS = ("tasks", "pruners", "sparsities", "seeds", "engine")
+"""Keys of a suite that have an option of the command line."""
 LONGEST_CHAIN = 8
 """Suites of which each is like the next."""
 OWN = ("title", "description", "like")
@@ -382,7 +384,7 @@ def load_suite(
         name: of a suite, or a path to a TOML file.
         profile: one of its profiles; ``quick`` where it has none is the file as it stands.
         overrides: ``key=value``: the key dotted as in the file, the value as TOML writes it, or plain text.
-        options: ``pruners``, ``sparsities``, ``seeds`` and ``engine`` as the command line gives them.
+        options: those of ``OPTIONS`` as the command line gives them.
         folder: where data sets are.
 
     Raises:
@@ -424,8 +426,9 @@ def load_suite(
     about = {"name": own.stem, "profile": profile, "folder": str(folder or ""), "chosen": chosen}
     about["file"] = "" if named and named.resolve() == own.resolve() else str(own)
     suite = Suite.model_validate({**merged, **about})
-    changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks else {}
-    if "sparsities" in (options or {}):  # the command line's are for every task
+    given = options or {}
+    changes: Table = {"tasks": suite.data_tasks} if folder and suite.data_tasks and "tasks" not in given else {}
+    if "sparsities" in given:  # the command line's are for every task
         changes["task_sparsities"] = {}
     suite = suite.model_copy(update=changes)
     if wrong := [_mistake(keys, message, origins, layers) for keys, message in _matrix_problems(suite)]:

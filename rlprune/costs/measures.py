@@ -94,14 +94,7 @@ CATALOGUE = (
     Measure("disk_dense_mb", "disk, dense", "MB", "lower", column=True, about="every parameter, pruned or not, in 32 bits"),
     Measure("disk_csr_mb", "disk, CSR 16:1", "MB", "lower", column=True, drawn=True, about="the paper's formula"),
     Measure("disk_file_mb", "disk, file", "MB", "lower", column=True, about="a file really written"),
-    Measure(
-        "parameters",
-        "parameters",
-        "",
-        "lower",
-        column=True,
-        about="masked weights that are kept, and all other parameters; no target networks",
-    ),
+    Measure("parameters", "parameters", "", "lower", column=True, about="kept weights, other parameters; no target networks"),
     Measure("macs", "MACs", "", "lower", column=True, about="multiply-accumulates of a forward pass, zeros included"),
     Measure("macs_nonzero", "MACs, zeros left out", "", "lower", column=True, about="of `macs`, those with weights not pruned"),
     # what it all used up

@@ -64,14 +64,14 @@ def made(environment: str, limit: int | None) -> "gymnasium.Env[Any, Any]":
 
     if environment in simulators.MINATAR:
         importlib.import_module("rlprune.training.environments.minatar")  # registers it
-    with _no_log_of_mujoco(gymnasium.spec(environment)):
+    with _no_log_of_mujoco(gymnasium.registry.get(environment)):
         return gymnasium.make(environment, max_episode_steps=limit)
 
 
 @contextmanager
-def _no_log_of_mujoco(spec: Any) -> Iterator[None]:
+def _no_log_of_mujoco(spec: "EnvSpec | None") -> Iterator[None]:
     """Let no file MUJOCO_LOG.TXT come into the working folder because a model of Gymnasium's has something deprecated."""
-    if not str(spec.entry_point).startswith("gymnasium.envs.mujoco."):
+    if spec is None or not str(spec.entry_point).startswith("gymnasium.envs.mujoco."):
         yield
         return
     import mujoco
