@@ -308,6 +308,7 @@ def broken(model):
         (agent, "policy.pickle", r"one of \.onnx, \.int8\.onnx, \.safetensors, \.h"),
         (agent, ".h", r"cannot write '\.h'"),
         (agent, "fine.safetensors", r"fine\.safetensors is named twice"),
+        (agent, "nowhere/policy.h", r"nowhere is no folder: make it first"),
         (lambda: agent(policy=OwnPolicy), "policy.h", "this one is a OwnPolicy"),
         (lambda: agent(env="See-dict-v0", policy="MultiInputPolicy"), "policy.onnx", "a MultiInputActorCriticPolicy"),
         (lambda: agent(policy_kwargs={"activation_fn": nn.SiLU}), "policy.h", "a SiLU cannot be written in C"),

@@ -383,6 +383,12 @@ def test_rounds_are_told_and_the_rest_is_summed_up(capsys):
     own = [p for name, p in model.policy.named_parameters() if "target" not in name]
     assert found["costs"]["parameters"][1] == sum(parameter.numel() for parameter in own)
     assert found["costs"]["multiply-accumulates an action"] == found["costs"]["weights, actor"]
+    assert "the same, zeros left out" not in found["costs"], "channels are gone"
+    callback = PruneCallback("Random-U", 0.8, epochs=4)
+    learn(agent(SAC), callback)
+    costs = callback.summary()["costs"]
+    assert costs["multiply-accumulates an action"] == (costs["weights, actor"][0],) * 2, "zeros cost what other numbers do"
+    assert costs["the same, zeros left out"] == costs["weights, actor"]
     assert all(value > 0 for value in found["costs"]["microseconds an action"])
     lines = str(found).splitlines()
     assert lines[0].split() == ["weights", "dense", "left", "removed", "shape"]

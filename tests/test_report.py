@@ -597,7 +597,7 @@ def test_recipe_table_has_suite_recipe_and_settings() -> None:
     assert facts["suite"] == "My suite (cartpole)"
     assert (facts["budget"], facts["widths"], facts["device"]) == ("7", "[1, 2]", "cpu")
     assert facts["SNIP"] == "until.cap = 0.5"
-    assert (facts["seeds that trained alone"], facts["seeds that trained in fleets"]) == ("0", "1")
+    assert (facts["trained alone"], facts["trained in fleets"]) == ("seed 0", "seed 1")
 
 
 def test_one_seed_shows_neither_deviation_nor_interval() -> None:

@@ -88,6 +88,8 @@ def export_policy(
         raise ValueError(f"name a file to write, whose ending is one of {', '.join(ENDINGS)}")
     if twice := next((str(place) for place, _ in places if [one for one, _ in places].count(place) > 1), ""):
         raise ValueError(f"{twice} is named twice")
+    if nowhere := next((place.parent for place, _ in places if not place.parent.is_dir()), None):
+        raise ValueError(f"{nowhere} is no folder: make it first")
     known = vec_normalize if vec_normalize is not None else normaliser(model.get_env())
     taken = player(model, known)
     endings = [ending for _, ending in places]

@@ -267,14 +267,16 @@ def recipe_table(comparison: Comparison) -> Table:
     ways: dict[bool, set[int]] = {False: set(), True: set()}
     for row in comparison.rows:
         ways[not alone(row.config, row.values)].add(row.seed)
-    solo, together = (", ".join(map(str, sorted(seeds))) for seeds in ways.values())
+    solo, together = (
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}" if seeds else "" for seeds in ways.values()
+    )
     facts: list[tuple[str, object]] = [
         ("suite", comparison.suite_title),
         ("profile", comparison.profile),
         ("task", f"{comparison.task_title} ({comparison.task})"),
         ("runs", ", ".join(comparison.runs)),
-        ("seeds that trained alone", solo),
-        ("seeds that trained in fleets", together),
+        ("trained alone", solo),
+        ("trained in fleets", together),
         *comparison.shared.items(),
     ]
     for pruner in comparison.pruners:

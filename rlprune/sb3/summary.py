@@ -53,7 +53,9 @@ def summary(pruning: PlanFollower, agent: Agent, actions_a_second: float | None 
         costs[f"weights, {network}"] = _pair(lambda key, names=names: sum(layers[name][key] for name in names), "dense", "kept")  # type: ignore[misc]
     both: tuple[_One, _One] = (whole, {}), (policy, masks)
     costs["parameters"] = _pair(_parameters, *both)
-    costs["multiply-accumulates an action"] = _pair(lambda one: float(cost.macs(networks.acting(one[0]), one[0], one[1])), *both)
+    costs["multiply-accumulates an action"] = _pair(lambda one: cost.macs(networks.acting(one[0]), one[0]), *both)
+    if masks:
+        costs["the same, zeros left out"] = _pair(lambda one: cost.macs(networks.acting(one[0]), one[0], one[1]), *both)
     acting = [networks.acting(whole), networks.acting(policy)]
     dense_seconds, seconds = cost.settled_together(acting, device=policy.device, limit=1.0, rounds=10)
     costs["microseconds an action"] = 1e6 * dense_seconds, 1e6 * seconds
