@@ -203,6 +203,7 @@ def test_the_best_of_those_that_learned_nothing_is_not_praised():
     told = said({**dense, "SNIP": [(9, 9)] * 3, "GraSP": [(12, 9)] * 3})
     assert "GraSP ends best: return 12.0" in told
     assert "All are no better than chance (22.0)." in told
+    assert "All are no better than chance (22.0)." in said({**dense, "SNIP": [(9, 9)] * 3, "GraSP": [(9, 9)] * 3})
     assert "That is no better than chance (22.0)." in said({**dense, "SNIP": [(9, 9)] * 3})
     assert "than chance" not in said({**dense, "SNIP": [(9, 9)] * 3, "GraSP": [(120, 9)] * 3})
 

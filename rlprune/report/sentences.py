@@ -130,18 +130,17 @@ def finding(one: Comparison) -> str:
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     texts = list(dict.fromkeys(tables.iqm_text(ends[pruner]) for pruner in alike))
     told = f"{one.measured} {_all(texts) if len(texts) <= NAMED else tables.number(top.iqm)}, {spread}."
+    chance = [f"{'That is' if len(ends) == 1 else 'All are'} {said}."] if (said := _no_better_than_chance(one, top)) else []
     if len(alike) == len(ends) > 1:
         alike_all = f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them."
-        return " ".join([alike_all, *_sure(one, sparsity), *_kept(one), *dense])
+        return " ".join([alike_all, *chance, *_sure(one, sparsity), *_kept(one), *dense])
     tops = [ends[pruner].interval for pruner in alike]
     rivals = [
         pruner for pruner, end in ends.items() if pruner not in alike and any(_overlap(end.interval, each) for each in tops)
     ]
     overlap = "Its interval overlaps" if len(alike) == 1 else "Their intervals overlap"
     verb = "ends with" if len(ends) == 1 else "ends best:" if len(alike) == 1 else "end best:"
-    sentences = [f"{where}, {_all(alike)} {verb} {told}"]
-    if said := _no_better_than_chance(one, top):
-        sentences.append(f"That is {said}." if len(ends) == 1 else f"All are {said}.")
+    sentences = [f"{where}, {_all(alike)} {verb} {told}", *chance]
     if len(rivals) + len(alike) == len(ends) > 1:
         it = "it" if len(alike) == 1 else "them"
         sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}: none can be told from {it}.")
