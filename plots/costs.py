@@ -9,16 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from rlprune import files
-from rlprune.costs.measures import CATALOGUE
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons, percent
+from rlprune.report.exhibits import MEASURES, Line
 from rlprune.report.scripts import ended, place
-from rlprune.report.tables import BLOCKS, MISSING, markdown, number
+from rlprune.report.tables import BLOCKS, markdown
 
-COSTS = {cost.name: cost for cost in CATALOGUE}
 USUAL = (
     "wall_seconds",
     "scoring_seconds",
@@ -38,18 +35,14 @@ def table(one: Comparison, sparsity: float, names: Sequence[str]) -> str:
     Raises:
         ValueError: a name is no cost's, or no cell has it.
     """
-    if unknown := sorted({*names} - {*COSTS}):
-        raise ValueError(f"no cost is named {', '.join(unknown)}; there are {', '.join(COSTS)}")
-    costs = [COSTS[name] for name in names]
-    found = {cost.name: one.values(sparsity, cost.name) for cost in costs}
-    if lacking := [name for name, values in found.items() if not any(values.values())]:
+    if unknown := sorted({*names} - {*MEASURES}):
+        raise ValueError(f"no cost is named {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    if lacking := [name for name in names if not one.values(sparsity, name)]:
         raise ValueError(f"{one.title}, {percent(sparsity)}: no cell measured {', '.join(lacking)} (--set solo=1)")
-    lines = [["pruner", *(cost.heading for cost in costs)]]
-    for cut in BLOCKS:
-        for pruner in one.cutting(cut):
-            means = [(cost, found[cost.name].get(pruner)) for cost in costs]
-            lines.append([pruner, *(number(float(np.mean(it)) * cost.scale) if it else MISSING for cost, it in means)])
-    return f"**{one.title}, {percent(sparsity)} removed**\n\n{markdown(lines)}"
+    costs = [MEASURES[name] for name in names]
+    lines = [Line(one, sparsity, cut, pruner) for cut in BLOCKS for pruner in one.cutting(cut)]
+    told = [["pruner", *(cost.heading for cost in costs)], *([line.pruner, *map(line.mean, costs)] for line in lines)]
+    return f"**{one.title}, {percent(sparsity)} removed**\n\n{markdown(told)}"
 
 
 def main() -> None:

@@ -8,13 +8,13 @@ A file a task; the sparsity is the highest and the pruners are all where none is
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from rlprune import safely
-from rlprune.report import draw, figures
+from rlprune.report import figures
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons, insides
-from rlprune.report.scripts import ended, place
+from rlprune.report.scripts import drawn, ended
 from rlprune.words import nearest
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     given = parser.parse_args()
     asked = [name.strip() for name in given.pruners.split(",")] if given.pruners else []
     named = {name.casefold() for name in asked}
-    drawn, found_all = 0, comparisons(gathered(given.results))
+    found_all, figures_of = comparisons(gathered(given.results)), []
     known = {name.casefold(): name for one in found_all for name in one.pruners}
     if unknown := [name for name in asked if name.casefold() not in known]:
         near = nearest(unknown[0], known.values()) or f"; there are {', '.join(sorted(known.values()))}"
@@ -43,13 +43,9 @@ def main() -> None:
         rows = tuple(row for row in one.rows if row.cut == "nothing" or not named or row.pruner.casefold() in named)
         some = replace(one, rows=rows)
         if found := insides(some, sparsity) if rows else {}:
-            stem = safely.name(f"insides-{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}")
-            file = place(given.to, f"{stem}.png")
-            draw.save(figures.insides_figure(some, sparsity, found), given.to, stem)
-            print(file)
-            drawn += 1
-    if not drawn:
-        raise ValueError("no epoch of these cells measured what is inside their networks")
+            stem = f"insides-{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}"
+            figures_of.append((stem, partial(figures.insides_figure, some, sparsity, found)))
+    drawn(figures_of, given.to, "no epoch of these cells measured what is inside their networks")
 
 
 if __name__ == "__main__":

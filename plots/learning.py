@@ -5,13 +5,13 @@ python plots/learning.py results/cartpole [more ...] [--to figures/]
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
-from rlprune import safely
-from rlprune.report import draw, figures
+from rlprune.report import figures
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons, learning_curves
-from rlprune.report.scripts import ended, place
+from rlprune.report.scripts import drawn, ended
 
 
 def main() -> None:
@@ -20,16 +20,9 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write into")
     given = parser.parse_args()
-    drawn = 0
-    for one in comparisons(gathered(given.results)):
-        if curves := learning_curves(one):
-            stem = safely.name(f"learning-{one.stem}")
-            file = place(given.to, f"{stem}.png")
-            draw.save(figures.learning_figure(one, curves), given.to, stem)
-            print(file)
-            drawn += 1
-    if not drawn:
-        raise ValueError("no epoch of these cells measured what a learning curve shows")
+    found = [(one, curves) for one in comparisons(gathered(given.results)) if (curves := learning_curves(one))]
+    figures_of = ((f"learning-{one.stem}", partial(figures.learning_figure, one, curves)) for one, curves in found)
+    drawn(figures_of, given.to, "no epoch of these cells measured what a learning curve shows")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,15 @@
 """How the scripts in ``plots/`` end, and where they write."""
 
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rlprune.safely import plain
+from rlprune import safely
+from rlprune.report import draw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def ended(script: Callable[[], object]) -> str | None:
@@ -11,7 +17,7 @@ def ended(script: Callable[[], object]) -> str | None:
     try:
         script()
     except (ValueError, OSError) as error:
-        return plain(str(error))
+        return safely.plain(str(error))
     return None
 
 
@@ -28,3 +34,18 @@ def place(to: Path, name: str, endings: Collection[str] = ()) -> Path:
     file = to / name if folder else to
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
+
+
+def drawn(figures: Iterable[tuple[str, "Callable[[], Figure]"]], to: Path, lacking: str) -> None:
+    """Draw figures into a folder, each under its stem, and print the names of their PNG files.
+
+    Raises:
+        ValueError: there is none; ``lacking`` says why.
+    """
+    some = list(figures)
+    if not some:
+        raise ValueError(lacking)
+    for stem, draws in some:
+        file = place(to, f"{safely.name(stem)}.png")
+        draw.save(draws(), file.parent, file.stem)
+        sys.stdout.write(f"{file}\n")
