@@ -16,7 +16,6 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
-import cogapp
 import pytest
 import torch
 from rows import rows
@@ -255,15 +254,11 @@ def test_what_readings_of_the_paper_change_comes_out_as_written(capsys):
         assert numbers == pytest.approx([float(number) for number in line.split(" | ")], rel=0.02)
 
 
-def test_what_scripts_print_of_packed_rows_stands_on_the_pages(tmp_path):
-    """A table is typed nowhere: ``tox run -e pages`` puts it in anew, with the figures, which are not compared here."""
-    stale = []
-    for page in (page for page in PAGES if "[[[cog" in page.read_text(encoding="utf-8")):
-        pages = ["-I", str(ROOT / "docs"), "-p", "from printed import drawn, printed", "-P", "-U"]
-        assert cogapp.Cog().main(["cog", *pages, "-o", str(tmp_path / page.name), str(page)]) == 0
-        if (tmp_path / page.name).read_bytes() != page.read_bytes():
-            stale.append(page.name)
-    assert not stale
+def test_what_scripts_print_of_packed_rows_stands_on_the_pages():
+    """A table is typed nowhere: ``tox run -e pages`` puts it in anew, with the figures, which are drawn and not compared here."""
+    found = list(runpy.run_path(str(ROOT / "docs" / "printed.py"))["pages"]())
+    assert {"rl.md", "start.md", "ppo.md"} <= {page.name for page, _ in found}
+    assert [page.name for page, fresh in found if fresh != page.read_text(encoding="utf-8")] == []
 
 
 def test_numbers_of_packed_rows_stand_on_their_page(page, tmp_path, monkeypatch, capsys):
