@@ -547,6 +547,8 @@ def test_data_that_is_missing_is_told_before_anything_runs(tmp_path, capsys):
     assert f"--data: {tmp_path} does not hold cifar10; expected: cifar-10-batches-py/" in capsys.readouterr().err
     assert main(["run", "cartpole", "--data", str(tmp_path), *out]) == 2
     assert "--data: no task of cartpole reads data from a folder" in capsys.readouterr().err
+    assert main(["run", "vision", "--tasks", "vgg-small-shapes", "--data", str(tmp_path), *out]) == 2
+    assert "--data: vgg-small-shapes: reads no data from a folder; of vision do: vgg-small-cifar10" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

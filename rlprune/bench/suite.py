@@ -807,7 +807,10 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
         except ValueError as error:
             yield Mistake("recipe.checkpoint", "", str(error))
     if suite.folder and not sets:
-        yield Mistake("--data", "", f"no task of {suite.name} reads data from a folder")
+        why = f"no task of {suite.name} reads data from a folder"
+        if suite.data_tasks:  # others were asked for
+            why = f"{', '.join(suite.tasks)}: reads no data from a folder; of {suite.name} do: {', '.join(suite.data_tasks)}"
+        yield Mistake("--data", "", why)
 
 
 def with_fingerprints(suite: Suite) -> Suite:
