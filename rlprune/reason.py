@@ -3,6 +3,10 @@
 import re
 import traceback
 
+from pydantic import ValidationError
+
+from rlprune.words import mistaken
+
 _LONGEST = 400
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAMES = re.compile(r"^Traceback \(most recent call last\):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
@@ -16,7 +20,10 @@ def line(error: BaseException) -> str:
     """Return an exception as one line: its kind, and the first line of its message, or where it was raised if it has none."""
     try:
         whole = isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str) and " " in error.args[0]
-        message = _first(error.args[0] if whole else str(error))  # a KeyError quotes its message
+        if isinstance(error, ValidationError):
+            message = _first(mistaken(error))
+        else:
+            message = _first(error.args[0] if whole else str(error))  # a KeyError quotes its message
     except Exception as inner:  # somebody else's __str__ may fail in any way
         message = f"its message cannot be shown ({type(inner).__name__})"
     kind = type(error).__name__

@@ -19,10 +19,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from rlprune.safely import LONGEST, fault, plain
-from rlprune.words import in_words, nearest
+from rlprune.words import mistaken, nearest
 
 Entry = TypeVar("Entry")
 Made = TypeVar("Made")
@@ -185,16 +185,8 @@ def _why(error: BaseException) -> str:
     if not isinstance(error, ValidationError):
         kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
         return f"{kind}{error}".partition("\n")[0]
-    model = next((one for one in _below(BaseModel) if one.__name__ == error.title), BaseModel)
-    wrong = "; ".join(f"{error.title}({'.'.join(map(str, keys))}=): {said}" for keys, said in in_words(error, model))
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if one.name == "<module>"), None)
-    return wrong + (f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else "")
-
-
-def _below(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _below(one)
+    return mistaken(error) + (f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else "")
 
 
 def _assignments(body: Iterable[ast.stmt], kind: str) -> Iterator[tuple[str, str]]:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isfinite
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from rlprune.costs.measures import Measure
 from rlprune.pruning.pruner import Scope, Start
@@ -103,6 +103,13 @@ class Recipe(BaseModel):
         nothing of the task. Kinds of recipes shrink their networks, data and games as well.
         """
         return self.replaced({"budget": 3, "epochs": 3})
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any, info: ValidationInfo) -> Any:
+        """A suite has lists where a field says ``tuple``."""
+        of = cls.model_fields[info.field_name].annotation if isinstance(value, list) and info.field_name else None
+        return tuple(value) if tuple in {get_origin(one) or one for one in (of, *get_args(of))} else value
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,18 @@ def in_words(error: ValidationError, model: type[BaseModel], beside: Sequence[st
         yield keys, message
 
 
+def mistaken(error: ValidationError) -> str:
+    """Return in a line what is wrong with the values that some model was given, by the keyword that took each."""
+    model = next((one for one in _below(BaseModel) if one.__name__ == error.title), BaseModel)
+    return "; ".join(f"{error.title}({'.'.join(map(str, keys))}=): {said}" for keys, said in in_words(error, model))
+
+
+def _below(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _below(one)
+
+
 def _plain(message: str) -> str:
     message = message.replace("Input should be", "must be")
     return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")

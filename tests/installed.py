@@ -32,3 +32,11 @@ def installed(wheel, site):
     with zipfile.ZipFile(wheel) as opened:
         opened.extractall(site)
     return site
+
+
+def entered(site, group, *lines):
+    """Let a package of entry points, each ``name = module:VARIABLE``, be in a folder, as pip would write it."""
+    info = site / "elsewhere-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))

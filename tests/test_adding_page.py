@@ -1,17 +1,23 @@
 """What docs/adding.md tells authors to write does what it says."""
 
+import importlib
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from installed import entered
+from pydantic import ValidationError
 
-from rlprune import laws
+from rlprune import laws, reason
 from rlprune.bench.suite import load_suite
 from rlprune.executors import Begun, Failed, Returned, Told
 from rlprune.laws import pruners as of_pruners
+from rlprune.laws import tasks as of_tasks
 from rlprune.pruning.pruner import Pruner
+from rlprune.registry import Registry
 from rlprune.task import Task, tasks
 
 PAGE = (Path(__file__).parent.parent / "docs" / "adding.md").read_text(encoding="utf-8")
@@ -19,26 +25,32 @@ PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
-def run(number):
-    names = {"__name__": f"snippet{number}"}
-    exec(compile(PYTHON[number], f"adding.md, snippet {number}", "exec"), names)
+def shown(what):
+    """Return the one snippet that makes this."""
+    (found,) = [snippet for snippet in PYTHON if what in snippet]
+    return found
+
+
+def run(what):
+    names = {"__name__": "snippet"}
+    exec(compile(shown(what), f"adding.md, {what}", "exec"), names)
     return names
 
 
-def test_there_are_five_snippets():
-    assert len(PYTHON) == 5
+def test_there_are_seven_snippets():
+    assert len(PYTHON) == 7
     assert len(TOML) == 2
 
 
-@pytest.mark.parametrize(("number", "name"), [(0, "SMALLEST"), (1, "FISHER")])
-def test_the_pruner_keeps_the_laws(number, name):
-    pruner = run(number)[name]
+@pytest.mark.parametrize("name", ["SMALLEST", "FISHER"])
+def test_the_pruner_keeps_the_laws(name):
+    pruner = run(f"{name} = ")[name]
     assert isinstance(pruner, Pruner)
     assert [one.why for one in laws.tried(of_pruners.of(pruner), pruner) if not one.holds] == []
 
 
 def test_the_task_and_the_suite_are_right(monkeypatch, tmp_path):
-    names = run(2)
+    names = run("MOUNTAIN_CAR = ")
     assert isinstance(names["MOUNTAIN_CAR"], Task)
     assert not names["MOUNTAIN_CAR"].recipe.misfit(fleet=False)
     told = TOML[1].replace("mountaincar-v0", "cartpole-v1").replace("Smallest", "CroP-U")  # they are registered nowhere here
@@ -54,7 +66,7 @@ def test_the_entry_point_is_that_of_the_example():
 
 
 def test_the_environment_is_one_that_an_agent_can_learn():
-    run(3)
+    run("class Guess")
     try:
         recipe = tasks().load("cartpole-v1").recipe.replaced({"environment": "Guess-v0"})
         assert [recipe.misfit(fleet=fleet) for fleet in (False, True)] == ["", ""]
@@ -66,6 +78,35 @@ def test_the_environment_is_one_that_an_agent_can_learn():
         del gym.registry["Guess-v0"]
 
 
+@pytest.fixture
+def td3(tmp_path, monkeypatch):
+    """Return the task of the package that the page writes."""
+    package = tmp_path / "rlprune_td3"
+    package.mkdir()
+    for file, what in (("__init__", ""), ("pendulum", "class TD3Recipe"), ("trainer", "class TD3Trainer")):
+        (package / f"{file}.py").write_text(what and shown(what), encoding="utf-8")
+    entered(tmp_path, "rlprune.tasks", "td3-pendulum-v1 = rlprune_td3.pendulum:PENDULUM")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("rlprune.task._TASKS", Registry("rlprune.tasks", Task))
+    yield importlib.import_module("rlprune_td3.pendulum").PENDULUM
+    for name in [name for name in sys.modules if name.startswith("rlprune_td3")]:
+        del sys.modules[name]
+
+
+def test_the_algorithm_keeps_the_laws(td3, tmp_path):
+    assert of_tasks.ways(td3) == [False]
+    trial = of_tasks.Trial(td3, fleet=False, place=tmp_path / "trial")
+    assert [one.why for one in laws.tried(of_tasks.of(fleet=False), trial) if not one.holds] == []
+
+
+def test_the_recipe_of_the_algorithm_takes_what_a_suite_says(td3):
+    assert td3.recipe.replaced({"widths": [12, 12]}).widths == (12, 12)
+    with pytest.raises(ValidationError) as wrong:
+        td3.recipe.replaced({"widths": ["wide"], "noise": "much"})
+    told = 'TD3Recipe(widths.0=): got "wide"; must be a whole number; TD3Recipe(noise=): got "much"; must be a number'
+    assert reason.line(wrong.value) == f"ValidationError: {told}"
+
+
 def half(number, tell):
     tell({"trained": 1.0})
     return 1 / number
@@ -73,7 +114,7 @@ def half(number, tell):
 
 @pytest.mark.parametrize("jobs", [[], [2], [0, 4]])
 def test_the_executor_yields_what_happens_in_order(jobs):
-    inline = run(4)["INLINE"]
+    inline = run("INLINE = ")["INLINE"]
     assert (inline.workers("cpu"), inline.sees("cpu", sure=True), inline.sees("cuda", sure=False)) == (1, True, False)
     events = list(inline.execute(half, jobs, 1))
     kinds = {0: [Begun, Failed], 2: [Begun, Told, Returned], 4: [Begun, Told, Returned]}

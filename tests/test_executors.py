@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from textwrap import dedent
 
 import pytest
+from installed import entered
 
 from rlprune.__main__ import main
 from rlprune.executors import Executor, executors
@@ -56,10 +57,7 @@ TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "reci
 def elsewhere(tmp_path, monkeypatch):
     """A package with executors, as pip would install it."""
     folder = tmp_path / "site"
-    info = folder / "elsewhere-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[rlprune.executors]\n{POINTS}")
+    entered(folder, "rlprune.executors", POINTS)
     (folder / "elsewhere.py").write_text(dedent(ELSEWHERE))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr("rlprune.executors._EXECUTORS", Registry("rlprune.executors", Executor))

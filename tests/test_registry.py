@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from textwrap import dedent
 
 import pytest
+from installed import entered
 
 from rlprune import registry
 from rlprune.executors import Executor, executors
@@ -76,11 +77,8 @@ def test_nearest_says_nothing_where_nothing_is_near():
 
 
 def entry_point(folder, line):
-    """Install a package's entry point, as pip would write it."""
-    info = folder / "elsewhere-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[shop.goods]\n{line}\n")
+    """Install a package with an entry point."""
+    entered(folder, "shop.goods", line)
     (folder / "elsewhere.py").write_text(
         'from rlprune.pruning.pruner import Pruner\nTHIRDS = Pruner("Thirds-S", None, cut="nothing", plan=[])\nNUMBER = 3\n'
     )

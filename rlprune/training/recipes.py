@@ -116,7 +116,7 @@ class AgentRecipe(Recipe):
     environment: str = Field(max_length=200)
     max_episode_steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
     environments: int = Field(default=16, ge=1, le=10_000)
-    widths: tuple[_Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64, strict=False)
+    widths: tuple[_Size, ...] = Field(default=(128, 128, 128), min_length=1, max_length=64)
     activation: Literal["tanh", "relu"] = "tanh"
     learning_rate: float = Field(default=7e-4, gt=0)
     annealing: Literal["linear", "constant"] = "linear"
@@ -289,7 +289,7 @@ class PPORecipe(OnPolicyRecipe):
     trainer: ClassVar[str] = "rlprune.training.ppo:PPOTrainer"
     environments: int = Field(default=1, ge=1, le=10_000)
     rollout_steps: int = Field(default=2048, ge=1, le=1_000_000)
-    widths: tuple[_Size, ...] = Field(default=(64, 64), min_length=1, max_length=64, strict=False)
+    widths: tuple[_Size, ...] = Field(default=(64, 64), min_length=1, max_length=64)
     learning_rate: float = Field(default=3e-4, gt=0)
     annealing: Literal["linear", "constant"] = "constant"
     optimizer: Literal["rmsprop", "rmsprop-tf", "adam"] = "adam"
@@ -374,7 +374,7 @@ class DQNRecipe(OffPolicyRecipe):
     plays: ClassVar[Playable] = Playable(
         "DQN", observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"), actions=("discrete from 0",)
     )
-    widths: tuple[_Size, ...] = Field(default=(256, 256), min_length=1, max_length=64, strict=False)
+    widths: tuple[_Size, ...] = Field(default=(256, 256), min_length=1, max_length=64)
     target_every: int = Field(default=1_000, ge=1, le=10**9)
     exploring: float = Field(default=0.1, ge=0, le=1)
     exploration: float = Field(default=0.05, ge=0, le=1)
@@ -404,7 +404,7 @@ class SACRecipe(OffPolicyRecipe):
     plays: ClassVar[Playable] = Playable(
         "SAC", observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"), actions=("bounded box",)
     )
-    widths: tuple[_Size, ...] = Field(default=(256, 256), min_length=1, max_length=64, strict=False)
+    widths: tuple[_Size, ...] = Field(default=(256, 256), min_length=1, max_length=64)
     learning_rate: float = Field(default=3e-4, gt=0)
     replay: int = Field(default=1_000_000, ge=1, le=_MOST)
     learning_starts: int = Field(default=10_000, ge=0, le=10**9)
