@@ -46,7 +46,7 @@ from rlprune.run import (
 from rlprune.safely import plain
 from rlprune.store import RESULTS, StoreError, results_of
 from rlprune.task import tasks
-from rlprune.words import nearest, shown
+from rlprune.words import nearest, share_meant, shown
 
 if TYPE_CHECKING:
     from rlprune.store import Row
@@ -561,7 +561,7 @@ def _chosen(done: "Sequence[Row]", args: argparse.Namespace) -> "Row":
         shares = [f"{share:g}" for share in sorted({row.sparsity for row in left})]
         seeds = [str(seed) for seed in sorted({row.seed for row in left})]
         there = f"tasks {', '.join(names)}; sparsities {', '.join(shares)}; seeds {', '.join(seeds)}"
-        raise ValueError(f"no finished cell of {asked}; finished: {there}")
+        raise ValueError(f"no finished cell of {asked}; finished: {there}{share_meant(args.sparsity)}")
     chosen = [row for row in cells if row.id.startswith(args.cell)]
     if not chosen:
         known = ", ".join(row.id for row in cells)

@@ -34,7 +34,7 @@ from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import spelled
 from rlprune.safely import plain
-from rlprune.words import nearest
+from rlprune.words import nearest, share_meant
 
 
 class Pruning:
@@ -89,7 +89,9 @@ class Pruning:
     ) -> None:
         method = pruners().load(pruner)
         if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 < sparsity < 1:
-            raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}")
+            raise ValueError(
+                f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}{share_meant(sparsity)}"
+            )
         for name, value, least in (("epochs", epochs, 1), ("samples", samples, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")

@@ -22,7 +22,7 @@ from rlprune.run import columns
 from rlprune.safely import plain
 from rlprune.store import Identity, Row, Store
 from rlprune.task import tasks
-from rlprune.words import nearest, shown
+from rlprune.words import nearest, share_meant, shown
 
 TOLD = 6
 """Most cells that are listed where several are meant."""
@@ -50,7 +50,8 @@ def found(store: Store, words: Sequence[str]) -> Row:
         cells = [one for one in cells if not task or [one.task.casefold()] == task]
     if not cells:
         there = _there(known, words[0]) if words[1:] else ""
-        raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{there}")
+        meant = share_meant(_share(words[1])) if words[1:] else ""
+        raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{there}{meant}")
     if cells[1:]:
         more = f"; and {len(cells) - TOLD:,} more" if cells[TOLD:] else ""
         raise LookupError(f"{shown(' '.join(words))} is {len(cells):,} cells: {'; '.join(_told_apart(cells[:TOLD]))}{more}")

@@ -51,6 +51,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
 
+def share_meant(value: object) -> str:
+    """Return ``"; did you mean 0.95?"`` for 95 in the place of a share removed; nothing for what is no such percentage."""
+    return f"; did you mean {value / 100:g}?" if isinstance(value, int | float) and 50 <= value < 100 else ""
+
+
 def in_words(error: ValidationError, model: type[BaseModel], beside: Sequence[str] = ()) -> Iterator[tuple[Keys, str]]:
     """Yield where and what for each of pydantic's errors about ``model``, without its jargon.
 

@@ -223,6 +223,7 @@ def hidden(name, produces=True):
         ({"optimizer": torch.optim.LBFGS(NET.parameters()), "pruner": "CroP-S"}, "LBFGS keeps parameters of its own"),
         ({"sparsity": 1.0}, "between 0 and 1; got 1.0"),
         ({"sparsity": float("nan")}, "between 0 and 1; got nan"),
+        ({"sparsity": 99.5}, r"between 0 and 1; got 99.5; did you mean 0\.995\?"),
         ({"sparsity": "0.5"}, "between 0 and 1; got '0.5'"),
         ({"epochs": 0}, "epochs is a whole number, at least 1; got 0"),
         ({"epochs": 2.5}, "epochs is a whole number"),

@@ -223,6 +223,10 @@ def test_whether_a_cell_had_company_is_told(tmp_path):
             ["snip", ".5", "0"],
             'none of its 8 cells is "snip .5 0"; of SNIP there are: tasks cartpole-v1; sparsities 0.9; seeds 0, 1',
         ),
+        (
+            ["snip", "90", "0"],
+            'is "snip 90 0"; of SNIP there are: tasks cartpole-v1; sparsities 0.9; seeds 0, 1; did you mean 0.9?',
+        ),
         (["zzzzz", ".5", "0"], 'is "zzzzz .5 0"; its pruners: CroP-S, Dense, '),
     ],
 )

@@ -380,6 +380,7 @@ ALLOWED = "(allowed: scope, floor, moments, start, actor, critic, heads, pruner,
     ("given", "message"),
     [
         ({"sparsity": "0.5"}, "sparsity is the share of weights to remove, between 0 and 1; got '0.5'"),
+        ({"sparsity": 95}, "sparsity is the share of weights to remove, between 0 and 1; got 95; did you mean 0.95?"),
         ({"sparsity": None}, "sparsity is the share of weights to remove, between 0 and 1; got None"),
         ({"epochs": 0}, "epochs is a whole number, at least 1; got 0"),
         ({"epochs": "3"}, "epochs is a whole number, at least 1; got '3'"),

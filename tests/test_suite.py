@@ -505,7 +505,7 @@ def test_mistakes_of_the_command_line_name_the_option(write):
         write(),
         "quick",
         ["recipe.bugdet=3", "budget", "pruner.snip.scope=leyer", "recipe.budget=few"],
-        {"pruners": "snup,dense,Dense", "sparsities": ".9,x,2", "seeds": "0"},
+        {"pruners": "snup,dense,Dense", "sparsities": ".9,x,2,98", "seeds": "0"},
     )
     assert {re.sub(r" \((allowed|see):.*", "", line) for line in lines} == {
         "--set budget: must be key=value, say recipe.budget=100000",
@@ -517,6 +517,7 @@ def test_mistakes_of_the_command_line_name_the_option(write):
         '--pruners: "Dense" is there twice',
         '--sparsities: got "x"; must be a number',
         "--sparsities: got 2; a sparsity is the share removed, more than 0 and less than 1",
+        "--sparsities: got 98; a sparsity is the share removed, more than 0 and less than 1; did you mean 0.98?",
         "--seeds: got 0; must be at least 1",
     }
 

@@ -29,7 +29,7 @@ from rlprune.registry import Registry
 from rlprune.safely import fault
 from rlprune.store import RESULTS
 from rlprune.task import Recipe, Task, tasks
-from rlprune.words import MOST, Keys, in_words, nearest, shown
+from rlprune.words import MOST, Keys, in_words, nearest, share_meant, shown
 
 Table: TypeAlias = dict[str, Any]
 
@@ -52,7 +52,7 @@ OWN = ("title", "description", "like")
 
 def _share(value: float) -> float:
     if not 0 < value < 1:
-        raise ValueError("a sparsity is the share removed, more than 0 and less than 1")
+        raise ValueError(f"a sparsity is the share removed, more than 0 and less than 1{share_meant(value)}")
     return value
 
 

@@ -19,7 +19,7 @@ from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
 from rlprune.training import networks, policies
 from rlprune.training.recipes import AgentRecipe
-from rlprune.words import nearest
+from rlprune.words import nearest, share_meant
 
 
 class PruneCallback(BaseCallback):
@@ -74,7 +74,9 @@ class PruneCallback(BaseCallback):
         super().__init__(verbose)
         self._pruner = pruners().load(pruner)
         if not isinstance(sparsity, float | np.floating) or not 0 < sparsity < 1:
-            raise ValueError(f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}")
+            raise ValueError(
+                f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}{share_meant(sparsity)}"
+            )
         for name, value, least in (("epochs", epochs, 1), ("scoring_steps", scoring_steps, 1), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
