@@ -30,8 +30,6 @@ class Recipe(BaseModel):
     """Fields that follow from others."""
     trainer: ClassVar[str]
     """``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch."""
-    fleet: ClassVar[str] = ""
-    """The same for a trainer that trains many as one batch; empty where there is none."""
     unit: ClassVar[str] = "epochs"
     """Of the budget: ``steps`` or ``epochs``."""
     gpu: ClassVar[bool] = False
@@ -61,6 +59,11 @@ class Recipe(BaseModel):
     def starts_from(self) -> str | None:
         """Folder of the checkpoint that training starts from, under ``--data`` or absolute; None for a new network."""
         return None
+
+    @property
+    def fleet(self) -> str:
+        """The same as ``trainer`` for one that trains many as one batch; empty where each trains alone."""
+        return ""
 
     @property
     def fleets_only(self) -> str:

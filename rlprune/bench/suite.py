@@ -160,6 +160,10 @@ class Suite(Contents):
     def recipe_for(self, task: Task) -> Recipe:
         return task.settings({**self.recipe, **self.task.get(task.name, {})})
 
+    def together(self, task: Task) -> bool:
+        """Say whether cells of a task train in fleets."""
+        return self.engine == "fleet" and bool(self.recipe_for(task).fleet)
+
     def method(self, name: str) -> tuple[Pruner, CommonSettings]:
         """Return the pruner that a pruner's or a variant's name stands for, and its settings."""
         pruner = pruners().load(self.variant[name]["of"] if name in self.variant else name)
@@ -289,10 +293,13 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
             return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
         return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}
 
+    @cache
+    def together(task_name: str) -> bool:
+        return suite.together(found(task_name))
+
     def make(task_name: str, method: str, sparsity: float, seed: int) -> Cell:
         task, (pruner, _) = found(task_name), method_of(method)
-        share = 0.0 if pruner.cut == NOTHING else sparsity
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
+        share, fleet = 0.0 if pruner.cut == NOTHING else sparsity, together(task_name)
         variant = method if method in suite.variant else ""
         mine, data = settings(task_name, method), suite.fingerprints.get(task.name, "")
         alone = not fleet or seed < suite.solo
@@ -831,7 +838,7 @@ def with_fingerprints(suite: Suite) -> Suite:
 def misfits(suite: Suite) -> Iterator[Mistake]:
     """Yield which cells could not learn or would play something else."""
     for task in map(tasks().load, suite.tasks):
-        fleet = bool(task.recipe.fleet) and suite.engine == "fleet"
+        fleet = suite.together(task)
         if why := suite.recipe_for(task).misfit(fleet=fleet):
             yield Mistake(task.name, "", why)
         if (reason := suite.recipe_for(task).fleets_only) and not fleet:

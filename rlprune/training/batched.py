@@ -20,7 +20,7 @@ from torch import Tensor
 from rlprune.pruning.masked import Masks
 from rlprune.training import insides, noise
 from rlprune.training.environments import BatchedEnv, Games
-from rlprune.training.recipes import A2CRecipe
+from rlprune.training.recipes import OnPolicyRecipe
 
 Weights: TypeAlias = Mapping[str, Tensor]
 """Stable-Baselines3's parameter names of an MLP policy with separate actor and critic, to tensors [out, in] or [out]."""
@@ -185,7 +185,7 @@ class Fleet:
     fewest = 4  # agents are filled up to its multiples: smaller batches and odd ones take other code paths, with other bits
 
     def __init__(
-        self, agents: Sequence[Agent], envs: BatchedEnv, recipe: A2CRecipe, device: str = "cpu", games: Games | None = None
+        self, agents: Sequence[Agent], envs: BatchedEnv, recipe: OnPolicyRecipe, device: str = "cpu", games: Games | None = None
     ) -> None:
         if len(shapes := {sizes(agent.weights) for agent in agents}) != 1:
             raise ValueError(f"agents of one fleet have equal sizes, got {sorted(shapes)}")
@@ -221,11 +221,15 @@ class Fleet:
             if iteration == span.start + _EAGER and self._device.type == "cuda" and self.envs.simulated:
                 iterate = self._recorded()
             share = torch.ones_like(first) if constant else torch.lerp(first, last, iteration / iterations)
-            self._rates[:, 0] = share * self._recipe.learning_rate
+            self._at(share)
             iterate()
             if (span.stop - 1 - iteration) * samples < insides.SAMPLES:  # of the others none is looked at
                 seen.append(self._inputs[0][: self._count, 0, :samples].clone())
         return torch.cat(seen, 1)[:, -insides.SAMPLES :]
+
+    def _at(self, share: Tensor) -> None:
+        """Let each agent learn as it does where this share [P] of its schedule remains."""
+        self._rates[:, 0] = share * self._recipe.learning_rate
 
     def iteration(self) -> None:
         """Play one rollout and learn from it, each agent at its present rate."""
@@ -354,18 +358,25 @@ class Fleet:
 
     def _differentiate(self, advantages: Tensor, excess: Tensor) -> None:
         """Write the gradient of each agent's ``−mean(A log π) + value_weight · mse(R, V) − entropy · H``."""
-        recipe, samples = self._recipe, self._samples
         actor, critic = self._errors[:, 0].view_as(self._logits), self._errors[:, 1].view_as(self._logits)
-        logs = torch.log_softmax(self._logits, dim=-1)
-        chances, share = logs.exp(), advantages[..., None] / samples
-        torch.mul(chances - (self._actions[..., None] == self._choices).float(), share, out=actor)
+        self._blame(torch.log_softmax(self._logits, dim=-1), self._actions, advantages, excess, actor, critic)
+        self._backward(self._inputs, self._errors)
+
+    def _blame(self, logs: Tensor, actions: Tensor, gains: Tensor, excess: Tensor, actor: Tensor, critic: Tensor) -> None:
+        """Write what each output's share in the loss is: of log-probabilities [..., A], of actions taken, and of values."""
+        recipe, samples = self._recipe, gains[0].numel()
+        chances, share = logs.exp(), gains[..., None] / samples
+        torch.mul(chances - (actions[..., None] == self._choices).float(), share, out=actor)
         if recipe.entropy:
             surprise = logs - (chances * logs).sum(-1, keepdim=True)
             actor.addcmul_(chances, surprise, value=recipe.entropy / samples)
         critic[..., 0] = excess * (2 * recipe.value_weight / samples)
-        error = self._errors.flatten(0, 1)
-        for layer in reversed(range(len(self._inputs))):
-            inputs = self._inputs[layer].flatten(0, 1)[:, :samples]
+
+    def _backward(self, kept: Sequence[Tensor], errors: Tensor) -> None:
+        """Write the gradient that errors [P, 2, N, A] of the outputs make, inputs of layers [P, 2, N or more, ·] being kept."""
+        error, samples = errors.flatten(0, 1), errors.shape[2]
+        for layer in reversed(range(len(kept))):
+            inputs = kept[layer].flatten(0, 1)[:, :samples]
             gradient = self._gradient.weights[layer].flatten(0, 1)
             if gradient.is_contiguous():
                 torch.bmm(inputs.mT, error, out=gradient)
@@ -393,17 +404,21 @@ class Fleet:
 
     # -- networks --------------------------------------------------------------------------------------------------------
 
-    def _forward(self, network: int, rows: slice) -> Tensor:
+    def _forward(self, network: int, rows: slice, kept: Sequence[Tensor] | None = None) -> Tensor:
         """Return the outputs [P, rows, actions] of actors (0) or critics (1), and keep the inputs of their layers.
 
         The outputs lie where the next call, and the gradient, write theirs.
+
+        Args:
+            kept: where the inputs of layers are and are kept; by default those of the rollout.
         """
-        for layer, inputs in enumerate(self._inputs):
+        kept = self._inputs if kept is None else kept
+        for layer, inputs in enumerate(kept):
             inputs = inputs[:, network, rows]
             outputs = self._scratch[0][: inputs[..., 0].numel() * self._shape[layer + 1]].view(*inputs.shape[:2], -1)
             self._linear(layer, network, inputs, outputs)
-            if layer < len(self._inputs) - 1:
-                self._activate(outputs, self._inputs[layer + 1][:, network, rows])
+            if layer < len(kept) - 1:
+                self._activate(outputs, kept[layer + 1][:, network, rows])
         return outputs
 
     def _outputs(self, observations: Tensor) -> Tensor:

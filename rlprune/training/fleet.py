@@ -1,13 +1,14 @@
-"""Many A2C agents trained as one batch, each behind the same seam as a single one.
+"""Many A2C or PPO agents trained as one batch, each behind the same seam as a single one.
 
 An agent's numbers depend on nothing but its own seed, plan and padded sizes: not on who else is in the fleet. Between
 epochs an agent is a Stable-Baselines3 policy with its optimizer, so pruning, cutting, rewinding, saving and loading
-are those of ``A2CTrainer``; for an epoch agents of equal sizes are joined into a ``Fleet``.
+are those of the trainer of one; for an epoch agents of equal sizes are joined into a ``Fleet``.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -17,23 +18,30 @@ from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments, insides
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.batched import Agent, Fleet, Sizes, sizes
-from rlprune.training.compiled.fleet import CompiledFleet
-from rlprune.training.onpolicy import OPTIMIZERS, Batch, statistics
-from rlprune.training.recipes import A2CRecipe
+from rlprune.training.batched_ppo import PPOFleet
+from rlprune.training.compiled.fleet import CompiledFleet, CompiledPPOFleet
+from rlprune.training.onpolicy import OPTIMIZERS, Batch, OnPolicyTrainer, statistics
+from rlprune.training.ppo import PPOTrainer
+from rlprune.training.recipes import A2CRecipe, OnPolicyRecipe, PPORecipe
 from rlprune.training.trainer import Seeds
 
+R = TypeVar("R", bound=OnPolicyRecipe)
 
-class FleetAgent(A2CTrainer):
+
+class Member(OnPolicyTrainer[R]):
     """One agent of a fleet; alone it is a fleet of one."""
 
-    def __init__(self, recipe: A2CRecipe, seeds: Seeds, device: str) -> None:
+    fleets: ClassVar[Mapping[str, type[Fleet]]]
+    """By the type of device, what agents are joined into."""
+
+    def __init__(self, recipe: R, seeds: Seeds, device: str) -> None:
         super().__init__(recipe, seeds, device)
         self.env = self.environments(recipe.environments, "environments")
         self.games = environments.Games(1, recipe.environments, device)
         self._seed, self._rollouts = _word(seeds, "actions"), 0
 
     @property
-    def recipe(self) -> A2CRecipe:
+    def recipe(self) -> R:
         return self._recipe
 
     @property
@@ -45,7 +53,7 @@ class FleetAgent(A2CTrainer):
         return measures
 
     @staticmethod
-    def train_together(trainers: Sequence["FleetAgent"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
+    def train_together(trainers: Sequence["Member[Any]"], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:
         measures: list[Mapping[str, float]] = [{}] * len(trainers)
         spans = [epoch.span(trainer.steps) for trainer, epoch in zip(trainers, epochs, strict=True)]
         for numbers in _alike(trainers, spans):
@@ -61,7 +69,7 @@ class FleetAgent(A2CTrainer):
         return measures
 
     @staticmethod
-    def evaluate_together(trainers: Sequence["FleetAgent"]) -> list[Mapping[str, float]]:
+    def evaluate_together(trainers: Sequence["Member[Any]"]) -> list[Mapping[str, float]]:
         """Play each agent's fresh games greedily and, again, by sampling; add its latest training games."""
         measures: list[Mapping[str, float]] = [{}] * len(trainers)
         for numbers in _alike(trainers):
@@ -134,12 +142,24 @@ class FleetAgent(A2CTrainer):
     def environments(self, count: int, use: str) -> environments.BatchedEnv:
         """Return fresh environments, whose games follow from the agent's seed for this use."""
         recipe, device = self._recipe, str(self.model.device)
-        env = environments.make(recipe.environment, count, recipe.max_episode_steps, device, recipe.simulator)
+        env = environments.make(recipe.environment, count, recipe.max_episode_steps, device, recipe.plays_with)
         env.reset(torch.tensor([_word(self.seeds, use)]))
         return env
 
 
-def _alike(agents: Sequence[FleetAgent], spans: Sequence[range] | None = None) -> list[list[int]]:
+class FleetAgent(Member[A2CRecipe], A2CTrainer):
+    """An A2C agent of a fleet."""
+
+    fleets = MappingProxyType({"cpu": CompiledFleet, "cuda": Fleet})
+
+
+class PPOFleetAgent(Member[PPORecipe], PPOTrainer):
+    """A PPO agent of a fleet."""
+
+    fleets = MappingProxyType({"cpu": CompiledPPOFleet, "cuda": PPOFleet})
+
+
+def _alike(agents: Sequence[Member[Any]], spans: Sequence[range] | None = None) -> list[list[int]]:
     """Return the numbers of the agents of each size, and that train as long."""
     alike: dict[tuple[Sizes, range], list[int]] = defaultdict(list)
     for number, (agent, span) in enumerate(zip(agents, spans or [range(0)] * len(agents), strict=True)):
@@ -147,7 +167,7 @@ def _alike(agents: Sequence[FleetAgent], spans: Sequence[range] | None = None) -
     return list(alike.values())
 
 
-def _play(agents: Sequence[FleetAgent], *, greedily: bool) -> Tensor:
+def _play(agents: Sequence[Member[Any]], *, greedily: bool) -> Tensor:
     """Return the returns ``[agents, evaluation_games]`` of one fresh game in each environment."""
     recipe = agents[0].recipe
     env = environments.join([agent.environments(recipe.evaluation_games, "evaluation") for agent in agents])
@@ -158,14 +178,13 @@ def _play(agents: Sequence[FleetAgent], *, greedily: bool) -> Tensor:
     return games
 
 
-def _fleet(agents: Sequence[FleetAgent], env: environments.BatchedEnv, games: environments.Games | None = None) -> Fleet:
+def _fleet(agents: Sequence[Member[Any]], env: environments.BatchedEnv, games: environments.Games | None = None) -> Fleet:
     """Return the agents as a fleet of their device."""
     device = agents[0].model.device
-    kind = CompiledFleet if device.type == "cpu" else Fleet
-    return kind([agent.agent() for agent in agents], env, agents[0].recipe, str(device), games)
+    return agents[0].fleets[device.type]([agent.agent() for agent in agents], env, agents[0].recipe, str(device), games)
 
 
-def _train_alike(agents: Sequence[FleetAgent], epochs: Sequence[TrainEpoch], span: range) -> None:
+def _train_alike(agents: Sequence[Member[Any]], epochs: Sequence[TrainEpoch], span: range) -> None:
     recipe = agents[0].recipe
     env = environments.join([agent.env for agent in agents])
     games = environments.Games.join([agent.games for agent in agents])

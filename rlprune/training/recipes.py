@@ -196,6 +196,20 @@ class OnPolicyRecipe(AgentRecipe):
     value_weight: float = Field(default=0.5, ge=0)
     clip: float = Field(default=0.5, gt=0)
 
+    ready: ClassVar[str] = "rlprune.training.compiled.ready"
+    """Imported it loads, or compiles, what fleets need on a CPU."""
+
+    def modules(self, *, fleet: bool, device: str) -> tuple[str, ...]:
+        return (*super().modules(fleet=fleet, device=device), *([self.ready] if _compiled(fleet, device) else []))
+
+    def machine(self, *, fleet: bool, device: str) -> Mapping[str, str]:
+        return {"products": resolve_name(_PRODUCTS)()[0]} if _compiled(fleet, device) else {}
+
+    @property
+    def plays_with(self) -> Literal["gymnasium", "envpool"]:
+        """What fleets play with."""
+        return "gymnasium"
+
     @property
     def iterations(self) -> int:
         """Rollouts, each followed by an update, in an epoch."""
@@ -235,15 +249,15 @@ class A2CRecipe(OnPolicyRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.a2c:A2CTrainer"
-    fleet: ClassVar[str] = "rlprune.training.fleet:FleetAgent"
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
 
-    def modules(self, *, fleet: bool, device: str) -> tuple[str, ...]:
-        code = ("rlprune.training.compiled.ready",) if _compiled(fleet, device) else ()
-        return (*super().modules(fleet=fleet, device=device), *code)
+    @property
+    def fleet(self) -> str:
+        return "rlprune.training.fleet:FleetAgent"
 
-    def machine(self, *, fleet: bool, device: str) -> Mapping[str, str]:
-        return {"products": resolve_name(_PRODUCTS)()[0]} if _compiled(fleet, device) else {}
+    @property
+    def plays_with(self) -> Literal["gymnasium", "envpool"]:
+        return self.simulator
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -269,12 +283,14 @@ _PRODUCTS = "rlprune.training.compiled.products:library"  # by its name: reading
 
 
 def _compiled(fleet: bool, device: str) -> bool:
-    """Say whether A2C trains by compiled code there."""
+    """Say whether agents train by compiled code there."""
     return fleet and device == "cpu"
 
 
 class PPORecipe(OnPolicyRecipe):
     """Proximal policy optimisation: every rollout is learned from several times, in minibatches.
+
+    In fleets on CartPole, Acrobot and LunarLander where it does not normalise, alone anywhere else.
 
     Args:
         minibatch: samples of an optimizer step.
@@ -287,6 +303,7 @@ class PPORecipe(OnPolicyRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.ppo:PPOTrainer"
+    ready: ClassVar[str] = "rlprune.training.compiled.ready_ppo"
     environments: int = Field(default=1, ge=1, le=10_000)
     rollout_steps: int = Field(default=2048, ge=1, le=1_000_000)
     widths: tuple[_Size, ...] = Field(default=(64, 64), min_length=1, max_length=64)
@@ -300,6 +317,11 @@ class PPORecipe(OnPolicyRecipe):
     normalise: bool = False
     log_deviation: float = Field(default=0.0, ge=-20, le=2)
     orthogonal: bool = True
+
+    @property
+    def fleet(self) -> str:
+        alone = self.normalise or self.environment not in simulators.KNOWN
+        return "" if alone else "rlprune.training.fleet:PPOFleetAgent"
 
     @property
     def passes(self) -> int:

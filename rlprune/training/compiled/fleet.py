@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rlprune.training.batched import Fleet
+from rlprune.training.batched_ppo import PPOFleet
 from rlprune.training.compiled import kernels
 from rlprune.training.environments.simulated import Simulation
 
@@ -57,21 +58,25 @@ class CompiledFleet(Fleet):
         kernels.act_all(step, *self._acting)
 
     def _learn(self) -> None:
-        played = self._inputs[0], self._hidden, self._logits, self._actions, self._rewards, self._ended, self._truncated
+        kernels.learn(
+            *_arrays(self._inputs[0], self._hidden, *self._learns()),
+            *self._places,
+            *_arrays(self._rates, self._updates),
+            *self._how(),
+            *self._room,
+        )
+
+    def _learns(self) -> list[Tensor]:
+        """Return what was done and met in a rollout, and what learning from it changes."""
+        met = self._logits, self._actions, self._rewards, self._ended, self._truncated
         returns, advantages = self._learned
         moments = [stack.buffer for stack in self._moments.values()]
         masks = self._no_masks if self._masks is None else self._masks.buffer
-        learned = advantages, returns, self._weights.buffer, self._gradient.buffer, moments[0], moments[-1], masks
-        kernels.learn(
-            *_arrays(*played, *learned),
-            *self._places,
-            *_arrays(self._rates, self._updates),
-            self.envs.limit,
-            self._saturating,
-            _OPTIMIZERS.index(self._recipe.optimizer),
-            self._numbers,
-            *self._room,
-        )
+        return [*met, advantages, returns, self._weights.buffer, self._gradient.buffer, moments[0], moments[-1], masks]
+
+    def _how(self) -> "tuple[int, bool, int, np.ndarray[Any, np.dtype[Any]]]":
+        """Return the numbers of the recipe by which agents learn."""
+        return self.envs.limit, self._saturating, _OPTIMIZERS.index(self._recipe.optimizer), self._numbers
 
     def _outputs(self, observations: Tensor) -> Tensor:
         rows = observations.shape[1]
@@ -80,6 +85,30 @@ class CompiledFleet(Fleet):
         played = _arrays(observations, hidden, logits, self._weights.buffer)
         kernels.outputs(*played, self._places[0], self._saturating)
         return logits
+
+
+class CompiledPPOFleet(CompiledFleet, PPOFleet):
+    """A ``PPOFleet`` whose agents are computed one by one."""
+
+    def _make_room(self, rows: int) -> None:
+        super()._make_room(rows)
+        self._prepare()
+        shape, batch = self._shape, self._recipe.batch
+        depth, width, choices = len(shape) - 2, shape[1], shape[-1]
+        inside = (2, batch, width), (self._samples,), (batch, shape[0]), (2, depth, batch, width)
+        self._few_room = _arrays(*map(torch.zeros, (*inside, (batch, choices), (batch, choices), (batch, 1), (batch,))))
+
+    def _learn(self) -> None:
+        judging = self._room[0], self._room[2]
+        kernels.learn_ppo(
+            *_arrays(self._inputs[0], *self._learns()),
+            *self._places,
+            *_arrays(self._rates, self._clips, self._updates, self._orders, self._rollouts),
+            self._recipe.rounds,
+            *self._how(),
+            *judging,
+            *self._few_room,
+        )
 
 
 def _arrays(*tensors: Tensor) -> "list[np.ndarray[Any, np.dtype[Any]]]":

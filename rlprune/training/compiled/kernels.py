@@ -434,6 +434,37 @@ def _adam(weights, gradient, mean, square, shrink, rate, correction):
 
 
 @_plain
+def _judge(agent, observations, rewards, ended, truncated, advantages, returns, weights, starts, choices, limit, saturating,
+           numbers, seen, values):  # fmt: skip
+    """Write an agent's values of all that it saw in a rollout, its advantages, and the returns that values are fitted to."""
+    steps, environments = rewards.shape[1:]
+    met = observations[agent, 0]
+    if not truncated[agent].any():
+        met = met[: (steps + 1) * environments]
+    _forward(met, seen, 0, values[: len(met)], weights, starts, 2 * agent + 1, choices, saturating)
+    _estimate(
+        values, rewards[agent], ended[agent], truncated[agent], limit, numbers[0], numbers[1], numbers[2],
+        advantages[agent], returns[agent],
+    )  # fmt: skip
+
+
+@_plain
+def _step(agent, weights, gradient, first, second, masks, starts, lengths, rates, updates, optimizer, clip):
+    """Clip an agent's gradient by its norm over both networks, and let the optimizer step."""
+    norm = np.sqrt(_squared_norm(gradient, masks, starts, lengths, agent))
+    shrink = min(clip / (norm + _SMALLEST), _1)
+    updates[agent] += 1
+    made = updates[agent]
+    for part in range(len(starts)):
+        some = slice(starts[part] + agent * lengths[part], starts[part] + (agent + 1) * lengths[part])
+        if optimizer == 2:
+            rate, correction = np.float32(rates[agent, 0] / (1 - 0.9**made)), np.float32(math.sqrt(1 - 0.999**made))
+            _adam(weights[some], gradient[some], first[some], second[some], shrink, rate, correction)
+        else:
+            _rmsprop(weights[some], gradient[some], first[some], shrink, rates[agent, 0], optimizer == 1)
+
+
+@_plain
 def learn(
     observations, hidden, logits, actions, rewards, ended, truncated, advantages, returns, weights, gradient, first, second,
     masks, starts, lengths, rates, updates, limit, saturating, optimizer, numbers, seen, below, values, errors,
@@ -452,33 +483,96 @@ def learn(
         seen: room for the critic's activations [L, rows, W]; ``below`` [2, T E, W], ``values`` [rows, 1] and ``errors``
             [T E (A + 1)] are room, too.
     """
-    scale, discount, gae, entropy, value_weight, clip = numbers
+    entropy, value_weight, clip = numbers[3:]
     agents, steps, environments, choices = logits.shape
     samples = steps * environments
     wrong = errors[samples * choices :].reshape(samples, 1)
     missed = errors[: samples * choices].reshape(samples, choices)
     for agent in range(agents):
-        met, gain, wanted = observations[agent, 0], advantages[agent].reshape(samples), returns[agent].reshape(samples)
-        if not truncated[agent].any():
-            met = met[: samples + environments]
-        _forward(met, seen, 0, values[: len(met)], weights, starts, 2 * agent + 1, choices, saturating)
-        _estimate(
-            values, rewards[agent], ended[agent], truncated[agent], limit, scale, discount, gae, advantages[agent], returns[agent]
-        )
+        met, gain, wanted = observations[agent, 0, :samples], advantages[agent].reshape(samples), returns[agent].reshape(samples)
+        _judge(
+            agent, observations, rewards, ended, truncated, advantages, returns, weights, starts, choices, limit, saturating,
+            numbers, seen, values,
+        )  # fmt: skip
         _actor_errors(logits[agent].reshape(samples, choices), actions[agent].reshape(samples), gain, entropy, missed)
         for sample in range(samples):
             wrong[sample, 0] = (values[sample, 0] - wanted[sample]) * (_1 + _1) * value_weight / np.float32(samples)
-        met = met[:samples]
         _backward(met, hidden[agent], missed, below, weights, gradient, starts, 2 * agent, choices, saturating)
         _backward(met, seen, wrong, below, weights, gradient, starts, 2 * agent + 1, choices, saturating)
-        norm = np.sqrt(_squared_norm(gradient, masks, starts, lengths, agent))
-        shrink = min(clip / (norm + _SMALLEST), _1)
-        updates[agent] += 1
-        made = updates[agent]
-        for part in range(len(starts)):
-            some = slice(starts[part] + agent * lengths[part], starts[part] + (agent + 1) * lengths[part])
-            if optimizer == 2:
-                rate, correction = np.float32(rates[agent, 0] / (1 - 0.9**made)), np.float32(math.sqrt(1 - 0.999**made))
-                _adam(weights[some], gradient[some], first[some], second[some], shrink, rate, correction)
-            else:
-                _rmsprop(weights[some], gradient[some], first[some], shrink, rates[agent, 0], optimizer == 1)
+        _step(agent, weights, gradient, first, second, masks, starts, lengths, rates, updates, optimizer, clip)
+
+
+@_plain
+def _log_chance(logits, action):
+    """Return the logarithm of an action's probability."""
+    most, total = logits.max(), _0
+    for logit in logits:
+        total += np.float32(math.exp(logit - most))
+    return logits[action] - most - np.float32(math.log(total))
+
+
+@_plain
+def _normalised(values):
+    """Bring values to mean 0 and deviation 1, as Stable-Baselines3 does each minibatch's advantages."""
+    mean, squares = 0.0, 0.0
+    for value in values:
+        mean += value / len(values)
+    for value in values:
+        squares += (value - mean) ** 2
+    spread = np.sqrt(squares / (len(values) - 1))
+    for number in range(len(values)):
+        values[number] = np.float32((values[number] - mean) / (spread + 1e-8))
+
+
+@_plain
+def learn_ppo(
+    observations, logits, actions, rewards, ended, truncated, advantages, returns, weights, gradient, first, second,
+    masks, starts, lengths, rates, clips, updates, orders, rollouts, rounds, limit, saturating, optimizer, numbers,
+    seen, values, below, before, some, inside, judged, missed, wrong, gains,
+):  # fmt: skip
+    """Let all agents learn from the rollout that they played by PPO, in minibatches; arguments as ``learn``'s, and these.
+
+    Args:
+        clips: how far an agent's ratios may go from 1 [P, 1].
+        orders: of the noise by which an agent's samples are shuffled [P]; ``rollouts`` [P] says how many were played.
+        rounds: how often the rollout is learned from.
+        before: room for what actions were as likely as [T E]; ``some`` for a minibatch's observations [B, D], ``inside``
+            [2, L, B, W] for activations, ``judged`` [B, A] for logits, ``missed`` [B, A] and ``wrong`` [B, 1] for errors,
+            ``gains`` [B] for advantages; ``below`` is [2, B, W].
+    """
+    entropy, value_weight, clip = numbers[3:]
+    agents, steps, environments, choices = logits.shape
+    samples, batch = steps * environments, len(gains)
+    words, chosen = np.empty(samples, np.int64), np.empty(batch, np.int64)
+    for agent in range(agents):
+        _judge(
+            agent, observations, rewards, ended, truncated, advantages, returns, weights, starts, choices, limit, saturating,
+            numbers, seen, values,
+        )  # fmt: skip
+        met, wanted = observations[agent, 0], returns[agent].reshape(samples)
+        taken, gained = actions[agent].reshape(samples), advantages[agent].reshape(samples)
+        played = logits[agent].reshape(samples, choices)
+        for sample in range(samples):
+            before[sample] = _log_chance(played[sample], taken[sample])
+        for turn in range(rounds):
+            counter = (rollouts[agent] * rounds + turn) * samples
+            for sample in range(samples):
+                words[sample] = np.int64(word(orders[agent], counter + sample))
+            order = np.argsort(words)
+            for begin in range(0, samples, batch):
+                for row in range(batch):
+                    sample = order[begin + row]
+                    some[row], chosen[row], gains[row] = met[sample], taken[sample], gained[sample]
+                _normalised(gains)
+                _forward(some, inside[0], 0, judged, weights, starts, 2 * agent, choices, saturating)
+                _forward(some, inside[1], 0, wrong, weights, starts, 2 * agent + 1, choices, saturating)
+                for row in range(batch):
+                    sample = order[begin + row]
+                    ratio = np.float32(math.exp(_log_chance(judged[row], chosen[row]) - before[sample]))
+                    far = ratio > _1 + clips[agent, 0] if gains[row] > _0 else ratio < _1 - clips[agent, 0]
+                    gains[row] *= _0 if far else ratio
+                    wrong[row, 0] = (wrong[row, 0] - wanted[sample]) * (_1 + _1) * value_weight / np.float32(batch)
+                _actor_errors(judged, chosen, gains, entropy, missed)
+                _backward(some, inside[0], missed, below, weights, gradient, starts, 2 * agent, choices, saturating)
+                _backward(some, inside[1], wrong, below, weights, gradient, starts, 2 * agent + 1, choices, saturating)
+                _step(agent, weights, gradient, first, second, masks, starts, lengths, rates, updates, optimizer, clip)
