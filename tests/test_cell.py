@@ -50,7 +50,9 @@ def test_a_cell_measures_quality_sparsity_and_cost(name, tmp_path):
     assert sum(int((network[layer] != 0).sum()) for layer in measured.layers) == kept
 
 
-@pytest.mark.parametrize(("suite", "fleet"), [("cartpole", True), ("cartpole", False), ("dqn", False), ("ppo", False)])
+@pytest.mark.parametrize(
+    ("suite", "fleet"), [("cartpole", True), ("cartpole", False), ("dqn", False), ("ppo", True), ("ppo", False)]
+)
 def test_training_takes_what_is_too_small_to_be_fast_for_zero_and_scoring_does_not(suite, fleet, monkeypatch):
     small = [*SMALL, "solo=0", f"engine={'fleet' if fleet else 'sb3'}"]
     cell, *_ = cells(load_suite(suite, "smoke", small, {"pruners": "SNIP"}), "cpu")

@@ -21,14 +21,21 @@ from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import pruners
 from rlprune.training import environments
 from rlprune.training.batched import Agent, Fleet
+from rlprune.training.batched_ppo import PPOFleet
 from rlprune.training.depth import DepthTrainer
 from rlprune.training.glue import GlueTrainer
 from rlprune.training.images import ImageTrainer
 from rlprune.training.language import LanguageTrainer
-from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe
+from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe, PPORecipe
 from rlprune.training.trainer import make
 
 SIMULATED = ("CartPole-v1", "Acrobot-v1")
+KINDS = [
+    A2CRecipe(environment="CartPole-v1", budget=1, widths=(16, 16)),
+    A2CRecipe(environment="Acrobot-v1", budget=1, widths=(16, 16)),
+    PPORecipe(environment="CartPole-v1", budget=1, widths=(16, 16), rollout_steps=32, minibatch=8, rounds=2, entropy=0.01),
+]
+each_kind = pytest.mark.parametrize("recipe", KINDS, ids=lambda recipe: f"{type(recipe).__name__} {recipe.environment}")
 
 
 def agents(recipe):
@@ -42,7 +49,8 @@ def agents(recipe):
 def fleet(recipe, agents, device):
     envs = environments.make(recipe.environment, recipe.environments, device=device)
     envs.reset(torch.arange(len(agents)))
-    return Fleet(agents, envs, recipe, device)
+    kind = PPOFleet if isinstance(recipe, PPORecipe) else Fleet
+    return kind(agents, envs, recipe, device)
 
 
 def test_fake_tensors_notice_a_host_that_waits():
@@ -55,9 +63,9 @@ def test_fake_tensors_notice_a_host_that_waits():
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "rmsprop-tf", "adam"])
-@pytest.mark.parametrize("environment", SIMULATED)
-def test_an_iteration_stays_on_the_gpu_and_does_not_wait(environment, optimizer):
-    recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16), optimizer=optimizer, entropy=0.01)
+@each_kind
+def test_an_iteration_stays_on_the_gpu_and_does_not_wait(recipe, optimizer):
+    recipe = recipe.replaced({"optimizer": optimizer, "entropy": 0.01})
     began = agents(recipe)
     with FakeTensorMode(allow_non_fake_inputs=True):
         ours = fleet(recipe, began, "cuda")
@@ -65,10 +73,9 @@ def test_an_iteration_stays_on_the_gpu_and_does_not_wait(environment, optimizer)
         assert ours._weights.buffer.device.type == "cuda"
 
 
-@pytest.mark.parametrize("environment", SIMULATED)
-def test_what_lasts_from_one_iteration_to_the_next_stays_where_it_is(environment):
+@each_kind
+def test_what_lasts_from_one_iteration_to_the_next_stays_where_it_is(recipe):
     """A CUDA graph writes and reads the addresses that it recorded."""
-    recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16))
     ours = fleet(recipe, agents(recipe), "cpu")
 
     def places():
@@ -86,9 +93,8 @@ def test_what_lasts_from_one_iteration_to_the_next_stays_where_it_is(environment
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("environment", SIMULATED)
-def test_a_fleet_on_the_gpu_learns_what_it_learns_on_the_cpu(environment):
-    recipe = A2CRecipe(environment=environment, budget=1, widths=(16, 16))
+@each_kind
+def test_a_fleet_on_the_gpu_learns_what_it_learns_on_the_cpu(recipe):
     began = agents(recipe)
     on_cpu, on_gpu = (fleet(recipe, began, device) for device in ("cpu", "cuda"))
     for each in (on_cpu, on_gpu):
@@ -98,8 +104,8 @@ def test_a_fleet_on_the_gpu_learns_what_it_learns_on_the_cpu(environment):
 
 
 @pytest.mark.cuda
-def test_a_recorded_iteration_is_the_iteration():
-    recipe = A2CRecipe(environment="CartPole-v1", budget=1, widths=(16, 16))
+@each_kind
+def test_a_recorded_iteration_is_the_iteration(recipe):
     began = agents(recipe)
     graph, eager = (fleet(recipe, began, "cuda") for _ in range(2))
     graph.train(10, [1.0] * 4, [1.0] * 4)
@@ -116,7 +122,8 @@ CELLS = {  # suite, what makes it small, pruner
     ),
     "fleet": ("cartpole", ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2", "solo=0"], "Random-U"),
     "alone": ("cartpole", ["recipe.budget=640", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"], "CroP-S"),
-    "ppo": ("ppo", ["recipe.budget=1024", "recipe.rollout_steps=32", "recipe.scoring_steps=256"], "EarlyCroP-S"),
+    "ppo": ("ppo", ["recipe.budget=1024", "recipe.rollout_steps=32", "recipe.scoring_steps=256", "engine='sb3'"], "EarlyCroP-S"),
+    "ppo fleet": ("ppo", ["recipe.budget=1024", "recipe.rollout_steps=32", "recipe.scoring_steps=256"], "EarlyCroP-S"),
     "dqn": ("dqn", ["recipe.budget=1600"], "EarlyCroP-S"),
     "sac": ("sac", ["recipe.scoring_steps=64"], "CroP-U"),
     "images": ("vision", ["recipe.budget=4", "recipe.train_images=128", "recipe.scoring_batches=1"], "CroP-S"),
