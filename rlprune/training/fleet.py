@@ -7,7 +7,6 @@ are those of the trainer of one; for an epoch agents of equal sizes are joined i
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -31,8 +30,10 @@ R = TypeVar("R", bound=OnPolicyRecipe)
 class Member(OnPolicyTrainer[R]):
     """One agent of a fleet; alone it is a fleet of one."""
 
-    fleets: ClassVar[Mapping[str, type[Fleet]]]
-    """By the type of device, what agents are joined into."""
+    batched: ClassVar[type[Fleet]]
+    """What agents are joined into for an epoch."""
+    compiled: ClassVar[type[Fleet]]
+    """The same on a CPU."""
 
     def __init__(self, recipe: R, seeds: Seeds, device: str) -> None:
         super().__init__(recipe, seeds, device)
@@ -150,13 +151,13 @@ class Member(OnPolicyTrainer[R]):
 class FleetAgent(Member[A2CRecipe], A2CTrainer):
     """An A2C agent of a fleet."""
 
-    fleets = MappingProxyType({"cpu": CompiledFleet, "cuda": Fleet})
+    batched, compiled = Fleet, CompiledFleet
 
 
 class PPOFleetAgent(Member[PPORecipe], PPOTrainer):
     """A PPO agent of a fleet."""
 
-    fleets = MappingProxyType({"cpu": CompiledPPOFleet, "cuda": PPOFleet})
+    batched, compiled = PPOFleet, CompiledPPOFleet
 
 
 def _alike(agents: Sequence[Member[Any]], spans: Sequence[range] | None = None) -> list[list[int]]:
@@ -180,8 +181,9 @@ def _play(agents: Sequence[Member[Any]], *, greedily: bool) -> Tensor:
 
 def _fleet(agents: Sequence[Member[Any]], env: environments.BatchedEnv, games: environments.Games | None = None) -> Fleet:
     """Return the agents as a fleet of their device."""
-    device = agents[0].model.device
-    return agents[0].fleets[device.type]([agent.agent() for agent in agents], env, agents[0].recipe, str(device), games)
+    first, device = agents[0], agents[0].model.device
+    kind = first.compiled if device.type == "cpu" else first.batched
+    return kind([agent.agent() for agent in agents], env, first.recipe, str(device), games)
 
 
 def _train_alike(agents: Sequence[Member[Any]], epochs: Sequence[TrainEpoch], span: range) -> None:

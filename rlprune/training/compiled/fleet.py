@@ -95,18 +95,20 @@ class CompiledPPOFleet(CompiledFleet, PPOFleet):
         self._prepare()
         shape, batch = self._shape, self._recipe.batch
         depth, width, choices = len(shape) - 2, shape[1], shape[-1]
-        inside = (2, batch, width), (self._samples,), (batch, shape[0]), (2, depth, batch, width)
-        self._few_room = _arrays(*map(torch.zeros, (*inside, (batch, choices), (batch, choices), (batch, 1), (batch,))))
+        below, before, some, inside = (2, batch, width), (self._samples,), (batch, shape[0]), (2, depth, batch, width)
+        judged, missed, wrong, gains = (batch, choices), (batch, choices), (batch, 1), (batch,)
+        self._few_room = _arrays(*map(torch.zeros, (below, before, some, inside, judged, missed, wrong, gains)))
 
     def _learn(self) -> None:
-        judging = self._room[0], self._room[2]
+        seen, _, values, _ = self._room
         kernels.learn_ppo(
             *_arrays(self._inputs[0], *self._learns()),
             *self._places,
             *_arrays(self._rates, self._clips, self._updates, self._orders, self._rollouts),
             self._recipe.rounds,
             *self._how(),
-            *judging,
+            seen,
+            values,
             *self._few_room,
         )
 
