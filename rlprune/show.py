@@ -49,7 +49,7 @@ def found(store: Store, words: Sequence[str]) -> Row:
         ]
         cells = [one for one in cells if not task or [one.task.casefold()] == task]
     if not cells:
-        there = _there(known, words[0]) if words[1:] else ""
+        there = _there(known, words[0]) if words[1:] else _named(known, words[0])
         meant = share_meant(_share(words[1])) if words[1:] else ""
         raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{there}{meant}")
     if cells[1:]:
@@ -68,6 +68,12 @@ def _there(known: Sequence[Identity], pruner: str) -> str:
     shares, seeds = sorted({one.sparsity for one in own}), sorted({one.seed for one in own})
     told = f"tasks {', '.join(sorted({one.task for one in own}))}; sparsities {', '.join(f'{share:g}' for share in shares)}"
     return plain(f"; of {own[0].pruner} there are: {told}; seeds {', '.join(map(str, seeds))}")
+
+
+def _named(known: Sequence[Identity], word: str) -> str:
+    """Say what else has to be named where an id was looked for and this is a pruner's name."""
+    own = any(one.pruner.casefold() == word.casefold() for one in known)
+    return f", an id; name a cell of a pruner by PRUNER SPARSITY SEED{_there(known, word)}" if own else ""
 
 
 def _share(text: str) -> float | None:

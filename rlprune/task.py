@@ -1,6 +1,7 @@
 """The task interface: what is learned, as a declaration."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -25,7 +26,7 @@ class Recipe(BaseModel):
         epochs: how many epochs the budget has; plans advance at their ends.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
     derived: ClassVar[frozenset[str]] = frozenset()
     """Fields that follow from others."""
     trainer: ClassVar[str]
@@ -149,6 +150,11 @@ class Task:
                 )
         if unreal := [name for name, value in self.anchors.items() if not isfinite(value)]:
             raise ValueError(f"anchors of task {self.name}: {', '.join(unreal)} must be a finite number")
+        kind = type(self.recipe)
+        if "trainer" in kind.model_fields:  # a suite could set it, and have code imported
+            raise ValueError(f"trainer of {kind.__name__} is no field: write trainer: ClassVar[str] = 'module:Class'")
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", place := str(getattr(kind, "trainer", ""))):
+            raise ValueError(f"trainer of {kind.__name__}: got {place!r}; must be 'module:Class', whose class trains by it")
 
     def settings(self, given: Mapping[str, Any] | None = None) -> Recipe:
         """Return the recipe with some numbers replaced.

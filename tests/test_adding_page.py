@@ -5,6 +5,8 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import gymnasium as gym
 import pytest
@@ -19,6 +21,9 @@ from rlprune.laws import tasks as of_tasks
 from rlprune.pruning.pruner import Pruner
 from rlprune.registry import Registry
 from rlprune.task import Task, tasks
+from rlprune.tasks.cartpole import RETURN
+from rlprune.training.recipes import A2CRecipe, OnPolicyRecipe, PPORecipe
+from rlprune.training.trainer import make
 
 PAGE = (Path(__file__).parent.parent / "docs" / "adding.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -105,6 +110,78 @@ def test_the_recipe_of_the_algorithm_takes_what_a_suite_says(td3):
         td3.recipe.replaced({"widths": ["wide"], "noise": "much"})
     told = 'TD3Recipe(widths.0=): got "wide"; must be a whole number; TD3Recipe(noise=): got "much"; must be a number'
     assert reason.line(wrong.value) == f"ValidationError: {told}"
+
+
+class Own(PPORecipe):
+    """PPO by a trainer of one's own."""
+
+    trainer: ClassVar[str] = "rlprune_td3.trainer:TD3Trainer"
+
+
+class Keyword(PPORecipe):
+    """PPO with a keyword argument of one's own."""
+
+    @property
+    def arguments(self):
+        return {**super().arguments, "normalize_advantage": False}
+
+
+class Slow(PPORecipe):
+    """PPO with a number of one's own."""
+
+    learning_rate: float = 1e-5
+
+
+def test_what_derives_from_an_algorithm_that_has_fleets_has_them_only_while_it_is_that_algorithm():
+    played = {"environment": "CartPole-v1", "budget": 1}
+    assert [bool(kind(**played).fleet) for kind in (PPORecipe, Slow, Own, Keyword)] == [True, True, False, False]
+
+    class Mine(A2CRecipe):
+        trainer: ClassVar[str] = "mine:Mine"
+
+    assert [bool(kind(**played).fleet) for kind in (A2CRecipe, Mine)] == [True, False]
+
+
+def wrong(**own):
+    """A recipe that somebody got wrong."""
+    kind = OnPolicyRecipe if "trainer" in own else PPORecipe
+    return type("Wrong", (kind,), {"__annotations__": {name: kind for name, (kind, _) in own.items()}} | {
+        name: value for name, (_, value) in own.items()
+    })(environment="CartPole-v1", budget=1)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"rounds": (int, "twenty")}, 'Wrong(rounds=): got "twenty"; must be a whole number'),
+        ({"widths": (tuple[int, ...], 64)}, "Wrong(widths=): got 64; must be a list"),
+        ({"trainer": (str, "mine:Mine")}, "trainer of Wrong is no field: write trainer: ClassVar[str] = 'module:Class'"),
+        ({"trainer": (ClassVar[str], "mine.Mine")}, "trainer of Wrong: got 'mine.Mine'; must be 'module:Class'"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_is_wrong_is_told_when_it_is_made(own, told):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (compared below)
+        Task("wrong", "Wrong", wrong(**own), RETURN)
+    assert reason.line(error.value).partition(": ")[2].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("nowhere_at_all:Mine", "nowhere_at_all:Mine, the trainer of Away, cannot be imported: ModuleNotFoundError: No module"),
+        ("rlprune.training.ppo:PPOTrainr", "rlprune.training.ppo:PPOTrainr, the trainer of Away, cannot be imported: Attr"),
+        ("rlprune.training.ppo:PPO", "rlprune.training.ppo:PPO, the trainer of Away, is no trainer: it derives from OnPolicy"),
+    ],
+)  # fmt: skip
+def test_a_trainer_that_is_not_there_is_told_by_whose_it_is(place, told, monkeypatch):
+    class Away(PPORecipe):
+        trainer: ClassVar[str] = place
+
+    registered = SimpleNamespace(load=lambda name: Task(name, "Away", Away(environment="CartPole-v1", budget=1), RETURN))
+    monkeypatch.setattr("rlprune.training.trainer.tasks", lambda: registered)
+    with pytest.raises((ImportError, TypeError)) as error:
+        make("away", {}, 0, "cpu")
+    assert str(error.value).startswith(told)
 
 
 def half(number, tell):

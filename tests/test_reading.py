@@ -24,7 +24,7 @@ from rlprune.bench.sweep import identity
 from rlprune.report.comparable import gathered
 from rlprune.report.sound import sound
 from rlprune.run import add_arguments, checked, only
-from rlprune.show import shown_as
+from rlprune.show import found, shown_as
 from rlprune.store import Store
 
 SOME = [*rows(2, pruners=("Dense", "SNIP", "CroP-S"), sparsities=(0.9,)), FAILED, SKIPPED]
@@ -236,6 +236,14 @@ def test_what_is_no_cell_or_several_is_told_in_a_line(tmp_path, capsys, words, t
     said = capsys.readouterr().err
     assert told in said
     assert said.count("\n") == 1
+
+
+def test_a_pruners_name_alone_is_told_to_be_no_id(tmp_path):
+    told = r'is "snip", an id; name a cell of a pruner by PRUNER SPARSITY SEED; of SNIP there are: tasks cartpole-v1; '
+    with Store(tmp_path / "results.sqlite") as store:
+        store.save(replace(row("SNIP", 0.9, 0), id="0123456789abcdef"))
+        with pytest.raises(LookupError, match=told):
+            found(store, ["snip"])
 
 
 OWN = """

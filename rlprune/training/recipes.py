@@ -210,6 +210,11 @@ class OnPolicyRecipe(AgentRecipe):
         """What fleets play with."""
         return "gymnasium"
 
+    def trains_as(self, kind: "type[OnPolicyRecipe]") -> bool:
+        """Say whether this is ``kind`` or differs from it in numbers alone: what has a fleet is one algorithm, and no other."""
+        own = type(self)
+        return own.trainer == kind.trainer and own.arguments is kind.arguments
+
     @property
     def iterations(self) -> int:
         """Rollouts, each followed by an update, in an epoch."""
@@ -253,7 +258,7 @@ class A2CRecipe(OnPolicyRecipe):
 
     @property
     def fleet(self) -> str:
-        return "rlprune.training.fleet:FleetAgent"
+        return "rlprune.training.fleet:FleetAgent" if self.trains_as(A2CRecipe) else ""
 
     @property
     def plays_with(self) -> Literal["gymnasium", "envpool"]:
@@ -320,8 +325,8 @@ class PPORecipe(OnPolicyRecipe):
 
     @property
     def fleet(self) -> str:
-        alone = self.normalise or self.environment not in simulators.KNOWN
-        return "" if alone else "rlprune.training.fleet:PPOFleetAgent"
+        together = self.trains_as(PPORecipe) and self.environment in simulators.KNOWN and not self.normalise
+        return "rlprune.training.fleet:PPOFleetAgent" if together else ""
 
     @property
     def passes(self) -> int:

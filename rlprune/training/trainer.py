@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from rlprune.pruning.follower import Subject
 from rlprune.pruning.masked import Masks
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.task import seed_sequence, tasks
+from rlprune.reason import line
+from rlprune.task import Recipe, seed_sequence, tasks
 
 Seeds: TypeAlias = Callable[[str], np.random.SeedSequence]
 """A use's name ("network", "environments", ...) to its seed."""
@@ -123,9 +124,26 @@ def make(
     """
     settings = tasks().load(task).settings(recipe)
     where: dict[str, Any] = {"outline": outline} if outline else {"folder": Path(folder)} if settings.reads else {}
-    kind = resolve_name(settings.fleet if fleet else settings.trainer)
+    kind = _kind(settings, settings.fleet if fleet else settings.trainer)
     trainer: Trainer = kind(settings, partial(seed_sequence, task, seed), device, **where)
     return trainer
+
+
+def _kind(recipe: Recipe, place: str) -> Any:
+    """Return the class of a trainer.
+
+    Raises:
+        ImportError: there is none of this name, or its module cannot be imported.
+        TypeError: it is none that trains here.
+    """
+    what = f"{place}, the trainer of {type(recipe).__name__},"
+    try:
+        kind = resolve_name(place)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"{what} cannot be imported: {line(error)}") from error
+    if not hasattr(kind, "train_together"):
+        raise TypeError(f"{what} is no trainer: it derives from OnPolicyTrainer, OffPolicyTrainer or another of rlprune.training")
+    return kind
 
 
 @dataclass
