@@ -722,7 +722,9 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
         )
     done = sum(cell.id in finished for cell in planned)
     print(f"{_titled(request)}, device {request.device}, results in {request.out}\n{columns(lines)}")
-    print(f"{len(planned)} cells, {done} done, {total:,} epochs in all")
+    apart = sum(cell.alone for cell in planned)
+    how = "each alone" if apart == len(planned) else f"{len(planned) - apart:,} in fleets, {apart:,} alone"
+    print(f"{len(planned)} cells, {done} done, {total:,} epochs in all; {how}")
     left = list({cell.id: cell for cell in planned if cell.id not in finished}.values())
     if left and calibrate:
         there = request.out.exists()

@@ -381,6 +381,15 @@ def test_the_same_command_again_repeats_nothing(capsys, done):
     assert "1 cells, 1 done" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(["ppo"], "6 in fleets, 6 alone"), (["ppo", "--engine", "sb3"], "each alone"), (["dqn"], "each alone")],
+)
+def test_a_dry_run_says_how_many_cells_train_together(options, told, tmp_path, capsys):
+    assert main(["run", *options, "--dry-run", "--out", str(tmp_path)]) == 0
+    assert f"12 cells, 0 done, 360 epochs in all; {told}\n" in capsys.readouterr().out
+
+
 def test_a_cell_that_fails_is_named_with_its_reason(capsys, tmp_path):
     assert main([*ONE, "--set", "recipe.learning_rate=1e30", "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
