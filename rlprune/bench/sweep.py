@@ -23,7 +23,7 @@ from rlprune.files import Held, removed, settled
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
 from rlprune.store import Identity, Row, Store, StoreError
-from rlprune.task import tasks
+from rlprune.task import Task, tasks
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
     own = about == task.recipe.about  # or it is another task under this one's name
     labels = {
         "suite_title": f"{suite.title} ({suite.name})",
-        "task_title": task.title if own else about,
+        "task_title": _titled(task, about),
         "device": cell.device,
     }
     if suite.file:
@@ -373,6 +373,17 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         labels=labels,
         judged=Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {}),
     )
+
+
+def _titled(task: Task, about: str) -> str:
+    """Return what figures call a task whose recipe may play something else, or the same with another time limit."""
+    known = task.recipe.about
+    if about == known:
+        return task.title
+    if known and known in task.title:  # beside the name of an algorithm, say
+        return task.title.replace(known, about)
+    limit = about.removeprefix(known)
+    return f"{task.title}{limit}" if limit != about and limit.startswith(" (") else about
 
 
 def _memory(store: Store) -> dict[str, float]:
