@@ -66,6 +66,8 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
     Four panels stand side by side; more have a line a task.
     """
     rows = list(dict.fromkeys(name for one, _ in found for name in compared(one)))
+    begun = {start for one, _ in found for starts in compared(one).values() for start in starts}
+    colours = {start: colour for start, colour in STARTS.items() if start in begun}
     wrapped = [list(some) for _, some in groupby(found, key=lambda panel: panel[0].stem)] if len(found) > 4 else [found]
     columns = max(map(len, wrapped))
     with draw.print_style():
@@ -89,9 +91,9 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             ends, named = one.estimates(sparsity, metric), compared(one)
             for place, pruner in enumerate(rows):
                 panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)
-                for step, (start, colour) in enumerate(STARTS.items()):
+                for step, (start, colour) in enumerate(colours.items()):
                     if (end := ends.get(named.get(pruner, {}).get(start, ""))) is not None:
-                        height = place + (step - 1.5) * 0.2
+                        height = place + (step - (len(colours) - 1) / 2) * 0.2
                         panel.plot(end.interval or (end.iqm, end.iqm), [height, height], color=colour, linewidth=1.0)
                         panel.plot([end.iqm], [height], "o", color=colour, markersize=2.6)
             for pruner in one.cutting("nothing"):
@@ -105,8 +107,8 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
         )
         words = found[0][0].heading_of(metric)
         drawn.text(0.5 + 0.45 / draw.WIDTH, 0.36 / drawn.get_figheight(), words, ha="center", fontsize=draw.NORMAL)
-        handles = [panels[0].plot([], [], "o-", color=colour, markersize=2.6)[0] for colour in STARTS.values()]
-        drawn.legend(handles, list(STARTS), loc="lower center", ncols=len(STARTS))
+        handles = [panels[0].plot([], [], "o-", color=colour, markersize=2.6)[0] for colour in colours.values()]
+        drawn.legend(handles, list(colours), loc="lower center", ncols=len(colours))
     return drawn
 
 

@@ -104,7 +104,7 @@ class AgentRecipe(Recipe):
 
     unit: ClassVar[str] = "steps"
     start: ClassVar[Start] = "rescaled"
-    """Without it an agent that lost most of its weights hardly learns (docs/start.md)."""
+    """Without it an A2C agent that lost most of its weights hardly learns (docs/start.md); PPO's does (docs/results/ppo.md)."""
     plays: ClassVar[Playable] = Playable(
         "an MLP policy",
         observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"),
