@@ -20,10 +20,8 @@ def line(error: BaseException) -> str:
     """Return an exception as one line: its kind, and the first line of its message, or where it was raised if it has none."""
     try:
         whole = isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str) and " " in error.args[0]
-        if isinstance(error, ValidationError):
-            message = _first(mistaken(error))
-        else:
-            message = _first(error.args[0] if whole else str(error))  # a KeyError quotes its message
+        told = error.args[0] if whole else str(error)  # a KeyError quotes its message
+        message = _first(mistaken(error) if isinstance(error, ValidationError) else told)
     except Exception as inner:  # somebody else's __str__ may fail in any way
         message = f"its message cannot be shown ({type(inner).__name__})"
     kind = type(error).__name__

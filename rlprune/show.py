@@ -49,9 +49,8 @@ def found(store: Store, words: Sequence[str]) -> Row:
         ]
         cells = [one for one in cells if not task or [one.task.casefold()] == task]
     if not cells:
-        there = _there(known, words[0]) if words[1:] else _named(known, words[0])
-        meant = share_meant(_share(words[1])) if words[1:] else ""
-        raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{there}{meant}")
+        there = _there(known, words[0]) + share_meant(_share(words[1])) if words[1:] else _named(known, words[0])
+        raise LookupError(f"none of its {len(known):,} cells is {shown(' '.join(words))}{there}")
     if cells[1:]:
         more = f"; and {len(cells) - TOLD:,} more" if cells[TOLD:] else ""
         raise LookupError(f"{shown(' '.join(words))} is {len(cells):,} cells: {'; '.join(_told_apart(cells[:TOLD]))}{more}")

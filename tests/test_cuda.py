@@ -29,7 +29,6 @@ from rlprune.training.language import LanguageTrainer
 from rlprune.training.recipes import A2CRecipe, DepthRecipe, GlueRecipe, ImageRecipe, LanguageRecipe, PPORecipe
 from rlprune.training.trainer import make
 
-SIMULATED = ("CartPole-v1", "Acrobot-v1")
 KINDS = [
     A2CRecipe(environment="CartPole-v1", budget=1, widths=(16, 16)),
     A2CRecipe(environment="Acrobot-v1", budget=1, widths=(16, 16)),

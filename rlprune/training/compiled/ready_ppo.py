@@ -1,6 +1,6 @@
-"""As ``ready.py``, for fleets of PPO."""
+"""As ``ready.py``, before fleets of PPO."""
 
-from rlprune.training.compiled.ready import load
+from rlprune.training.compiled.loading import load
 from rlprune.training.fleet import PPOFleetAgent
 from rlprune.training.recipes import PPORecipe
 
