@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from types import EllipsisType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from rlprune.nets import accepted, auto
 from rlprune.nets.channels import Call, copied
 from rlprune.pruners import magnitude, random
 from rlprune.pruning import select, start, surgery
+from rlprune.pruning.arguments import scope_of, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
 from rlprune.pruning.masked import Masked
@@ -34,7 +35,7 @@ from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import spelled
 from rlprune.safely import plain
-from rlprune.words import nearest, share_meant
+from rlprune.words import nearest
 
 
 class Pruning:
@@ -88,15 +89,8 @@ class Pruning:
         **settings: Any,
     ) -> None:
         method = pruners().load(pruner)
-        if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 < sparsity < 1:
-            raise ValueError(
-                f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}{share_meant(sparsity)}"
-            )
-        for name, value, least in (("epochs", epochs, 1), ("samples", samples, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
-        if scope not in (None, *get_args(Scope)):
-            raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
+        sparsity, epochs = share(sparsity), whole("epochs", epochs, 1)
+        samples, seed, scope = whole("samples", samples, 0), whole("seed", seed, 0), scope_of(scope)
         chosen = method.asked({**settings, "scope": scope}, Pruning)
         net = accepted.unwrapped(net)
         beside = _copies(net, [copies] if isinstance(copies, nn.Module) else copies, method, chosen)
@@ -129,7 +123,7 @@ class Pruning:
         def seeds(use: str) -> np.random.SeedSequence:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
-        self._asked = {"pruner": method.name, "sparsity": float(sparsity), "epochs": epochs, **chosen.model_dump(mode="json")}
+        self._asked = {"pruner": method.name, "sparsity": sparsity, "epochs": epochs, **chosen.model_dump(mode="json")}
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", seeds)
         self._stay_zero()
         _PRUNINGS.add(self)

@@ -1,6 +1,7 @@
 import copy
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -228,6 +229,7 @@ def hidden(name, produces=True):
         ({"epochs": 0}, "epochs is a whole number, at least 1; got 0"),
         ({"epochs": 2.5}, "epochs is a whole number"),
         ({"samples": -1}, "samples is a whole number"),
+        ({"seed": 1.0}, r"seed is a whole number, at least 0; got 1\.0"),
         ({"scope": "globl"}, "scope is one of global, network, layer, erk; got 'globl'; did you mean 'global'"),
         ({"round": 3, "pruner": "EarlyCroP-U"}, "EarlyCroP-U, setting 'round': no such key; did you mean 'rounds'"),
         ({"sparsty": 0.1}, "SNIP, setting 'sparsty': no such key; did you mean 'sparsity'"),
@@ -274,6 +276,13 @@ def test_what_is_given_wrongly_is_told_before_anything_changes(options, message)
     assert "\n" not in str(error.value)
     assert all(torch.equal(tensor, before[name]) for name, tensor in NET.state_dict().items())
     assert all(parameter.grad is None for parameter in NET.parameters())
+
+
+def test_numbers_may_be_numpys():
+    one, other = copy.deepcopy(NET), copy.deepcopy(NET)
+    pruned(one, "Random-U", np.float32(0.5), epochs=np.int64(3), samples=np.int16(4), seed=np.uint8(1))
+    pruned(other, "Random-U", 0.5, epochs=3, samples=4, seed=1)
+    assert torch.equal(one[0].weight, other[0].weight)
 
 
 def test_a_pruner_that_is_none_or_removes_nothing_is_told():

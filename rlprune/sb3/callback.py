@@ -4,12 +4,13 @@ import hashlib
 import math
 import sys
 import warnings
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rlprune.pruning.arguments import scope_of, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Plan, Prune, PruneTo, Train, after, begin, next_action, trained_epochs
 from rlprune.pruning.pruner import Scope, pruners
@@ -19,7 +20,6 @@ from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
 from rlprune.training import networks, policies
 from rlprune.training.recipes import AgentRecipe
-from rlprune.words import nearest, share_meant
 
 
 class PruneCallback(BaseCallback):
@@ -73,15 +73,8 @@ class PruneCallback(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         self._pruner = pruners().load(pruner)
-        if not isinstance(sparsity, float | np.floating) or not 0 < sparsity < 1:
-            raise ValueError(
-                f"sparsity is the share of weights to remove, between 0 and 1; got {sparsity!r}{share_meant(sparsity)}"
-            )
-        for name, value, least in (("epochs", epochs, 1), ("scoring_steps", scoring_steps, 1), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is a whole number, at least {least}; got {value!r}")
-        if scope not in (None, *get_args(Scope)):
-            raise ValueError(f"scope is one of {', '.join(get_args(Scope))}; got {scope!r}{nearest(str(scope), get_args(Scope))}")
+        sparsity, epochs, scope = share(sparsity), whole("epochs", epochs, 1), scope_of(scope)
+        scoring_steps, seed = whole("scoring_steps", scoring_steps, 1), whole("seed", seed, 0)
         start = self._pruner.starts(AgentRecipe.start)
         self._settings = self._pruner.asked({"start": start, **settings, "scope": scope}, PruneCallback)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
