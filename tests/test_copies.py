@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from math import sqrt
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from subjects import Tiny, bits, seeds
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import LazyRegime, Prune, Train
-from rlprune.pruning.pruner import WEIGHTS, Pruner, pruners
+from rlprune.pruning.pruner import WEIGHTS, Pruner, Start, pruners
 
 
 class WithTarget(Tiny):
@@ -45,9 +46,9 @@ class WithTarget(Tiny):
                     tensor.lerp_(self.module["critic"].get_parameter(name), 0.1)
 
 
-def follow(subject, pruner, sparsity=0.5):
+def follow(subject, pruner, sparsity=0.5, **settings):
     pruner = pruners().load(pruner) if isinstance(pruner, str) else pruner
-    return PlanFollower(subject, pruner, pruner.settings(), sparsity, 3, "network", seeds)
+    return PlanFollower(subject, pruner, pruner.settings(settings), sparsity, 3, "network", seeds)
 
 
 def finish(pruning, subject):
@@ -55,6 +56,27 @@ def finish(pruning, subject):
         subject.train_epoch()
         pruning.epoch_done()
     return pruning
+
+
+@pytest.mark.parametrize("start", get_args(Start))
+@pytest.mark.parametrize("name", ["SNIP", "SNAP"])
+def test_a_target_is_after_a_prune_the_copy_that_it_was(name, start):
+    subject = WithTarget()
+    follow(subject, name, start=start).next_epoch()
+    for copied, of in subject.of.items():
+        assert torch.equal(subject.module.state_dict()[copied], subject.module.state_dict()[of]), copied
+
+
+@pytest.mark.parametrize("start", ["rescaled", "fan-in"])
+def test_a_target_that_lags_behind_lags_as_far_after_a_prune(start):
+    subject = WithTarget()
+    with torch.no_grad():
+        for parameter in subject.module["target"].parameters():
+            parameter.mul_(0.5)
+    follow(subject, "CroP-U", start=start).next_epoch()
+    for copied, of in subject.of.items():
+        if of in subject.masked.masks:
+            assert torch.equal(2 * subject.module.get_parameter(copied), subject.module.get_parameter(of)), copied
 
 
 @pytest.mark.parametrize("name", ["SNIP", "LTR", "EarlyCroP-U"])

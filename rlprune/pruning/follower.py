@@ -12,7 +12,7 @@ A host that can stop inside an epoch says into how many parts it falls, and gets
 import copy
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, Protocol, get_args
@@ -624,20 +624,28 @@ class PlanFollower:
         module, masks = self._subject.module, self.masked.masks
         match self._start:
             case "rescaled":
-                start.rescale(module, stood.gains, masks, self._normalised, self.masked.beside)
+                start.rescale(module, stood.gains, masks, self._normalised, self.masked.followers)
             case "fan-in":
-                start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.beside)
+                start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.followers)
             case "redrawn":
                 with torch.random.fork_rng([]):
                     torch.set_rng_state(self._lots(f"redrawn/{self.progress.rounds}").get_state())  # of the CPU alone
                     fresh = self._subject.redrawn()
                 start.redraw(module, fresh, masks)
+                self._lead(fresh)
             case "shuffled":
                 lots = self._lots(f"shuffled/{self.progress.rounds}")
                 moved = start.shuffled(masks, stood.masks, lots) if stood.weights else {}
                 for name in moved:
                     module.get_parameter(name).data.copy_(stood.weights[name])
+                self._lead(moved)
                 self.masked.set(moved, moved=True)
+
+    def _lead(self, names: Iterable[str]) -> None:
+        """Give what follows weights their values: those of its own belong to places, or numbers, that are gone."""
+        for name in names:
+            for follower in self.masked.followers(name):
+                follower.data.copy_(self._subject.module.get_parameter(name))
 
     @cached_property
     def _normalised(self) -> frozenset[str]:

@@ -72,6 +72,11 @@ class Masked:
                 self._hooks[name] = weight.register_hook(quick.__mul__)  # type: ignore[no-untyped-call]
         self.zero()
 
+    def followers(self, name: str) -> list[Tensor]:
+        """Return the tensors that follow a weight: copies of it, and its namesakes in the modules beside."""
+        copies = [self._module.get_parameter(copy) for copy, source in self.copies.items() if source == name]
+        return [*copies, *(module.get_parameter(name) for module in self.beside)]
+
     def zero(self) -> None:
         """Zero weights, gradients and optimizer state where masks say so, after something else wrote to them."""
         copied = {copy: self.masks[name] for copy, name in self.copies.items() if name in self.masks}

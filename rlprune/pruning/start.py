@@ -51,7 +51,7 @@ def rescale(
     before: Mapping[str, Gain],
     masks: Mapping[str, Tensor],
     but: frozenset[str],
-    beside: Sequence[nn.Module] = (),
+    followers: Callable[[str], Sequence[Tensor]] = lambda name: (),
 ) -> None:
     """Multiply each weight by ``√(E / E′)``, so that its mean squared gain is what it was.
 
@@ -62,13 +62,13 @@ def rescale(
         before: what they passed on before they were cut or masked.
         masks: True where a weight is kept.
         but: weights to leave alone.
-        beside: other modules with these weights, multiplied by the same.
+        followers: returns what follows a weight, say a target network's, and is multiplied by the same.
     """
     now = gains(module, list(before), masks)
     for name, then in before.items():
         if name not in but and float(now[name].energy) > 0:
             factor = (then.energy / now[name].energy).sqrt()
-            for weight in (one.get_parameter(name) for one in (module, *beside)):
+            for weight in (module.get_parameter(name), *followers(name)):
                 weight.data.mul_(factor.to(weight))
 
 
@@ -77,7 +77,7 @@ def rescale_by_inputs(
     before: Mapping[str, Gain],
     masks: Mapping[str, Tensor],
     but: frozenset[str],
-    beside: Sequence[nn.Module] = (),
+    followers: Callable[[str], Sequence[Tensor]] = lambda name: (),
 ) -> None:
     """Multiply the weights of each output by ``√(inputs before / inputs kept)``; an embedding has one input and is left alone.
 
@@ -87,7 +87,7 @@ def rescale_by_inputs(
     for name, then in before.items():
         if name not in but and not isinstance(_layer(module, name), nn.Embedding | nn.EmbeddingBag):
             factors = (then.inputs.double() / now[name].inputs.clamp(min=1)).sqrt()
-            for weight in (one.get_parameter(name) for one in (module, *beside)):
+            for weight in (module.get_parameter(name), *followers(name)):
                 rows = _rows(module, name, weight.data)
                 rows.mul_((factors.view(-1, 1) if factors.dim() else factors).to(weight))
                 weight.data.copy_(_as(module, name, rows, weight))
