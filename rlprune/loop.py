@@ -9,9 +9,10 @@ while not pruner.done:
 import hashlib
 import inspect
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import pairwise
 from types import EllipsisType
 from typing import Any, Literal
@@ -98,6 +99,8 @@ class Pruning:
         if isinstance(optimizer, EllipsisType):
             _spoken_for(method, chosen)
             optimizer = None
+        elif optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+            raise ValueError(f"optimizer is a torch.optim.Optimizer, or None; got a {type(optimizer).__name__}")
         losses = list(loss) if isinstance(loss, Sequence) else [loss]
         if settings.get("temperature", 1.0) != 1.0 and not all(map(_is_tempered, losses)):
             raise ValueError(
@@ -116,6 +119,7 @@ class Pruning:
         if method.cut == CHANNELS:
             cut = _made_of(cut, pruned)
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
+            _unread(unreached, cut)
         anatomy = Anatomy({"network": pruned}, {"network": cut}, stays)
         self._subject = _Network(net, optimizer, anatomy, losses, samples, calls, beside)
         self._subject.check(cuts=method.cut == CHANNELS)
@@ -182,8 +186,9 @@ class Pruning:
 
     def _stay_zero(self) -> None:
         """Zero masked weights after every step that moved them although they have no gradient."""
-        if self._subject.optimizer is not None:
-            self._subject.optimizer.register_step_post_hook(lambda *_: self._subject.silence())
+        for optimizer in self._subject.optimizers:  # which so holds on to this pruning
+            optimizer.register_step_post_hook(lambda *_: self._subject.silence())
+        if self._subject.optimizers:
             return
         me = weakref.ref(self)
 
@@ -215,7 +220,7 @@ class _Network:
         beside: Sequence[nn.Module],
     ) -> None:
         self.module, self.optimizer, self.anatomy = net, optimizer, anatomy
-        self.optimizers = () if optimizer is None else (optimizer,)
+        self.optimizers = () if optimizer is None else tuple(_with_inner(optimizer))
         self.masked = Masked(net, self.optimizers, beside=beside)
         self._losses, self._samples, self._calls = losses, samples, calls
 
@@ -252,10 +257,10 @@ class _Network:
                 "DistributedDataParallel holds this network, and would wait for gradients of the channels that are cut: "
                 "let go of it before epoch_end, and wrap the network anew after it"
             )
+        if cuts:
+            surgery.bound(self.module, members, self.optimizers)
         if self.optimizer is None:
             return
-        if not isinstance(self.optimizer, torch.optim.Optimizer):
-            raise ValueError(f"optimizer is a torch.optim.Optimizer, or None; got a {type(self.optimizer).__name__}")
         parameters = dict(self.module.named_parameters(remove_duplicate=False))
         held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
         for name in dict.fromkeys((*self.anatomy.all_weights(), *members)):
@@ -264,20 +269,14 @@ class _Network:
                     f"the optimizer does not hold {name}: give the one that trains this network, made after its parameters were"
                 )
         kept = {id(p) for p in parameters.values()}
-        for name, value in vars(self.optimizer).items() if members else ():
-            if name not in ("param_groups", "state") and any(id(leaf) in kept for leaf in tree_leaves(value)):
-                raise ValueError(
-                    f"{type(self.optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
-                    "take another optimizer, or a pruner of weights (-U)"
-                )
-
-        for name in dict.fromkeys(members) if cuts else ():
-            state = self.optimizer.state.get(parameters[name], {}) if name in parameters else {}
-            for key, value in state.items():
-                if isinstance(value, Tensor) and value.numel() > 1 and value.shape != parameters[name].shape:
+        shapes = {parameters[name].shape for name in members if name in parameters} if cuts else set()
+        for optimizer in self.optimizers if members else ():
+            for name, value in vars(optimizer).items():
+                leaves = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+                if name not in ("param_groups", "state") and any(id(leaf) in kept or leaf.shape in shapes for leaf in leaves):
                     raise ValueError(
-                        f"{type(self.optimizer).__name__} keeps state in other shapes than its parameters ({key} of {name}), "
-                        "which a cut cannot follow: take another optimizer, or a pruner of weights (-U)"
+                        f"{type(optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
+                        "take another optimizer, or a pruner of weights (-U)"
                     )
 
     def check_state(self, state: Mapping[str, Any]) -> None:
@@ -312,6 +311,16 @@ class _Network:
             raise ValueError("SynFlow needs an input of ones, whose shape only a loss tells that calls the network itself")
         args, kwargs = tree_map_only(Tensor, ones, self._calls[0])
         return [leaf for leaf in tree_leaves(net(*args, **kwargs)) if isinstance(leaf, Tensor)]
+
+
+def _with_inner(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+    """Return an optimizer and those that it holds to take its steps, as SAM and Lookahead do."""
+    found = [optimizer]
+    for one in found:
+        for leaf in tree_leaves(list(vars(one).values())):
+            if isinstance(leaf, torch.optim.Optimizer) and all(leaf is not other for other in found):
+                found.append(leaf)
+    return found
 
 
 def _is_tempered(loss: Callable[..., Tensor]) -> bool:
@@ -479,6 +488,12 @@ def _groups(
         found, stays = auto.cuttable(net, calls) if calls else auto.reached(net, plain)
         _read(net, plain)
         good, bad = auto.agreed(net, found, plain)
+        if calls and bad:  # the loss calls more than the network's own forward
+            with suppress(ValueError):
+                more, others = auto.reached(net, plain)
+                further, worse = auto.agreed(net, more, plain)
+                if len(further) > len(good):
+                    return further, worse | others
         return good, bad | stays
     tensors = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
     names = [group.name for group in given]
@@ -516,6 +531,17 @@ def _read(net: nn.Module, losses: Sequence[Loss]) -> None:
                 raise ValueError(
                     "loss does not read the network that it is given, and cuts are tried on copies: compute it from its argument"
                 )
+
+
+def _unread(unreached: Sequence[str], groups: Sequence[Group]) -> None:
+    """Warn of weights that the loss does not reach: nothing tells whether they read what is cut, unless the network ran them."""
+    seen = {member.tensor for group in groups for member in group.members}
+    if unknown := [name for name in unreached if name not in seen]:
+        warnings.warn(
+            f"loss does not reach {', '.join(unknown[:3])}{', ...' if unknown[3:] else ''}: if they read channels that are cut, "
+            "they no longer fit them",
+            stacklevel=4,  # past `spelled`
+        )
 
 
 def _made_of(groups: Sequence[Group], pruned: Sequence[str]) -> list[Group]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -155,7 +156,8 @@ def _remembered(layer: nn.Module, name: str) -> Any:
     """Return what a layer remembers of an argument; of one that is a parameter now, whether it has any."""
     if name in layer._parameters:
         return layer._parameters[name] is not None
-    return getattr(layer, name, ...)
+    value = getattr(layer, name, ...)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _told(value: object) -> bool:

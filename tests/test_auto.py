@@ -158,7 +158,84 @@ class Twice(nn.Module):
         return self.decoder(torch.tanh(self.again(torch.tanh(self.again(torch.tanh(self.encoder(rows)))))) + self.other(rows))
 
 
+class Streams(nn.Module):
+    """One layer whose outputs are split by what two others read, as value and advantage of a dueling network are."""
+
+    def __init__(self, first=4, second=6):
+        super().__init__()
+        self.stem, self.first, self.second = nn.Conv2d(3, first + second, 1), nn.Conv2d(first, 2, 1), nn.Conv2d(second, 2, 1)
+
+    def forward(self, images):
+        both = torch.relu(self.stem(images)).split([self.first.in_channels, self.second.in_channels], 1)
+        return self.first(both[0]) + self.second(both[1])
+
+
+class Stacked(nn.Module):
+    """Two layers' outputs one above the other, which have to be of one size."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.head = nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 1), nn.Conv2d(12, 2, 1)
+
+    def forward(self, images):
+        return self.head(torch.stack([torch.relu(self.one(images)), self.other(images)], 1).flatten(1, 2))
+
+
+class Written(nn.Module):
+    """Two layers of one width, and then what is done to their outputs, which are put side by side."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = [change]  # a module here would be a part of this one
+        self.one, self.other, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1), nn.Conv2d(16, 2, 1)
+
+    def forward(self, images):
+        maps = torch.cat([self.one(images), self.other(images)], 1)
+        return self.head(self.change[0](maps, self.training))
+
+
+def swapped(maps, training):
+    return torch.cat(maps.chunk(2, 1)[::-1], 1)
+
+
+def rolled(maps, training):
+    return maps.roll(maps.shape[1] // 2, 1)
+
+
+def first_squashed(maps, training):
+    maps[:, 0].sigmoid_()
+    return maps
+
+
+def last_turned(maps, training):
+    maps[:, -2:].neg_()
+    return maps
+
+
+def middle_doubled(maps, training):
+    maps.narrow(1, 5, 2).mul_(2)
+    return maps
+
+
+def some_gone_in_training(maps, training):
+    return torch.cat([maps[:, :3] * 0, maps[:, 3:]], 1) if training else maps
+
+
+def more_read_in_training(maps, training):
+    return maps.mul(maps.mean(1, keepdim=True)) if training else maps
+
+
 SEQUENCES = {
+    "streams": (Streams(), {"stem/1": 4, "stem/2": 6}),
+    "streams of one size": (Streams(5, 5), {"stem/1": 5, "stem/2": 5}),
+    "stacked": (Stacked(), {"one": 6}),
+    "swapped": (Written(swapped), {}),
+    "rolled": (Written(rolled), {}),
+    "first": (Written(first_squashed), {"other": 8}),
+    "last": (Written(last_turned), {"one": 8}),
+    "middle": (Written(middle_doubled), {"other": 8}),
+    "training alone": (Written(some_gone_in_training), {"other": 8}),
+    "more in training": (Written(more_read_in_training), {}),
     "flattened": (
         nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(54, 7), nn.GELU(), nn.Linear(7, 2)),
         {"0": 6, "2": 7},
@@ -214,6 +291,17 @@ def test_what_is_grouped_is_cut_as_masked_and_the_rest_is_named(name):
 def test_an_example_that_does_not_fit_is_told():
     with pytest.raises(ValueError, match="does not run on its example"):
         anatomy(nn.Linear(3, 2), torch.ones(2, 4))
+
+
+def test_a_network_that_wants_more_in_training_is_told():
+    class Lossy(Windows):
+        def forward(self, images, labels=None):
+            if self.training and labels is None:
+                raise ValueError("no labels")
+            return super().forward(images)
+
+    with pytest.raises(ValueError, match="a Lossy in training does not run on what it is evaluated with: no labels"):
+        anatomy(Lossy(), torch.ones(2, 3, 5, 5))
 
 
 def test_groups_whose_cut_computes_something_else_do_not_pass():

@@ -63,6 +63,13 @@ def test_c_acts_as_predict_does_on_every_space_of_actions(actions, tmp_path):
         assert row.off < 1e-5
 
 
+@pytest.mark.parametrize("actions", worlds.ACTIONS)
+def test_safetensors_act_as_predict_does_on_every_space_of_actions(actions, tmp_path):
+    model = agent(PPO, f"Act-{actions}-v0")
+    _, row = rlprune.export_policy(model, tmp_path / "policy.safetensors", observations=shown(model), tell=quiet)
+    assert row.agreement == 1
+
+
 @gcc
 @pytest.mark.parametrize("observations", worlds.OBSERVATIONS)
 def test_c_is_shown_what_the_environment_shows(observations, tmp_path):

@@ -283,8 +283,10 @@ def weights_left(subject):
     return sum(int((subject.module.get_parameter(name) != 0).sum()) for name in subject.anatomy.all_weights())
 
 
-@pytest.mark.parametrize("second", ["SNIP", "Random-U", "CroP-S"])
-@pytest.mark.parametrize("first", ["Random-U", "SNAP"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(first, second) for first in ("Random-U", "SNAP") for second in ("SNIP", "Random-U")] + [("SNAP", "CroP-S")],
+)
 def test_what_is_pruned_already_counts_from_the_dense_network(first, second):
     subject = Tiny()
     dense = weights_left(subject)
@@ -294,9 +296,40 @@ def test_what_is_pruned_already_counts_from_the_dense_network(first, second):
         subject.anatomy = again(subject)
     with pytest.warns(UserWarning, match="was cut before" if first == "SNAP" else "prunable weights are zero already"):
         pruning = finish(follow(subject, second, sparsity=0.8), subject)
-    if (first, second) != ("Random-U", "CroP-S"):
-        assert weights_left(subject) == pytest.approx(0.2 * dense, abs=1 if second != "CroP-S" else 20)
-        assert pruning.reached()["sparsity_weights"] == pytest.approx(1 - weights_left(subject) / dense)
+    assert weights_left(subject) == pytest.approx(0.2 * dense, abs=1 if second != "CroP-S" else 20)
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(1 - weights_left(subject) / dense)
+
+
+def test_channels_are_not_cut_where_somebody_else_holds_weights_at_zero():
+    subject = Tiny()
+    finish(follow(subject, "Random-U", sparsity=0.5), subject)
+    subject.masked = Masked(subject.module, subject.optimizers)
+    pruning = follow(subject, "CroP-S", sparsity=0.8)
+    with pytest.warns(UserWarning, match="zero already"), pytest.raises(ValueError, match="has a hook of its own"):
+        pruning.next_epoch()
+
+
+@pytest.mark.parametrize("name", ["RigL", "SET"])
+def test_what_was_pruned_before_does_not_grow(name, tmp_path):
+    subject = Tiny()
+    earlier = follow(subject, "Random-U", sparsity=0.5)
+    finish(earlier, subject)
+    gone = {name: ~mask for name, mask in earlier.masked.masks.items()}
+    subject.masked = Masked(subject.module, subject.optimizers)
+    pruning = follow(subject, name, sparsity=0.8)
+    with pytest.warns(UserWarning, match="prunable weights are zero already: they stay zero"):
+        pruning.next_epoch()
+    subject.train_epoch()
+    pruning.epoch_done()
+    state = pruning.state()
+    pruning.load_state(state)
+    while pruning.next_epoch() is not None:
+        subject.train_epoch()
+        pruning.epoch_done()
+    for name, mask in subject.masked.masks.items():
+        assert not (mask & gone[name]).any()
+    dense = sum(mask.numel() for mask in subject.masked.masks.values())
+    assert sum(int(mask.sum()) for mask in subject.masked.masks.values()) == round(0.2 * dense)
 
 
 def again(subject):

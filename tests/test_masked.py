@@ -1,3 +1,6 @@
+import gc
+from functools import partial
+
 import pytest
 import torch
 from subjects import Tiny, bits
@@ -30,6 +33,50 @@ def test_pruned_weights_and_their_moments_stay_zero(optimizer):
         for value in subject.optimizer.state[weight].values():
             if isinstance(value, torch.Tensor) and value.shape == mask.shape:
                 assert not value[~mask].any()
+
+
+class Langevin(torch.optim.SGD):
+    """SGD with noise; every so many steps."""
+
+    def __init__(self, parameters, lr, every=1):
+        super().__init__(parameters, lr=lr)
+        self.every, self.taken = every, 0
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.taken += 1
+        for weight in self.param_groups[0]["params"] if self.taken % self.every == 0 else ():
+            weight.data.add_(torch.randn_like(weight), alpha=0.01)
+
+
+class Whole(torch.optim.SGD):
+    """Steps along the orthogonal part of each matrix's gradient, as Muon does."""
+
+    def step(self, closure=None):
+        for weight in self.param_groups[0]["params"]:
+            if weight.ndim == 2:
+                left, _, right = torch.linalg.svd(weight.grad, full_matrices=False)
+                weight.grad = left @ right
+        super().step(closure)
+
+
+@pytest.mark.parametrize("optimizer", [Langevin, Whole, partial(Langevin, every=10)])
+def test_pruned_weights_stay_zero_under_an_optimizer_that_moves_what_has_no_gradient(optimizer):
+    subject = Tiny(optimizer=optimizer)
+    masked = Masked(subject.module, subject.optimizers)
+    masks = half(subject)
+    masked.set(masks)
+    for _ in range(12):
+        subject.train_epoch()
+        for name, mask in masks.items():
+            assert not subject.module.get_parameter(name)[~mask].any()
+
+
+def test_an_optimizer_outlives_masks_that_were_let_go():
+    subject = Tiny()
+    Masked(subject.module, subject.optimizers).set(half(subject))
+    gc.collect()
+    subject.train_epoch()
 
 
 def test_pruned_weights_take_no_part_in_clipping():

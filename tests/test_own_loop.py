@@ -190,7 +190,8 @@ def test_channels_that_a_loss_reads_itself_stay_whole():
         return maps.mean() + net.head(maps.flatten(1)).mean()
 
     net = Images()
-    pruning = rlprune.Pruning(net, "Random-S", 0.1, epochs=1, loss=loss, optimizer=None)
+    with pytest.warns(UserWarning, match=r"loss does not reach other\.weight"):
+        pruning = rlprune.Pruning(net, "Random-S", 0.1, epochs=1, loss=loss, optimizer=None)
     assert "mean in the Loss" in pruning._subject.anatomy.stays["features.3"]
     assert net.features[3].out_channels == 8
     assert net.features[0].out_channels < 6
@@ -380,3 +381,85 @@ def test_a_loss_of_another_network_than_it_is_given_is_refused_where_cuts_are_tr
 def test_a_misspelt_argument_that_is_needed_is_told(given, message):
     with pytest.raises(TypeError, match=message):
         rlprune.Pruning(mlp(), "SNIP", loss=error, **given)
+
+
+# -- optimizers that hold others, and what no loss reaches --------------------------------------------------------------
+
+
+class SAM(torch.optim.Optimizer):
+    """Steps up, and then by another optimizer from where it was (Foret et al., 2021)."""
+
+    def __init__(self, parameters, inner, lr):
+        super().__init__(parameters, {})
+        self.inner = inner(self.param_groups, lr=lr)
+        self.param_groups = self.inner.param_groups
+
+    @torch.no_grad()
+    def up(self):
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight]["was"] = weight.clone()
+            weight.add_(weight.grad, alpha=0.05)
+
+    @torch.no_grad()
+    def down(self):
+        for weight in self.param_groups[0]["params"]:
+            weight.copy_(self.state[weight]["was"])
+        self.inner.step()
+
+
+class Lookahead(torch.optim.Optimizer):
+    """Goes a part of the way that another optimizer goes (Zhang et al., 2019)."""
+
+    def __init__(self, inner):
+        super().__init__(inner.param_groups, {})
+        self.inner, self.slow = inner, [weight.detach().clone() for weight in inner.param_groups[0]["params"]]
+
+
+@pytest.mark.parametrize("name", ["EarlyCroP-S", "EarlyCroP-U"])
+def test_an_optimizer_inside_another_follows_masks_and_cuts(name):
+    net = mlp()
+    optimizer = SAM(net.parameters(), torch.optim.Adam, lr=1e-2)
+    pruning = rlprune.Pruning(net, name, 0.6, epochs=4, loss=error, optimizer=optimizer, until={"cap": 0.5})
+    while not pruning.done:
+        for _ in range(2):
+            for step in (optimizer.up, optimizer.down):
+                net.zero_grad()
+                error(net).backward()
+                step()
+            for name, mask in pruning.follower.masked.masks.items():
+                assert not net.get_parameter(name)[~mask].any()
+        pruning.epoch_end()
+    state = optimizer.inner.state
+    assert {id(weight) for weight in state} == {id(weight) for weight in net.parameters()}
+    assert {int(state[weight]["step"]) for weight in state} == {8}
+    assert all(state[weight]["exp_avg"].shape == weight.shape for weight in state)
+
+
+def test_an_optimizer_with_weights_of_its_own_cuts_no_channels():
+    net = mlp()
+    optimizer = Lookahead(torch.optim.Adam(net.parameters()))
+    with pytest.raises(ValueError, match=r"^Lookahead keeps parameters of its own \(\.slow\), which a cut would leave behind"):
+        rlprune.Pruning(net, "CroP-S", 0.6, epochs=2, loss=error, optimizer=optimizer)
+    assert net[0].out_features == 12
+
+
+def test_a_head_that_no_loss_reaches_is_named_where_channels_are_cut():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.policy, self.value = nn.Linear(5, 12), nn.Linear(12, 2), nn.Linear(12, 1)
+
+        def forward(self, inputs):
+            return self.policy(self.body(inputs).relu())
+
+    with pytest.warns(
+        UserWarning, match=r"loss does not reach value\.weight: if they read channels that are cut, they no longer"
+    ):
+        rlprune.Pruning(Headed(), "CroP-S", 0.4, epochs=2, loss=error, optimizer=None)
+
+    def loss(net):
+        return error(net) + 0 * net.value(net.body(X).relu()).sum()
+
+    headed = Headed()
+    rlprune.Pruning(headed, "CroP-S", 0.4, epochs=2, loss=loss, optimizer=None)
+    assert headed.value.in_features == headed.policy.in_features == headed.body.out_features < 12

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -53,6 +54,12 @@ def test_a_cut_network_is_built_from_the_file_alone(tmp_path):
     assert str(again) == str(net)
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in net.parameters()]
     alike(again, net, IMAGES)
+
+
+def test_sizes_may_be_numpys(tmp_path):
+    net = nn.Sequential(nn.Linear(5, np.int64(4)), nn.Linear(np.int32(4), 2))
+    rlprune.save(net, tmp_path / "net.safetensors")
+    assert torch.equal(rlprune.load(tmp_path / "net.safetensors")[0].weight, net[0].weight)
 
 
 @pytest.mark.slow

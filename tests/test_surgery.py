@@ -223,6 +223,51 @@ def test_a_cut_that_fails_leaves_network_and_optimizer_whole(change, message):
     assert [p for group in optimizer.param_groups for p in group["params"]] == list(net.parameters())
 
 
+def hooked(net, optimizer):
+    net[0].weight.register_hook(lambda gradient: gradient.clamp(-1, 1))
+
+
+def stepping_in_backward(net, optimizer):
+    net[2].weight.register_post_accumulate_grad_hook(lambda weight: None)
+
+
+def listed(net, optimizer):
+    net.decayed = [[net[0].weight], {"bias": net[2].bias}]
+
+
+def factored(net, optimizer):
+    optimizer.state[net[2].weight] = {"row_var": torch.ones(len(net[2].weight), 1), "step": torch.tensor(1.0)}
+
+
+@pytest.mark.parametrize(
+    ("bind", "message"),
+    [
+        (hooked, r"0\.weight has a hook of its own, which a cut would leave behind: remove it, or take a pruner of weights"),
+        (stepping_in_backward, r"2\.weight has a hook of its own"),
+        (listed, r"decayed of this network holds 0\.weight once more"),
+        (factored, r"SGD keeps state in other shapes than its parameters \(row_var of 2\.weight\)"),
+    ],
+)
+def test_what_is_bound_to_a_tensor_and_would_be_left_behind_is_told_before_anything_changes(bind, message):
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    before = [id(parameter) for parameter in net.parameters()]
+    group = Group("0", 4, (Member("0.weight", 0, produces=True), Member("0.bias", 0, produces=True), Member("2.weight", 1)))
+    bind(net, optimizer)
+    with pytest.raises(ValueError, match=message):
+        surgery.cut(net, surgery.cuts(net, [group], {"0": torch.tensor([True, False, True, True])}), [optimizer])
+    assert [id(parameter) for parameter in net.parameters()] == before
+
+
+def test_what_is_written_on_a_parameter_is_on_the_new_one():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    net[0].weight.decays = False
+    group = Group("0", 4, (Member("0.weight", 0, produces=True), Member("0.bias", 0, produces=True), Member("1.weight", 1)))
+    surgery.cut(net, surgery.cuts(net, [group], {"0": torch.tensor([True, False, True, True])}))
+    assert net[0].weight.shape == (3, 3)
+    assert net[0].weight.decays is False
+
+
 def test_one_tensor_is_not_cut_in_two_ways():
     net = nn.ModuleDict({"make": nn.Linear(4, 6, bias=False), "again": nn.Linear(4, 6, bias=False)})
     net["again"].weight = net["make"].weight

@@ -1,6 +1,7 @@
 """A policy as safetensors: its tensors, and its architecture in words beside them; nothing is unpickled."""
 
 import json
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def packed(player: Player) -> bytes:
     layers = [_described(layer) for layer in player.layers]
     policy = {**player.about, "layers": layers, "decide": _described(player.decide)}
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in player.state_dict().items()}
-    return save(tensors, {"format": "pt", _POLICY: json.dumps(policy)})
+    return save(tensors, {"format": "pt", _POLICY: json.dumps(policy, default=index)})
 
 
 def load(file: str | Path) -> Player:

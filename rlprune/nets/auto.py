@@ -1,9 +1,10 @@
 """What may be pruned in somebody's own network: its weights, and groups of channels that were tried out on a copy."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import isclose, isfinite
+from math import inf, isclose, isfinite
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,7 @@ def told(stays: Mapping[str, str]) -> str:
 
 
 def tried(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:
-    """Cut half of the groups' channels out of a copy with weights drawn anew, and compare with masking them by value.
+    """Cut some of the groups' channels out of a copy with weights drawn anew, and compare with masking them by value.
 
     Returns:
         The groups that passed, and what is wrong with each other one.
@@ -111,7 +112,7 @@ def tried(net: nn.Module, groups: Sequence[Group], calls: Sequence[Call]) -> tup
 
 
 def agreed(net: nn.Module, groups: Sequence[Group], losses: Sequence[Loss]) -> tuple[list[Group], dict[str, str]]:
-    """Return the groups with which every loss is the same whether half of their channels are cut or masked, and what of others.
+    """Return the groups with which every loss is the same whether some of their channels are cut or masked, and what of others.
 
     A loss may read what the network's own forward does not show: another method, an attribute, a branch not taken before.
     """
@@ -135,63 +136,89 @@ def _sifted(groups: Sequence[Group], wrong: Callable[[Sequence[Group]], str | No
 
 def _wrong(net: nn.Module, calls: Sequence[Call], groups: Sequence[Group]) -> str | None:
     """Return what is wrong with a cut of these groups, or None."""
-    precise = sum(p.numel() for p in net.parameters()) <= _CHEAP
+    size = sum(p.numel() for p in net.parameters())
+    precise = size <= _CHEAP
+    dtype: torch.dtype | None = torch.float64 if precise else torch.float32
     try:
-        trial = _redrawn(net, torch.float64 if precise else torch.float32)
-        dense = _outputs(trial, calls)
+        dense = _outputs(_redrawn(net, dtype), calls)
     except Exception:  # what names its precision itself
-        precise, trial = False, _redrawn(net, None)
+        precise, dtype = False, None
         try:
-            dense = _outputs(trial, calls)
+            dense = _outputs(_redrawn(net, dtype), calls)
         except Exception as error:
             raise ValueError(f"a {type(net).__name__} does not run on its example: {line(error)}") from error
-    kept = _half(groups)
-    try:
-        _silence(trial, groups, kept)
-        masked = _outputs(trial, calls)
-        surgery.cut(trial, surgery.cuts(trial, groups, kept))
-        small = _outputs(trial, calls)
-    except Exception as error:
-        return f"what fails when they are cut ({line(error)})"
-    if [part.shape for part in small] != [part.shape for part in masked]:
-        return "what returns another shape when they are cut"
     bound = 1e-9 if precise else 1e-3
-    if not _apart(dense, masked) > 100 * bound:
-        return "what does not depend on them on its example"
-    gap = _apart(masked, small)
-    return None if gap <= bound else f"what computes something else when they are cut (relative error {gap:.1g})"
+    for number, (kept, training) in enumerate(_choices(groups, size)):
+        trial, when = _redrawn(net, dtype).train(training), _WHEN[training]
+        if training and not _steady(partial(_outputs, trial, calls)):
+            continue
+        try:
+            _silence(trial, groups, kept)
+            masked = _outputs(trial, calls)
+            surgery.cut(trial, surgery.cuts(trial, groups, kept))
+            small = _outputs(trial, calls)
+        except Exception as error:
+            return f"what fails when they are cut{when} ({line(error)})"
+        if [part.shape for part in small] != [part.shape for part in masked]:
+            return f"what returns another shape when they are cut{when}"
+        if number == 0 and not _apart(dense, masked) > 100 * bound:
+            return "what does not depend on them on its example"
+        gap = _apart(masked, small)
+        if not gap <= bound:
+            return f"what computes something else when they are cut{when} (relative error {gap:.1g})"
+    return None
 
 
 def _differ(net: nn.Module, losses: Sequence[Loss], groups: Sequence[Group]) -> str | None:
     """Return how a loss differs between masking these groups and cutting them, or None: with present weights, then others."""
-    kept = _half(groups)
-    for trial in (copied(net).eval(), _redrawn(net, None).requires_grad_(True)):
-        with torch.no_grad():
-            _silence(trial, groups, kept)
-        try:
-            masked = [_value(trial, loss) for loss in losses]
-        except Exception:  # weights that the loss cannot bear tell nothing about the cut
-            continue
-        try:
-            surgery.cut(trial, surgery.cuts(trial, groups, kept))
-            small = [_value(trial, loss) for loss in losses]
-        except Exception as error:
-            return f"{_UNSEEN} (cut, {line(error)})"
-        eps = torch.finfo(next(net.parameters()).dtype).eps
-        for one, other in zip(masked, small, strict=True):
-            if isfinite(one) and not isclose(one, other, rel_tol=3 * eps**0.5, abs_tol=8 * eps):
-                return f"{_UNSEEN} (the loss is {one:.6g} when they are masked, {other:.6g} when cut)"
+    for kept, training in _choices(groups, sum(p.numel() for p in net.parameters())):
+        for trial in (copied(net), _redrawn(net, None).requires_grad_(True)):
+            if (why := _differs(trial.train(training), losses, groups, kept)) is not None:
+                return f"what reads them and the network's own forward does not show{_WHEN[training]} ({why})"
     return None
 
 
-_UNSEEN = "what reads them and the network's own forward does not show"
+def _differs(trial: nn.Module, losses: Sequence[Loss], groups: Sequence[Group], kept: Mapping[str, Tensor]) -> str | None:
+    """Return how a loss differs between masking and cutting, which is done to the network, or None."""
+    if trial.training and not _steady(partial(_values, trial, losses)):
+        return None
+    with torch.no_grad():
+        _silence(trial, groups, kept)
+    try:
+        masked = _values(trial, losses)
+    except Exception:  # weights that the loss cannot bear tell nothing about the cut
+        return None
+    try:
+        surgery.cut(trial, surgery.cuts(trial, groups, kept))
+        small = _values(trial, losses)
+    except Exception as error:
+        return f"cut, {line(error)}"
+    eps = torch.finfo(next(trial.parameters()).dtype).eps
+    for one, other in zip(masked, small, strict=True):
+        if isfinite(one) and not isclose(one, other, rel_tol=3 * eps**0.5, abs_tol=8 * eps):
+            return f"the loss is {one:.6g} when they are masked, {other:.6g} when cut"
+    return None
 
 
-def _value(net: nn.Module, loss: Loss) -> float:
-    place = next(net.parameters()).device
-    with torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
-        torch.manual_seed(0)
-        return float(loss(net, 1.0).detach())
+_WHEN = {False: "", True: " in training"}
+
+
+def _steady(compute: Callable[[int], object]) -> bool:
+    """Return whether something is computed at all, and the same whatever is drawn meanwhile: dropout draws by the width."""
+    try:
+        one, other = tree_leaves(compute(0)), tree_leaves(compute(1))
+    except Exception:  # one sample is too few for batch normalisation, say
+        return False
+    return all(bool(torch.as_tensor(a == b).all()) for a, b in zip(one, other, strict=True))
+
+
+def _values(net: nn.Module, losses: Sequence[Loss], seed: int = 0) -> list[float]:
+    place, found = next(net.parameters()).device, []
+    for loss in losses:
+        with torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
+            torch.manual_seed(seed)
+            found.append(float(loss(net, 1.0).detach()))
+    return found
 
 
 def _redrawn(net: nn.Module, dtype: torch.dtype | None) -> nn.Module:
@@ -215,26 +242,44 @@ def _redrawn(net: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     return trial
 
 
-def _outputs(net: nn.Module, calls: Sequence[Call]) -> list[Tensor]:
+def _outputs(net: nn.Module, calls: Sequence[Call], seed: int = 0) -> list[Tensor]:
     weight = next(net.parameters())
     outputs: list[Tensor] = []
     with torch.no_grad(), torch.random.fork_rng([weight.device] if weight.device.type == "cuda" else []):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         for args, kwargs in tree_map_only(Tensor, lambda t: t.to(weight.dtype) if t.is_floating_point() else t, list(calls)):
             found = [leaf for leaf in tree_leaves(net(*args, **kwargs)) if isinstance(leaf, Tensor)]
             outputs += [leaf.double() for leaf in found if leaf.is_floating_point()]
     return outputs
 
 
-def _half(groups: Sequence[Group]) -> dict[str, Tensor]:
-    lots, kept = torch.Generator().manual_seed(0), {}
-    for group in groups:
-        rank = torch.rand(group.blocks, group.size // group.blocks, generator=lots).argsort(1)
-        kept[group.name] = (rank < max(1, rank.shape[1] // 2)).flatten()
-    return kept
+def _choices(groups: Sequence[Group], size: int) -> Iterator[tuple[dict[str, Tensor], bool]]:
+    """Yield channels to keep, and whether to try them in training, in a few ways: what fits one by luck does not fit all.
+
+    The first leaves half of each group, and neither its first channel nor its last where it can; the others leave unequal counts
+    of groups that are alike.
+
+    Args:
+        groups: of one network.
+        size: its parameters; a large one is tried in fewer ways.
+    """
+    for way in range(4 if size <= _CHEAP else 2):
+        lots, kept, alike = torch.Generator().manual_seed(way), {}, Counter[int]()
+        for group in groups:
+            width = group.size // group.blocks
+            count = 1 + ((alike[width] >> (way - 1)) + way) % width if way else max(1, width // 2)
+            alike[width] += 1
+            order = torch.rand(group.blocks, width, generator=lots)
+            order[:, -1 if way % 2 else 0] = 3  # goes first
+            order[:, -1] += way == 0
+            kept[group.name] = (order.argsort(1).argsort(1) < count).flatten()
+        if not all(bool(keep.all()) for keep in kept.values()):
+            yield kept, False
+        if way == 0:
+            yield kept, True
 
 
-def _silence(net: nn.Module, groups: Sequence[Group], kept: dict[str, Tensor]) -> None:
+def _silence(net: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> None:
     parameters = dict(net.named_parameters(remove_duplicate=False))
     for group in groups:
         for member in group.members:
@@ -248,7 +293,8 @@ def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
     """Return the largest difference of two results, relative to the largest number in the first."""
     scale = max((float(part.abs().max()) for part in one if part.numel()), default=0.0)
     gaps = [float((a - b).abs().max()) for a, b in zip(one, other, strict=True) if a.numel()]
-    return max(gaps, default=0.0) / scale if scale else float("nan")
+    gap = max(gaps, default=0.0)
+    return gap / scale if scale else inf if gap else 0.0
 
 
 def line(error: Exception) -> str:

@@ -7,8 +7,9 @@ they stay whole, with the reason.
 
 import copy
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from math import lcm
@@ -131,11 +132,10 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             try:
                 out = self._net(*args, **kwargs)
             except Exception as error:
-                if training and not isinstance(error, NotImplementedError):
+                if training and "more than 1 value per channel" in str(error):
                     return  # one sample is too few for batch normalisation
-                raise ValueError(
-                    f"a {type(self._net).__name__} does not run on its example: {str(error).partition(chr(10))[0]}"
-                ) from error
+                how = "in training does not run on what it is evaluated with" if training else "does not run on its example"
+                raise ValueError(f"a {type(self._net).__name__} {how}: {str(error).partition(chr(10))[0]}") from error
         leaves = [leaf for leaf in tree_leaves(out) if leaf is not None]
         if not leaves or not all(isinstance(leaf, (Tensor, int, float, str)) for leaf in leaves):
             raise ValueError(f"a {type(self._net).__name__} returns a {type(out).__name__}, in which channels cannot be followed")
@@ -295,6 +295,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in _MOVES:
             if name == "cat":
                 return [self._joined(args[0], args[1] if len(args) > 1 else 0)]
+            if name == "stack":
+                self._fit(args[0])
             moved = tree_map_only(Tensor, self._whole, (args, kwargs))
             if name in ("view", "_unsafe_view", "_reshape_alias"):
                 return [_lean(moved[0][0].reshape(out.shape))]
@@ -330,6 +332,12 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._end(joint, f"what is not cut in {self._here}")
                     return None
         return joint
+
+    def _fit(self, tensors: Sequence[Tensor]) -> None:
+        """Let what is stacked stay of one size: channels at the same place go together, and stay where nothing else goes."""
+        first, *others = (self._whole(tensor) for tensor in tensors)
+        for other in others:
+            self._meet(first, other)
 
     def _joined(self, tensors: Sequence[Tensor], dim: int) -> Tensor:
         """Put numbers side by side, spread out along this dimension alone."""
@@ -382,7 +390,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 elif group is not None:
                     groups.append(group)
         order = [layer for layer, _ in self._makers.values()]
-        return sorted(groups, key=lambda group: order.index(group.name)), stays
+        return _named_apart(sorted(groups, key=lambda group: order.index(group.name))), stays
 
     def _group(
         self, makers: list[Place], kind: list[Place], channels: list[int], owned: Mapping[int, Mapping[Place, list[int]]]
@@ -431,6 +439,16 @@ def _handler(layer: nn.Module) -> "_Handler | None":
             if own and whole and not layer._forward_hooks and not layer._forward_pre_hooks:
                 return handler
     return None
+
+
+def _named_apart(groups: Sequence[Group]) -> list[Group]:
+    """Return groups of which no two have one name: channels of one layer may go different ways."""
+    names = Counter(group.name for group in groups)
+    seen, found = Counter[str](), []
+    for group in groups:
+        seen[group.name] += 1
+        found.append(replace(group, name=f"{group.name}/{seen[group.name]}") if names[group.name] > 1 else group)
+    return found
 
 
 def _first(owned: Mapping[int, Mapping[Place, list[int]]], place: Place, channel: int) -> int:

@@ -165,6 +165,7 @@ class PlanFollower:
         self._formulas = {score: Formula(pruner, settings, score) for score in others}
         self._floor, self._moments, self._start = settings.floor, settings.moments, settings.start
         self._stood: _Stood | None = None
+        self._barred: Masks = {}
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
         self._dense |= {name: shape for name, shape in getattr(subject.module, DENSE, {}).items() if name in self._dense}
@@ -195,6 +196,7 @@ class PlanFollower:
             maker = self._makers(group)[0]
             left = self._subject.module.get_parameter(maker.tensor).shape[maker.dim] // (maker.outer * maker.inner)
             self._kept[group.name] = torch.arange(group.size) < left
+        self._barred = {name: ~mask for name, mask in masks.items()}
         self.masked.set(masks)
 
     # -- following the plan --------------------------------------------------------------------------------------
@@ -322,6 +324,7 @@ class PlanFollower:
             "pruning_epoch": self.pruning_epoch,
             "scoring_seconds": self.scoring_seconds,
             "scoring_samples": self.scoring_samples,
+            **({"barred": self._barred} if self._barred else {}),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -343,6 +346,7 @@ class PlanFollower:
         self._saved = saved and {**saved, "masks": self._here(saved["masks"])}
         self._references = {name: self._here(then) for name, then in state["references"].items()}
         self._drawn = state["drawn"]
+        self._barred = self._here(state.get("barred", {}))
         self._stood = None
         self.pruning_epoch = state["pruning_epoch"]
         self.scoring_seconds = state["scoring_seconds"]
@@ -373,9 +377,12 @@ class PlanFollower:
         began = time.perf_counter()
         probe = self._probe(action.round, self._subject.learned(action.round))
         scores = self._scored(probe, action.by)
-        whole = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
+        most = {name: self._subject.module.get_parameter(name).numel() for name in self._dense}
+        for name, gone in self._barred.items():  # last of all, and there is room for none of them
+            most[name] -= int(gone.sum())
+            scores[name] = scores[name].masked_fill(gone, torch.finfo(scores[name].dtype).min)
         masks: dict[str, Tensor] = {}
-        for names, quota in self._quotas(self._sparsities(action.sparsity), whole):
+        for names, quota in self._quotas(self._sparsities(action.sparsity), most):
             masks |= select.grow_weights({name: scores[name] for name in names}, self.masked.masks, quota)
         self.masked.set(masks, moved=True)
         self._spent(began, probe)
@@ -455,7 +462,8 @@ class PlanFollower:
             stay = "stay zero and count as pruned" if self._pruner.cut == WEIGHTS else "count as left, channels are cut whole"
             warnings.warn(f"{share:.1%} of this network's prunable weights are zero already: they {stay}", stacklevel=3)
             if self._pruner.cut == WEIGHTS:
-                self.masked.set({name: ~zero for name, zero in zeros.items() if bool(zero.any())})
+                self._barred = {name: zero for name, zero in zeros.items() if bool(zero.any())}
+                self.masked.set({name: ~zero for name, zero in self._barred.items()})
 
     def _tell_what_is_missed(self) -> None:
         """Say so where the sparsity cannot be reached: at the floor, or where a network was pruned further before."""

@@ -1,5 +1,6 @@
 """Masks on a network in training: pruned weights are zero, stay zero, and take no part in clipping or moments."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -14,6 +15,9 @@ Masks: TypeAlias = dict[str, Tensor]
 _SMALL = 2**20
 """Weights up to which a gradient is masked by numbers of its own kind: several times faster than by truth values, and larger."""
 
+_WATCHED = 100
+"""Steps after a change of masks in which an optimizer may show that it moves weights without a gradient."""
+
 
 class Masked:
     """Keeps the masks of a module that optimizers train; the network in training owns it, and whoever asks for masks asks it.
@@ -26,7 +30,8 @@ class Masked:
         beside: other modules with the same tensors, say a moving average of this one, that follow masks and cuts.
 
     A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are
-    zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero.
+    zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero; after an
+    optimizer that moves one nevertheless, by noise or by turning whole matrices, say, it is zeroed after every step.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Masked:
         self._optimizers = optimizers
         self.copies, self._starts = copies or {}, starts or {}
         self._hooks: dict[str, RemovableHandle] = {}
+        self._watching = self._restless = False
+        self._steps = 0
 
     def set(self, masks: Mapping[str, Tensor], *, moved: bool = False) -> None:
         """Put masks on weights, or smaller ones in their place, and zero what they remove.
@@ -71,6 +78,34 @@ class Masked:
                 quick = self.masks[name].to(weight.dtype) if mask.numel() <= _SMALL else self.masks[name]
                 self._hooks[name] = weight.register_hook(quick.__mul__)  # type: ignore[no-untyped-call]
         self.zero()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Look at what optimizers do to the weights at zero: at their next steps, or for good once one has moved any."""
+        self._steps = _WATCHED * len(self._optimizers)
+        if self._watching or not self._hooks:
+            return
+        self._watching, me = True, weakref.ref(self)
+
+        def stepped(*_: object) -> None:
+            if (masked := me()) is not None:
+                masked._look()
+
+        for optimizer in self._optimizers:
+            optimizer.register_step_post_hook(stepped)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        if not self._restless and not self._steps:
+            return
+        masked = [(self._module.get_parameter(name), self.masks[name]) for name in self._hooks]
+        masked = [(weight, mask) for weight, mask in masked if weight.shape == mask.shape]  # somebody else may have cut it since
+        if not self._restless:
+            self._restless = any(bool(weight[~mask].any()) for weight, mask in masked)
+            self._steps -= 1
+        if self._restless:
+            for weight, mask in masked:
+                weight.mul_(mask)
 
     def followers(self, name: str) -> list[Tensor]:
         """Return the tensors that follow a weight: copies of it, and its namesakes in the modules beside."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import tree_leaves
 
 from rlprune.pruning.groups import Group
 
@@ -77,10 +78,11 @@ def cut(module: nn.Module, cuts: Cuts, optimizers: Sequence[torch.optim.Optimize
     tensor changes, so that a cut that fails leaves the module whole.
 
     Raises:
-        ValueError: a layer of unknown sizes, tensors of a layer that would no longer fit one another, or one tensor under two
-            names that would be cut in two ways.
+        ValueError: a layer of unknown sizes, tensors of a layer that would no longer fit one another, one tensor under two
+            names that would be cut in two ways, or what ``bound`` refuses.
     """
     places = _places(module)
+    bound(module, list(cuts), optimizers)
     cut_as: dict[int, str] = {}
     parts: dict[int, Tensor] = {}
     for name, dims in cuts.items():
@@ -99,6 +101,44 @@ def cut(module: nn.Module, cuts: Cuts, optimizers: Sequence[torch.optim.Optimize
     _put(changes, sizes)
     for optimizer, kept in zip(optimizers, states, strict=True):
         _exchange(optimizer, {old: new for old, new, _ in replaced}, kept)
+
+
+def bound(module: nn.Module, names: Sequence[str], optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
+    """Refuse tensors to which something is bound that would be left behind where they are replaced.
+
+    Args:
+        module: the module that holds them.
+        names: of what is cut.
+        optimizers: whose state follows.
+
+    Raises:
+        ValueError: a hook, a second reference, or state of another shape, by its place.
+    """
+    places = _places(module)
+    tensors = {name: places[name][0] for name in dict.fromkeys(names)}
+    of = {id(tensor): name for name, tensor in tensors.items()}
+    otherwise = "take a pruner of weights (-U)"
+    for name, tensor in tensors.items():
+        if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
+            raise ValueError(f"{name} has a hook of its own, which a cut would leave behind: remove it, or {otherwise}")
+    for path, layer in module.named_modules():
+        for attribute, value in vars(layer).items():
+            if attribute not in ("_parameters", "_buffers", "_modules"):
+                for leaf in tree_leaves(value):
+                    if id(leaf) in of:
+                        where = f"{path}.{attribute}".removeprefix(".")
+                        raise ValueError(
+                            f"{where} of this network holds {of[id(leaf)]} once more, which a cut would leave behind: "
+                            f"look it up when it is needed, or {otherwise}"
+                        )
+    for optimizer in optimizers:
+        for name, tensor in tensors.items():
+            for key, value in optimizer.state.get(tensor, {}).items():
+                if isinstance(value, Tensor) and value.numel() > 1 and value.shape != tensor.shape:
+                    raise ValueError(
+                        f"{type(optimizer).__name__} keeps state in other shapes than its parameters ({key} of {name}), "
+                        f"which a cut cannot follow: take another optimizer, or {otherwise}"
+                    )
 
 
 def sizes(module: nn.Module) -> Sizes:
@@ -178,6 +218,7 @@ def _part(old: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     new = narrow(old, dims)
     if isinstance(old, nn.Parameter):
         new = nn.Parameter(new, requires_grad=old.requires_grad)
+        vars(new).update(vars(old))
         new.grad = None if old.grad is None else narrow(old.grad, dims)
     return new
 
