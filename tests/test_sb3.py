@@ -143,6 +143,12 @@ def heads(model):
     return model
 
 
+def clamped(model):
+    for parameter in model.policy.parameters():
+        parameter.register_hook(lambda gradient: gradient.clamp(-1, 1))
+    return model
+
+
 def orphaned(model):
     model.policy.optimizer = torch.optim.Adam(model.policy.mlp_extractor.parameters())
     return model
@@ -160,6 +166,7 @@ def orphaned(model):
         (lambda: shared(agent()), r"value_net\.0\.weight of this one is shared"),
         (lambda: frozen(agent()), r"action_net\.weight of this one is frozen"),
         (lambda: orphaned(agent()), r"action_net\.weight of this one is frozen or not in policy\.optimizer"),
+        (lambda: clamped(agent()), r"policy_net\.0\.weight has a hook of its own"),
         (lambda: heads(agent()), "this one has a Sequential for a Linear"),
         (lambda: agent(arch={"pi": [], "vf": [16]}), "CroP-S cuts hidden units and the actor has none: take .* -U"),
         (lambda: agent(arch={"pi": [16]}), "CroP-S cuts hidden units and the critic has none"),
@@ -177,6 +184,36 @@ def test_what_cannot_be_pruned_is_refused_before_it_is_touched(make, message):
     with pytest.raises(ValueError, match=message):
         model.learn(100, callback=PruneCallback("CroP-S", 0.5))
     assert all(torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_state_of_other_shapes_is_refused_before_the_cut():
+    model = agent(policy_kwargs={"optimizer_class": torch.optim.Adafactor, "optimizer_kwargs": {}})
+    with pytest.raises(
+        ValueError, match=r"^Adafactor keeps state in other shapes than its parameters \(row_var of mlp_extractor"
+    ):
+        model.learn(100, callback=PruneCallback("EarlyCroP-S", 0.5, epochs=4))
+    assert model.policy.mlp_extractor.policy_net[0].out_features == 16
+    assert model.predict(np.zeros(4, np.float32))[0] in (0, 1)
+
+
+class Langevin(torch.optim.SGD):
+    """SGD with noise."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for weight in self.param_groups[0]["params"]:
+            weight.data.add_(torch.randn_like(weight), alpha=1e-3)
+
+
+def test_pruned_weights_stay_zero_whatever_the_agents_optimizer(tmp_path):
+    model = agent(policy_kwargs={"optimizer_class": Langevin, "optimizer_kwargs": {}})
+    callback = PruneCallback("EarlyCroP-U", 0.8, epochs=4)
+    model.learn(200, callback=callback)
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.002)
+    model.save(tmp_path / "agent")
+    again = A2C.load(tmp_path / "agent", env=model.get_env())
+    again.learn(100)
+    assert zeros(again) == pytest.approx(0.8, abs=0.002)
 
 
 @pytest.mark.parametrize("arch", [{"pi": [], "vf": [16]}, {"pi": [16], "vf": []}, []])

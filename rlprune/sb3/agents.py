@@ -24,6 +24,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from rlprune.pruning import surgery
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked, Masks
@@ -102,16 +103,19 @@ class Agent:
         """Count what was pruned before from the dense network, and tell it.
 
         Raises:
-            ValueError: channels to be cut where weights are masked.
+            ValueError: channels to be cut where weights are masked, or where something would be left behind.
         """
         kind: object = self.model.policy_class
         masks = kind.masks if isinstance(kind, policies.Held) else {}
+        if self._pruner.cut == CHANNELS:
+            if masks:
+                raise ValueError(
+                    f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one that ends in -U"
+                )
+            members = [member.tensor for group in self._anatomy.all_groups() for member in group.members]
+            surgery.bound(self.policy, members, self.optimizers)
         if not masks and networks.shapes(self.policy) == self._shapes:
             return
-        if masks and self._pruner.cut == CHANNELS:
-            raise ValueError(
-                f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one that ends in -U"
-            )
         follower.counted_from(self._shapes, masks)
         gone, wanted = follower.reached()["sparsity_weights"], follower.sparsity
         done = all(1 - tally.kept / tally.dense > tally.sparsity - 1 / tally.dense for tally in follower.tallies())
