@@ -16,7 +16,7 @@ _SMALL = 2**20
 """Weights up to which a gradient is masked by numbers of its own kind: several times faster than by truth values, and larger."""
 
 _WATCHED = 100
-"""Steps after a change of masks in which an optimizer may show that it moves weights without a gradient."""
+"""Steps after the first mask in which an optimizer may show that it moves weights without a gradient."""
 
 
 class Masked:
@@ -81,11 +81,10 @@ class Masked:
         self._watch()
 
     def _watch(self) -> None:
-        """Look at what optimizers do to the weights at zero: at their next steps, or for good once one has moved any."""
-        self._steps = _WATCHED * len(self._optimizers)
+        """Look at what optimizers do to the first weights at zero: at their next steps, or for good once one has moved any."""
         if self._watching or not self._hooks:
             return
-        self._watching, me = True, weakref.ref(self)
+        self._watching, self._steps, me = True, _WATCHED * len(self._optimizers), weakref.ref(self)
 
         def stepped(*_: object) -> None:
             if (masked := me()) is not None:
