@@ -116,7 +116,8 @@ def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
             members = tuple(replace(member, tensor=own[id(tensors[member.tensor])]) for member in group.members)
             maker = next(member.tensor for member in members if member.produces)
             network = next(name for name, names in networks.items() if maker in names)
-            found[network].append(replace(group, name=maker.rpartition(".")[0], members=members))
+            number = "".join(group.name.partition("/")[1:])  # of several of one layer
+            found[network].append(replace(group, name=maker.rpartition(".")[0] + number, members=members))
         stays = {layers[id(bare.get_submodule(path))]: why for path, why in left.items() if why != RETURNED}
         stays = {layer: why for layer, why in stays.items() if f"{layer}.weight" not in heads}
     return Anatomy(networks, found, stays, copies(policy), heads)
