@@ -149,6 +149,20 @@ def test_networks_are_pruned_apart_and_their_copies_with_them(kind, name):
             assert target.any()
 
 
+@pytest.mark.parametrize("name", ["EarlyCroP-S", "EarlyCroP-U"])
+def test_exploration_fades_while_a_plan_waits_and_the_learning_rate_is_held(name):
+    fields = {"annealing": "linear", "exploration": 0.9}
+    waiting, dense, seen = make("dqn", **fields), make("dqn", **fields), []
+    pruning = follow(waiting, name, until={"epoch": 2, "cap": 1.0})
+    for whole in EPOCHS:
+        dense.train_epoch(whole)
+        waiting.train_epoch(pruning.next_epoch())
+        pruning.epoch_done()
+        assert waiting.model.exploration_rate == pytest.approx(dense.model.exploration_rate)
+        seen.append(waiting.optimizers[0].param_groups[0]["lr"])
+    assert seen[0] == seen[1] > seen[2]
+
+
 def test_twin_critics_are_ranked_by_their_own_losses():
     trainer = make("sac")
     batch = trainer.scoring(0).collect()[0].keywords["batch"]

@@ -293,6 +293,8 @@ class TrainEpoch:
         first: the part to begin with.
         last: the part to stop before.
         parts: equal parts into which the epoch falls.
+        budget: what of the budget remains when the whole epoch begins and ends, which waiting for a trigger does not hold; left
+            out, as the schedule says.
     """
 
     start: float
@@ -300,6 +302,7 @@ class TrainEpoch:
     first: int = 0
     last: int = 1
     parts: int = 1
+    budget: tuple[float, float] | None = None
 
     @property
     def begins(self) -> bool:
@@ -318,6 +321,11 @@ class TrainEpoch:
     def remaining(self, done: float) -> float:
         """Return what of the schedule remains when this share of the whole epoch is done."""
         return self.start + (self.end - self.start) * done
+
+    def left(self, done: float) -> float:
+        """Return what of the budget remains when this share of the whole epoch is done."""
+        start, end = self.budget or (self.start, self.end)
+        return start + (end - start) * done
 
 
 @dataclass(frozen=True)
@@ -405,6 +413,7 @@ def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress, pa
                 first=progress.part,
                 last=min(parts, progress.part + left),
                 parts=parts,
+                budget=(_remaining(progress.epoch, 0, epochs), _remaining(progress.epoch + 1, 0, epochs)),
             )
         case Prune(schedule, by, beyond):
             return PruneTo(schedule.sparsities(sparsity)[progress.inside], progress.rounds, by, beyond)

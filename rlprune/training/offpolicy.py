@@ -171,7 +171,8 @@ class OffPolicyTrainer(Played[R]):
             self._begin()
             for iteration in epoch.span(recipe.iterations):
                 for step in range(1, recipe.play_steps + 1):
-                    self._play(epoch.remaining((iteration + step / recipe.play_steps) / recipe.iterations))
+                    done = (iteration + step / recipe.play_steps) / recipe.iterations
+                    self._play(epoch.remaining(done), epoch.left(done))
                 if model.num_timesteps > recipe.learning_starts:
                     model.train(recipe.updates, recipe.minibatch)
         return {**self.latest(), **self._insides()} if epoch.ends else {}
@@ -196,8 +197,13 @@ class OffPolicyTrainer(Played[R]):
                 found.setdefault(name, []).append(insides.Part(branch.body, branch.heads, inputs))
         return insides.measured(found)
 
-    def _play(self, remaining: float) -> None:
-        """Take one step of what ``collect_rollouts`` takes, to the bit, but for its callbacks; the schedule is the plan's."""
+    def _play(self, remaining: float, left: float) -> None:
+        """Take one step of what ``collect_rollouts`` takes, to the bit, but for its callbacks; the schedules are the plan's.
+
+        Args:
+            remaining: of the learning rate's schedule.
+            left: of the budget, by which exploration fades.
+        """
         model, envs = self.model, self._envs
         model.policy.set_training_mode(False)
         actions, kept = model._sample_action(model.learning_starts, model.action_noise, envs.num_envs)
@@ -205,8 +211,9 @@ class OffPolicyTrainer(Played[R]):
         model.num_timesteps += envs.num_envs
         model._update_info_buffer(infos, dones)
         model._store_transition(self._replay, kept, observations, rewards, dones, infos)  # type: ignore[arg-type]
-        model._current_progress_remaining = remaining
+        model._current_progress_remaining = left
         model._on_step()
+        model._current_progress_remaining = remaining
 
     def evaluate(self) -> Mapping[str, float]:
         """Play fresh games greedily; add the last 100 training games."""
