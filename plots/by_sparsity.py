@@ -27,7 +27,7 @@ def table(one: Comparison, measures: Sequence[str]) -> str:
     columns = [(sparsity, measure) for sparsity in one.sparsities or [0.0] for measure in measures]
     names = {measure: f", {one.heading_of(measure)}" if len(measures) > 1 else "" for measure in measures}
     lines = [["pruner", *(f"{percent(sparsity)}{names[measure]}" for sparsity, measure in columns)]]
-    ends = {column: one.estimates(*column) for column in columns}
+    ends = {column: one.shown(*column) for column in columns}
     for measure in measures:
         if not any(found for (_, name), found in ends.items() if name == measure):
             raise ValueError(f"{one.title}: no cell has {measure or 'a metric'}")
@@ -55,7 +55,8 @@ def main() -> None:
             told.append(to_markdown(dense_table(one)))
             continue
         measures = (given.measures or one.metric.name).split(",")
-        told.append(f"{one.title}, {one.profile}, {one.metric.heading}\n\n{table(one, measures)}\n")
+        named = [one.heading_of(measure) for measure in measures]
+        told.append(f"{one.title}, {one.profile}{f', {named[0]}' if len(named) == 1 else ''}\n\n{table(one, measures)}\n")
     print("\n".join(told))
     if given.to:
         file = place(given.to, "by_sparsity.md", [".md"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
-from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent
+from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent, seed_range
 from rlprune.report.scripts import ended, place
 from rlprune.report.sure import differences
 from rlprune.report.tables import MISSING, iqm_text, markdown
@@ -44,16 +44,17 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
 
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
-    ends, named = one.estimates(sparsity, metric), compared(one)
+    ends, named = one.shown(sparsity, metric), compared(one)
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
     lines = [["pruner", *run, "rescaled − kept", "p"]]
+    scale = one.measure_of(metric).scale
     values = {name: by_seed(one.cells(name, sparsity), metric) for name in one.pruners}
     pairs = [(names.get("rescaled", ""), names.get("kept", "")) for names in named.values()]
     brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
     for pruner, names in named.items():
         told = [MISSING, MISSING]
         if (it := brought.get(names.get("rescaled", ""))) and it.improvement.pairs > 1:
-            told = [f"{it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
+            told = [f"{scale * it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; dense {', '.join(dense)}"
@@ -88,7 +89,7 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             for panel in line[len(some) :]:
                 panel.set_visible(False)
         for panel, (one, sparsity) in zip(panels, found, strict=True):
-            ends, named = one.estimates(sparsity, metric), compared(one)
+            ends, named = one.shown(sparsity, metric), compared(one)
             for place, pruner in enumerate(rows):
                 panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)
                 for step, (start, colour) in enumerate(colours.items()):
@@ -101,7 +102,7 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             panel.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), title=f"{one.task_title}, {percent(sparsity)}")
             panel.set_yticklabels(rows if any(panel is line[0] for line in lines) else [])
             panel.tick_params(axis="y", length=0)
-        seeds = count_of(found[0][0].seeds)
+        seeds = count_of(seed_range(curve for one, _ in found for curve in one.chart.curves))
         draw.headline(
             drawn, "Where training starts", f"{seeds}; interquartile means with 95 % stratified bootstrap intervals; line: dense"
         )

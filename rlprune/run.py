@@ -704,6 +704,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
     for (task, pruner), group in groups.items():
         lengths = list(map(epochs_of, group))
         total += sum(lengths)
+        recipe = suite.recipe_for(tasks().load(task))
         budgets = sum(length / cell.recipe["epochs"] for length, cell in zip(lengths, group, strict=True))
         every = suite.pruning.model_dump(exclude_unset=True) if group[0].settings else {}  # they change nothing for Dense
         changed = {**every, **suite.changed(group[0].variant or group[0].pruner)}
@@ -716,7 +717,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
                 str(len(group)),
                 str(sum(cell.id in finished for cell in group)),
                 str(max(lengths)),
-                f"{budgets * group[0].recipe['budget']:,.0f} {tasks().load(task).recipe.unit}",
+                f"{budgets * recipe.trained:,.0f} {recipe.unit}",
                 ", ".join(f"{key} = {shown(value)}" for key, value in changed.items()),
             ]
         )

@@ -55,6 +55,11 @@ class Estimate:
     std: float | None
     seeds: int
 
+    def times(self, by: float) -> "Estimate":
+        """Return it in a unit so many times smaller."""
+        interval = self.interval and (by * self.interval[0], by * self.interval[1])
+        return Estimate(by * self.iqm, interval, by * self.mean, None if self.std is None else by * self.std, self.seeds)
+
 
 def iqm(values: ArrayLike, axis: int = 0) -> FloatArray:
     """Return the interquartile mean: the mean of what is left without the lowest and the highest ``⌊n/4⌋`` values."""

@@ -42,6 +42,11 @@ class Recipe(BaseModel):
     epochs: int = Field(default=30, ge=2, le=10_000)
 
     @property
+    def trained(self) -> int:
+        """How much of ``unit`` is really trained: the budget, or whole rollouts that come near it."""
+        return self.budget
+
+    @property
     def curve(self) -> Measure:
         """What learning curves show, measured every epoch."""
         return Measure("loss_train", "training loss", better="lower")
@@ -143,6 +148,10 @@ class Task:
         for key, text in (("title", self.title), ("metric", self.metric.heading), ("curve", self.recipe.curve.heading)):
             if not text.strip() or not text.isprintable() or len(text) > 200:
                 raise ValueError(f"{key} of task {plain(self.name, 100)} must be 1 to 200 characters on one line")
+        if scaled := [one.name for one in (self.metric, *self.also, self.recipe.curve) if one.scale != 1]:
+            raise ValueError(
+                f"measures of task {self.name}: {', '.join(scaled)} must be in the unit that is shown, without a scale"
+            )
         for key, got, allowed in (("scope", self.scope, get_args(Scope)), ("better", self.metric.better, ("higher", "lower"))):
             if got not in allowed:
                 raise ValueError(

@@ -108,11 +108,40 @@ def test_a_cell_that_failed_in_one_run_and_ended_in_another_has_ended(tmp_path):
         assert [one.status for one in gathered(folders)] == ["done"] * 4
 
 
+def test_a_cell_that_was_skipped_in_two_runs_is_there_once(tmp_path):
+    skipped = replace(SOME[3], status="skipped", error="no channels", values={})
+    folders = [stored(tmp_path / name, [*SOME[:3], skipped]) for name in ("a", "b")]
+    assert [one.status for one in gathered(folders)] == ["done"] * 3 + ["skipped"]
+
+
+def test_co2_of_two_countries_and_two_prices_are_told():
+    def at(country, price, seeds):
+        return [
+            replace(one, machine={**one.machine, "country": country, "price_per_hour": price})
+            for one in (row("SNIP", 0.9, seed) for seed in seeds)
+        ]
+
+    some = [*at("SWE", "1", range(3)), *at("POL", "2", range(3, 6))]
+    told = " ".join(opening(some))
+    assert "CO₂ is that of the energy of POL in some cells and of SWE in others." in told
+    assert "money is at USD an hour of 1 in some cells and of 2 in others." in told
+
+
 def test_one_pruner_under_two_settings_is_two_names():
     floored = [replace(one, id=f"f{one.id}", config={**one.config, "settings": {"floor": 8}}) for one in SOME[2:]]
     (one,) = curves.comparisons([*SOME, *floored])
     assert one.pruners == ["Dense", "SNIP, floor 1", "SNIP, floor 8"]
     assert one.seeds == (2, 2)
+
+
+def test_settings_that_differ_in_what_is_not_told_are_two_names():
+    base = dict.fromkeys("abcde", 1)
+    kinds = [{**base}, {**base, "e": 2}, {**dict.fromkeys("abcd", 2), "e": 1}]
+    some = [replace(row("SNIP", 0.9, seed), id=f"{seed:016x}", config={"settings": kinds[seed // 2]}) for seed in range(6)]
+    (one,) = curves.comparisons(some)
+    first = "SNIP, a 1, b 1, c 1, d 1 and 1 more"
+    assert one.pruners == [first, f"{first} (2)", "SNIP, a 2, b 2, c 2, d 2 and 1 more"]
+    assert all(len(one.cells(pruner, 0.9)) == 2 for pruner in one.pruners)
 
 
 def test_one_seed_alone_and_in_a_fleet_is_not_one_of_them():
@@ -296,6 +325,25 @@ def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
     assert ended.stdout.count("| Dense |") == 2
     assert "budget 1)" in ended.stdout
     assert "budget 500000)" in ended.stdout
+
+
+def test_by_sparsity_names_what_it_shows_and_shows_it_in_its_unit(tmp_path):
+    folder = stored(tmp_path / "a", SOME)
+    for measures, title, value in (
+        ("return_sampled", ", return (sampled games)\n", None),
+        ("memory_peak_bytes,batch_seconds", "CartPole-v1, quick\n", "95 %, peak memory (MB)"),
+    ):
+        command = [sys.executable, PLOTS / "by_sparsity.py", folder, "--measures", measures]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert title in told
+        assert "greedy" not in told
+        if value:
+            assert value.removeprefix("95 %") in told
+            line = next(line for line in told.splitlines() if line.startswith("| SNIP |"))
+            memory, batch = (float(text.split()[0].replace(",", "")) for text in line.split("|")[2:4])
+            (one,) = curves.comparisons(SOME)
+            assert memory == pytest.approx(one.estimates(one.sparsities[0], "memory_peak_bytes")["SNIP"].iqm / 1e6, rel=0.01)
+            assert batch == pytest.approx(one.estimates(one.sparsities[0], "batch_seconds")["SNIP"].iqm * 1e3, rel=0.01)
 
 
 def test_by_sparsity_has_shares_of_dense_and_up_to_where_they_are_kept(tmp_path):

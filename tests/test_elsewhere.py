@@ -11,6 +11,7 @@ import pytest
 from rows import as_task, row, rows
 
 from rlprune import stats
+from rlprune.costs.measures import Measure
 from rlprune.report import curves, elsewhere, tables
 from rlprune.store import Store
 
@@ -62,8 +63,19 @@ def test_learning_curves_are_a_line_an_epoch():
     assert [int(line["global_step"]) for line in mine] == [round(epoch["samples"]) for epoch in epochs]
     assert [float(line["charts/episodic_return"]) for line in mine] == [epoch["return_train"] for epoch in epochs]
     assert len(lines) == 30 * len(FEW)
-    with pytest.raises(ValueError, match="no finished cell has a learning curve"):
+    with pytest.raises(ValueError, match="no finished cell has a learning curve of returns"):
         elsewhere.to_openrlbenchmark([replace(one, epochs=()) for one in FEW])
+
+
+def test_two_profiles_are_two_experiments_and_losses_are_no_returns():
+    both = FEW + [replace(one, profile="paper", id=f"{one.id}-paper") for one in FEW]
+    lines = list(csv.DictReader(io.StringIO(elsewhere.to_openrlbenchmark(both))))
+    assert {"SNIP, 90 % (quick)", "SNIP, 90 % (paper)"} <= {line["exp_name"] for line in lines}
+    assert len({(line["exp_name"], line["env_id"], line["seed"], line["global_step"]) for line in lines}) == len(lines)
+    loss = Measure("loss_train", "training loss", better="lower")
+    lost = [replace(one, judged=replace(one.judged, curve=loss), epochs=[{"samples": 1.0, "loss_train": 2.0}]) for one in FEW]
+    with pytest.raises(ValueError, match="no finished cell has a learning curve of returns"):
+        elsewhere.to_openrlbenchmark(lost)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 from installed import entered
 
 from rlprune import registry
+from rlprune.costs.measures import Measure
 from rlprune.executors import Executor, executors
 from rlprune.pruning.pruner import Pruner, pruners
 from rlprune.registry import Registry
@@ -185,7 +186,10 @@ def test_the_name_that_was_given_is_never_suggested():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"title": ""}, {"title": "a\x1b"}, {"title": "x" * 201}, {"scope": "nowhere"}, {"anchors": {"random": float("nan")}}],
+    [
+        *({"title": ""}, {"title": "a\x1b"}, {"title": "x" * 201}, {"scope": "nowhere"}, {"anchors": {"random": float("nan")}}),
+        {"metric": Measure("accuracy", "accuracy", "%", scale=100)},
+    ],
 )
 def test_a_task_that_nobody_could_draw_is_refused(wrong):
     with pytest.raises(ValueError, match="of task"):

@@ -584,7 +584,7 @@ def test_an_unknown_price_is_said() -> None:
         replace(one, values={name: it for name, it in one.values.items() if name != "price_usd"})
         for one in rows(1, ("SNIP",), (0.9,))
     ]
-    assert "No price: the suite names no price_per_hour." in tables.cost_table(only(bare), 0.9).note
+    assert "No price: the suite named no price_per_hour when these cells ran." in tables.cost_table(only(bare), 0.9).note
 
 
 def test_recipe_table_has_suite_recipe_and_settings() -> None:
@@ -860,6 +860,32 @@ def test_figure_2_tells_where_the_trigger_fired_from_where_it_had_to_stop_waitin
     assert [(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in stars] == [(2.0, False), (15.0, True)]
     assert drawn.axes[0].get_xlim()[1] >= 15
     assert "hollow: where waiting had to end" in " ".join(text.get_text() for text in drawn.texts)
+
+
+def test_figure_2_keeps_settings_apart() -> None:
+    def some(start: str, value: float) -> list[Row]:
+        def config(epoch: int | None) -> dict[str, object]:
+            return {
+                "settings": {"start": start, "until": {"epoch": epoch}},
+                "recipe": {"budget": 500_000},
+                "pruner": "EarlyCroP-S",
+            }
+
+        return [
+            replace(
+                with_values(row("EarlyCroP-S", 0.9, seed, id=f"{start}{epoch}{seed}"), return_greedy=value, pruning_epoch=3.0),
+                config=config(epoch),
+                pruner="EarlyCroP-S" if epoch is None else f"EarlyCroP-S at {epoch}",
+            )
+            for epoch in (0, 3, None)
+            for seed in range(2)
+        ]
+
+    one = only([*rows(2, ("Dense",)), *some("kept", 100.0), *some("rescaled", 500.0)])
+    assert moments.told(one, 0.9) == ["EarlyCroP-S, start kept", "EarlyCroP-S, start rescaled"]
+    lines = moments.table(one, 0.9).splitlines()
+    assert lines[2:] == [f"| {moment} | 100 [100, 100] | 500 [500, 500] |" for moment in ("0", "3", "the trigger's")]
+    assert [axes.get_title(loc="left") for axes in moments.figure(one, 0.9).axes[:2]] == moments.told(one, 0.9)
 
 
 def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:

@@ -329,9 +329,9 @@ def test_a_dry_run_shows_what_rewinding_really_costs(capsys, tmp_path):
     assert main([*words.split(), str(tmp_path / "out")]) == 0
     table = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     dense, ltr = ([word.strip() for word in line if word] for line in table[2:4])
-    assert dense == ["cartpole-v1", "Dense", "0", "1", "1", "0", "4", "2,000 steps"]
-    # one epoch before saving and three times the other three; 500 steps each; two sparsities
-    assert ltr == ["cartpole-v1", "LTR", "0.5 0.9", "1", "2", "0", "10", "10,000 steps", "levels = 2"]
+    assert dense == ["cartpole-v1", "Dense", "0", "1", "1", "0", "4", "1,920 steps"]
+    # one epoch before saving and three times the other three; 480 steps each, whole rollouts; two sparsities
+    assert ltr == ["cartpole-v1", "LTR", "0.5 0.9", "1", "2", "0", "10", "9,600 steps", "levels = 2"]
     assert not list(tmp_path.iterdir())
 
 

@@ -236,6 +236,31 @@ def test_tasks_of_several_kinds_are_each_made_small(write):
     assert sorted(cell.sparsity for cell in cells(suite, "cpu")) == [0, 0, 0.7, 0.9]
 
 
+@pytest.mark.parametrize("name", suites())
+def test_what_the_command_line_says_of_recipes_is_so_for_every_task(name):
+    for plain in load_profiles(name):
+        recipes = {name: plain.recipe_for(tasks().load(name)) for name in plain.tasks}
+        for task in map(tasks().load, plain.tasks if len({recipe.unit for recipe in recipes.values()}) == 1 else ()):
+            budget = recipes[task.name].budget + 1
+            assert load_suite(name, plain.profile, [f"recipe.budget={budget}"]).recipe_for(task).budget == budget
+
+
+def test_what_the_command_line_says_of_one_task_comes_before_what_it_says_of_all():
+    suite = load_suite("rl", "quick", ["task.cartpole-v1.budget=7_000", "recipe.budget=8_000"])
+    assert [suite.recipe_for(tasks().load(name)).budget for name in ("cartpole-v1", "acrobot-v1")] == [7_000, 8_000]
+
+
+def test_a_moment_that_a_pruner_would_not_wait_for_is_refused():
+    said = told("cartpole", "quick", ["pruner.EarlyCroP-S.until.epoch=20"])
+    assert len(said) == 1
+    assert said[0].endswith(
+        "'EarlyCroP-S' on cartpole-v1: until.epoch = 20 is after the latest moment, epoch 15 of 30 (until.cap = 0.5)"
+    )
+    assert told("rl_when", "quick", ["recipe.epochs=12"])
+    load_suite("cartpole", "quick", ["pruner.EarlyCroP-S.until.epoch=15"])
+    load_suite("cartpole", "quick", ["pruner.EarlyCroP-S.until={epoch=20, cap=0.7}"])
+
+
 def test_a_smoke_that_is_not_declared_tells_a_mistake_where_it_stands(write):
     name = write(SUITE[: SUITE.index("[profiles")], ("budget =", "bugdet ="))
     lines = told(name, "smoke")

@@ -10,6 +10,7 @@ import pytest
 from rows import LOWER, row
 
 from rlprune.report import curves, tables
+from rlprune.report.question import question_table
 from rlprune.report.sentences import finding
 from rlprune.report.sure import differences, families, limits, with_dense, with_random
 from rlprune.stats import holm, seeds_needed, sign_flip
@@ -172,3 +173,15 @@ def test_the_finding_says_who_is_surely_better_or_worse():
     assert "Against Random of their cut, SNIP, SNAP are surely better; 10 of 30 pairs are ties, which tell nothing." in told
     many = dict.fromkeys(("Random-S", "SNAP", "CroP-S", "CroPit-S", "EarlyCroP-S"), LOW)
     assert "5 of 5 pruners are surely worse" in finding(compared({"Dense": HIGH, **many}))
+
+
+def test_the_best_by_its_middle_seeds_is_not_called_sure_where_its_mean_is_surely_worse():
+    best = [100.0] * 3 + [405.0] * 6 + [410.0] * 3
+    other = [300.0] * 3 + [400.0] * 6 + [500.0] * 3
+    one = compared({"SNIP": best, "GraSP": other})
+    (difference,) = differences([("SNIP", "GraSP")], {"SNIP": dict(enumerate(best)), "GraSP": dict(enumerate(other))}, 1)
+    assert difference.sure == "worse"
+    (line,) = question_table(one).blocks[0][1]
+    assert [entry.text for entry in line][2::3] == ["SNIP", "no: GraSP cannot be told from it"]
+    turned = question_table(compared({"SNIP": [-it for it in best], "GraSP": [-it for it in other]}, LOWER.metric))
+    assert turned.blocks[0][1][0][-1].text == "no: GraSP cannot be told from it"

@@ -152,7 +152,9 @@ def test_other_numbers_of_its_recipe_leave_a_task_what_it_is(task):
 
 def test_money_is_the_price_an_hour_times_wall_hours(run):
     run(0)
-    assert run.rows()[0].values["price_usd"] == 2.0 * 0.5
+    cell = run.rows()[0]
+    assert cell.values["price_usd"] == 2.0 * 0.5
+    assert cell.machine["price_per_hour"] == "2"
 
 
 def test_a_second_run_repeats_nothing_but_failures(run):

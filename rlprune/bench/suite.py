@@ -23,7 +23,7 @@ from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
 from rlprune.packed import is_packed
-from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs
+from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs, unheard
 from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry
 from rlprune.safely import fault
@@ -421,6 +421,7 @@ def load_suite(
         words = _spelled({option: _words(value, plain=option in ("seeds", "engine"))})
         layers.append(_Layer(words, option=f"--{option}"))
     mistakes += _misplaced(layers)
+    layers = _heard(layers)
     spread, origins = _spread(_spelled(_merge(*(layer.data for layer in layers))))
     merged = _spelled(spread)
     problems: dict[Keys, str] = {}
@@ -443,6 +444,20 @@ def load_suite(
     return suite
 
 
+def _heard(layers: Sequence[_Layer]) -> list[_Layer]:
+    """Let what ``--set recipe.KEY`` says be so for every task: below it no task has a value of its own."""
+    said = {key for layer in layers if layer.option.startswith("--set") for key in _table(_spelled(layer.data).get("recipe"))}
+
+    def without(layer: _Layer) -> _Layer:
+        own = {
+            name: {key: value for key, value in table.items() if key not in said} if isinstance(table, dict) else table
+            for name, table in _table(layer.data.get("task")).items()
+        }
+        return replace(layer, data={**layer.data, "task": own})
+
+    return [without(one) if said and "task" in one.data and not one.option.startswith("--set") else one for one in layers]
+
+
 def _declares(files: Sequence[_File], profile: str) -> bool:
     return any(profile in _table(file.profiles) for file in files)
 
@@ -459,21 +474,13 @@ def _small(layers: Sequence[_Layer]) -> _Layer:
     small: Table = {"seeds": 1, "sparsities": _list(table.get("sparsities"))[:1]}
     small["task_sparsities"] = {name: _list(own)[:1] for name, own in _table(table.get("task_sparsities")).items()}
     small["branches"] = [0] if table.get("branches") else []
-    recipes: dict[str, Table] = {}
+    small["task"] = {}
     for name in (*_list(table.get("tasks")), *_list(table.get("data_tasks"))):
         recipe = (
             tasks().load(name).settings(_merge(_table(table.get("recipe")), _table(_table(table.get("task")).get(name)))).shrunk()
         )
-        recipes[name] = recipe.model_dump(mode="json", exclude=set(recipe.derived), exclude_none=True)
-    shared = {key: value for key, value in next(iter(recipes.values()), {}).items() if _alike(recipes, key, value)}
-    own = {key for each in _table(table.get("task")).values() for key in _table(each)}
-    small["recipe"] = {key: value for key, value in shared.items() if key not in own}  # where --set recipe.KEY still counts
-    small["task"] = {name: {key: each[key] for key in each if key not in small["recipe"]} for name, each in recipes.items()}
+        small["task"][name] = recipe.model_dump(mode="json", exclude=set(recipe.derived), exclude_none=True)
     return _Layer({key: value for key, value in small.items() if value}, option="--profile")
-
-
-def _alike(recipes: Mapping[str, Table], key: str, value: object) -> bool:
-    return all(key in each and each[key] == value for each in recipes.values())
 
 
 def load_profiles(name: str) -> list[Suite]:
@@ -938,6 +945,7 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
         yield ("branches",), "copies are of a network that is not pruned, and no pruner here leaves it so: add 'Dense'"
         return
     make = cell_maker(suite, "cpu")
+    recipes = {name: suite.recipe_for(tasks().load(name)) for name in suite.tasks}
     for index, name in enumerate(suite.pruners):
         pruner, settings = suite.method(name)
         if None not in (settings.actor, settings.critic) and max(shares) > 1 and pruner.cut != NOTHING:
@@ -951,6 +959,10 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
         except Exception as error:  # somebody else's plan may fail in any way
             yield ("pruners", index), f"the plan of '{name}' cannot be followed: {type(error).__name__}: {error}"
             return
+        for task, recipe in recipes.items():
+            if why := unheard(plan, recipe.epochs):
+                yield ("pruners", index), f"'{name}' on {task}: {why}"
+                return
         if pruner.cut != NOTHING and end != 0.9:
             ends = "never prunes" if end is None else f"ends at a sparsity of {end:.4g} where 0.9 is asked for"
             yield ("pruners", index), f"the plan of '{name}' {ends}"

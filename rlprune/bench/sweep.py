@@ -208,7 +208,7 @@ class _Ledger:
         if _stopped(record):
             self.store.check()  # or it is the folder that is gone
             raise StoreError(record.error or "")
-        row = _row(identity(cell, self.suite), record, self.suite.price_per_hour)
+        row = _row(identity(cell, self.suite), record, self.suite)
         self.store.save(row)
         if row.status != "failed":
             removed(_checkpoint(self.out, cell))
@@ -421,11 +421,14 @@ def in_turn(jobs: Iterable[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
     return [listed[place] for place in (*first, *sorted({*range(len(listed))} - {*first}))]
 
 
-def _row(known: Identity, record: Record, price_per_hour: float | None) -> Row:
-    values = dict(record.values)
-    if price_per_hour is not None and "wall_seconds" in values:
-        values["price_usd"] = price_per_hour * values["wall_seconds"] / 3600
-    return Row(**{**vars(known), **vars(record), "values": values})
+def _row(known: Identity, record: Record, suite: Suite) -> Row:
+    values, machine, price = dict(record.values), dict(record.machine), suite.price_per_hour
+    if "co2_grams" in values:
+        machine["country"] = suite.country
+    if price is not None and "wall_seconds" in values:
+        values["price_usd"] = price * values["wall_seconds"] / 3600
+        machine["price_per_hour"] = f"{price:g}"
+    return Row(**{**vars(known), **vars(record), "values": values, "machine": machine})
 
 
 def _stopped(record: Record) -> bool:

@@ -147,6 +147,8 @@ class PlanFollower:
         self._own = _own_sparsities(settings, subject.anatomy, self._scope)
         self._heads = _whole_heads(settings, subject.anatomy) if pruner.cut == WEIGHTS else frozenset[str]()
         self.plan = pruner.steps(settings)
+        if why := plans.unheard(self.plan, int(epochs)):
+            raise ValueError(f"{pruner.name}: {why}")
         self.sparsity = sparsity
         self.epochs = epochs
         self.parts = parts

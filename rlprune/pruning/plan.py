@@ -489,6 +489,23 @@ def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
     return progress.trained
 
 
+def unheard(plan: Plan, epochs: int) -> str:
+    """Return why a moment that a plan is told would not be its moment, or an empty string.
+
+    Args:
+        plan: the steps.
+        epochs: the budget.
+    """
+    for step in plan:
+        told = getattr(step.until, "epoch", None) if isinstance(step, Train) else None
+        if told is not None and isinstance(step, Train) and step.until is not None:
+            latest = min(epochs, round(step.until.cap * epochs))
+            if told > latest:
+                of = f"epoch {latest} of {epochs} (until.cap = {step.until.cap:g})"
+                return f"until.epoch = {told} is after the latest moment, {of}"
+    return ""
+
+
 def reached(plan: Plan, sparsity: float) -> float | None:
     """Return the sparsity that a plan comes to last when this one is asked for; None where it never prunes."""
     rounds = [share for step in plan if isinstance(step, Prune | Grow) for share in step.schedule.sparsities(sparsity)]

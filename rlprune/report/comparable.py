@@ -78,6 +78,8 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
                 shown = " and ".join(sorted(set(other)))
                 cells = f"{len(other)} cells are" if other[1:] else "1 cell is"
                 tell(plain(f"{cells} in {shown} and in {folder} with different values; those of {shown} are shown"))
+        lacking = {_place(row) for row in found if row.status != "done"}  # which nobody has trained is told once
+        rows = [row for row in rows if row.status == "done" or _place(row) not in lacking]
         found = [row for row in found if row.status == "done" or _place(row) not in mine] + rows
     return found if len(folders) > 1 else Sound(found)  # names of folders may hold anything
 
@@ -249,7 +251,7 @@ def _named_apart(rows: Sequence[Row]) -> list[Row]:
         facts = [{"of": row.config.get("pruner"), **settings(row)} for row in mine]
         named += [
             replace(row, pruner=shortened(f"{pruner}, {told}")) if told else row
-            for row, told in zip(mine, _differences(facts), strict=True)
+            for row, told in zip(mine, in_words(facts), strict=True)
         ]
     for way in (_company, _id):
         cells = Counter((row.pruner, row.sparsity, row.seed) for row in named)
@@ -266,12 +268,18 @@ def _id(row: Row) -> str:
     return row.id
 
 
-def _differences(facts: Sequence[Mapping[str, object]]) -> list[str]:
+def in_words(facts: Sequence[Mapping[str, object]]) -> list[str]:
     """Return for each of some facts the values in which they differ, in words; nothing where all agree."""
     names = list(dict.fromkeys(name for one in facts for name in one))
     differing = [name for name in names if len({_as_text(one.get(name, ...)) for one in facts}) > 1]
     more = f" and {len(differing) - TOLD} more" if len(differing) > TOLD else ""
-    return [", ".join(filter(None, (_told(one, name) for name in differing[:TOLD]))) + more for one in facts]
+    words = [", ".join(filter(None, (_told(one, name) for name in differing[:TOLD]))) + more for one in facts]
+    kinds: defaultdict[str, list[str]] = defaultdict(list)  # what differs in what is not told has a number
+    for place, one in enumerate(facts if more else ()):
+        alike, text = kinds[words[place]], _as_text([one.get(name, ...) for name in differing])
+        alike += [text] if text not in alike else []
+        words[place] += f" ({alike.index(text) + 1})" if alike.index(text) else ""
+    return words
 
 
 def _told(facts: Mapping[str, object], name: str) -> str:
@@ -293,7 +301,7 @@ def _labelled(made: Sequence[Group]) -> list[Group]:
     for some in alike.values():
         facts = [{"": " + ".join(one.runs), "suite": one.rows[0].suite, "task": one.rows[0].task, **one.shared} for one in some]
         seen = Counter[str]()
-        for one, told in zip(some, _differences(facts), strict=True):
+        for one, told in zip(some, in_words(facts), strict=True):
             seen[told] += 1
             labels[id(one)] = shortened(told if seen[told] == 1 else f"{told}, {seen[told]}".lstrip(", "), 120)
     return [replace(group, label=labels[id(group)]) for group in made]

@@ -97,7 +97,11 @@ class Comparison:
 
     def heading_of(self, name: str) -> str:
         """Return what people call a measure, with its unit; its own name where it is nobody's."""
-        return next((one.heading for one in (self.metric, *self.also, *CATALOGUE) if one.name == name), name)
+        return self.measure_of(name).heading
+
+    def measure_of(self, name: str) -> Measure:
+        """Return a measure of cells by its name; one that is nobody's is called by that."""
+        return next((one for one in (self.metric, *self.also, *CATALOGUE) if one.name == name), Measure(name, name))
 
     def cells(self, pruner: str, sparsity: float) -> list[Row]:
         """Return a pruner's rows at one requested sparsity; one that removes nothing has the same rows at every sparsity."""
@@ -132,6 +136,11 @@ class Comparison:
         """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
         found = {pruner: list(by_seed(self.cells(pruner, sparsity), name).values()) for pruner in self.pruners}
         return {pruner: values for pruner, values in found.items() if values}
+
+    def shown(self, sparsity: float, name: str) -> dict[str, Estimate]:
+        """Return ``estimates`` in the unit of the measure's heading."""
+        by = self.measure_of(name).scale
+        return {pruner: end.times(by) for pruner, end in self.estimates(sparsity, name).items()}
 
     def estimates(self, sparsity: float, name: str) -> dict[str, Estimate]:
         """Return pruner to what its seeds say of a measure at one requested sparsity; the same seeds are asked once."""

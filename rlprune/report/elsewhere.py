@@ -66,15 +66,18 @@ def to_openrlbenchmark(rows: Iterable[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("exp_name", "env_id", "seed", "global_step", "charts/episodic_return"))
     lines = 0
-    for one in comparisons(rows):
+    compared = [one for one in comparisons(rows) if one.curve.name.startswith("return")]
+    several = Counter(one.task for one in compared)
+    for one in compared:
+        which = f" ({', '.join(filter(None, (one.profile, one.label)))})" if several[one.task] > 1 else ""
         for name, pruner, sparsity in _lines(one):
             for row in one.cells(pruner, sparsity):
                 for at, value in track(row, position(one), one.curve):
                     if np.isfinite(value) and np.isfinite(at):
-                        writer.writerow((name, row.task, row.seed, f"{at:.0f}", repr(float(value))))
+                        writer.writerow((f"{name}{which}", row.task, row.seed, f"{at:.0f}", repr(float(value))))
                         lines += 1
     if not lines:
-        raise ValueError("no finished cell has a learning curve")
+        raise ValueError("no finished cell has a learning curve of returns")
     return text.getvalue()
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from rlprune.costs.measures import Measure
 from rlprune.report import draw
-from rlprune.report.comparable import settings
-from rlprune.report.curves import STABLE, Comparison, Style, by_seed, count_of, measure, percent, style
+from rlprune.report.comparable import in_words, settings
+from rlprune.report.curves import STABLE, Comparison, Style, base, by_seed, count_of, measure, percent, style
 from rlprune.report.paper import Made
 from rlprune.report.tables import iqm_text, markdown
 from rlprune.stats import Estimate, estimate
@@ -37,8 +37,8 @@ def against_moments(compared: Sequence[Comparison], paper: bool) -> Iterator[Mad
 
 
 def told(one: Comparison, sparsity: float) -> list[str]:
-    """Return the pruners of which cells were told when to prune."""
-    return sorted({_method(row) for row in _at(one, sparsity) if _moment(row) is not None})
+    """Return the pruners of which cells were told when to prune; one of several settings has a name for each."""
+    return [method for method, rows in _methods(one, sparsity).items() if any(_moment(row) is not None for row in rows)]
 
 
 def moments(one: Comparison, sparsity: float, method: str) -> str:
@@ -85,7 +85,7 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     for column, method in enumerate(methods):
         mine = _of(one, sparsity, method)
         above, below, *bottom = (line[column] for line in panels)
-        look = style(method, mine[0].cut)
+        look = style(base(method), mine[0].cut)
         _metric(above, mine, one.metric, look)
         if dense:
             level = estimate([dense]).iqm
@@ -128,7 +128,25 @@ def _at(one: Comparison, sparsity: float) -> list[Row]:
 
 
 def _of(one: Comparison, sparsity: float, method: str) -> list[Row]:
-    return [row for row in _at(one, sparsity) if row.cut != "nothing" and _method(row) == method]
+    return _methods(one, sparsity)[method]
+
+
+def _methods(one: Comparison, sparsity: float) -> dict[str, list[Row]]:
+    """Return the cells of each pruner under the same settings, whatever moment they were told."""
+    kinds = defaultdict[tuple[str, str], list[Row]](list)
+    others = {}
+    for row in _at(one, sparsity):
+        if row.cut != "nothing":
+            chosen = {name: value for name, value in settings(row).items() if name.partition(".")[0] != "until"}
+            kind = str(row.config.get("pruner", row.pruner)), repr(sorted(chosen.items(), key=str))
+            kinds[kind].append(row)
+            others[kind] = chosen
+    found = {}
+    for pruner in sorted({pruner for pruner, _ in kinds}):
+        mine = [kind for kind in kinds if kind[0] == pruner]
+        for kind, words in zip(mine, in_words([others[kind] for kind in mine]), strict=True):
+            found[f"{pruner}, {words}" if words else pruner] = kinds[kind]
+    return found
 
 
 def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
@@ -212,7 +230,3 @@ def _moment(row: Row) -> int | None:
     """Return the epoch at which a cell was told to prune; None where its own trigger decided."""
     moment = settings(row).get("until.epoch")
     return moment if isinstance(moment, int) else None
-
-
-def _method(row: Row) -> str:
-    return str(row.config.get("pruner", row.pruner))

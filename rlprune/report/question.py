@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rlprune import stats
 from rlprune.report.curves import Comparison, by_seed, count_of, percent
+from rlprune.report.sure import differences
 from rlprune.report.tables import BLOCKS, Entry, Fields, Table, iqm_text, number, share_text
 
 SURE = 0.05
@@ -40,14 +40,11 @@ def question_table(comparison: Comparison) -> Table:
 
 
 def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequence[str]) -> dict[str, float]:
-    """Return the p-value, corrected, of the best being no better than each of the others."""
-    name, found = comparison.metric.name, {}
-    mine = by_seed(comparison.cells(best, sparsity), name)
-    for other in others:
-        theirs = by_seed(comparison.cells(other, sparsity), name)
-        differences = [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
-        found[other] = stats.sign_flip(differences) if differences else 1.0
-    return dict(zip(found, stats.holm(list(found.values())), strict=True))
+    """Return the p-value, corrected, of the best being no better than each of the others; 1 where its mean is worse, too."""
+    name, sign = comparison.metric.name, comparison.metric.sign
+    values = {pruner: by_seed(comparison.cells(pruner, sparsity), name) for pruner in (best, *others)}
+    found = {one.other: one for one in differences(((best, other) for other in others), values, sign)}
+    return {other: found[other].p if other in found and sign * found[other].mean > 0 else 1.0 for other in others}
 
 
 def _sure(p: dict[str, float], seeds: int, cut: str) -> str:

@@ -68,6 +68,8 @@ def _weak(one: Comparison, dense: Curve) -> str:
     if said := _no_better_than_chance(one, end):
         return f"{ends}, {said}: nothing was learned that pruning could harm."
     start = chance or 0.0
+    if chance is None and one.metric.sign < 0:  # zero is the best there is, and no beginning
+        return ""
     if anchor is None or anchor == start or (end.iqm - start) / (anchor - start) >= REACHED:
         return ""
     short = f"{dense.pruner} ends at {tables.number(end.iqm)}, and its anchor is {tables.number(anchor)}"
@@ -106,7 +108,11 @@ def _uneven(one: Comparison) -> str:
 def _machines(one: Comparison) -> str:
     timed = [row for row in one.rows if SOLO & row.values.keys()]
     machines = sorted({", ".join(filter(None, (row.machine.get("cpu"), row.machine.get("gpu")))) for row in timed})
-    return f"costs were measured on {len(machines)} machines: {'; '.join(machines)}." if len(machines) > 1 else ""
+    found = [f"costs were measured on {len(machines)} machines: {'; '.join(machines)}."] if len(machines) > 1 else []
+    for name, what in (("country", "CO₂ is that of the energy of"), ("price_per_hour", "money is at USD an hour of")):
+        if len(said := sorted({row.machine[name] for row in one.rows if row.machine.get(name)})) > 1:
+            found.append(f"{what} {' in some cells and of '.join(said)} in others.")
+    return " ".join(found)
 
 
 # -- findings ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from rlprune.stats import LEVEL, Estimate, Improvement, probability_of_improveme
 from rlprune.store import Row
 
 MISSING = "–"
-UNPRICED = " No price: the suite names no price_per_hour."
+UNPRICED = " No price: the suite named no price_per_hour when these cells ran."
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
 SHARE = Measure("of_dense", "share of dense")
 PRINTED = (
@@ -380,7 +380,7 @@ def efficiency_table(comparison: Comparison) -> Table:
         columns = [[Entry(pruner) for pruner in pruners]]
         for sparsity in sparsities:
             ends = [found[pruner].get(0.0 if cut == "nothing" else sparsity) for pruner in pruners]
-            means = [_scaled(end.mean, scale) if end else None for end in ends]
+            means = [end.mean.times(scale) if end else None for end in ends]
             areas = _marked([iqm_text(end) for end in means], [end.iqm if end else None for end in means], comparison.curve, cut)
             times = [end.samples.iqm if end and isfinite(end.samples.iqm) else None for end in ends]
             sooner = _marked([until_text(end) for end in ends], times, SOONER, cut)
@@ -501,7 +501,8 @@ def compared_table(comparison: Comparison, sparsity: float) -> Table:
     note = (
         f"Mean difference in {comparison.measured} over the seeds that both have; P: the share of these with which the pruner "
         "ends better, ties counting half; p: exact sign-flip test of the differences, two-sided, corrected by Holm for all "
-        f"comparisons with that reference. Bold: sure, p ≤ {LEVEL:g}. Random is the one of the same cut and variant. "
+        f"comparisons with that reference. Bold: sure, p ≤ {LEVEL:g}. Random is the one of the same cut and variant, "
+        f"or where there is none of that variant, the plain one. "
         f"{count_of(comparison.seeds)}.{''.join(told)}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed: compared with {' and '.join(references)}"
@@ -615,12 +616,7 @@ def share_text(one: Estimate | None) -> str:
     """Return ``97.2 [93.1, 100]``: a share in per cent and its interval, as far as known."""
     if one is None:
         return MISSING
-    return iqm_text(_scaled(one, 100))
-
-
-def _scaled(one: Estimate, by: float) -> Estimate:
-    """Return an interquartile mean and its interval in another unit."""
-    return replace(one, iqm=by * one.iqm, interval=one.interval and (by * one.interval[0], by * one.interval[1]))
+    return iqm_text(one.times(100))
 
 
 def until_text(one: Efficiency | None) -> str:

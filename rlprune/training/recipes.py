@@ -221,6 +221,10 @@ class OnPolicyRecipe(AgentRecipe):
         return max(1, round(self.budget / (self.epochs * self.rollout_steps * self.environments)))
 
     @property
+    def trained(self) -> int:
+        return self.iterations * self.epochs * self.rollout_steps * self.environments
+
+    @property
     def passes(self) -> int:
         """How often a sample is learned from."""
         return 1
@@ -376,6 +380,10 @@ class OffPolicyRecipe(AgentRecipe):
     def iterations(self) -> int:
         """Pieces of playing, each followed by updates, in an epoch."""
         return max(1, round(self.budget / (self.epochs * self.play_steps * self.environments)))
+
+    @property
+    def trained(self) -> int:
+        return self.iterations * self.epochs * self.play_steps * self.environments
 
     @property
     def arguments(self) -> dict[str, Any]:
