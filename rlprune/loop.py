@@ -187,14 +187,14 @@ class Pruning:
     def _stay_zero(self) -> None:
         """Zero masked weights after every step that moved them although they have no gradient."""
         for optimizer in self._subject.optimizers:  # which so holds on to this pruning
-            optimizer.register_step_post_hook(lambda *_: self._subject.silence())
+            optimizer.register_step_post_hook(lambda *_: self._subject.masked.silence())
         if self._subject.optimizers:
             return
         me = weakref.ref(self)
 
         def zero(*_: object) -> None:
             if (pruning := me()) is not None:
-                pruning._subject.silence()
+                pruning._subject.masked.silence()
 
         weakref.finalize(self, register_optimizer_step_post_hook(zero).remove)  # whichever optimizer it is
 
@@ -237,13 +237,6 @@ class _Network:
 
     def redrawn(self) -> Mapping[str, Tensor]:
         return start.drawn_anew(copied(self.module), self.anatomy.all_weights())
-
-    def silence(self) -> None:
-        """Zero masked weights."""
-        for name, mask in self.masked.masks.items():
-            weight = self.module.get_parameter(name)
-            if weight.shape == mask.shape:  # somebody else may have cut it since
-                weight.data.mul_(mask)
 
     def check(self, *, cuts: bool) -> None:
         """Refuse an optimizer that does not train what is pruned, or whose state could not follow where channels are yet to go.

@@ -93,18 +93,22 @@ class Masked:
         for optimizer in self._optimizers:
             optimizer.register_step_post_hook(stepped)
 
-    @torch.no_grad()
     def _look(self) -> None:
-        if not self._restless and not self._steps:
-            return
-        masked = [(self._module.get_parameter(name), self.masks[name]) for name in self._hooks]
-        masked = [(weight, mask) for weight, mask in masked if weight.shape == mask.shape]  # somebody else may have cut it since
-        if not self._restless:
-            self._restless = any(bool(weight[~mask].any()) for weight, mask in masked)
+        if not self._restless and self._steps:
+            self._restless = any(bool(weight.data[~mask].any()) for weight, mask in self._present())
             self._steps -= 1
         if self._restless:
-            for weight, mask in masked:
-                weight.mul_(mask)
+            self.silence()
+
+    def silence(self) -> None:
+        """Zero masked weights alone, after a step that moved them although they have no gradient."""
+        for weight, mask in self._present():
+            weight.data.mul_(mask)
+
+    def _present(self) -> list[tuple[Tensor, Tensor]]:
+        """Return weights with their masks, but for those that somebody else has cut since."""
+        pairs = [(self._module.get_parameter(name), mask) for name, mask in self.masks.items()]
+        return [(weight, mask) for weight, mask in pairs if weight.shape == mask.shape]
 
     def followers(self, name: str) -> list[Tensor]:
         """Return the tensors that follow a weight: copies of it, and its namesakes in the modules beside."""

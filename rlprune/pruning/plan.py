@@ -496,13 +496,10 @@ def unheard(plan: Plan, epochs: int) -> str:
         plan: the steps.
         epochs: the budget.
     """
-    for step in plan:
-        told = getattr(step.until, "epoch", None) if isinstance(step, Train) else None
-        if told is not None and isinstance(step, Train) and step.until is not None:
-            latest = min(epochs, round(step.until.cap * epochs))
-            if told > latest:
-                of = f"epoch {latest} of {epochs} (until.cap = {step.until.cap:g})"
-                return f"until.epoch = {told} is after the latest moment, {of}"
+    for trigger in (step.until for step in plan if isinstance(step, Train) and step.until is not None):
+        told, latest = getattr(trigger, "epoch", None), min(epochs, round(trigger.cap * epochs))
+        if told is not None and told > latest:
+            return f"until.epoch = {told} is after the latest moment, epoch {latest} of {epochs} (until.cap = {trigger.cap:g})"
     return ""
 
 
