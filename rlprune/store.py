@@ -2,6 +2,7 @@
 
 import csv
 import json
+import marshal
 import os
 import re
 import shutil
@@ -13,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import chain, groupby
-from math import isfinite, nan
-from operator import itemgetter
+from math import isfinite, isnan, nan
+from operator import itemgetter, le
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -175,8 +176,9 @@ class _Block:
 
     def within(self, most: float) -> bool:
         """Return whether no number is farther from zero."""
-        known = self.numbers if (total := sum(self.numbers)) == total else [one for one in self.numbers if one == one]
-        return -most <= min(known, default=0.0) and max(known, default=0.0) <= most
+        if sum(map(abs, self.numbers)) <= most:  # no number is larger than all together
+            return True
+        return all(abs(one) <= most for one in self.numbers if one == one)
 
     def _line(self, place: int) -> dict[str, float]:
         lines = len(self.numbers) // len(self.names)
@@ -243,7 +245,7 @@ class Layers(_Block, Mapping[str, Mapping[str, float]]):
     def counted(self) -> bool:
         """Return whether all have weights, and a count of those left."""
         kept, dense = self.column("kept"), self.column("dense")
-        return len(kept) == len(dense) > 0 and all(0 <= left <= of != 0 for left, of in zip(kept, dense, strict=True))
+        return len(kept) == len(dense) > 0 and all(map(le, kept, dense)) and min(kept) >= 0 < min(dense)
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -736,7 +738,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 
 def _tolerant(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     return connection
 
 
@@ -811,13 +813,15 @@ def _own(text: object) -> dict[str, Any] | None:
     """Return a cell's configuration, or None where there is none; its recipe and settings are held once for all cells alike."""
     if document := _document(text):
         with suppress(RecursionError):
-            return {_once(name): _alike(json.dumps(part)) if type(part) is dict else part for name, part in document.items()}
+            return {
+                _once(name): _alike(marshal.dumps(part, 2)) if type(part) is dict else part for name, part in document.items()
+            }
     return document
 
 
 @lru_cache(65536)
-def _alike(text: str) -> Any:
-    return json.loads(text)
+def _alike(part: bytes) -> Any:
+    return marshal.loads(part)  # noqa: S302 (of this process's own)
 
 
 def _apart(labels: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -884,7 +888,7 @@ def _epochs_of(names: object, blob: object) -> tuple[Sequence[Mapping[str, float
     if (places := _places(names)) is None or (numbers := _numbers(blob, len(places))) is None:
         return [], ["its epochs"]
     epochs = Epochs(places, numbers)
-    if epochs.within(LARGEST) and all(one == one for one in epochs.column("trained") or [nan]):
+    if epochs.within(LARGEST) and not isnan(sum(epochs.column("trained") or [nan])):
         return epochs, []
     known = list(map(_measured, epochs))
     return [epoch for epoch in known if "trained" in epoch], ["of its epochs"]
@@ -942,7 +946,7 @@ def _is_number(text: str) -> bool:
 
 def _measured(values: Mapping[Any, Any]) -> dict[str, float]:
     """Leave out what is no number: a measurement that failed is absent."""
-    if all(type(name) is str and type(value) is float and -LARGEST <= value <= LARGEST for name, value in values.items()):
+    if {*map(type, values)} <= {str} and {*map(type, values.values())} <= {float} and sum(map(abs, values.values())) <= LARGEST:
         return dict(values)
     return {
         name: float(value)

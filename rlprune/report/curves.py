@@ -21,9 +21,12 @@ from rlprune.store import Row, column
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""
 
+TOGETHER = "energy_joules"
+"""A measure that is made of others."""
+
 BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
 
-MANY, FEWEST = 10_000, 200
+MANY, FEWEST = 3_000, 200
 """Seeds by epochs of a learning curve beyond which its band takes fewer resamples, and how many it takes at least."""
 
 LONG = 1.5
@@ -252,9 +255,9 @@ def _comparison(group: comparable.Group) -> Comparison:
 def measure(row: Row, name: str) -> float | None:
     """Return a value of a row, or None where it was not measured or is not a number.
 
-    ``energy_joules`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
+    ``TOGETHER`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
     """
-    if name == "energy_joules":
+    if name == TOGETHER:
         cpu, gpu = measure(row, "energy_cpu_joules"), measure(row, "energy_gpu_joules")
         if cpu is None or (gpu is None and row.labels.get("device", "cpu") != "cpu"):
             return None
@@ -265,7 +268,9 @@ def measure(row: Row, name: str) -> float | None:
 
 def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
     """Return seed to value, for the rows that measured it."""
-    return {row.seed: value for row in rows if (value := measure(row, name)) is not None}
+    if name == TOGETHER:
+        return {row.seed: value for row in rows if (value := measure(row, name)) is not None}
+    return {row.seed: float(value) for row in rows if (value := row.values.get(name)) is not None and isfinite(value)}
 
 
 # -- metric against sparsity -------------------------------------------------------------------------------------
@@ -407,18 +412,35 @@ class LearningCurve:
 
     Args:
         samples: environment steps so far (epochs trained, where the budget counts epochs), averaged over seeds.
-        band: lower and upper end of the 95 % interval, shape (2, epochs); None for one seed.
+        values: what the seeds measured, shape (seeds, epochs).
         pruned: samples at the last cut, the median over seeds; None where nothing was cut, or nobody knows when.
     """
 
     pruner: str
     sparsity: float
     samples: FloatArray
-    iqm: FloatArray
-    band: FloatArray | None
-    seeds: int
-    resamples: int = stats.RESAMPLES
+    values: FloatArray
     pruned: float | None = None
+
+    @cached_property
+    def iqm(self) -> FloatArray:
+        """Return the curve itself, shape (epochs,)."""
+        return iqm(self.values)
+
+    @cached_property
+    def band(self) -> FloatArray | None:
+        """Return lower and upper end of the 95 % interval, shape (2, epochs); None for one seed. Made when it is asked for."""
+        return iqm_interval([self.values], self.resamples)
+
+    @property
+    def resamples(self) -> int:
+        """Return how many resamples the band is made of."""
+        return int(np.clip(stats.RESAMPLES * MANY / max(1, self.values.size), FEWEST, stats.RESAMPLES))
+
+    @property
+    def seeds(self) -> int:
+        """Return how many seeds it is made of."""
+        return len(self.values)
 
     @property
     def at_cut(self) -> tuple[float, float] | None:
@@ -442,8 +464,8 @@ def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity:
             cells = comparison.cells(pruner, removed)
             tracks = [found for row in cells if len(found := track(row, position(comparison), of))]
             if tracks:
-                curve = replace(_learning_curve(pruner, removed, tracks), pruned=_pruned(cells, position(comparison)))
-                curves += [curve] if len(curve.iqm) else []
+                curve = _learning_curve(pruner, removed, tracks, _pruned(cells, position(comparison)))
+                curves += [curve] if curve.values.shape[1] else []
     return curves
 
 
@@ -477,13 +499,11 @@ def track(row: Row, position: str, of: Measure) -> FloatArray:
     return np.column_stack([positions[: len(values)], values * of.scale])
 
 
-def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray]) -> LearningCurve:
+def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray], pruned: float | None) -> LearningCurve:
     shortest = min(map(len, tracks))
     stacked = np.stack([track[:shortest] for track in tracks])
     stacked = stacked[:, np.isfinite(stacked).all(axis=(0, 2))]  # the first epoch may end before any game does
-    samples, values = stacked[..., 0].mean(axis=0), stacked[..., 1]
-    resamples = int(np.clip(stats.RESAMPLES * MANY / max(1, values.size), FEWEST, stats.RESAMPLES))
-    return LearningCurve(pruner, sparsity, samples, iqm(values), iqm_interval([values], resamples), len(tracks), resamples)
+    return LearningCurve(pruner, sparsity, stacked[..., 0].mean(axis=0), stacked[..., 1], pruned)
 
 
 def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:

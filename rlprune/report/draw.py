@@ -76,6 +76,12 @@ def print_style() -> Iterator[None]:
         yield
 
 
+def ready() -> None:
+    """Import what draws, so that forks of this process need not, each for itself."""
+    with print_style():
+        from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F401
+
+
 @contextmanager
 def _backend_of_files() -> Iterator[None]:
     """Hide ``MPLBACKEND``: matplotlib refuses to be imported where it names a backend, say a notebook's, that is not here."""

@@ -6,6 +6,7 @@ tables lie beside it as files.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rlprune import files, safely
 from rlprune.report import comparable, curves, draw, figures, fronts, html, pictures, tables, widths
+from rlprune.report.beside import Beside, Failed
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.efficiency import measurable
 from rlprune.report.listing import Listing
@@ -80,7 +82,7 @@ def write_report(
         page.add(_tracebacks(rows))
     page.add(f'<h2 id="sources">Where the numbers come from</h2>{_provenance(rows)}')
     path = out / "report.html"
-    files.write(path, html.page(_title(compared), "\n".join(page.parts)))
+    files.write(path, html.page(_title(compared), page.text()))
     for warning in warned:
         warn(safely.plain(warning))
     return path
@@ -109,24 +111,36 @@ class _Page:
 
     def __init__(self, out: Path, tell: Callable[[str], object]) -> None:
         self.figures, self.tables = out / "figures", out / "tables"
-        self.parts: list[str] = []
         self.listings: dict[int, Listing] = {}
+        self._parts: list[str | Callable[[], str]] = []
+        self._beside = Beside()
         self._tell = tell
         self._files: set[Path] = set()
 
-    def add(self, part: str) -> None:
-        self.parts.append(part)
+    def add(self, part: str | Callable[[], str]) -> None:
+        """Add a part to the page, or what returns it once all others are made."""
+        self._parts.append(part)
+
+    def text(self) -> str:
+        """Return all parts, those that were not ready awaited."""
+        return "\n".join(part if isinstance(part, str) else part() for part in self._parts)
 
     def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str, kind: str = "drawn") -> None:
-        """Save a figure and show it; one of ``pictures`` keeps its colours in the dark."""
+        """Save a figure and show it; one of ``pictures`` keeps its colours in the dark. It is drawn while the page goes on."""
         stem = self._own(self.figures, stem)
-        formats = self.attempt(f"figure {stem}", partial(_rendered, drawn))
-        if formats is None:
-            return
-        for ending, content in formats.items():
-            files.write(self.figures / f"{stem}.{ending}", content)
-        image = html.image(formats["svg"], caption)
-        self.add(f'<figure class="{kind}"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>')
+        with suppress(Exception):  # which every figure then tells
+            draw.ready()
+        wait = self._beside.begin(partial(_save, drawn, self.figures, stem))
+
+        def shown() -> str:
+            try:
+                wait()
+            except Failed as error:
+                return self._missing(f"figure {stem}", str(error))
+            image = html.image((self.figures / f"{stem}.svg").read_bytes(), caption)
+            return f'<figure class="{kind}"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>'
+
+        self.add(shown)
 
     def table(
         self,
@@ -171,15 +185,20 @@ class _Page:
 
     def attempt(self, what: str, make: Callable[[], Made]) -> Made | None:
         """Return what is made; where that cannot be made, say so in one line: nothing else is lost by it."""
+        self._beside.go_on()
         try:
             return make()
         except OSError:
             raise
         except Exception as error:
-            line = safely.plain(f"{what} could not be made: {type(error).__name__}: {error}")
-            self._tell(line)
-            self.add(f'<p class="warning">{escape(line)}</p>')
+            self.add(self._missing(what, f"{type(error).__name__}: {error}"))
             return None
+
+    def _missing(self, what: str, why: str) -> str:
+        """Tell what could not be made; return what the page says in its place."""
+        line = safely.plain(f"{what} could not be made: {why}")
+        self._tell(line)
+        return f'<p class="warning">{escape(line)}</p>'
 
     def _own(self, folder: Path, stem: str) -> str:
         """Return a stem that no other file there has, on systems that tell no capitals apart, too."""
@@ -190,11 +209,13 @@ class _Page:
         return free
 
 
-def _rendered(drawn: "Callable[[], Figure]") -> dict[str, bytes]:
+def _save(drawn: "Callable[[], Figure]", folder: Path, stem: str) -> None:
     try:
-        return draw.rendered(drawn())
+        formats = draw.rendered(drawn())
     except OSError as error:  # a font or a matplotlibrc that cannot be read stops a figure, and not the page
         raise RuntimeError(str(error)) from error
+    for ending, content in formats.items():
+        files.write(folder / f"{stem}.{ending}", content)
 
 
 def _title(compared: Sequence[Comparison]) -> str:

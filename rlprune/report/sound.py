@@ -101,6 +101,8 @@ def _text(value: object, what: str, faults: list[str], length: int = 60) -> str:
     if not isinstance(value, str):
         faults.append(f"{what} is no text")
         return ""
+    if len(value) <= length and value.isprintable() and value == value.strip():  # as nearly all are
+        return value
     return shortened(plain(value).strip(), length)
 
 
@@ -144,7 +146,7 @@ def _config(value: object, faults: list[str]) -> dict[str, Any]:
 
 
 def _mapping(value: object, what: str, faults: list[str]) -> dict[str, Any]:
-    if type(value) is dict and all(type(name) is str for name in value):
+    if type(value) is dict and {*map(type, value)} <= {str}:
         return value
     if isinstance(value, Mapping):
         return {str(name): inner for name, inner in value.items()}
@@ -166,7 +168,7 @@ def _number(value: object) -> float | None:
 
 def _numbers(value: object, what: str, faults: list[str]) -> dict[str, float]:
     found = _mapping(value, what, faults)
-    if all(type(number) is float and -LARGEST <= number <= LARGEST for number in found.values()):
+    if {*map(type, found.values())} <= {float} and sum(map(abs, found.values())) <= LARGEST:  # no one is larger than all together
         return found
     kept = {name: number for name, given in found.items() if (number := _number(given)) is not None}
     faults += [f"{shortened(plain(name))} is no number that can be shown" for name in found if name not in kept]

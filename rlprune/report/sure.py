@@ -5,13 +5,13 @@ which calls a difference sure that is luck in at most 5 % of all tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from rlprune.report.curves import Comparison, base, by_seed
-from rlprune.stats import LEVEL, Improvement, holm, probability_of_improvement, seeds_needed, sign_flip
+from rlprune.stats import LEVEL, FloatArray, Improvement, holm, probability_of_improvement, seeds_needed, sign_flips
 
 RANDOM = ("random", "random-s", "random-u")
 
@@ -34,7 +34,7 @@ class Difference:
     improvement: Improvement
     ties: int
     p: float
-    sure: Literal["better", "worse", ""] = ""
+    sure: Literal["better", "worse", ""]
 
 
 def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[int, float]], sign: int) -> list[Difference]:
@@ -45,20 +45,23 @@ def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[i
         values: pruner to seed to metric.
         sign: of the metric: 1 where more is better, −1 where less is.
     """
-    found = [_difference(pruner, other, values, sign) for pruner, other in pairs if values[pruner].keys() & values[other].keys()]
+    paired = [
+        (pruner, other, np.array([[values[name][seed] for seed in sorted(seeds)] for name in (pruner, other)]))
+        for pruner, other in pairs
+        if (seeds := values[pruner].keys() & values[other].keys())
+    ]
+    corrected = holm(sign_flips([mine - theirs for _, _, (mine, theirs) in paired]))
     return [
-        replace(one, p=p, sure=("better" if sign * one.mean > 0 else "worse") if p <= LEVEL else "")
-        for one, p in zip(found, holm([one.p for one in found]), strict=True)
+        _difference(pruner, other, mine, theirs, sign, p)
+        for (pruner, other, (mine, theirs)), p in zip(paired, corrected, strict=True)
     ]
 
 
-def _difference(pruner: str, other: str, values: Mapping[str, Mapping[int, float]], sign: int) -> Difference:
-    seeds = sorted(values[pruner].keys() & values[other].keys())
-    mine, theirs = (np.array([values[name][seed] for seed in seeds]) for name in (pruner, other))
+def _difference(pruner: str, other: str, mine: FloatArray, theirs: FloatArray, sign: int, p: float) -> Difference:
+    mean, ties = float(np.mean(mine - theirs)), int(np.sum(mine == theirs))
+    side: Literal["better", "worse"] = "better" if sign * mean > 0 else "worse"
     improvement = probability_of_improvement(sign * mine, sign * theirs)
-    return Difference(
-        pruner, other, float(np.mean(mine - theirs)), improvement, int(np.sum(mine == theirs)), sign_flip(mine - theirs)
-    )
+    return Difference(pruner, other, mean, improvement, ties, p, side if p <= LEVEL else "")
 
 
 def with_dense(one: Comparison, sparsity: float) -> list[Difference]:
