@@ -77,6 +77,14 @@ def test_who_trains_longer_is_named_in_every_figure() -> None:
         assert "LTR: 11 times the training" in " ".join(text.get_text() for text in figure.texts)
 
 
+def test_a_pruner_that_trains_longer_at_one_sparsity_is_marked_whichever_it_is() -> None:
+    """Of a seed the last sparsity counted alone."""
+    some = rows(2, ("Dense", "CroP-S", "SNIP"), (0.8, 0.9))
+    longer = {("SNIP", 0.8): 90.0}
+    one = only([renamed(it, it.pruner, trained_epochs=longer.get((it.pruner, it.sparsity), 30.0)) for it in some])
+    assert one.longer == {"SNIP": 3.0}
+
+
 def test_the_last_cut_is_marked_on_the_curve_the_median_over_seeds() -> None:
     some = [renamed(row("SNIP", 0.9, seed), "SNIP", pruning_epoch=epoch) for seed, epoch in enumerate((4.0, 6.0, 20.0))]
     some += [renamed(row("CroP-S", 0.9, 0), "CroP-S", pruning_epoch=0.0), row("GraSP", 0.9, 0), row("Dense")]
