@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlprune import files
 from rlprune.bench.mistakes import Mistake, SuiteError
@@ -50,6 +50,8 @@ from rlprune.words import nearest, share_meant, shown
 
 if TYPE_CHECKING:
     from rlprune.store import Row
+
+Told = TypeVar("Told")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -226,15 +228,24 @@ def _status(folder: Path) -> Iterator[str]:
     )
     yield f"{counts}{time}" + (f"; {found.counts['others']} more of other settings" if found.counts.get("others") else "")
     if found.runs:
-        lines = [[one.name, f"epoch {one.trained} of {one.of}", f"since {one.since}", one.where] for one in found.runs]
+        alike = [(one.name, (f"epoch {one.trained} of {one.of}", f"since {one.since}", one.where)) for one in found.runs]
+        lines = [[named, *told] for told, named in _together(alike).items()]
         yield "running:" if found.state == "running" or found.outlived else "was running when it stopped:"
         yield columns([["", *line] for line in lines])
-    for name, why in found.failed:
-        yield plain(f"failed: {name}: {why}")
+    for why, named in _together(found.failed).items():
+        yield plain(f"failed: {named}: {why}")
     if found.outlived:
         yield f"{found.outlived} jobs outlived the run that sent them; their results are taken in by:\n  {found.command}"
     elif found.state == "stopped":
         yield f"go on with:\n  {found.command}"
+
+
+def _together(told: Iterable[tuple[str, Told]]) -> dict[Told, str]:
+    """Return what is told of cells to the first that it is told of and how many more they are: of a fleet the same is told."""
+    names: dict[Told, list[str]] = {}
+    for name, one in told:
+        names.setdefault(one, []).append(name)
+    return {one: f"{cells[0]} and {len(cells) - 1} more" if cells[1:] else cells[0] for one, cells in names.items()}
 
 
 def _list(what: str, names: Sequence[str]) -> str:

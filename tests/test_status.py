@@ -150,6 +150,24 @@ def test_it_works_while_a_run_writes(tmp_path, capsys):
         assert store.outcomes() == {}
 
 
+def test_cells_of_which_the_same_is_told_are_one_line(out, every, capsys):
+    """A fleet of forty was forty lines."""
+    with Store(out / "results.sqlite"):
+        pass
+    (out / RUNNING).mkdir()
+    mine = {"process": os.getpid(), "host": socket.gethostname(), "begun": "then", "at": "now", "left": 5.0}
+    cells = {cell.id: ["process 7", "then", epoch, 4] for cell, epoch in zip(every, (2, 2, 1, 2), strict=True)}
+    (out / RUNNING / "mine.json").write_text(json.dumps({**mine, "cells": cells}))
+    assert main(["status", str(out)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    lines = [" ".join(line.split()) for line in told[told.index("running:") + 1 :]]
+    names = read(out, {}, Known).runs
+    assert lines == [
+        f"{names[0].name} and 2 more epoch 2 of 4 since then process 7",
+        f"{names[2].name} epoch 1 of 4 since then process 7",
+    ]
+
+
 def test_options_of_an_executor_are_kept_whatever_they_are(out, every):
     plan(out, every, {**ABOUT, "executor": "slurm", "options": {"time": clock(4, 30), "cluster": "local"}}, workers=2)
     assert json.loads((out / PLAN).read_text())["options"] == {"time": "04:30:00", "cluster": "local"}
