@@ -202,6 +202,10 @@ class Pruning:
         """Return the sparsity reached so far, of weights and nodes, and the number of empty layers."""
         return self.follower.reached()
 
+    def collapsed(self) -> list[str]:
+        """Return in words where hardly anything passes any more: layers with at most one weight left, or with one channel."""
+        return self.follower.collapsed()
+
 
 _PRUNINGS: weakref.WeakSet[Pruning] = weakref.WeakSet()
 

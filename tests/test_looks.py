@@ -17,6 +17,7 @@ from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import Epoch, Started
 from rlprune.costs.measures import CATALOGUE
 from rlprune.report import curves, draw, figures, fronts, widths
+from rlprune.report.sentences import warnings
 from rlprune.store import Row
 
 
@@ -210,6 +211,18 @@ def test_widths_are_drawn_of_pruners_that_cut_channels() -> None:
     figure = widths.width_figure(one, 0.9, found)
     assert [text.get_text() for text in figure.axes[0].texts] == ["9", "3"]
     assert widths.widths(only([it for it in some if it.pruner != "CroP-S"]), 0.9) == {}
+
+
+def test_a_hidden_layer_that_was_cut_to_a_single_unit_is_warned_of() -> None:
+    """EarlyCroP-S leaves some actors of LunarLander one, and no layer of theirs counts as emptied."""
+    left = {0: [9, 1], 1: [9, 2], 2: [1, 1]}
+    some = [row("Dense"), *(row("CroP-S", 0.9, seed, layers=chain(4, kept, [128, 64], 2)) for seed, kept in left.items())]
+    some.append(row("SNIP", 0.9, layers=chain(4, [9, 1], [128, 64], 2)))
+    told = warnings(some, [only([replace(it, config={"recipe": {"widths": [128, 64]}}) for it in some])])
+    assert "CartPole-v1, quick: the actor was left with a single unit in a hidden layer by CroP-S (2 of 3 cells)." in told
+    narrow = [replace(it, config={"recipe": {"widths": [1, 64]}}) for it in some[:1] + some[4:]]
+    narrow.append(replace(narrow[0], pruner="CroP-S", cut="channels", sparsity=0.9, layers=chain(4, [1, 9], [1, 64], 2)))
+    assert not any("single unit" in line for line in warnings(narrow, [only(narrow)]))
 
 
 # -- the terminal ------------------------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ def test_channels_of_a_nested_network_are_found_and_the_cut_ones_are_trained():
     assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_where_hardly_anything_passes_any_more_is_told():
+    net = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 2))
+    assert pruned(copy.deepcopy(net), sparsity=0.5).collapsed() == []
+    masked = pruned(copy.deepcopy(net), "Random-U", sparsity=0.984)  # 3 of 200 weights: one a layer
+    assert masked.collapsed() == ["1 of 80 weights of 0.weight", "1 of 100 weights of 2.weight", "1 of 20 weights of 4.weight"]
+    cut = pruned(copy.deepcopy(net), "CroP-S", sparsity=0.94)  # of 12 weights left 8 + 1 + 2 is nearest
+    assert cut.collapsed() == ["1 of 100 weights of 2.weight", "1 of 10 channels of 0", "1 of 10 channels of 2"]
+
+
 def test_a_network_without_weights_is_refused():
     with pytest.raises(ValueError, match="nothing to prune"):
         rlprune.Pruning(nn.Tanh(), "SNIP", 0.5, epochs=2, loss=lambda net: torch.zeros(()))

@@ -375,6 +375,9 @@ def test_rounds_are_told_and_the_rest_is_summed_up(capsys):
     callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=1, verbose=1, until={"margin": 1e9})
     learn(agent(SAC), callback)
     assert capsys.readouterr().out.splitlines()[-1].endswith("after 2 of 4 epochs; its trigger fired")
+    learn(agent(SAC), PruneCallback("Random-U", 0.98, verbose=1))
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("Random-U: hardly anything passes any more: left are 1 of ")
     callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=2, verbose=1)
     model = learn(agent(SAC), callback)
     found = callback.summary()

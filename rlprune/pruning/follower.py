@@ -312,6 +312,16 @@ class PlanFollower:
             values["pruning_epoch"] = float(self.pruning_epoch)
         return values
 
+    def collapsed(self) -> list[str]:
+        """Return in words where hardly anything passes any more: layers with at most one weight left, or with one channel."""
+        layers = [
+            f"{layer['kept']:.0f} of {layer['dense']:,.0f} weights of {name}"
+            for name, layer in self.layers().items()
+            if layer["kept"] <= 1 < layer["dense"]
+        ]
+        groups = [f"1 of {len(keep)} channels of {name}" for name, keep in self._kept.items() if int(keep.sum()) == 1 < len(keep)]
+        return layers + groups
+
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:

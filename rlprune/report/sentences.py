@@ -1,13 +1,14 @@
 """What a reader must know before believing a number, and what came out, in words: for the page and for the terminal."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, SOLO, Measure
-from rlprune.report import curves, tables
+from rlprune.report import curves, tables, widths
 from rlprune.report.curves import Comparison, Curve, count_of, percent
 from rlprune.report.dense import WITHIN, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
@@ -47,8 +48,11 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
         if not dense:
             found.append(f"{name}: no dense network to compare with.")
         found += [f"{name}: {complaint}" for curve in dense if (complaint := _weak(one, curve))]
-        if starving := _starving(one):
+        if starving := _counted(one, _starved):
             found.append(f"{name}: layers were left with at most one weight by {starving}.")
+        for network in curves.NETWORKS:
+            if narrowed := _counted(one, partial(_narrow, one, network)):
+                found.append(f"{name}: the {network} was left with a single unit in a hidden layer by {narrowed}.")
         found += [f"{name}: {complaint}" for complaint in (_uneven(one), _machines(one)) if complaint]
     for (title, profile), count in Counter((one.task_title, one.profile) for one in compared).items():
         if count > 1:
@@ -83,11 +87,19 @@ def _no_better_than_chance(one: Comparison, end: Estimate) -> str:
     return f"no better than chance ({tables.number(one.anchors['random'])})"
 
 
-def _starving(one: Comparison) -> str:
+def _starved(row: Row) -> bool:
+    return any(map(curves.starved, row.layers.values()))
+
+
+def _narrow(one: Comparison, network: str, row: Row) -> bool:
+    return row.cut == "channels" and network in widths.single(one, row)
+
+
+def _counted(one: Comparison, of: Callable[[Row], bool]) -> str:
+    """Return which pruners have cells of which something is so, and how many of all their cells."""
     cells = [row for row in one.rows if row.cut != "nothing" and row.layers]
-    starving = Counter(row.pruner for row in cells if any(map(curves.starved, row.layers.values())))
-    counted = Counter(row.pruner for row in cells)
-    return ", ".join(f"{pruner} ({starving[pruner]} of {counted[pruner]} cells)" for pruner in sorted(starving, key=curves.order))
+    found, counted = Counter(row.pruner for row in cells if of(row)), Counter(row.pruner for row in cells)
+    return ", ".join(f"{pruner} ({found[pruner]} of {counted[pruner]} cells)" for pruner in sorted(found, key=curves.order))
 
 
 def _uneven(one: Comparison) -> str:

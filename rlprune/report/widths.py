@@ -8,6 +8,7 @@ import numpy as np
 
 from rlprune.report.curves import NETWORKS, Comparison, count_of, percent
 from rlprune.report.draw import FAINT, GREY, INK, SMALL, fitted, grid, headline, print_style, size_of
+from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,23 +36,38 @@ def shares(layers: Mapping[str, Mapping[str, float]]) -> list[float] | None:
 
 def widths(comparison: Comparison, sparsity: float) -> dict[str, Widths]:
     """Return what pruners that cut channels left of the hidden layers of actor and critic, mean over seeds."""
-    told = comparison.shared.get("widths")
     found = {}
     for pruner in comparison.cutting("channels"):
         kept: Widths = {}
         for network in NETWORKS:
-            cells = [
-                {name: it for name, it in row.layers.items() if any(part in name.split(".") for part in _NAMES[network])}
-                for row in comparison.cells(pruner, sparsity)
-            ]
-            left = [shares(layers) for layers in cells if layers]
+            left = [shares(layers) for row in comparison.cells(pruner, sparsity) if (layers := _layers(row, network))]
             if left and len({len(one) for one in left if one}) == 1 and None not in left:
                 means = np.mean([one for one in left if one], axis=0)
-                dense = told if isinstance(told, Sequence) and len(told) == len(means) else [None] * len(means)
+                dense = _dense(comparison, len(means))
                 kept[network] = [(float(mean), units) for mean, units in zip(means, dense, strict=True)]
         if kept:
             found[pruner] = kept
     return found
+
+
+def single(comparison: Comparison, row: Row) -> list[str]:
+    """Return the networks of a cut agent in which a hidden layer of several units has one left: all they know is one number."""
+    found = []
+    for network in NETWORKS:
+        left = shares(_layers(row, network)) or []
+        units = [share * dense for share, dense in zip(left, _dense(comparison, len(left)), strict=True) if dense and dense > 1]
+        found += [network] if any(one < 1.5 for one in units) else []
+    return found
+
+
+def _layers(row: Row, network: str) -> dict[str, Mapping[str, float]]:
+    return {name: it for name, it in row.layers.items() if any(part in name.split(".") for part in _NAMES[network])}
+
+
+def _dense(comparison: Comparison, layers: int) -> Sequence[int | None]:
+    """Return how many units the hidden layers of the dense network have, as far as known."""
+    told = comparison.shared.get("widths")
+    return told if isinstance(told, Sequence) and len(told) == layers else [None] * layers
 
 
 @print_style()

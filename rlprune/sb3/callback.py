@@ -219,6 +219,9 @@ class PruneCallback(BaseCallback):
                 why = {None: "", True: "; its trigger fired", False: "; the latest moment came first, its trigger had not fired"}
                 told = f"{self._pruner.name}: {self._gone:.1%} of {weights:,.0f} weights are removed at {at}"
                 sys.stdout.write(f"{told}{why[self.pruning.fired]}\n")
+                if collapsed := self.pruning.collapsed():
+                    named = ", ".join(collapsed[:3]) + (f" and {len(collapsed) - 3} more" if collapsed[3:] else "")
+                    sys.stdout.write(f"{self._pruner.name}: hardly anything passes any more: left are {named}\n")
 
     def _seeds(self, use: str) -> np.random.SeedSequence:
         digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
