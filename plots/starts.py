@@ -52,6 +52,8 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     pairs = [(names.get("rescaled", ""), names.get("kept", "")) for names in named.values()]
     brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
     for pruner, names in named.items():
+        if not ends.keys() & names.values():  # it was not run at this sparsity
+            continue
         told = [MISSING, MISSING]
         if (it := brought.get(names.get("rescaled", ""))) and it.improvement.pairs > 1:
             told = [f"{scale * it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]

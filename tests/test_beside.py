@@ -11,6 +11,12 @@ import pytest
 from rlprune.report.beside import Beside, Failed
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever threads other tests have left, say one that watches bars, does nothing that a fork would miss."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+
+
 def noted(file: Path, do: Callable[[], object] = lambda: None) -> Callable[[], None]:
     """Return a function that notes in a file which process it runs in."""
 
@@ -21,6 +27,7 @@ def noted(file: Path, do: Callable[[], object] = lambda: None) -> Callable[[], N
     return note
 
 
+@pytest.mark.usefixtures("alone")
 def test_more_than_fit_beside_each_other_are_all_done_each_in_a_process_of_its_own(tmp_path: Path) -> None:
     beside = Beside(2)
     ends = [beside.begin(noted(tmp_path / str(number))) for number in range(5)]
@@ -31,6 +38,7 @@ def test_more_than_fit_beside_each_other_are_all_done_each_in_a_process_of_its_o
     assert len(processes - {os.getpid()}) == 5
 
 
+@pytest.mark.usefixtures("alone")
 def test_what_goes_wrong_is_told_by_what_failed_and_by_nothing_else(tmp_path: Path) -> None:
     def wrong() -> None:
         raise ValueError("no such colour")
@@ -45,7 +53,10 @@ def test_what_goes_wrong_is_told_by_what_failed_and_by_nothing_else(tmp_path: Pa
     def odd() -> None:
         raise OddError
 
+    here = os.getpid()
+
     def killed() -> None:
+        assert os.getpid() != here
         os.kill(os.getpid(), signal.SIGKILL)
 
     beside = Beside(2)
