@@ -38,7 +38,7 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
     return {
         it: found[it]
         for it in sorted(found, key=lambda it: (one.cut(next(iter(found[it].values()))), order(it)))
-        if found[it].keys() - {"kept"}
+        if found[it].keys() > {"kept"} or "rescaled" in found[it]
     }
 
 
