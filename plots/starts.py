@@ -28,7 +28,7 @@ STARTS = {"kept": "#777777", "rescaled": "#D55E00", "redrawn": "#0072B2", "shuff
 
 
 def compared(one: Comparison) -> dict[str, dict[str, str]]:
-    """Return pruner to start to the name of the variant, of those that began from several; a plain name is what its cells say."""
+    """Return pruner to start to the name of the variant, where it is not kept alone; what a plain name is, its cells say."""
     found: dict[str, dict[str, str]] = {}
     for name in one.pruners:
         pruner, _, start = name.rpartition(" ")
