@@ -1,5 +1,6 @@
 """What is done beside a report ends as if it were done in it."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -77,6 +78,19 @@ def test_with_one_core_or_other_threads_nothing_is_forked(tmp_path: Path, thread
     end = Beside(2 if threads else 1).begin(noted(tmp_path / "here"))
     over.set()
     end()
+    assert (tmp_path / "here").read_text() == str(os.getpid())
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("what", ["a daemon", "no more processes"])
+def test_what_may_not_be_forked_or_cannot_be_is_done_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    if what == "a daemon":
+        monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    Beside(2).begin(noted(tmp_path / "here"))()
     assert (tmp_path / "here").read_text() == str(os.getpid())
 
 

@@ -1,7 +1,7 @@
 """Work that is done beside what goes on here: in forked processes, as many at a time as there are cores.
 
 What a fork does finds everything where it is, rows above all, and nothing has to be sent there. Where forks are not safe (other
-threads run, or the system is not Linux) or gain nothing (one core) the same is done here and now.
+threads run, or the system is not Linux), not possible or gain nothing (one core) the same is done here and now.
 """
 
 import gc
@@ -41,7 +41,7 @@ class Beside:
             Failed: it raised something else, or its process was killed.
         """
         task = _Task(do)
-        if self._most < 2 or threading.active_count() > 1:
+        if self._most < 2 or threading.active_count() > 1 or multiprocessing.current_process().daemon:
             task.end(_done(do))
         else:
             self._waiting.append(task)
@@ -55,7 +55,10 @@ class Beside:
             self._running.pop(source).end(_received(source))
         while self._waiting and len(self._running) < self._most:
             task = self._waiting.popleft()
-            self._running[_forked(task.do)] = task
+            try:
+                self._running[_forked(task.do)] = task
+            except OSError:  # no more processes are allowed, or no more memory
+                task.end(_done(task.do))
 
     def _end(self, task: "_Task") -> None:
         while not task.ended:
