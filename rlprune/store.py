@@ -31,6 +31,7 @@ from rlprune.costs.judged import Judged
 from rlprune.files import written
 from rlprune.reason import reason
 from rlprune.safely import plain
+from rlprune.words import several
 
 SCHEMA = 3
 """Schema 2 had a line for each number of an epoch and of a layer; schema 1 moreover what is in column ``judged`` among the
@@ -481,8 +482,7 @@ class Store:
             row = Row(**cell, values=_measured(own_values), epochs=mine, layers=left)
             odd = [*(repr(name) for name in own_values if name not in row.values), *odd_epochs, *odd_layers]
             if odd:
-                more = f" and {len(odd) - 3} more" if odd[3:] else ""
-                self._tell(f"of {_named(cell)} is left out: {', '.join(odd[:3])}{more}")
+                self._tell(f"of {_named(cell)} is left out: {several(odd)}")
             rows.append(row)
         return rows
 

@@ -51,6 +51,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
 
+def several(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+
+
 def share_meant(value: object) -> str:
     """Return ``"; did you mean 0.95?"`` for 95 in the place of a share removed; nothing for what is no such percentage."""
     return f"; did you mean {value / 100:g}?" if isinstance(value, int | float) and 50 <= value < 100 else ""

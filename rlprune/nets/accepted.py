@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from rlprune.pruning.groups import weights
-from rlprune.words import nearest
+from rlprune.words import nearest, several
 
 _DETACH = "take that off before pruning (torch.nn.utils.parametrize.remove_parametrizations, or remove of torch.nn.utils)"
 
@@ -84,7 +84,7 @@ def prunable(net: nn.Module, given: Sequence[str] | None) -> list[str]:
     if frozen:
         trained = [name for name in found if name not in frozen]
         raise ValueError(
-            f"{_several(frozen)} {'is' if len(frozen) == 1 else 'are'} frozen (requires_grad=False): thaw before pruning"
+            f"{several(frozen)} {'is' if len(frozen) == 1 else 'are'} frozen (requires_grad=False): thaw before pruning"
             + (
                 f", or name what is to be pruned: weights=[{', '.join(map(repr, trained[:3]))}{', ...' if trained[3:] else ''}]"
                 if trained
@@ -145,7 +145,3 @@ def _span(parameter: Tensor) -> tuple[int, int]:
     """Return where in memory a parameter begins and ends."""
     last = sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
     return parameter.data_ptr(), parameter.data_ptr() + (last + 1) * parameter.element_size()
-
-
-def _several(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from rlprune.reason import NotApplicable
+from rlprune.words import several
 
 _PASSED = frozenset(
     {
@@ -45,7 +46,7 @@ def gradient(module: nn.Module, names: Sequence[str], outputs: Outputs) -> dict[
     straight, scales = _straightened(module, names, lambda weight: weight.abs())
     slopes = _slopes(straight, names, outputs, _Straight(scales))[1]
     if beyond := [name for name, slope in slopes.items() if not bool(slope.isfinite().all())]:
-        raise NotApplicable(f"the flow of ones through {_some(beyond)} is beyond what float64 holds: scale the weights down")
+        raise NotApplicable(f"the flow of ones through {several(beyond)} is beyond what float64 holds: scale the weights down")
     return slopes
 
 
@@ -69,7 +70,7 @@ def check(module: nn.Module, names: Sequence[str], outputs: Outputs) -> None:
     flow, slopes = _slopes(straight, names, outputs, mode)
     carried = {name: (straight.get_parameter(name).detach() * slope).flatten(1).sum(1) for name, slope in slopes.items()}
     if dry := [name for name, rows in carried.items() if not bool((rows.abs() > _ROUNDING * abs(flow)).all())]:
-        raise NotApplicable(f"the flow of ones does not go through all of {_some(dry)} to the outputs")
+        raise NotApplicable(f"the flow of ones does not go through all of {several(dry)} to the outputs")
     bent: list[str] = []
     with torch.no_grad():
         for name, rows in carried.items():
@@ -172,7 +173,3 @@ def _slopes(
 
 def _total(outputs: Sequence[Tensor]) -> Tensor:
     return torch.stack([output.sum() for output in outputs]).sum()
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rlprune.pruning import flow
 from rlprune.pruning.groups import Anatomy, Group, Member
 from rlprune.reason import NotApplicable
+from rlprune.words import several
 
 Loss: TypeAlias = Callable[[nn.Module, float], Tensor]
 """A module and a temperature that divides its logits, to the mean loss of one batch (a scalar with a graph)."""
@@ -247,8 +248,7 @@ class Probe:
             else:
                 bare.append(group.name)
         if bare:
-            told = ", ".join(bare[:3]) + (f" and {len(bare) - 3} more" if len(bare) > 3 else "")
-            raise NotApplicable(f"no batch normalisation that is trained scales the channels of {told}")
+            raise NotApplicable(f"no batch normalisation that is trained scales the channels of {several(bare)}")
         return found
 
     @cached_property

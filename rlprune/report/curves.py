@@ -21,9 +21,6 @@ from rlprune.store import Row, column
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""
 
-TOGETHER = "energy_joules"
-"""A measure that is made of others."""
-
 BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
 
 MANY, FEWEST = 3_000, 200
@@ -255,9 +252,9 @@ def _comparison(group: comparable.Group) -> Comparison:
 def measure(row: Row, name: str) -> float | None:
     """Return a value of a row, or None where it was not measured or is not a number.
 
-    ``TOGETHER`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
+    ``energy_joules`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
     """
-    if name == TOGETHER:
+    if name == "energy_joules":
         cpu, gpu = measure(row, "energy_cpu_joules"), measure(row, "energy_gpu_joules")
         if cpu is None or (gpu is None and row.labels.get("device", "cpu") != "cpu"):
             return None
@@ -268,9 +265,7 @@ def measure(row: Row, name: str) -> float | None:
 
 def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
     """Return seed to value, for the rows that measured it."""
-    if name == TOGETHER:
-        return {row.seed: value for row in rows if (value := measure(row, name)) is not None}
-    return {row.seed: float(value) for row in rows if (value := row.values.get(name)) is not None and isfinite(value)}
+    return {row.seed: value for row in rows if (value := measure(row, name)) is not None}
 
 
 # -- metric against sparsity -------------------------------------------------------------------------------------

@@ -76,9 +76,10 @@ def print_style() -> Iterator[None]:
         yield
 
 
+@cache
 def ready() -> None:
     """Import what draws, so that forks of this process need not, each for itself."""
-    with print_style():
+    with _backend_of_files():
         from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F401
 
 

@@ -51,7 +51,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
         if starving := _counted(one, _starved):
             found.append(f"{name}: layers were left with at most one weight by {starving}.")
         for network in curves.NETWORKS:
-            if narrowed := _counted(one, partial(_narrow, one, network)):
+            if narrowed := _counted(one, partial(widths.single, one, network)):
                 found.append(f"{name}: the {network} was left with a single unit in a hidden layer by {narrowed}.")
         found += [f"{name}: {complaint}" for complaint in (_uneven(one), _machines(one)) if complaint]
     for (title, profile), count in Counter((one.task_title, one.profile) for one in compared).items():
@@ -89,10 +89,6 @@ def _no_better_than_chance(one: Comparison, end: Estimate) -> str:
 
 def _starved(row: Row) -> bool:
     return any(map(curves.starved, row.layers.values()))
-
-
-def _narrow(one: Comparison, network: str, row: Row) -> bool:
-    return row.cut == "channels" and network in widths.single(one, row)
 
 
 def _counted(one: Comparison, of: Callable[[Row], bool]) -> str:

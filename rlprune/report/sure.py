@@ -46,9 +46,9 @@ def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[i
         sign: of the metric: 1 where more is better, −1 where less is.
     """
     paired = [
-        (pruner, other, np.array([[values[name][seed] for seed in sorted(seeds)] for name in (pruner, other)]))
+        (pruner, other, np.array([[values[name][seed] for seed in seeds] for name in (pruner, other)]))
         for pruner, other in pairs
-        if (seeds := values[pruner].keys() & values[other].keys())
+        if (seeds := sorted(values[pruner].keys() & values[other].keys()))
     ]
     corrected = holm(sign_flips([mine - theirs for _, _, (mine, theirs) in paired]))
     return [

@@ -50,14 +50,12 @@ def widths(comparison: Comparison, sparsity: float) -> dict[str, Widths]:
     return found
 
 
-def single(comparison: Comparison, row: Row) -> list[str]:
-    """Return the networks of a cut agent in which a hidden layer of several units has one left: all they know is one number."""
-    found = []
-    for network in NETWORKS:
-        left = shares(_layers(row, network)) or []
-        units = [share * dense for share, dense in zip(left, _dense(comparison, len(left)), strict=True) if dense and dense > 1]
-        found += [network] if any(one < 1.5 for one in units) else []
-    return found
+def single(comparison: Comparison, network: str, row: Row) -> bool:
+    """Return whether a hidden layer of several units was cut to one in an agent's network: all it knows there is one number."""
+    left = shares(_layers(row, network)) if row.cut == "channels" else None
+    return left is not None and any(
+        units and units > 1 and share * units < 1.5 for share, units in zip(left, _dense(comparison, len(left)), strict=True)
+    )
 
 
 def _layers(row: Row, network: str) -> dict[str, Mapping[str, float]]:

@@ -20,6 +20,7 @@ from rlprune.sb3.summary import Summary, summary
 from rlprune.sb3.supported import supported
 from rlprune.training import networks, policies
 from rlprune.training.recipes import AgentRecipe
+from rlprune.words import several
 
 
 class PruneCallback(BaseCallback):
@@ -220,8 +221,7 @@ class PruneCallback(BaseCallback):
                 told = f"{self._pruner.name}: {self._gone:.1%} of {weights:,.0f} weights are removed at {at}"
                 sys.stdout.write(f"{told}{why[self.pruning.fired]}\n")
                 if collapsed := self.pruning.collapsed():
-                    named = ", ".join(collapsed[:3]) + (f" and {len(collapsed) - 3} more" if collapsed[3:] else "")
-                    sys.stdout.write(f"{self._pruner.name}: hardly anything passes any more: left are {named}\n")
+                    sys.stdout.write(f"{self._pruner.name}: hardly anything passes any more: left are {several(collapsed)}\n")
 
     def _seeds(self, use: str) -> np.random.SeedSequence:
         digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
