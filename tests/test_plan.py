@@ -20,6 +20,7 @@ from rlprune.pruning.plan import (
     next_action,
     reached,
     trained_epochs,
+    waits,
 )
 from rlprune.pruning.pruner import pruners
 
@@ -104,10 +105,26 @@ def test_the_parts_of_the_lazy_regime_can_be_set(trigger, value):
 
 def test_the_learning_rate_is_held_while_waiting_and_anneals_over_what_remains():
     actions = walk([Train(until=LazyRegime(cap=0.5)), Prune(), Train()], epochs=4)
-    rates = [(action.start, action.end) for action in actions if isinstance(action, TrainEpoch)]
-    assert rates == [(1, 1), (1, 1), (1, 0.5), (0.5, 0)]
-    rates = [(action.start, action.end) for action in walk([Train()], epochs=4)]
-    assert rates == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
+    assert rates(actions) == [(1, 1), (1, 1), (1, 0.5), (0.5, 0)]
+    assert rates(walk([Train()], epochs=4)) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
+
+
+WAITING = [name for name in pruners().names() if waits(pruners().load(name).steps(pruners().load(name).settings()))]
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_waiting_rate_on_schedule_falls_as_that_of_others(name):
+    pruner = pruners().load(name)
+    held = walk(pruner.steps(pruner.settings()))
+    scheduled = walk(pruner.steps(pruner.settings({"waiting_rate": "scheduled"})))
+    assert shape(scheduled) == shape(held)
+    assert rates(scheduled) == rates(walk([Train()]))
+    assert rates(held)[0] == (1, 1)
+
+
+def rates(actions):
+    """What remains of the schedule as each epoch begins and ends."""
+    return [(action.start, action.end) for action in actions if isinstance(action, TrainEpoch)]
 
 
 @pytest.mark.parametrize("target", [0.5, 0.8, 0.95, 0.99, 0.3])

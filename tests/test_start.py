@@ -395,6 +395,18 @@ def test_a_cell_that_starts_from_what_was_kept_has_the_id_it_always_had():
     assert other.id != plain.id
 
 
+def test_a_waiting_rate_is_told_apart_for_those_that_wait_alone():
+    listed = "pruners=['EarlyCroP-S', 'EarlyRandom-S', 'SNIP', 'GMP', 'LTR', 'Dense']"
+    plain = {cell.pruner: cell for cell in cells(load_suite("cartpole", "smoke", [listed]), "cpu")}
+    assert all("waiting_rate" not in cell.settings for cell in plain.values()), "ids are what they were before it came"
+    scheduled = {
+        cell.pruner: cell for cell in cells(load_suite("cartpole", "smoke", [listed, "pruning.waiting_rate=scheduled"]), "cpu")
+    }
+    moved = {name for name in plain if plain[name].id != scheduled[name].id}
+    assert moved == {"EarlyCroP-S", "EarlyRandom-S"}
+    assert {scheduled[name].settings["waiting_rate"] for name in moved} == {"scheduled"}
+
+
 def test_agents_start_rescaled_in_anybodys_suite_and_other_networks_kept(tmp_path):
     mine = tmp_path / "mine.toml"
     lists = 'tasks = ["cartpole-v1", "vgg-small-shapes"]\npruners = ["Dense", "Tiny", "SNIP"]\n'

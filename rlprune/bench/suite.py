@@ -23,7 +23,7 @@ from rlprune.costs.energy import known_country
 from rlprune.data import folders
 from rlprune.data.fingerprint import fingerprint
 from rlprune.packed import is_packed
-from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs, unheard
+from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs, unheard, waits
 from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry
 from rlprune.safely import fault
@@ -289,6 +289,8 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
         }
         if pruner.cut == CHANNELS:  # nor do heads here: outputs are never cut
             every.pop("heads", None)
+        if not waits(pruner.steps(chosen)):
+            every.pop("waiting_rate", None)
         if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
             return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
         return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}

@@ -185,7 +185,7 @@ class PlanFollower:
         self._met = self._tried = False
         if self._whole():
             self._rehearse()
-        if any(isinstance(step, plans.Train) and step.until is not None for step in self.plan):
+        if plans.waits(self.plan):
             self._references["start"] = self._snapshot()
 
     def counted_from(self, dense: Mapping[str, Sequence[int]], masks: Masks) -> None:

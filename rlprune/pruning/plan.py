@@ -220,6 +220,7 @@ class Train:
         penalty: L1 on the scales of batch normalisation, its gradient added at every optimizer step.
         only: ``gates`` freezes all but batch normalisation and the layers that make the outputs.
         fine: let ``share`` end inside an epoch, where whoever trains can stop there.
+        held: whether the learning rate waits with the plan; if not, it follows its schedule from the first epoch on.
     """
 
     epochs: int | None = None
@@ -228,6 +229,12 @@ class Train:
     penalty: float = 0.0
     only: Literal["everything", "gates"] = "everything"
     fine: bool = False
+    held: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """Whether the learning rate is held meanwhile."""
+        return self.until is not None and self.held
 
 
 @dataclass(frozen=True)
@@ -406,10 +413,10 @@ def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress, pa
         return None
     match plan[progress.step]:
         case Train() as step:
-            waits, left = step.until is not None, _left(step, epochs, parts, progress)
+            left = _left(step, epochs, parts, progress)
             return TrainEpoch(
-                start=1.0 if waits else _remaining(progress.epoch, progress.anneal, epochs),
-                end=1.0 if waits else _remaining(progress.epoch + 1, progress.anneal, epochs),
+                start=1.0 if step.holds else _remaining(progress.epoch, progress.anneal, epochs),
+                end=1.0 if step.holds else _remaining(progress.epoch + 1, progress.anneal, epochs),
                 first=progress.part,
                 last=min(parts, progress.part + left),
                 parts=parts,
@@ -477,6 +484,11 @@ def waiting_for(plan: Plan, progress: Progress) -> Trigger | None:
     return step.until if isinstance(step, Train) else None
 
 
+def waits(plan: Plan) -> bool:
+    """Return whether a plan waits for a trigger at any time."""
+    return any(isinstance(step, Train) and step.until is not None for step in plan)
+
+
 def trained_epochs(plan: Plan, epochs: int, sparsity: float = 0.9) -> int:
     """Return how many epochs a plan trains at most, found by walking through it with triggers that fire at their cap."""
     progress = begin(plan, sparsity, epochs)
@@ -512,13 +524,14 @@ def reached(plan: Plan, sparsity: float) -> float | None:
 def _settle(plan: Plan, sparsity: float, epochs: int, parts: int, progress: Progress) -> Progress:
     """Pass over the steps that are finished."""
     while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, parts, progress):
-        waited = waiting_for(plan, progress) is not None
+        step = plan[progress.step]
+        held = isinstance(step, Train) and step.holds
         progress = replace(
             progress,
             step=progress.step + 1,
             inside=0,
             readings=(),
-            anneal=progress.epoch if waited else progress.anneal,
+            anneal=progress.epoch if held else progress.anneal,
         )
     return progress
 
@@ -538,8 +551,8 @@ def _left(step: Train, epochs: int, parts: int, progress: Progress) -> int:
 def _finished(step: Step, sparsity: float, epochs: int, parts: int, progress: Progress) -> bool:
     match step:
         case Train():
-            waits = step.epochs is None and step.share is None
-            fires = waits and step.until is not None and step.until.fires(progress.readings, sparsity)
+            listens = step.epochs is None and step.share is None
+            fires = listens and step.until is not None and step.until.fires(progress.readings, sparsity)
             return fires or _left(step, epochs, parts, progress) <= 0
         case Prune(schedule, _, beyond):
             idle = progress.still or _over(epochs, progress)

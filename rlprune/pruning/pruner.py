@@ -16,13 +16,13 @@ values, and a suite may set exactly these (``[pruner.LTR] levels = 3``).
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from rlprune.pruning.plan import Plan, Score, Scores
+from rlprune.pruning.plan import Plan, Score, Scores, Train
 from rlprune.registry import Registry
 from rlprune.words import in_words, nearest
 
@@ -59,6 +59,8 @@ class CommonSettings(BaseModel):
         critic: the same of the critic.
         heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``) and
             count as kept, so that the others of their network pay for them. Of channels nothing changes: outputs are never cut.
+        waiting_rate: the learning rate while a plan waits for its moment: ``held`` where it begins, as the paper has it, to fall
+            once the network is pruned, or ``scheduled`` as if nobody waited, so that it has fallen as far as any other pruner's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -69,7 +71,8 @@ class CommonSettings(BaseModel):
     actor: float | None = Field(default=None, ge=0, lt=1)
     critic: float | None = Field(default=None, ge=0, lt=1)
     heads: Literal["pruned", "dense"] = "pruned"
-    later: ClassVar[frozenset[str]] = frozenset({"start", "actor", "critic", "heads"})
+    waiting_rate: Literal["held", "scheduled"] = "held"
+    later: ClassVar[frozenset[str]] = frozenset({"start", "actor", "critic", "heads", "waiting_rate"})
     """Settings that came when cells had been stored: left out of a cell's configuration where they are at their defaults."""
 
 
@@ -134,7 +137,10 @@ class Pruner:
 
     def steps(self, settings: CommonSettings) -> Plan:
         """Return the plan under these settings."""
-        return tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
+        steps = tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
+        if settings.waiting_rate == "held":
+            return steps
+        return tuple(replace(step, held=False) if isinstance(step, Train) else step for step in steps)
 
     def formula(self, settings: CommonSettings) -> "Score":
         """Return the score under these settings, a function of the probe alone.

@@ -95,7 +95,8 @@ def _words(step: Step) -> Words:
         case Train():
             text, number = _length(step)
             text += f", with an L1 penalty of {step.penalty:g} on the scales of batch normalisation" if step.penalty else ""
-            return text + (", gates and outputs alone" if step.only == "gates" else ""), number
+            text += ", gates and outputs alone" if step.only == "gates" else ""
+            return text + (", the learning rate as if nobody waited" if step.until and not step.held else ""), number
 
 
 def _length(step: Train) -> Words:

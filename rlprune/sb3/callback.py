@@ -80,6 +80,8 @@ class PruneCallback(BaseCallback):
         self._settings = self._pruner.asked({"start": start, **settings, "scope": scope}, PruneCallback)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
+        if "waiting_rate" in self._settings.model_fields_set:
+            raise ValueError("waiting_rate changes nothing here: the learning rate is the agent's own")
         self._sparsity, self._asked, self._seed = sparsity, epochs, seed
         self._scoring_steps = scoring_steps
         self._follower: PlanFollower | None = None
