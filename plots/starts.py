@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
-from rlprune.report.curves import Comparison, by_seed, comparisons, count_of, order, percent, seed_range
+from rlprune.report.curves import Comparison, comparisons, count_of, order, percent, seed_range
 from rlprune.report.scripts import ended, place
 from rlprune.report.sure import differences
 from rlprune.report.tables import MISSING, iqm_text, markdown
@@ -48,7 +48,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
     lines = [["pruner", *run, "rescaled − kept", "p"]]
     scale = one.measure_of(metric).scale
-    values = {name: by_seed(one.cells(name, sparsity), metric) for name in one.pruners}
+    values = {name: one.by_seed(name, sparsity, metric) for name in one.pruners}
     pairs = [(names.get("rescaled", ""), names.get("kept", "")) for names in named.values()]
     brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
     for pruner, names in named.items():

@@ -11,13 +11,13 @@ import sys
 import warnings
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import chain, groupby
-from math import isfinite, isnan, nan
+from math import inf, isfinite, isnan, nan
 from operator import itemgetter, le
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,16 +170,18 @@ class _Block:
         numbers: NaN where something was not measured.
     """
 
-    __slots__ = ("names", "numbers")
+    __slots__ = ("_most", "names", "numbers")
 
     def __init__(self, names: Mapping[str, int], numbers: "array[float]") -> None:
         self.names, self.numbers = names, numbers
+        self._most = inf
 
     def within(self, most: float) -> bool:
-        """Return whether no number is farther from zero."""
-        if sum(map(abs, self.numbers)) <= most:  # no number is larger than all together
-            return True
-        return all(abs(one) <= most for one in self.numbers if one == one)
+        """Return whether no number is farther from zero; what was found is remembered."""
+        if self._most > most:
+            together = sum(map(abs, self.numbers))  # no number is larger than all together
+            self._most = together if together <= most else max((abs(one) for one in self.numbers if one == one), default=0.0)
+        return self._most <= most
 
     def _line(self, place: int) -> dict[str, float]:
         lines = len(self.numbers) // len(self.names)
@@ -228,11 +230,12 @@ class Layers(_Block, Mapping[str, Mapping[str, float]]):
         layers: their names in the network's order, and which place each has; many cells share one.
     """
 
-    __slots__ = ("layers",)
+    __slots__ = ("_counted", "layers")
 
     def __init__(self, layers: Mapping[str, int], names: Mapping[str, int], numbers: "array[float]") -> None:
         super().__init__(names, numbers)
         self.layers = layers
+        self._counted: bool | None = None
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -244,9 +247,11 @@ class Layers(_Block, Mapping[str, Mapping[str, float]]):
         return self._line(self.layers[name])
 
     def counted(self) -> bool:
-        """Return whether all have weights, and a count of those left."""
-        kept, dense = self.column("kept"), self.column("dense")
-        return len(kept) == len(dense) > 0 and all(map(le, kept, dense)) and min(kept) >= 0 < min(dense)
+        """Return whether all have weights, and a count of those left; what was found is remembered."""
+        if self._counted is None:
+            kept, dense = self.column("kept"), self.column("dense")
+            self._counted = len(kept) == len(dense) > 0 and all(map(le, kept, dense)) and min(kept) >= 0 < min(dense)
+        return self._counted
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -257,6 +262,13 @@ def column(epochs: Sequence[Mapping[str, float]], name: str) -> Sequence[float]:
     if isinstance(epochs, Epochs):
         return epochs.column(name)
     return [epoch.get(name, nan) for epoch in epochs] if any(name in epoch for epoch in epochs) else []
+
+
+def counts(layers: Mapping[str, Mapping[str, float]]) -> Iterable[tuple[str, float, float]]:
+    """Return of each layer its name, how many of its weights are left and how many it had."""
+    if isinstance(layers, Layers):
+        return zip(layers, layers.column("kept"), layers.column("dense"), strict=True)
+    return ((name, layer["kept"], layer["dense"]) for name, layer in layers.items())
 
 
 def results_of(run: Path) -> Path:

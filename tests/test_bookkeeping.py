@@ -149,8 +149,7 @@ def test_intervals_of_many_seeds_are_those_of_the_samples_themselves(monkeypatch
 
 def test_bands_of_a_hundred_seeds_take_all_resamples_and_those_of_thousands_fewer():
     def resamples(seeds):
-        track = np.column_stack([np.arange(3.0), np.arange(3.0)])
-        return curves._learning_curve("SNIP", 0.9, [track + seed for seed in range(seeds)], None).resamples
+        return curves.LearningCurve("SNIP", 0.9, np.arange(3.0), np.zeros((seeds, 3))).resamples
 
     assert resamples(100) == stats.RESAMPLES
     assert stats.RESAMPLES > resamples(5000) >= 200

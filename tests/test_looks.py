@@ -18,7 +18,7 @@ from rlprune.bench.sweep import Epoch, Started
 from rlprune.costs.measures import CATALOGUE
 from rlprune.report import curves, draw, figures, fronts, widths
 from rlprune.report.sentences import warnings
-from rlprune.store import Row
+from rlprune.store import Row, counts
 
 
 def only(some: list[Row]) -> curves.Comparison:
@@ -191,13 +191,17 @@ def chain(inputs: int, kept: list[int], dense: list[int], outputs: int) -> dict[
     }
 
 
+def counted(layers: dict[str, dict[str, float]]) -> list[tuple[float, float]]:
+    return [(kept, dense) for _, kept, dense in counts(layers)]
+
+
 def test_widths_follow_from_the_weights_that_layers_have_left() -> None:
-    assert widths.shares(chain(6, [15, 29, 25], [256, 256, 256], 3)) == pytest.approx([15 / 256, 29 / 256, 25 / 256])
-    assert widths.shares(chain(6, [15], [16], 3)) == pytest.approx([15 / 16])
+    assert widths.shares(counted(chain(6, [15, 29, 25], [256, 256, 256], 3))) == pytest.approx([15 / 256, 29 / 256, 25 / 256])
+    assert widths.shares(counted(chain(6, [15], [16], 3))) == pytest.approx([15 / 16])
     broken = chain(6, [15, 29], [256, 256], 3)
     broken["action_net.weight"]["kept"] += 1
-    assert widths.shares(broken) is None
-    assert widths.shares({}) is None
+    assert widths.shares(counted(broken)) is None
+    assert widths.shares([]) is None
 
 
 def test_widths_are_drawn_of_pruners_that_cut_channels() -> None:

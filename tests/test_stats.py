@@ -15,6 +15,7 @@ from rlprune.stats import (
     iqm,
     iqm_interval,
     median,
+    medians,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
@@ -187,6 +188,18 @@ def test_infinite_values_have_ends_that_were_seen() -> None:
     found, interval = bootstrap([[3.0, 5.0, np.inf, np.inf, np.inf]], lambda tasks: np.median(tasks[0], axis=-1), "nearest")
     assert found == np.inf
     assert interval.tolist() == [3.0, np.inf]
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 10, 60])
+def test_medians_are_those_of_the_samples_themselves(seeds: int) -> None:
+    values = np.random.default_rng(seeds).normal(size=(seeds, 7)).round(1)  # some are equal
+    values[values > 1] = np.inf
+    values[:, 0] = np.inf
+    theirs, between = bootstrap([values.T], lambda tasks: np.median(tasks[0], axis=-1), "nearest")
+    found, ends = medians(values)
+    np.testing.assert_array_equal(found, theirs)
+    np.testing.assert_array_equal(ends, between)
+    assert medians(values[:1])[1] is None
 
 
 def test_what_is_above_one_makes_up_for_nothing() -> None:

@@ -197,6 +197,18 @@ def settings(row: Row) -> dict[str, object]:
     return flat(row.config.get("settings"))
 
 
+def alike(rows: Iterable[Row]) -> dict[object, Row]:
+    """Return one row of all that hold the settings of one pruner, by what tells these apart; rows have to be held meanwhile."""
+    found: dict[object, Row] = {}
+    for row in rows:
+        found.setdefault(_set(row), row)
+    return found
+
+
+def _set(row: Row) -> object:
+    return row.config.get("pruner"), id(row.config.get("settings"))
+
+
 def branch(row: Row) -> int | None:
     """Return the epoch from whose end a cell trained two copies; None for an ordinary cell."""
     epoch = row.config.get("branch")
@@ -238,9 +250,12 @@ def _as_text(value: object) -> str:
 def _by_run(rows: Sequence[Row]) -> list[list[Row]]:
     """Return the rows together, or run by run where two runs have the same cell."""
     runs = sorted({row.labels.get("run", "") for row in rows})
+    if len(runs) < 2:
+        return [list(rows)]
     cells = {(row.pruner, _as_text(settings(row)), row.sparsity, row.seed) for row in rows}
-    together = len(runs) < 2 or len(cells) == len(rows)
-    return [list(rows)] if together else [[row for row in rows if row.labels.get("run", "") == run] for run in runs]
+    return (
+        [list(rows)] if len(cells) == len(rows) else [[row for row in rows if row.labels.get("run", "") == run] for run in runs]
+    )
 
 
 def _named_apart(rows: Sequence[Row]) -> list[Row]:
@@ -248,11 +263,10 @@ def _named_apart(rows: Sequence[Row]) -> list[Row]:
     named: list[Row] = []
     for pruner in sorted({row.pruner for row in rows}):
         mine = [row for row in rows if row.pruner == pruner]
-        facts = [{"of": row.config.get("pruner"), **settings(row)} for row in mine]
-        named += [
-            replace(row, pruner=shortened(f"{pruner}, {told}")) if told else row
-            for row, told in zip(mine, in_words(facts), strict=True)
-        ]
+        kinds = alike(mine)
+        facts = [{"of": row.config.get("pruner"), **settings(row)} for row in kinds.values()]
+        words = dict(zip(kinds, in_words(facts), strict=True))
+        named += [replace(row, pruner=shortened(f"{pruner}, {told}")) if (told := words[_set(row)]) else row for row in mine]
     for way in (_company, _id):
         cells = Counter((row.pruner, row.sparsity, row.seed) for row in named)
         twice = {pruner for (pruner, _, _), count in cells.items() if count > 1}

@@ -2,11 +2,12 @@
 
 import re
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from rlprune.report import comparable
 from rlprune.report.dense import Against, against
 from rlprune.report.printed import Printed
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
-from rlprune.store import Row, column
+from rlprune.store import Row, column, counts
 
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""
@@ -132,10 +133,34 @@ class Comparison:
         """Return what a pruner cuts: ``weights``, ``channels`` or ``nothing``."""
         return next(row.cut for row in self._rows_of(pruner))
 
+    def by_seed(self, pruner: str, sparsity: float, name: str) -> dict[int, float]:
+        """Return seed to what a pruner measured at one requested sparsity, without those that measured nothing."""
+        seeds, columns = self._measured(pruner, sparsity)
+        return {seed: value for seed, value in zip(seeds, columns.get(name, ()), strict=False) if isfinite(value)}
+
     def values(self, sparsity: float, name: str) -> dict[str, list[float]]:
         """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
-        found = {pruner: list(by_seed(self.cells(pruner, sparsity), name).values()) for pruner in self.pruners}
+        columns = {pruner: self._measured(pruner, sparsity)[1].get(name, ()) for pruner in self.pruners}
+        found = {pruner: [*filter(isfinite, column)] for pruner, column in columns.items()}
         return {pruner: values for pruner, values in found.items() if values}
+
+    def _measured(self, pruner: str, sparsity: float) -> tuple["array[int]", dict[str, "array[float]"]]:
+        """Return seeds and, by its name, what each of them measured, NaN where it did not.
+
+        They are put together for a few cells at a time: one measure of all cells would fetch each of them from afar.
+        """
+        if (pruner, sparsity) not in self._columns:
+            cells = self.cells(pruner, sparsity)
+            names = {name for row in cells for name in row.values}
+            columns = {name: array("d", [row.values.get(name, nan) for row in cells]) for name in names}
+            if ENERGY_PARTS[0] in names:
+                columns[ENERGY] = array("d", [_energy(row) for row in cells])
+            self._columns[pruner, sparsity] = array("q", [row.seed for row in cells]), columns
+        return self._columns[pruner, sparsity]
+
+    @cached_property
+    def _columns(self) -> dict[tuple[str, float], tuple["array[int]", dict[str, "array[float]"]]]:
+        return {}
 
     def shown(self, sparsity: float, name: str) -> dict[str, Estimate]:
         """Return ``estimates`` in the unit of the measure's heading."""
@@ -192,7 +217,7 @@ class Comparison:
             pruner: {
                 sparsity: seeds
                 for sparsity in ([0.0] if pruner in levels else self.sparsities)
-                if (seeds := by_seed(self.cells(pruner, sparsity), name))
+                if (seeds := self.by_seed(pruner, sparsity, name))
             }
             for pruner in self.pruners
         }
@@ -214,7 +239,7 @@ class Comparison:
     def seeds(self) -> tuple[int, int]:
         """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
         groups = dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
-        counts = [len(by_seed(self.cells(*group), self.metric.name)) for group in groups]
+        counts = [len(self.by_seed(*group, self.metric.name)) for group in groups]
         return min(counts), max(counts)
 
 
@@ -248,19 +273,22 @@ def _comparison(group: comparable.Group) -> Comparison:
 
 # -- what was measured -------------------------------------------------------------------------------------------
 
+ENERGY, ENERGY_PARTS = "energy_joules", ("energy_cpu_joules", "energy_gpu_joules")
+"""What no cell measures by itself, and what it is the sum of."""
+
 
 def measure(row: Row, name: str) -> float | None:
     """Return a value of a row, or None where it was not measured or is not a number.
 
     ``energy_joules`` is CPU and GPU together, and unknown where a cell ran on a GPU whose energy is unknown.
     """
-    if name == "energy_joules":
-        cpu, gpu = measure(row, "energy_cpu_joules"), measure(row, "energy_gpu_joules")
-        if cpu is None or (gpu is None and row.labels.get("device", "cpu") != "cpu"):
-            return None
-        return cpu + (gpu or 0.0)
-    value = row.values.get(name)
-    return None if value is None or not isfinite(value) else float(value)
+    value = _energy(row) if name == ENERGY else row.values.get(name, nan)
+    return float(value) if isfinite(value) else None
+
+
+def _energy(row: Row) -> float:
+    cpu, gpu = (row.values.get(part, nan) for part in ENERGY_PARTS)
+    return cpu + (0.0 if not isfinite(gpu) and row.labels.get("device", "cpu") == "cpu" else gpu)
 
 
 def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
@@ -357,7 +385,7 @@ def normalised(over: Sequence[Comparison], pruner: str, sparsity: float) -> list
     found = []
     for one in over:
         random, dense = one.anchors["random"], one.anchors["dense"]
-        values = by_seed(one.cells(pruner, sparsity), one.metric.name)
+        values = one.by_seed(pruner, sparsity, one.metric.name)
         found.append({seed: (value - random) / (dense - random) for seed, value in values.items()})
     return found
 
@@ -371,9 +399,8 @@ def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callabl
         points = []
         for sparsity in over[0].sparsities if cut != "nothing" else [0.0]:
             if (found := end(pruner, sparsity)) is not None:
-                cells = [one.cells(pruner, sparsity) for one in over]
-                reached = [value for rows in cells for value in by_seed(rows, "sparsity_weights").values()]
-                seeds = by_seed(cells[0], metric.name).values() if metric is over[0].metric else ()
+                reached = [value for one in over for value in one.by_seed(pruner, sparsity, "sparsity_weights").values()]
+                seeds = over[0].by_seed(pruner, sparsity, metric.name).values() if metric is over[0].metric else ()
                 points.append(Point(sparsity, float(np.mean(reached)) if reached else None, found, tuple(seeds)))
         if points:
             curves.append(Curve(pruner, cut, tuple(points)))
@@ -457,10 +484,10 @@ def learning_curves(comparison: Comparison, of: Measure | None = None, sparsity:
     for pruner in comparison.pruners:
         for removed in sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
             cells = comparison.cells(pruner, removed)
-            tracks = [found for row in cells if len(found := track(row, position(comparison), of))]
-            if tracks:
-                curve = _learning_curve(pruner, removed, tracks, _pruned(cells, position(comparison)))
-                curves += [curve] if curve.values.shape[1] else []
+            if rows := [row for row in cells if len(column(row.epochs, of.name))]:
+                samples, values = _together(rows, position(comparison), of)
+                pruned = _pruned(cells, position(comparison))
+                curves += [LearningCurve(pruner, removed, samples, values, pruned)] if samples.size else []
     return curves
 
 
@@ -487,18 +514,23 @@ def position(comparison: Comparison) -> str:
     return "samples" if comparison.unit == "steps" else "trained"
 
 
-def track(row: Row, position: str, of: Measure) -> FloatArray:
-    """Return position and value, as it is shown, of every epoch, shape (epochs, 2), NaN where one is missing; or none."""
-    values = np.array(column(row.epochs, of.name), dtype=float)
-    positions = column(row.epochs, position) or [np.nan] * len(values)
-    return np.column_stack([positions[: len(values)], values * of.scale])
+def stacked(rows: Sequence[Row], *names: str) -> list[FloatArray]:
+    """Return measures of every epoch, each of shape (rows, epochs), NaN where one is missing and beyond a row's last epoch."""
+    columns = [[column(row.epochs, name) for row in rows] for name in names]
+    longest = max((len(values) for own in columns for values in own), default=0)
+    found = [np.full((len(rows), longest), nan) for _ in names]
+    for lines, own in zip(found, columns, strict=True):
+        for line, values in zip(lines, own, strict=True):
+            line[: len(values)] = values
+    return found
 
 
-def _learning_curve(pruner: str, sparsity: float, tracks: list[FloatArray], pruned: float | None) -> LearningCurve:
-    shortest = min(map(len, tracks))
-    stacked = np.stack([track[:shortest] for track in tracks])
-    stacked = stacked[:, np.isfinite(stacked).all(axis=(0, 2))]  # the first epoch may end before any game does
-    return LearningCurve(pruner, sparsity, stacked[..., 0].mean(axis=0), stacked[..., 1], pruned)
+def _together(rows: Sequence[Row], position: str, of: Measure) -> tuple[FloatArray, FloatArray]:
+    """Return the mean position, and what rows measured, after every epoch at which all of them measured it."""
+    shortest = min(len(row.epochs) for row in rows)
+    samples, values = (found[:, :shortest] for found in stacked(rows, position, of.name))
+    known = np.isfinite(samples).all(axis=0) & np.isfinite(values).all(axis=0)  # the first may end before any game does
+    return samples[:, known].mean(axis=0), of.scale * values[:, known]
 
 
 def profiles(comparison: Comparison, sparsity: float) -> tuple[FloatArray, dict[str, FloatArray]]:
@@ -530,9 +562,9 @@ class LayerShares:
     seeds: Mapping[str, int]
 
 
-def starved(layer: Mapping[str, float]) -> bool:
+def starved(kept: float, dense: float) -> bool:
     """Return whether at most one weight is left of several: nothing passes any more, though selection always spares one."""
-    return layer["kept"] <= 1 < layer["dense"]
+    return kept <= 1 < dense
 
 
 def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
@@ -542,9 +574,12 @@ def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
     layers = tuple(dict.fromkeys(name for rows in cells.values() for row in rows for name in row.layers))
     kept, bare = {}, {}
     for pruner, rows in cells.items():
-        found = [[row.layers[name] for row in rows if name in row.layers] for name in layers]
-        kept[pruner] = np.array([np.mean([one["kept"] / one["dense"] for one in some]) if some else np.nan for some in found])
-        bare[pruner] = tuple(sum(map(starved, some)) for some in found)
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in layers}
+        for row in rows:
+            for name, *counted in counts(row.layers):
+                found[name].append((counted[0], counted[1]))
+        kept[pruner] = np.array([np.mean([left / had for left, had in some]) if some else nan for some in found.values()])
+        bare[pruner] = tuple(sum(starved(*one) for one in some) for some in found.values())
     return LayerShares(sparsity, layers, kept, bare, {pruner: len(rows) for pruner, rows in cells.items()})
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from math import inf, nan
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlprune import stats
-from rlprune.report.curves import Comparison, position, track
+from rlprune.report.curves import Comparison, position, stacked
 from rlprune.stats import Estimate, FloatArray, iqm
-from rlprune.store import Row, column
+from rlprune.store import Row
 
 NEARLY = 0.9
 """Share of what the dense network ends at that counts as nearly as good."""
@@ -38,7 +39,7 @@ class Efficiency:
 def measurable(one: Comparison) -> bool:
     """Return whether a share of dense means something, and the learning curve is the same kind of number: a loss may not be."""
     alike = (one.curve.sign, one.curve.unit) == (one.metric.sign, one.metric.unit)
-    return one.against.origin is not None and alike and any(len(_learned(one, row)) for row in one.cells(one.against.dense, 0.0))
+    return one.against.origin is not None and alike and len(_learned(one, one.cells(one.against.dense, 0.0)).values) > 0
 
 
 def efficiency(one: Comparison) -> tuple[float, Mapping[str, Mapping[float, Efficiency]]]:
@@ -54,35 +55,76 @@ def efficiency(one: Comparison) -> tuple[float, Mapping[str, Mapping[float, Effi
         (pruner, sparsity): found
         for pruner in one.pruners
         for sparsity in (one.sparsities if one.cut(pruner) != "nothing" else [0.0])
-        if (found := [epochs for row in one.cells(pruner, sparsity) if len(epochs := _learned(one, row))])
+        if len((found := _learned(one, one.cells(pruner, sparsity))).values)
     }
-    level = origin + NEARLY * (float(iqm([epochs[-1, 1] for epochs in learned[dense, 0.0]])) - origin)
-    usual = float(np.mean([epochs[-1, 0] for epochs in learned[dense, 0.0]]))
+    level = origin + NEARLY * (float(iqm(learned[dense, 0.0].last(learned[dense, 0.0].values))) - origin)
+    usual = float(np.mean(learned[dense, 0.0].length))
     made: dict[str, dict[float, Efficiency]] = {pruner: {} for pruner, _ in learned}
-    for seeds in {len(found) for found in learned.values()}:
-        alike = {cell: found for cell, found in learned.items() if len(found) == seeds}
+    for seeds in {len(found.values) for found in learned.values()}:
+        alike = {cell: found for cell, found in learned.items() if len(found.values) == seeds}
         for (pruner, sparsity), end in zip(alike, _efficiencies(list(alike.values()), level, one.curve.sign, usual), strict=True):
             made[pruner][sparsity] = end
     return level, made
 
 
-def _learned(one: Comparison, row: Row) -> FloatArray:
-    """Return samples, value, and whether the network is pruned all the way, of every epoch that has a value."""
-    found = track(row, position(one), one.curve)
-    if not len(found):
-        return found
-    removed = np.array(column(row.epochs, "sparsity") or [0.0] * len(found))
-    whole = ~(removed < 0.999 * removed[-1])
-    return np.column_stack([found / (1.0, one.curve.scale), whole])[np.isfinite(found).all(axis=1)]
+@dataclass(frozen=True)
+class _Learned:
+    """Learning curves of a pruner at one sparsity, each array of shape (seeds, epochs).
+
+    Args:
+        samples: trained on at an epoch's end.
+        values: what was measured.
+        whole: whether the network is pruned all the way.
+        known: where there is a value at all; every seed has one somewhere.
+    """
+
+    samples: FloatArray
+    values: FloatArray
+    whole: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+    def last(self, of: FloatArray) -> FloatArray:
+        """Return what stands at the last value of every seed."""
+        places = self.known.shape[1] - 1 - self.known[:, ::-1].argmax(axis=1)
+        return np.asarray(of[np.arange(len(of)), places], dtype=float)
+
+    @property
+    def length(self) -> FloatArray:
+        """Return the samples that every seed trained on."""
+        return self.last(self.samples)
+
+    def means(self) -> FloatArray:
+        """Return the means of the curves, whose values stand for the samples since the one before."""
+        samples = np.where(self.known, self.samples, 0.0)
+        reached = np.maximum.accumulate(samples, axis=1)
+        samples[:, 1:] -= reached[:, :-1]
+        return np.asarray(np.where(self.known, samples * self.values, 0.0).sum(axis=1) / self.length, dtype=float)
+
+    def until(self, level: float, sign: int) -> FloatArray:
+        """Return after how many samples networks that are pruned all the way are at a level for the first time."""
+        there = self.known & self.whole & (sign * self.values >= sign * level)
+        first = there.argmax(axis=1)
+        seeds = np.arange(len(first))
+        return np.where(there[seeds, first], self.samples[seeds, first], inf)
 
 
-def _efficiencies(learned: Sequence[Sequence[FloatArray]], level: float, sign: int, usual: float) -> list[Efficiency]:
+def _learned(one: Comparison, rows: Sequence[Row]) -> _Learned:
+    samples, values, removed = stacked(rows, position(one), one.curve.name, "sparsity")
+    known = np.isfinite(samples) & np.isfinite(values)
+    last = [min(len(row.epochs), removed.shape[1]) - 1 for row in rows]
+    ends = removed[np.arange(len(rows)), last] if removed.size else np.empty(len(rows))
+    whole = ~(removed < 0.999 * ends[:, None])
+    some = known.any(axis=1)
+    return _Learned(samples[some], values[some], whole[some], known[some])
+
+
+def _efficiencies(learned: Sequence[_Learned], level: float, sign: int, usual: float) -> list[Efficiency]:
     """Return how fast each of some cells learns, of which all have as many seeds."""
-    seeds = len(learned[0])
-    means = np.array([[_mean(epochs) for epochs in found] for found in learned])
+    seeds = len(learned[0].values)
+    means = np.array([found.means() for found in learned])
     iqms, ends = iqm(means, axis=1), stats.iqm_interval([means.T])
-    samples = np.array([[_until(epochs, level, sign) for epochs in found] for found in learned])
-    medians, times = stats.bootstrap([samples], lambda strata: np.median(strata[0], axis=-1), "nearest")
+    samples = np.array([found.until(level, sign) for found in learned])
+    medians, times = stats.medians(samples.T)
     made = []
     for place, found in enumerate(learned):
         mean, until = (
@@ -91,17 +133,6 @@ def _efficiencies(learned: Sequence[Sequence[FloatArray]], level: float, sign: i
             )
             for values, held in ((iqms, ends), (medians, times))
         )
-        length = float(np.mean([epochs[-1, 0] for epochs in found])) / usual
+        length = float(np.mean(found.length)) / usual
         made.append(Efficiency(mean, until, int(np.isfinite(samples[place]).sum()), seeds, length))
     return made
-
-
-def _mean(epochs: FloatArray) -> float:
-    """Return the mean of a learning curve whose values stand for the samples since the one before."""
-    return float(np.diff(epochs[:, 0], prepend=0.0) @ epochs[:, 1] / epochs[-1, 0])
-
-
-def _until(epochs: FloatArray, level: float, sign: int) -> float:
-    """Return after how many samples a network that is pruned all the way is at a level for the first time."""
-    there = epochs[(epochs[:, 2] > 0) & (sign * epochs[:, 1] >= sign * level), 0]
-    return float(there[0]) if there.size else inf

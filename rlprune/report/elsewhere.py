@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from rlprune.report.comparable import TOLD
-from rlprune.report.curves import Comparison, comparisons, normalisable, normalised, percent, position, track
+from rlprune.report.curves import Comparison, comparisons, normalisable, normalised, percent, position, stacked
 from rlprune.stats import FloatArray
 from rlprune.store import Row
 
@@ -72,9 +72,10 @@ def to_openrlbenchmark(rows: Iterable[Row]) -> str:
         which = f" ({', '.join(filter(None, (one.profile, one.label)))})" if several[one.task] > 1 else ""
         for name, pruner, sparsity in _lines(one):
             for row in one.cells(pruner, sparsity):
-                for at, value in track(row, position(one), one.curve):
+                (samples,), (values,) = stacked([row], position(one), one.curve.name)
+                for at, value in zip(samples, values, strict=True):
                     if np.isfinite(value) and np.isfinite(at):
-                        writer.writerow((f"{name}{which}", row.task, row.seed, f"{at:.0f}", repr(float(value))))
+                        writer.writerow((f"{name}{which}", row.task, row.seed, f"{at:.0f}", repr(one.curve.scale * float(value))))
                         lines += 1
     if not lines:
         raise ValueError("no finished cell has a learning curve of returns")

@@ -194,7 +194,7 @@ class Line:
 
     def values(self, name: str) -> list[float]:
         """Return what its cells measured."""
-        return list(by_seed(self.one.cells(self.pruner, self.sparsity), name).values())
+        return list(self.one.by_seed(self.pruner, self.sparsity, name).values())
 
     def mean(self, cost: Measure) -> str:
         """Return the mean of a cost, and of how many cells it is where these are not all."""

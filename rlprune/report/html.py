@@ -42,7 +42,9 @@ def table(one: Table, kind: str = "", anchor: Anchors = nowhere, ids: Sequence[s
 
 
 def _entry(entry: Entry, column: int, anchor: Anchors) -> str:
-    text = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(escape(entry.text))
+    text = escape(entry.text)
+    if entry.mark:
+        text = f"<b>{text}</b>" if entry.mark == "best" else f"<u>{text}</u>"
     if entry.of and (place := anchor(entry)):
         text = f'<a href="#{place}">{text}</a>'
     if column == 0:

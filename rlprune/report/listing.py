@@ -1,5 +1,7 @@
 """The cells behind the numbers of a page: every line of a table leads to its own."""
 
+from functools import cache
+
 from rlprune import safely
 from rlprune.costs.measures import alone
 from rlprune.report.curves import Comparison, count_of, measure, percent
@@ -43,19 +45,19 @@ class Listing:
 
     def table(self) -> Table:
         """Return a line a cell: its id, seed, metric, and what it was made by."""
-        one, machines = self._of, self._machines()
+        one, (machines, letters) = self._of, self._machines()
         several = len(one.runs) > 1
         ends = {sparsity: one.estimates(sparsity, one.metric.name) for sparsity in (0.0, *one.sparsities)}
-        blocks = []
+        blocks, known = [], cache(Entry)  # many cells say the same
         for (pruner, sparsity), rows in self._groups.items():
             end = ends[sparsity].get(pruner)
             heading = f"{pruner}, {percent(sparsity)} removed: {iqm_text(end)}, {count_of((len(rows), len(rows)))}"
             lines = []
             for row in sorted(rows, key=lambda row: (row.seed, row.id)):
                 values = [_shown(measure(row, name)) for name in (one.metric.name, "sparsity_weights", "pruning_epoch")]
-                texts = [row.id, str(row.seed), *values, _company(row), _version(row), machines[_machine(row)]]
+                texts = [row.id, str(row.seed), *values, _company(row), _version(row), letters[id(row.machine)]]
                 texts += [row.labels.get("run", "")] if several else []
-                lines.append(tuple(Entry(safely.plain(text)) for text in texts))
+                lines.append((Entry(texts[0]), *map(known, texts[1:])))
             blocks.append((heading, tuple(lines)))
         header = ["cell", "seed", one.measured, "share removed", "epoch of pruning", "trained", "commit", "machine"]
         told = "; ".join(f"{letter}: {machine}" for machine, letter in machines.items() if machine)
@@ -66,10 +68,12 @@ class Listing:
         title = f"{one.title}: the {self.count:,} cells behind these numbers"
         return Table(title, note, (*header, *(["run"] if several else [])), tuple(blocks), ())
 
-    def _machines(self) -> dict[str, str]:
-        """Return what machines are called to a letter."""
-        found = sorted({_machine(row) for rows in self._groups.values() for row in rows})
-        return {machine: _letters(place) if machine else MISSING for place, machine in enumerate(found)}
+    def _machines(self) -> tuple[dict[str, str], dict[int, str]]:
+        """Return what machines are called to a letter, and the place of what a row says of its own, which many share, to one."""
+        own = {id(row.machine): row for rows in self._groups.values() for row in rows}
+        named = {place: _machine(row) for place, row in own.items()}
+        letters = {machine: _letters(place) if machine else MISSING for place, machine in enumerate(sorted({*named.values()}))}
+        return letters, {place: letters[machine] for place, machine in named.items()}
 
 
 def _letters(place: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rlprune.report.curves import Comparison, by_seed, count_of, percent
+from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.sure import differences
 from rlprune.report.tables import BLOCKS, Entry, Fields, Table, iqm_text, number, share_text
 
@@ -42,7 +42,7 @@ def question_table(comparison: Comparison) -> Table:
 def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequence[str]) -> dict[str, float]:
     """Return the p-value, corrected, of the best being no better than each of the others; 1 where its mean is worse, too."""
     name, sign = comparison.metric.name, comparison.metric.sign
-    values = {pruner: by_seed(comparison.cells(pruner, sparsity), name) for pruner in (best, *others)}
+    values = {pruner: comparison.by_seed(pruner, sparsity, name) for pruner in (best, *others)}
     found = {one.other: one for one in differences(((best, other) for other in others), values, sign)}
     return {other: found[other].p if other in found and sign * found[other].mean > 0 else 1.0 for other in others}
 

@@ -14,7 +14,7 @@ from rlprune.report.dense import WITHIN, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.report.sure import limits, with_dense, with_random
 from rlprune.stats import Estimate, Interval
-from rlprune.store import Row
+from rlprune.store import Row, counts
 
 PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
@@ -88,7 +88,7 @@ def _no_better_than_chance(one: Comparison, end: Estimate) -> str:
 
 
 def _starved(row: Row) -> bool:
-    return any(map(curves.starved, row.layers.values()))
+    return any(curves.starved(kept, dense) for _, kept, dense in counts(row.layers))
 
 
 def _counted(one: Comparison, of: Callable[[Row], bool]) -> str:

@@ -41,10 +41,11 @@ def _sound(row: Row, seen: "_Seen") -> Row:
     shared = ("labels", "versions", "machine")
     documents = {name: _once(seen, partial(_texts, what=name), getattr(row, name), name, faults) for name in shared}
     texts |= {name: texts[name] or "(unnamed)" for name in ("suite", "profile", "task", "pruner")}
-    labels = dict(documents["labels"])
+    labels = documents["labels"]
     if not labels.get("task_title"):
         faults.append("labels do not name the task")
-    labels["task_title"] = shortened(labels.get("task_title") or texts["task"])
+    if (title := shortened(labels.get("task_title") or texts["task"])) != labels.get("task_title"):
+        labels = {**labels, "task_title": title}
     judged = _once(seen, _judged, row.judged, "judged", faults)
     sparsity = _number(row.sparsity)
     if texts["cut"] == "nothing":
@@ -66,22 +67,23 @@ def _sound(row: Row, seen: "_Seen") -> Row:
     layers = _layers(row.layers, faults, seen)
     config = _config(row.config, faults)
     if told := "; ".join(dict.fromkeys(unusable + faults)):
-        labels.setdefault(DAMAGED, shortened(told, 200))
-    return replace(
-        row,
+        labels = {DAMAGED: shortened(told, 200), **labels}
+    right: dict[str, Any] = {
         **texts,
-        sparsity=0.0 if sparsity is None or lacking["sparsity"] or lacking["cut"] else sparsity,
-        seed=seed or 0,
-        config=config,
-        labels=labels,
-        judged=judged,
-        error=None if row.error is None else _lines(row.error),
-        versions=documents["versions"],
-        machine=documents["machine"],
-        values=values,
-        epochs=epochs,
-        layers=layers,
-    )
+        "sparsity": 0.0 if sparsity is None or lacking["sparsity"] or lacking["cut"] else sparsity,
+        "seed": seed or 0,
+        "config": config,
+        "labels": labels,
+        "judged": judged,
+        "error": None if row.error is None else _lines(row.error),
+        "versions": documents["versions"],
+        "machine": documents["machine"],
+        "values": values,
+        "epochs": epochs,
+        "layers": layers,
+    }
+    changed = {name: value for name, value in right.items() if value is not getattr(row, name)}
+    return replace(row, **changed) if changed else row
 
 
 _Seen: TypeAlias = dict[tuple[str, int], tuple[Any, list[str]]]
@@ -111,8 +113,9 @@ def _lines(value: object) -> str:
 
 
 def _texts(value: object, what: str, faults: list[str]) -> dict[str, str]:
-    found = _mapping(value, what, faults).items()
-    return {_text(name, what, faults): _text(str(text), what, faults, 200) for name, text in found}
+    found = _mapping(value, what, faults)
+    right = {_text(name, what, faults): _text(str(text), what, faults, 200) for name, text in found.items()}
+    return found if right == found else right
 
 
 def _judged(value: object, faults: list[str]) -> Judged:
@@ -122,14 +125,15 @@ def _judged(value: object, faults: list[str]) -> Judged:
     if metric.better is None:
         faults += ["it is not said which values of the metric are better"] if metric.name else []
         metric = replace(metric, better="higher")
-    return replace(
+    right = replace(
         found,
         metric=metric if metric.title else replace(metric, title="unknown metric"),
         curve=_shown(found.curve),
         unit=shortened(plain(found.unit).strip()),
         also=tuple(map(_shown, found.also)),
-        anchors={shortened(plain(name)): value for name, value in found.anchors.items()},
+        anchors={shortened(plain(name)): number for name, number in found.anchors.items()},
     )
+    return value if isinstance(value, Judged) and value == right else right
 
 
 def _shown(one: Measure) -> Measure:
@@ -139,10 +143,9 @@ def _shown(one: Measure) -> Measure:
 
 
 def _config(value: object, faults: list[str]) -> dict[str, Any]:
-    config = dict(_mapping(value, "config", faults))
-    for name in {"recipe", "settings"} & config.keys():
-        config[name] = _mapping(config[name], name, faults)
-    return config
+    config = _mapping(value, "config", faults)
+    inner: dict[str, Any] = {name: _mapping(config[name], name, faults) for name in ("recipe", "settings") if name in config}
+    return config if all(config[name] is it for name, it in inner.items()) else {**config, **inner}
 
 
 def _mapping(value: object, what: str, faults: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from rlprune.report.curves import Comparison, base, by_seed
+from rlprune.report.curves import Comparison, base
 from rlprune.stats import LEVEL, FloatArray, Improvement, holm, probability_of_improvement, seeds_needed, sign_flips
 
 RANDOM = ("random", "random-s", "random-u")
@@ -93,7 +93,7 @@ def _variant(pruner: str) -> str:
 
 
 def _values(one: Comparison, sparsity: float) -> dict[str, dict[int, float]]:
-    found = {pruner: by_seed(one.cells(pruner, sparsity), one.metric.name) for pruner in one.pruners}
+    found = {pruner: one.by_seed(pruner, sparsity, one.metric.name) for pruner in one.pruners}
     return {pruner: values for pruner, values in found.items() if values}
 
 

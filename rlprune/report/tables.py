@@ -280,7 +280,7 @@ def recipe_table(comparison: Comparison) -> Table:
         *comparison.shared.items(),
     ]
     for pruner in comparison.pruners:
-        rows = [row for row in comparison.rows if row.pruner == pruner]
+        rows = comparable.alike(row for row in comparison.rows if row.pruner == pruner).values()
         variants = [{"of": name} if (name := row.config.get("pruner", pruner)) != pruner else {} for row in rows]
         found = {_plain({**of, **comparable.settings(row)}) for of, row in zip(variants, rows, strict=True)}
         facts.append((pruner, "; ".join(sorted(found))))
@@ -525,7 +525,7 @@ def _difference(one: Difference | None) -> tuple[Entry, Entry, Entry]:
 
 def improvement_table(comparison: Comparison, sparsity: float) -> Table:
     """Return P(row better than column), paired by seed, at one sparsity: what was seen, and no claim."""
-    values = {pruner: by_seed(comparison.cells(pruner, sparsity), comparison.metric.name) for pruner in comparison.pruners}
+    values = {pruner: comparison.by_seed(pruner, sparsity, comparison.metric.name) for pruner in comparison.pruners}
     values = {pruner: found for pruner, found in values.items() if found}
     lines: list[tuple[Entry, ...]] = []
     fields: list[Fields] = []

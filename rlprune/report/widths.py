@@ -1,6 +1,7 @@
 """How wide the hidden layers of a cut actor and critic are, from the weights that each of their layers has left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import ceil, isclose
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from rlprune.report.curves import NETWORKS, Comparison, count_of, percent
 from rlprune.report.draw import FAINT, GREY, INK, SMALL, fitted, grid, headline, print_style, size_of
-from rlprune.store import Row
+from rlprune.store import Row, counts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,16 +21,19 @@ _NAMES = {"actor": ("policy_net", "action_net", "actor"), "critic": ("value_net"
 _COLOURS = dict(zip(NETWORKS, ("#0072B2", "#E69F00"), strict=True))
 
 
-def shares(layers: Mapping[str, Mapping[str, float]]) -> list[float] | None:
+def shares(layers: Iterable[tuple[float, float]]) -> list[float] | None:
     """Return the share of units that each hidden layer of a chain has left; None where the layers make no chain.
 
     A layer keeps the product of what its inputs and its outputs keep; inputs of the first and outputs of the last are whole.
+
+    Args:
+        layers: how many weights each has left, and had.
     """
     found: list[float] = [1.0]
-    for layer in layers.values():
-        if not layer["kept"] > 0 < layer["dense"]:
+    for kept, dense in layers:
+        if not kept > 0 < dense:
             return None
-        found.append(layer["kept"] / (layer["dense"] * found[-1]))
+        found.append(kept / (dense * found[-1]))
     hidden, end = found[1:-1], found[-1]
     return hidden if hidden and isclose(end, 1.0, abs_tol=1e-6) and max(hidden) <= 1 + 1e-6 else None
 
@@ -58,8 +62,13 @@ def single(comparison: Comparison, network: str, row: Row) -> bool:
     )
 
 
-def _layers(row: Row, network: str) -> dict[str, Mapping[str, float]]:
-    return {name: it for name, it in row.layers.items() if any(part in name.split(".") for part in _NAMES[network])}
+def _layers(row: Row, network: str) -> list[tuple[float, float]]:
+    return [(kept, dense) for name, kept, dense in counts(row.layers) if _is_of(name, network)]
+
+
+@lru_cache(4096)  # thousands of cells have the same few
+def _is_of(layer: str, network: str) -> bool:
+    return any(part in layer.split(".") for part in _NAMES[network])
 
 
 def _dense(comparison: Comparison, layers: int) -> Sequence[int | None]:
