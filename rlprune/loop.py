@@ -140,7 +140,10 @@ class Pruning:
 
     @property
     def remaining(self) -> float:
-        """The share of the learning-rate schedule that remains as this epoch starts: 1 at first, held while a plan waits."""
+        """The share of the learning-rate schedule that remains as this epoch starts: 1 at first, held while a plan waits.
+
+        With ``waiting_rate="scheduled"`` it falls meanwhile, too.
+        """
         return self._epoch.start if self._epoch is not None else 0.0
 
     def epoch_end(self) -> None:

@@ -76,6 +76,11 @@ class Recipe(BaseModel):
         """Why a cell of this recipe cannot train alone; empty where it can."""
         return ""
 
+    @property
+    def anneals(self) -> bool:
+        """Whether its learning rate follows a schedule, so that a plan that waits may hold it."""
+        return True
+
     def misfit(self, *, fleet: bool) -> str:
         """Return why no network can learn this, in a fleet or alone, or an empty string; asked before anything runs."""
         return ""

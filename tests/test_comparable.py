@@ -134,6 +134,25 @@ def test_one_pruner_under_two_settings_is_two_names():
     assert one.seeds == (2, 2)
 
 
+def test_settings_that_differ_in_case_alone_keep_their_own_rows():
+    some = [
+        replace(row("SNIP", 0.9, seed), id=f"{score}{seed}", config={"settings": {"score": score}})
+        for score in ("L1", "l1")
+        for seed in range(3)
+    ]
+    (one,) = curves.comparisons(some)
+    assert one.pruners == ["SNIP, score L1", "SNIP, score l1"]
+    assert {name: len(values) for name, values in one.values(0.9, "return_greedy").items()} == dict.fromkeys(one.pruners, 3)
+    assert {end.seeds for end in one.estimates(0.9, "return_greedy").values()} == {3}
+
+
+def test_a_setting_that_came_later_is_at_its_default_where_it_is_not_named():
+    settings = ({"rounds": 1}, {"rounds": 1, "waiting_rate": "scheduled", "actor": 0.5})
+    some = [replace(row("SNIP", 0.9, seed), id=f"{seed}", config={"settings": settings[seed]}) for seed in range(2)]
+    (one,) = curves.comparisons(some)
+    assert one.pruners == ["SNIP, waiting_rate held, actor unknown", "SNIP, waiting_rate scheduled, actor 0.5"]
+
+
 def test_settings_that_differ_in_what_is_not_told_are_two_names():
     base = dict.fromkeys("abcde", 1)
     kinds = [{**base}, {**base, "e": 2}, {**dict.fromkeys("abcd", 2), "e": 1}]

@@ -62,6 +62,16 @@ def test_seeds_differ_in_number_and_one_has_no_interval():
     assert (one.samples.iqm, one.samples.interval, one.mean.interval) == (4000, None, None)
 
 
+def test_seeds_end_at_different_epochs_and_lack_some_between():
+    some = [learned("SNIP", 0, [100, None, 200, 460]), learned("SNIP", 1, [100, 400]), learned("SNIP", 2, [None, None, None])]
+    found = efficiency(compared(*DENSE, *some))[1]["SNIP"][0.9]
+    assert found.seeds == 2, "one has no value at all"
+    means = (100 + 2 * 200 + 460) / 4, (100 + 400) / 2  # a value stands for the samples since the one before
+    assert found.mean.iqm == pytest.approx(sum(means) / 2)
+    assert (found.samples.iqm, found.reached) == (inf, 1)
+    assert found.length == pytest.approx((4 + 2) / 2 / 4)
+
+
 def test_errors_fall_from_chance_and_returns_below_zero_rise_from_it():
     falling = replace(FALLING, anchors={"random": 2.0})
     cells = [

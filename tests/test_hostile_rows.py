@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rows import row, rows
 
@@ -100,6 +101,32 @@ def test_sound_rows_are_as_they_were():
     assert [replace(one, epochs=list(one.epochs)) for one in SOME] == sound(SOME)
     damaged = sound([replace(ONE, **damage) for damage in DAMAGE.values()])
     assert sound(damaged) == damaged
+
+
+def test_sound_rows_of_a_store_are_not_made_anew(tmp_path):
+    with Store(tmp_path / "results.sqlite") as store:
+        store.save(*SOME)
+        stored = store.rows()
+    assert all(one is other for one, other in zip(sound(stored), stored, strict=True))
+
+
+def test_layers_of_a_store_and_mappings_are_counted_alike(tmp_path):
+    with Store(tmp_path / "results.sqlite") as store:
+        store.save(*SOME)
+        stored = store.rows()
+    one, other = (curves.layer_shares(*curves.comparisons(some), 0.9) for some in (stored, SOME))
+    assert one.layers == other.layers
+    np.testing.assert_array_equal(one.kept["SNIP"], other.kept["SNIP"])
+    assert (one.starved, one.seeds) == (other.starved, other.seeds)
+    layers = stored[-1].layers
+    assert layers.within(1e9)
+    assert not layers.within(1.0)
+    assert layers.within(1e9)
+
+
+def test_a_pruner_of_another_kind_in_the_configuration_is_shown():
+    odd = [replace(one, config={**one.config, "pruner": ["x"]}) if one.pruner == "SNIP" else one for one in SOME]
+    assert [line[0] for line in summary_table(odd)[1]] == [line[0] for line in summary_table(SOME)[1]]
 
 
 @pytest.mark.parametrize("error", [None, "", " \n ", "\x1b[2J\x07"])

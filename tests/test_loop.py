@@ -48,6 +48,18 @@ def test_a_plain_loop_follows_any_plan(name):
         pruning.epoch_end()
 
 
+@pytest.mark.parametrize(("rate", "remaining"), [("held", [1, 1, 1, 0.5]), ("scheduled", [1, 0.75, 0.5, 0.25])])
+def test_what_remains_of_a_schedule_is_held_while_a_plan_waits_or_is_not(rate, remaining):
+    net, loss, optimizer = setting()
+    until = {"epoch": 2}
+    pruning = rlprune.Pruning(net, "EarlyCroP-S", 0.5, epochs=4, loss=loss, optimizer=optimizer, until=until, waiting_rate=rate)
+    found = []
+    while not pruning.done:
+        found.append(pruning.remaining)
+        pruning.epoch_end()
+    assert found == remaining
+
+
 def test_channels_of_a_nested_network_are_found_and_the_cut_ones_are_trained():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Sequential(nn.Linear(3, 8), nn.ReLU()), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 1))

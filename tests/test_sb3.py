@@ -402,6 +402,7 @@ def test_mistakes_are_told_where_they_are_made():
         PruneCallback("CroP-S", 1.9)
     with pytest.raises(ValueError, match="waiting_rate changes nothing here: the learning rate is the agent's own"):
         PruneCallback("EarlyCroP-S", 0.8, waiting_rate="scheduled")
+    PruneCallback("EarlyCroP-S", 0.8, waiting_rate="held")
     with pytest.raises(ValueError, match="LTR trains and rewinds"):
         PruneCallback("LTR", 0.5)
     with pytest.warns(UserWarning, match="^Dense removes nothing, whatever sparsity it is given$"):

@@ -405,6 +405,11 @@ def test_a_waiting_rate_is_told_apart_for_those_that_wait_alone():
     moved = {name for name in plain if plain[name].id != scheduled[name].id}
     assert moved == {"EarlyCroP-S", "EarlyRandom-S"}
     assert {scheduled[name].settings["waiting_rate"] for name in moved} == {"scheduled"}
+    constant = [
+        cells(load_suite("cartpole", "smoke", [listed, "recipe.annealing=constant", f"pruning.waiting_rate={rate}"]), "cpu")
+        for rate in ("held", "scheduled")
+    ]
+    assert [cell.id for cell in constant[0]] == [cell.id for cell in constant[1]], "there is nothing to hold"
 
 
 def test_agents_start_rescaled_in_anybodys_suite_and_other_networks_kept(tmp_path):

@@ -277,6 +277,10 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
         return suite.recipe_for(found(task_name)).model_dump(mode="json")
 
     @cache
+    def anneals(task_name: str) -> bool:
+        return suite.recipe_for(found(task_name)).anneals
+
+    @cache
     def settings(task_name: str, method: str) -> Mapping[str, Any]:
         pruner, chosen = method_of(method)
         every = chosen.model_dump(mode="json")
@@ -289,8 +293,8 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
         }
         if pruner.cut == CHANNELS:  # nor do heads here: outputs are never cut
             every.pop("heads", None)
-        if not waits(pruner.steps(chosen)):
-            every.pop("waiting_rate", None)
+        if "waiting_rate" in every and not (anneals(task_name) and waits(pruner.steps(chosen))):
+            every.pop("waiting_rate")
         if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
             return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
         return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}

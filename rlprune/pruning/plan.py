@@ -214,13 +214,13 @@ class Level:
 class Train:
     """Train ``epochs`` epochs, or up to ``share`` of the budget, or until a trigger fires; by default to the budget's end.
 
-    While a trigger is awaited the learning rate is held: a decaying rate would imitate the lazy regime.
+    While a trigger is awaited the learning rate is held, unless told otherwise: a decaying rate would imitate the lazy regime.
 
     Args:
         penalty: L1 on the scales of batch normalisation, its gradient added at every optimizer step.
         only: ``gates`` freezes all but batch normalisation and the layers that make the outputs.
         fine: let ``share`` end inside an epoch, where whoever trains can stop there.
-        held: whether the learning rate waits with the plan; if not, it follows its schedule from the first epoch on.
+        held: whether the learning rate waits with the plan; if not, it follows its schedule meanwhile.
     """
 
     epochs: int | None = None

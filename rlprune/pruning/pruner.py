@@ -59,8 +59,9 @@ class CommonSettings(BaseModel):
         critic: the same of the critic.
         heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``) and
             count as kept, so that the others of their network pay for them. Of channels nothing changes: outputs are never cut.
-        waiting_rate: the learning rate while a plan waits for its moment: ``held`` where it begins, as the paper has it, to fall
-            once the network is pruned, or ``scheduled`` as if nobody waited, so that it has fallen as far as any other pruner's.
+        waiting_rate: the learning rate while a plan waits for its moment: ``held`` at its peak, to run down over what remains
+            when it has pruned, or ``scheduled`` as if nobody waited, so that no more of it is left then than any other pruner
+            has (and of PPO's clip range, which goes with it). A plan that lets it go by itself is left alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlprune.bench.suite import Cell, Suite, cell_maker, cells
-from rlprune.pruning.pruner import pruners
+from rlprune.pruning.pruner import CommonSettings, pruners
 from rlprune.report.sound import Sound, sound
 from rlprune.safely import plain, shortened
 from rlprune.store import RESULTS, Row, Store, StoreError, results_of
@@ -28,6 +28,9 @@ OF_DATA = ("data",)
 
 VERSIONS = ("rlprune", "torch", "numpy", "gymnasium")
 """Versions on which numbers may depend."""
+
+LATER = {name: default for name in sorted(CommonSettings.later) if (default := CommonSettings.model_fields[name].default)}
+"""Settings that cells at their defaults do not name, and these."""
 
 TOLD = 4
 """Most differences that a label names."""
@@ -206,7 +209,7 @@ def alike(rows: Iterable[Row]) -> dict[object, Row]:
 
 
 def _set(row: Row) -> object:
-    return row.config.get("pruner"), id(row.config.get("settings"))
+    return repr(row.config.get("pruner")), id(row.config.get("settings"))
 
 
 def branch(row: Row) -> int | None:
@@ -265,6 +268,7 @@ def _named_apart(rows: Sequence[Row]) -> list[Row]:
         mine = [row for row in rows if row.pruner == pruner]
         kinds = alike(mine)
         facts = [{"of": row.config.get("pruner"), **settings(row)} for row in kinds.values()]
+        facts = [{**{name: it for name, it in LATER.items() if any(name in one for one in facts)}, **one} for one in facts]
         words = dict(zip(kinds, in_words(facts), strict=True))
         named += [replace(row, pruner=shortened(f"{pruner}, {told}")) if (told := words[_set(row)]) else row for row in mine]
     for way in (_company, _id):

@@ -116,13 +116,15 @@ class Comparison:
         return {}
 
     def _rows_of(self, pruner: str) -> list[Row]:
-        return self._by_pruner.get(pruner.casefold(), [])
+        """Return a pruner's rows; those of one that differs in case alone where none is named so."""
+        named = self._by_pruner
+        return named.get(pruner) or next((rows for name, rows in named.items() if name.casefold() == pruner.casefold()), [])
 
     @cached_property
     def _by_pruner(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
         for row in self.rows:
-            found.setdefault(row.pruner.casefold(), []).append(row)
+            found.setdefault(row.pruner, []).append(row)
         return found
 
     def cutting(self, cut: str) -> list[str]:
@@ -140,26 +142,25 @@ class Comparison:
 
     def values(self, sparsity: float, name: str) -> dict[str, list[float]]:
         """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
-        columns = {pruner: self._measured(pruner, sparsity)[1].get(name, ()) for pruner in self.pruners}
-        found = {pruner: [*filter(isfinite, column)] for pruner, column in columns.items()}
+        found = {pruner: list(self.by_seed(pruner, sparsity, name).values()) for pruner in self.pruners}
         return {pruner: values for pruner, values in found.items() if values}
 
-    def _measured(self, pruner: str, sparsity: float) -> tuple["array[int]", dict[str, "array[float]"]]:
+    def _measured(self, pruner: str, sparsity: float) -> tuple[list[int], dict[str, "array[float]"]]:
         """Return seeds and, by its name, what each of them measured, NaN where it did not.
 
         They are put together for a few cells at a time: one measure of all cells would fetch each of them from afar.
         """
         if (pruner, sparsity) not in self._columns:
             cells = self.cells(pruner, sparsity)
-            names = {name for row in cells for name in row.values}
+            names = {name for row in cells for name in row.values if name != ENERGY}
             columns = {name: array("d", [row.values.get(name, nan) for row in cells]) for name in names}
             if ENERGY_PARTS[0] in names:
                 columns[ENERGY] = array("d", [_energy(row) for row in cells])
-            self._columns[pruner, sparsity] = array("q", [row.seed for row in cells]), columns
+            self._columns[pruner, sparsity] = [row.seed for row in cells], columns
         return self._columns[pruner, sparsity]
 
     @cached_property
-    def _columns(self) -> dict[tuple[str, float], tuple["array[int]", dict[str, "array[float]"]]]:
+    def _columns(self) -> dict[tuple[str, float], tuple[list[int], dict[str, "array[float]"]]]:
         return {}
 
     def shown(self, sparsity: float, name: str) -> dict[str, Estimate]:

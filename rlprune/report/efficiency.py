@@ -95,10 +95,11 @@ class _Learned:
 
     def means(self) -> FloatArray:
         """Return the means of the curves, whose values stand for the samples since the one before."""
-        samples = np.where(self.known, self.samples, 0.0)
-        reached = np.maximum.accumulate(samples, axis=1)
-        samples[:, 1:] -= reached[:, :-1]
-        return np.asarray(np.where(self.known, samples * self.values, 0.0).sum(axis=1) / self.length, dtype=float)
+        places = np.where(self.known, np.arange(self.known.shape[1]), -1)
+        before = np.maximum.accumulate(places, axis=1)[:, :-1]  # where the last value before each epoch stands
+        trained = self.samples.copy()
+        trained[:, 1:] -= np.where(before < 0, 0.0, np.take_along_axis(self.samples, before, axis=1))
+        return np.asarray(np.where(self.known, trained * self.values, 0.0).sum(axis=1) / self.length, dtype=float)
 
     def until(self, level: float, sign: int) -> FloatArray:
         """Return after how many samples networks that are pruned all the way are at a level for the first time."""

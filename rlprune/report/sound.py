@@ -48,7 +48,7 @@ def _sound(row: Row, seen: "_Seen") -> Row:
         labels = {**labels, "task_title": title}
     judged = _once(seen, _judged, row.judged, "judged", faults)
     sparsity = _number(row.sparsity)
-    if texts["cut"] == "nothing":
+    if texts["cut"] == "nothing" and sparsity != 0:
         sparsity = 0.0
     seed = row.seed if type(row.seed) is int else None
     lacking = {

@@ -126,6 +126,10 @@ class AgentRecipe(Recipe):
     evaluation_games: int = Field(default=100, ge=1, le=100_000)
 
     @property
+    def anneals(self) -> bool:
+        return self.annealing == "linear"
+
+    @property
     def curve(self) -> Measure:
         return Measure("return_train", "return (training games)")
 
@@ -464,7 +468,8 @@ class SupervisedRecipe(Recipe):
         micro_batch: samples whose activations are held at once in training; None is the whole batch.
         scoring_micro_batch: the same in scoring; None is as in training.
         learning_rate: Adam's, at its peak.
-        schedule: ``one-cycle`` over the epochs that remain, or ``constant``. It is held at its peak while a plan waits.
+        schedule: ``one-cycle`` over the epochs that remain, or ``constant``. It is held at its peak while a plan waits,
+            unless ``waiting_rate`` says otherwise.
         weight_decay: L2, as PyTorch's Adam has it.
         clip: largest gradient norm.
         scoring_batches: batches that score one pruning round.
@@ -483,6 +488,10 @@ class SupervisedRecipe(Recipe):
     clip: float = Field(default=10.0, gt=0)
     scoring_batches: int = Field(default=5, ge=1, le=10**6)
     score_on_cpu: bool = False
+
+    @property
+    def anneals(self) -> bool:
+        return self.schedule == "one-cycle"
 
     @model_validator(mode="before")
     @classmethod
