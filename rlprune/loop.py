@@ -142,7 +142,7 @@ class Pruning:
     def remaining(self) -> float:
         """The share of the learning-rate schedule that remains as this epoch starts: 1 at first, held while a plan waits.
 
-        With ``waiting_rate="scheduled"`` it falls meanwhile, too.
+        ``rate_held`` says for how many epochs instead.
         """
         return self._epoch.start if self._epoch is not None else 0.0
 

@@ -147,10 +147,10 @@ def test_settings_that_differ_in_case_alone_keep_their_own_rows():
 
 
 def test_a_setting_that_came_later_is_at_its_default_where_it_is_not_named():
-    settings = ({"rounds": 1}, {"rounds": 1, "waiting_rate": "scheduled", "actor": 0.5})
+    settings = ({"rounds": 1}, {"rounds": 1, "start": "rescaled", "rate_held": 0})
     some = [replace(row("SNIP", 0.9, seed), id=f"{seed}", config={"settings": settings[seed]}) for seed in range(2)]
     (one,) = curves.comparisons(some)
-    assert one.pruners == ["SNIP, waiting_rate held, actor unknown", "SNIP, waiting_rate scheduled, actor 0.5"]
+    assert one.pruners == ["SNIP, rate_held 0, start rescaled", "SNIP, rate_held left out, start kept"]
 
 
 def test_settings_that_differ_in_what_is_not_told_are_two_names():

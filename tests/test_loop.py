@@ -48,11 +48,21 @@ def test_a_plain_loop_follows_any_plan(name):
         pruning.epoch_end()
 
 
-@pytest.mark.parametrize(("rate", "remaining"), [("held", [1, 1, 1, 0.5]), ("scheduled", [1, 0.75, 0.5, 0.25])])
-def test_what_remains_of_a_schedule_is_held_while_a_plan_waits_or_is_not(rate, remaining):
+@pytest.mark.parametrize(
+    ("name", "rate_held", "remaining"),
+    [
+        ("EarlyCroP-S", None, [1, 1, 1, 0.5]),
+        ("EarlyCroP-S", 0, [1, 0.75, 0.5, 0.25]),
+        ("EarlyCroP-S", 3, [1, 1, 1, 1]),
+        ("CroP-S", None, [1, 0.75, 0.5, 0.25]),
+        ("CroP-S", 2, [1, 1, 1, 0.5]),
+        ("CroP-S", 9, [1, 1, 1, 1]),
+    ],
+)
+def test_what_remains_of_a_schedule_is_held_while_a_plan_waits_or_as_long_as_it_is_told(name, rate_held, remaining):
     net, loss, optimizer = setting()
-    until = {"epoch": 2}
-    pruning = rlprune.Pruning(net, "EarlyCroP-S", 0.5, epochs=4, loss=loss, optimizer=optimizer, until=until, waiting_rate=rate)
+    own = {"until": {"epoch": 2}} if name == "EarlyCroP-S" else {}
+    pruning = rlprune.Pruning(net, name, 0.5, epochs=4, loss=loss, optimizer=optimizer, rate_held=rate_held, **own)
     found = []
     while not pruning.done:
         found.append(pruning.remaining)

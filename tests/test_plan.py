@@ -5,6 +5,7 @@ import pytest
 
 from rlprune.pruning.plan import (
     Exponential,
+    GrowTo,
     Halving,
     LazyRegime,
     Level,
@@ -39,7 +40,7 @@ def walk(plan, sparsity=0.9, epochs=6, readings=None):
 
 
 def shape(actions):
-    letters = {TrainEpoch: "t", PruneTo: "P", Save: "S", Rewind: "R"}
+    letters = {TrainEpoch: "t", PruneTo: "P", GrowTo: "G", Save: "S", Rewind: "R"}
     return "".join(letters[type(action)] for action in actions)
 
 
@@ -109,17 +110,16 @@ def test_the_learning_rate_is_held_while_waiting_and_anneals_over_what_remains()
     assert rates(walk([Train()], epochs=4)) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
 
 
-WAITING = [name for name in pruners().names() if waits(pruners().load(name).steps(pruners().load(name).settings()))]
-
-
-@pytest.mark.parametrize("name", WAITING)
-def test_a_waiting_rate_on_schedule_falls_as_that_of_others(name):
+@pytest.mark.parametrize("name", pruners().names())
+@pytest.mark.parametrize("held", [0, 2])
+def test_a_rate_that_is_held_as_long_as_told_changes_nothing_else(name, held):
     pruner = pruners().load(name)
-    held = walk(pruner.steps(pruner.settings()))
-    scheduled = walk(pruner.steps(pruner.settings({"waiting_rate": "scheduled"})))
-    assert shape(scheduled) == shape(held)
-    assert rates(scheduled) == rates(walk([Train()]))
-    assert rates(held)[0] == (1, 1)
+    plain, told = (walk(pruner.steps(pruner.settings(more))) for more in ({}, {"rate_held": held}))
+    assert shape(told) == shape(plain)
+    begun = [(min(1, (6 - epoch) / (6 - held)), min(1, (5 - epoch) / (6 - held))) for epoch in range(6)]
+    assert rates(told)[-6:] == begun if "R" not in shape(plain) else {*rates(told)} == {*begun}
+    if waits(pruner.steps(pruner.settings())):
+        assert rates(plain)[0] == (1, 1)
 
 
 def rates(actions):

@@ -1,6 +1,6 @@
 import pytest
 
-from rlprune.api import Cubic, Exponential, Grow, Halving, LazyRegime, Level, MaskDistance, Prune, Rewind, Save, Train
+from rlprune.api import Cubic, Exponential, Grow, Halving, Hold, LazyRegime, Level, MaskDistance, Prune, Rewind, Save, Train
 from rlprune.pruning import said
 from rlprune.pruning.pruner import pruners
 
@@ -20,7 +20,8 @@ def test_every_step_has_words():
         Train(share=0.25),
         Train(until=LazyRegime(epoch=4, cap=1.0)),
         Train(until=MaskDistance(cap=0.3)),
-        Train(until=LazyRegime(epoch=4, cap=1.0), held=False),
+        Hold(3),
+        Hold(0),
         Prune(Halving(3)),
         Prune(Cubic(4), by=score),
         Prune(beyond=0.25, by=score),
@@ -35,7 +36,8 @@ def test_every_step_has_words():
         "train up to 25 % of the budget",
         "train until the end of epoch 4",
         "train until the channels that would stay no longer change, after 30 % of the epochs at the latest",
-        "train until the end of epoch 4, the learning rate as if nobody waited",
+        "hold the learning rate for 3 epochs",
+        "let the learning rate fall from the start",
         "prune in 3 rounds that halve what is missing",
         "prune in 4 rounds, fast at first and slowly in the end, by |θ|, the size",
         "prune, and 25 % more of what is kept, by |θ|, the size",

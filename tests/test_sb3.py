@@ -400,9 +400,8 @@ def test_mistakes_are_told_where_they_are_made():
         PruneCallback("EarlyCrop_S", 0.5)
     with pytest.raises(ValueError, match=r"got 1\.9"):
         PruneCallback("CroP-S", 1.9)
-    with pytest.raises(ValueError, match="waiting_rate changes nothing here: the learning rate is the agent's own"):
-        PruneCallback("EarlyCroP-S", 0.8, waiting_rate="scheduled")
-    PruneCallback("EarlyCroP-S", 0.8, waiting_rate="held")
+    with pytest.raises(ValueError, match="rate_held changes nothing here: the learning rate is the agent's own"):
+        PruneCallback("EarlyCroP-S", 0.8, rate_held=0)
     with pytest.raises(ValueError, match="LTR trains and rewinds"):
         PruneCallback("LTR", 0.5)
     with pytest.warns(UserWarning, match="^Dense removes nothing, whatever sparsity it is given$"):
@@ -414,7 +413,7 @@ def test_mistakes_are_told_where_they_are_made():
 
 
 ALLOWED = (
-    "(allowed: scope, floor, moments, start, actor, critic, heads, waiting_rate, "
+    "(allowed: scope, floor, moments, start, actor, critic, heads, rate_held, "
     "pruner, sparsity, epochs, scoring_steps, seed, verbose)"
 )
 

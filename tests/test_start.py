@@ -395,21 +395,22 @@ def test_a_cell_that_starts_from_what_was_kept_has_the_id_it_always_had():
     assert other.id != plain.id
 
 
-def test_a_waiting_rate_is_told_apart_for_those_that_wait_alone():
-    listed = "pruners=['EarlyCroP-S', 'EarlyRandom-S', 'SNIP', 'GMP', 'LTR', 'Dense']"
-    plain = {cell.pruner: cell for cell in cells(load_suite("cartpole", "smoke", [listed]), "cpu")}
-    assert all("waiting_rate" not in cell.settings for cell in plain.values()), "ids are what they were before it came"
-    scheduled = {
-        cell.pruner: cell for cell in cells(load_suite("cartpole", "smoke", [listed, "pruning.waiting_rate=scheduled"]), "cpu")
-    }
-    moved = {name for name in plain if plain[name].id != scheduled[name].id}
-    assert moved == {"EarlyCroP-S", "EarlyRandom-S"}
-    assert {scheduled[name].settings["waiting_rate"] for name in moved} == {"scheduled"}
-    constant = [
-        cells(load_suite("cartpole", "smoke", [listed, "recipe.annealing=constant", f"pruning.waiting_rate={rate}"]), "cpu")
-        for rate in ("held", "scheduled")
-    ]
-    assert [cell.id for cell in constant[0]] == [cell.id for cell in constant[1]], "there is nothing to hold"
+LISTED = ("EarlyCroP-S", "EarlyRandom-S", "SNIP", "GMP", "LTR", "Dense")
+
+
+@pytest.mark.parametrize(("held", "moved"), [(0, {"EarlyCroP-S", "EarlyRandom-S"}), (2, {*LISTED})])
+def test_how_long_a_rate_is_held_is_told_where_it_changes_something(held, moved):
+    listed = f"pruners={[*LISTED]}"
+    plain, other = (
+        {cell.pruner: cell for cell in cells(load_suite("cartpole", "smoke", [listed, *more]), "cpu")}
+        for more in ([], [f"pruning.rate_held={held}"])
+    )
+    assert all("rate_held" not in cell.settings for cell in plain.values()), "ids are what they were before it came"
+    assert {name for name in plain if plain[name].id != other[name].id} == moved
+    assert {other[name].settings["rate_held"] for name in moved} == {held}
+    constant = [listed, "recipe.annealing=constant"]
+    one, two = (cells(load_suite("cartpole", "smoke", [*constant, *more]), "cpu") for more in ([], [f"pruning.rate_held={held}"]))
+    assert [cell.id for cell in one] == [cell.id for cell in two], "there is nothing to hold"
 
 
 def test_agents_start_rescaled_in_anybodys_suite_and_other_networks_kept(tmp_path):

@@ -293,10 +293,10 @@ def cell_maker(suite: Suite, device: str) -> Callable[[str, str, float, int], Ce
         }
         if pruner.cut == CHANNELS:  # nor do heads here: outputs are never cut
             every.pop("heads", None)
-        if "waiting_rate" in every and not (anneals(task_name) and waits(pruner.steps(chosen))):
-            every.pop("waiting_rate")
+        if "rate_held" in every and not (anneals(task_name) and (chosen.rate_held or waits(pruner.steps(chosen)))):
+            every.pop("rate_held")
         if pruner.cut == NOTHING:  # scope and floor change nothing here: let nobody train Dense again for them
-            return {key: value for key, value in every.items() if key not in CommonSettings.model_fields}
+            return {key: value for key, value in every.items() if key not in CommonSettings.model_fields or key == "rate_held"}
         return {**every, "scope": every["scope"] or pruner.scope or found(task_name).scope}
 
     @cache

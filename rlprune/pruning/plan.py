@@ -274,6 +274,13 @@ class Grow:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """Let the learning rate begin to fall when so many epochs of the budget are over, and not before."""
+
+    epochs: int
+
+
+@dataclass(frozen=True)
 class Save:
     """Remember weights, statistics, optimizer and schedule position."""
 
@@ -283,7 +290,7 @@ class Rewind:
     """Go back to what ``Save`` remembered; masks stay."""
 
 
-Step: TypeAlias = Train | Prune | Grow | Save | Rewind
+Step: TypeAlias = Train | Prune | Grow | Hold | Save | Rewind
 Plan: TypeAlias = Sequence[Step]
 
 
@@ -426,6 +433,8 @@ def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress, pa
             return PruneTo(schedule.sparsities(sparsity)[progress.inside], progress.rounds, by, beyond)
         case Grow(by, schedule):
             return GrowTo(schedule.sparsities(sparsity)[-1], progress.rounds, by)
+        case Hold():
+            raise AssertionError("it is over as soon as it is met")
         case step:
             return step
 
@@ -524,15 +533,14 @@ def reached(plan: Plan, sparsity: float) -> float | None:
 def _settle(plan: Plan, sparsity: float, epochs: int, parts: int, progress: Progress) -> Progress:
     """Pass over the steps that are finished."""
     while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, parts, progress):
-        step = plan[progress.step]
-        held = isinstance(step, Train) and step.holds
-        progress = replace(
-            progress,
-            step=progress.step + 1,
-            inside=0,
-            readings=(),
-            anneal=progress.epoch if held else progress.anneal,
-        )
+        match plan[progress.step]:
+            case Hold(held):
+                anneal = held
+            case Train(holds=True):
+                anneal = progress.epoch
+            case _:
+                anneal = progress.anneal
+        progress = replace(progress, step=progress.step + 1, inside=0, readings=(), anneal=anneal)
     return progress
 
 
@@ -559,6 +567,8 @@ def _finished(step: Step, sparsity: float, epochs: int, parts: int, progress: Pr
             return progress.inside >= len(schedule.sparsities(sparsity)) or (beyond > 0 and idle)
         case Grow():
             return progress.inside > 0 or progress.still or _over(epochs, progress)
+        case Hold():
+            return True
         case _:
             return False
 
@@ -569,4 +579,4 @@ def _over(epochs: int, progress: Progress) -> bool:
 
 
 def _remaining(epoch: int, anneal: int, epochs: int) -> float:
-    return (epochs - epoch) / (epochs - anneal)
+    return 1.0 if epoch <= anneal else (epochs - epoch) / (epochs - anneal)

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from rlprune.pruning.plan import Plan, Score, Scores, Train
+from rlprune.pruning.plan import Hold, Plan, Score, Scores, Train
 from rlprune.registry import Registry
 from rlprune.words import in_words, nearest
 
@@ -59,9 +59,8 @@ class CommonSettings(BaseModel):
         critic: the same of the critic.
         heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``) and
             count as kept, so that the others of their network pay for them. Of channels nothing changes: outputs are never cut.
-        waiting_rate: the learning rate while a plan waits for its moment: ``held`` at its peak, to run down over what remains
-            when it has pruned, or ``scheduled`` as if nobody waited, so that no more of it is left then than any other pruner
-            has (and of PPO's clip range, which goes with it). A plan that lets it go by itself is left alone.
+        rate_held: epochs for which the learning rate is held at its peak, before it runs down over what remains (and PPO's clip
+            range, which goes with it); 0 lets it fall from the first one on. Left out, as long as the plan waits for its moment.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -72,8 +71,8 @@ class CommonSettings(BaseModel):
     actor: float | None = Field(default=None, ge=0, lt=1)
     critic: float | None = Field(default=None, ge=0, lt=1)
     heads: Literal["pruned", "dense"] = "pruned"
-    waiting_rate: Literal["held", "scheduled"] = "held"
-    later: ClassVar[frozenset[str]] = frozenset({"start", "actor", "critic", "heads", "waiting_rate"})
+    rate_held: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    later: ClassVar[frozenset[str]] = frozenset({"start", "actor", "critic", "heads", "rate_held"})
     """Settings that came when cells had been stored: left out of a cell's configuration where they are at their defaults."""
 
 
@@ -139,9 +138,9 @@ class Pruner:
     def steps(self, settings: CommonSettings) -> Plan:
         """Return the plan under these settings."""
         steps = tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
-        if settings.waiting_rate == "held":
+        if settings.rate_held is None:
             return steps
-        return tuple(replace(step, held=False) if isinstance(step, Train) else step for step in steps)
+        return Hold(settings.rate_held), *(replace(step, held=False) if isinstance(step, Train) else step for step in steps)
 
     def formula(self, settings: CommonSettings) -> "Score":
         """Return the score under these settings, a function of the probe alone.

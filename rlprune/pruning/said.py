@@ -8,6 +8,7 @@ from rlprune.pruning.plan import (
     Exponential,
     Grow,
     Halving,
+    Hold,
     LazyRegime,
     Level,
     MaskDistance,
@@ -81,6 +82,8 @@ def _together(steps: Sequence[Words]) -> str:
 
 def _words(step: Step) -> Words:
     match step:
+        case Hold(held):
+            return f"hold the learning rate for {held} epochs" if held else "let the learning rate fall from the start", ""
         case Save():
             return "save", ""
         case Rewind():
@@ -95,8 +98,7 @@ def _words(step: Step) -> Words:
         case Train():
             text, number = _length(step)
             text += f", with an L1 penalty of {step.penalty:g} on the scales of batch normalisation" if step.penalty else ""
-            text += ", gates and outputs alone" if step.only == "gates" else ""
-            return text + (", the learning rate as if nobody waited" if step.until and not step.held else ""), number
+            return text + (", gates and outputs alone" if step.only == "gates" else ""), number
 
 
 def _length(step: Train) -> Words:

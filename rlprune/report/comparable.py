@@ -29,7 +29,7 @@ OF_DATA = ("data",)
 VERSIONS = ("rlprune", "torch", "numpy", "gymnasium")
 """Versions on which numbers may depend."""
 
-LATER = {name: default for name in sorted(CommonSettings.later) if (default := CommonSettings.model_fields[name].default)}
+LATER = {name: CommonSettings.model_fields[name].default for name in sorted(CommonSettings.later)}
 """Settings that cells at their defaults do not name, and these."""
 
 TOLD = 4
@@ -303,7 +303,9 @@ def in_words(facts: Sequence[Mapping[str, object]]) -> list[str]:
 def _told(facts: Mapping[str, object], name: str) -> str:
     if name == "":
         return str(facts[name])
-    return f"{name} {_plain(facts[name])}" if name in facts else f"{name} unknown"
+    if name in facts:
+        return f"{name} left out" if facts[name] is None and name in LATER else f"{name} {_plain(facts[name])}"
+    return f"{name} unknown"
 
 
 def _plain(value: object) -> str:

@@ -52,7 +52,7 @@ class PruneCallback(BaseCallback):
         verbose: 1 tells whenever weights were removed.
         **settings: settings of the pruner, say ``rounds=7``, or of all: ``actor=0.9, critic=0.95``, ``heads="dense"``. What stays
             is rescaled, so that each layer passes on as much as before; ``start="kept"`` leaves it as it is, as papers do.
-            ``waiting_rate`` has nothing to say here.
+            ``rate_held`` has nothing to say here.
 
     Raises:
         UnknownName: no pruner of this name, a KeyError.
@@ -81,8 +81,8 @@ class PruneCallback(BaseCallback):
         self._settings = self._pruner.asked({"start": start, **settings, "scope": scope}, PruneCallback)
         if trained_epochs(self._pruner.steps(self._settings), epochs, sparsity) > epochs:
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
-        if self._settings.waiting_rate != "held":
-            raise ValueError("waiting_rate changes nothing here: the learning rate is the agent's own")
+        if self._settings.rate_held is not None:
+            raise ValueError("rate_held changes nothing here: the learning rate is the agent's own")
         self._sparsity, self._asked, self._seed = sparsity, epochs, seed
         self._scoring_steps = scoring_steps
         self._follower: PlanFollower | None = None

@@ -469,7 +469,7 @@ class SupervisedRecipe(Recipe):
         scoring_micro_batch: the same in scoring; None is as in training.
         learning_rate: Adam's, at its peak.
         schedule: ``one-cycle`` over the epochs that remain, or ``constant``. It is held at its peak while a plan waits,
-            unless ``waiting_rate`` says otherwise.
+            unless ``rate_held`` says otherwise.
         weight_decay: L2, as PyTorch's Adam has it.
         clip: largest gradient norm.
         scoring_batches: batches that score one pruning round.
