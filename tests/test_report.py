@@ -286,6 +286,9 @@ def test_many_variants_of_a_few_pruners_have_a_panel_a_pruner(sweep: list[Row]) 
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["kept", "redrawn", "rescaled", "Dense"]
+    lone = [one for one in some if one.sparsity == 0.9 or not one.pruner.startswith("LTR")]  # the others were not run
+    figure = figures.sparsity_figure([only([*(one for one in sweep if one.pruner == "Dense"), *lone]).chart])
+    assert len({(axes.get_xlim(), tuple(axes.get_xticks())) for axes in figure.axes}) == 1
 
 
 def test_most_pruners_beside_one_variant_have_a_panel_a_pruner_and_many_without_any_have_not(sweep: list[Row]) -> None:

@@ -339,6 +339,7 @@ class Chart:
         curves: the pruners.
         longer: pruners that train longer than usual, and how many times as long.
         printed: what the paper prints, drawn beside them.
+        axis: sparsities of the figure that it is a panel of, where its own curves lack some.
     """
 
     title: str
@@ -346,11 +347,13 @@ class Chart:
     curves: tuple[Curve, ...]
     longer: Mapping[str, float] = field(default_factory=dict)
     printed: tuple[Printed, ...] = ()
+    axis: tuple[float, ...] = ()
 
     @property
     def sparsities(self) -> list[float]:
-        """Return the sparsities of its points, those of levels left out."""
-        return sorted({point.sparsity for curve in self.curves if curve.cut != "nothing" for point in curve.points})
+        """Return the sparsities of its axis: those of its points, levels left out, and of the figure's other panels."""
+        own = (point.sparsity for curve in self.curves if curve.cut != "nothing" for point in curve.points)
+        return sorted({*self.axis, *own})
 
 
 def aggregate(over: Sequence[Comparison]) -> Chart | None:

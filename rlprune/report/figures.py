@@ -151,7 +151,7 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
         cut = next(iter(curves.values())).cut
         own = {level.pruner: Style(INK, "", solid=True) for level in levels}
         own |= {curve.pruner: replace(looks[name], solid=cut != "weights") for name, curve in curves.items()}
-        panel = replace(one, curves=(*levels, *curves.values()))
+        panel = replace(one, curves=(*levels, *curves.values()), axis=tuple(one.sparsities))
         _draw_panel(axes, panel, cut, own, _limits(one.curves, [each.value for each in one.printed]))
         beyond |= _mark_cut(axes, panel, cut, own)
     figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
