@@ -301,6 +301,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("insides.py", ["--pruners", "zzzz"], "no pruner here is named 'zzzz'; there are Dense, SNIP"),
         ("sparsity.py", ["--to", "x.png"], "x.png: no file that ends in .png is written here: name a folder\n"),
         ("starts.py", [], "no pruner here has variants by where training starts"),
+        ("rates.py", [], "no pruner here has a variant by how long the learning rate is held"),
         ("table8.py", [], "has no results.sqlite"),
     ],
 )
@@ -336,6 +337,23 @@ def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
     assert len(lines) == 4
     assert all(line.endswith("| +9 | 0.250 |") for line in lines), "two patterns of 16, for two pruners"
     assert (tmp_path / "drawn" / "starts.svg").is_file()
+
+
+def test_rates_and_waiting_are_told_apart(tmp_path):
+    ends = {"SNIP rescaled": 10, "SNIP rate held": 15, "EarlySNIP rate falls": 12, "EarlySNIP rescaled": 40, "SynFlow": 9}
+    some = [
+        replace(one, id=f"{one.id} {name}", pruner=name, values={**one.values, "return_sampled": float(end)})
+        for one in rows(4, ("SNIP",), (0.9,))
+        for name, end in {**ends, "SynFlow rate held": 8}.items()
+    ]
+    folder = stored(tmp_path / "run", [*some, *(one for one in rows(4, ("Dense",), ()))])
+    ended = subprocess.run([sys.executable, PLOTS / "rates.py", folder], capture_output=True, text=True, check=True)
+    told = dict(line.strip("| ").split(" | ", 1) for line in ended.stdout.splitlines() if line.startswith("| "))
+    assert told["SNIP"] == "10.0 [10.0, 10.0] | 15.0 [15.0, 15.0] | +5 (p = 0.625)"
+    assert told["EarlySNIP"] == "12.0 [12.0, 12.0] | 40.0 [40.0, 40.0] | +28 (p = 0.625)"
+    assert told["EarlySNIP − SNIP"] == "+2 (p = 0.625) | +25 (p = 0.625)"
+    assert told["SynFlow"].endswith("| −1 (p = 0.625)")
+    assert "Dense" not in told
 
 
 def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):

@@ -1,0 +1,81 @@
+"""Is it waiting, or the learning rate that is held meanwhile? Pruners whose rate falls at once, and those whose is held first.
+
+    python plots/rates.py results/start [--metric return_sampled]
+
+A table a task and sparsity: a line for each pruner, and one for what waiting adds to the choice that prunes before training.
+Differences are means of pairs, with the exact sign-flip test corrected by Holm for all of a table.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rlprune.report.comparable import gathered
+from rlprune.report.curves import Comparison, comparisons, order, percent
+from rlprune.report.scripts import ended
+from rlprune.report.sure import Difference, differences
+from rlprune.report.tables import MISSING, iqm_text, markdown
+
+RATES = ("falls", "held")
+"""What a variant's name says of its learning rate, as in ``Random-S rate held``."""
+
+WAITS = "Early"
+"""What the names of pruners that wait begin with, before the name of their choice."""
+
+
+def compared(one: Comparison) -> dict[str, dict[str, str]]:
+    """Return pruner to rate to the name of the variant; the one that says nothing of its rate has the other."""
+    found = {}
+    for pruner, _, rate in (name.rpartition(" rate ") for name in one.pruners if " rate " in name):
+        usual = f"{pruner} rescaled" if f"{pruner} rescaled" in one.pruners else pruner
+        found[pruner] = {**dict.fromkeys(RATES, usual), rate: f"{pruner} rate {rate}"}
+    return {pruner: found[pruner] for pruner in sorted(found, key=lambda it: order(it.removeprefix(WAITS)))}
+
+
+def table(one: Comparison, sparsity: float, metric: str) -> str:
+    """Return the table of a task at a sparsity."""
+    named, ends = compared(one), one.shown(sparsity, metric)
+    values = {name: found for name in one.pruners if (found := one.by_seed(name, sparsity, metric))}
+    waiting = {pruner: choice for pruner in named if (choice := pruner.removeprefix(WAITS)) != pruner and choice in named}
+    wanted = [(names["held"], names["falls"]) for names in named.values()]
+    wanted += [(named[pruner][rate], named[choice][rate]) for pruner, choice in waiting.items() for rate in RATES]
+    pairs = [pair for pair in wanted if values.keys() >= {*pair}]
+    found = {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign)}
+
+    def told(pruner: str, other: str) -> str:
+        return _told(found[pruner, other], one.measure_of(metric).scale) if (pruner, other) in found else MISSING
+
+    lines = [["pruner", "rate falls from the first epoch", "rate held first", "held − falls"]]
+    for pruner, names in named.items():
+        if ends.keys() & names.values():
+            lines.append([pruner, *(iqm_text(ends.get(names[rate])) for rate in RATES), told(names["held"], names["falls"])])
+        if choice := waiting.get(pruner):
+            lines.append([f"{pruner} − {choice}", *(told(named[pruner][rate], named[choice][rate]) for rate in RATES), ""])
+    return f"**{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}**\n\n{markdown(lines)}"
+
+
+def _told(it: Difference, scale: float) -> str:
+    return f"{scale * it.mean:+.0f} (p = {it.p:.3f})".replace("-", "−")
+
+
+def main() -> None:
+    """Read runs, print tables."""
+    parser = argparse.ArgumentParser(description="what the learning rate makes of waiting")
+    parser.add_argument(
+        "results", type=Path, nargs="+", help="folders of runs of suites start and start_lunarlander, or packed files"
+    )
+    parser.add_argument("--metric", default="return_sampled", help="a measure of the task")
+    given = parser.parse_args()
+    found = [
+        (one, sparsity)
+        for one in comparisons(gathered(given.results))
+        for sparsity in one.sparsities
+        if any(one.cells(name, sparsity) for name in one.pruners if " rate " in name and one.cut(name) != "nothing")
+    ]
+    if not found:
+        raise ValueError("no pruner here has a variant by how long the learning rate is held")
+    print("\n\n".join(table(one, sparsity, given.metric) for one, sparsity in found))
+
+
+if __name__ == "__main__":
+    sys.exit(ended(main))
