@@ -35,10 +35,10 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity."""
     named, ends = compared(one), one.shown(sparsity, metric)
-    values = {name: found for name in one.pruners if (found := one.by_seed(name, sparsity, metric))}
-    waiting = {pruner: choice for pruner in named if (choice := pruner.removeprefix(WAITS)) != pruner and choice in named}
+    values = {name: seeds for name in one.pruners if (seeds := one.by_seed(name, sparsity, metric))}
+    waiting = {pruner: pruner.removeprefix(WAITS) for pruner in named if pruner.startswith(WAITS)}
     wanted = [(names["held"], names["falls"]) for names in named.values()]
-    wanted += [(named[pruner][rate], named[choice][rate]) for pruner, choice in waiting.items() for rate in RATES]
+    wanted += [(named[pruner][rate], named[it][rate]) for pruner, it in waiting.items() if it in named for rate in RATES]
     pairs = [pair for pair in wanted if values.keys() >= {*pair}]
     found = {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign)}
 
@@ -49,8 +49,8 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     for pruner, names in named.items():
         if ends.keys() & names.values():
             lines.append([pruner, *(iqm_text(ends.get(names[rate])) for rate in RATES), told(names["held"], names["falls"])])
-        if choice := waiting.get(pruner):
-            lines.append([f"{pruner} − {choice}", *(told(named[pruner][rate], named[choice][rate]) for rate in RATES), ""])
+        if (choice := waiting.get(pruner)) in named:
+            lines.append([f"{pruner} − {choice}", *(told(names[rate], named[choice][rate]) for rate in RATES), ""])
     return f"**{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}**\n\n{markdown(lines)}"
 
 
