@@ -148,9 +148,7 @@ def _iqm_of_drawn(values: FloatArray, counts: NDArray[np.signedinteger]) -> Floa
     for column, order in enumerate(np.argsort(values, axis=0).T):
         known = order[np.isfinite(values[order, column])]
         if known.size:
-            inside = counts[known]
-            for before, here in pairwise(inside):  # several times faster than cumsum
-                here += before
+            inside = _upto(counts[known])
             n = inside[-1].copy()
             np.maximum(inside, n // 4, out=inside)
             np.minimum(inside, n - n // 4, out=inside)  # of the places up to each value, those in the middle
@@ -158,6 +156,13 @@ def _iqm_of_drawn(values: FloatArray, counts: NDArray[np.signedinteger]) -> Floa
             inside[0] -= n // 4
             np.divide(values[known, column] @ inside.astype(float), n - 2 * (n // 4), out=means[:, column], where=n > 0)
     return means
+
+
+def _upto(counts: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """Make running sums of counts over their first axis, in their place, several times faster than ``cumsum``."""
+    for before, here in pairwise(counts):
+        here += before
+    return counts
 
 
 def bootstrap(
@@ -210,9 +215,7 @@ def medians(values: ArrayLike) -> tuple[FloatArray, FloatArray | None]:
     n, counts = len(values), _times_drawn((len(values),), RESAMPLES, 0)
     drawn = np.empty((counts.shape[1], values.shape[1]))
     for column, order in enumerate(np.argsort(values, axis=0).T):
-        upto = counts[order]
-        for before, here in pairwise(upto):  # several times faster than cumsum
-            here += before
+        upto = _upto(counts[order])
         low, high = (values[order[(upto <= place).sum(axis=0)], column] for place in ((n - 1) // 2, n // 2))
         drawn[:, column] = (low + high) / 2
     tail = (1 - CONFIDENCE) / 2

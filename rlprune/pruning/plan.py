@@ -214,13 +214,13 @@ class Level:
 class Train:
     """Train ``epochs`` epochs, or up to ``share`` of the budget, or until a trigger fires; by default to the budget's end.
 
-    While a trigger is awaited the learning rate is held, unless told otherwise: a decaying rate would imitate the lazy regime.
+    While a trigger is awaited the learning rate is held, unless a ``Hold`` says how long: a decaying one would imitate the lazy
+    regime.
 
     Args:
         penalty: L1 on the scales of batch normalisation, its gradient added at every optimizer step.
         only: ``gates`` freezes all but batch normalisation and the layers that make the outputs.
         fine: let ``share`` end inside an epoch, where whoever trains can stop there.
-        held: whether the learning rate waits with the plan; if not, it follows its schedule meanwhile.
     """
 
     epochs: int | None = None
@@ -229,12 +229,6 @@ class Train:
     penalty: float = 0.0
     only: Literal["everything", "gates"] = "everything"
     fine: bool = False
-    held: bool = True
-
-    @property
-    def holds(self) -> bool:
-        """Whether the learning rate is held meanwhile."""
-        return self.until is not None and self.held
 
 
 @dataclass(frozen=True)
@@ -275,7 +269,7 @@ class Grow:
 
 @dataclass(frozen=True)
 class Hold:
-    """Let the learning rate begin to fall when so many epochs of the budget are over, and not before."""
+    """Let the learning rate begin to fall when so many epochs of the budget are over, whatever the plan waits for."""
 
     epochs: int
 
@@ -420,10 +414,10 @@ def next_action(plan: Plan, sparsity: float, epochs: int, progress: Progress, pa
         return None
     match plan[progress.step]:
         case Train() as step:
-            left = _left(step, epochs, parts, progress)
+            held, left = _held(plan, step), _left(step, epochs, parts, progress)
             return TrainEpoch(
-                start=1.0 if step.holds else _remaining(progress.epoch, progress.anneal, epochs),
-                end=1.0 if step.holds else _remaining(progress.epoch + 1, progress.anneal, epochs),
+                start=1.0 if held else _remaining(progress.epoch, progress.anneal, epochs),
+                end=1.0 if held else _remaining(progress.epoch + 1, progress.anneal, epochs),
                 first=progress.part,
                 last=min(parts, progress.part + left),
                 parts=parts,
@@ -533,15 +527,18 @@ def reached(plan: Plan, sparsity: float) -> float | None:
 def _settle(plan: Plan, sparsity: float, epochs: int, parts: int, progress: Progress) -> Progress:
     """Pass over the steps that are finished."""
     while progress.step < len(plan) and _finished(plan[progress.step], sparsity, epochs, parts, progress):
-        match plan[progress.step]:
-            case Hold(held):
-                anneal = held
-            case Train(holds=True):
-                anneal = progress.epoch
-            case _:
-                anneal = progress.anneal
+        anneal, step = progress.anneal, plan[progress.step]
+        if isinstance(step, Hold):
+            anneal = step.epochs
+        elif isinstance(step, Train) and _held(plan, step):
+            anneal = progress.epoch
         progress = replace(progress, step=progress.step + 1, inside=0, readings=(), anneal=anneal)
     return progress
+
+
+def _held(plan: Plan, step: Train) -> bool:
+    """Return whether the learning rate is held as long as a step waits."""
+    return step.until is not None and not any(isinstance(other, Hold) for other in plan)
 
 
 def _left(step: Train, epochs: int, parts: int, progress: Progress) -> int:

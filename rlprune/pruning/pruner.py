@@ -16,13 +16,13 @@ values, and a suite may set exactly these (``[pruner.LTR] levels = 3``).
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from rlprune.pruning.plan import Hold, Plan, Score, Scores, Train
+from rlprune.pruning.plan import Hold, Plan, Score, Scores
 from rlprune.registry import Registry
 from rlprune.words import in_words, nearest
 
@@ -138,9 +138,7 @@ class Pruner:
     def steps(self, settings: CommonSettings) -> Plan:
         """Return the plan under these settings."""
         steps = tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
-        if settings.rate_held is None:
-            return steps
-        return Hold(settings.rate_held), *(replace(step, held=False) if isinstance(step, Train) else step for step in steps)
+        return steps if settings.rate_held is None else (Hold(settings.rate_held), *steps)
 
     def formula(self, settings: CommonSettings) -> "Score":
         """Return the score under these settings, a function of the probe alone.

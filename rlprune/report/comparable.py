@@ -256,9 +256,9 @@ def _by_run(rows: Sequence[Row]) -> list[list[Row]]:
     if len(runs) < 2:
         return [list(rows)]
     cells = {(row.pruner, _as_text(settings(row)), row.sparsity, row.seed) for row in rows}
-    return (
-        [list(rows)] if len(cells) == len(rows) else [[row for row in rows if row.labels.get("run", "") == run] for run in runs]
-    )
+    if len(cells) == len(rows):
+        return [list(rows)]
+    return [[row for row in rows if row.labels.get("run", "") == run] for run in runs]
 
 
 def _named_apart(rows: Sequence[Row]) -> list[Row]:

@@ -580,8 +580,8 @@ def layer_shares(comparison: Comparison, sparsity: float) -> LayerShares:
     for pruner, rows in cells.items():
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in layers}
         for row in rows:
-            for name, *counted in counts(row.layers):
-                found[name].append((counted[0], counted[1]))
+            for name, left, had in counts(row.layers):
+                found[name].append((left, had))
         kept[pruner] = np.array([np.mean([left / had for left, had in some]) if some else nan for some in found.values()])
         bare[pruner] = tuple(sum(starved(*one) for one in some) for some in found.values())
     return LayerShares(sparsity, layers, kept, bare, {pruner: len(rows) for pruner, rows in cells.items()})
