@@ -74,6 +74,8 @@ def main() -> None:
     ]
     if not found:
         raise ValueError("no pruner here has a variant by how long the learning rate is held")
+    if not any(one.values(sparsity, given.metric) for one, sparsity in found):
+        raise ValueError(f"no finished cell has {given.metric}")
     print("\n\n".join(table(one, sparsity, given.metric) for one, sparsity in found))
 
 

@@ -125,6 +125,8 @@ def main() -> None:
     found = [(one, sparsity) for one in comparisons(gathered(given.results)) if compared(one) for sparsity in one.sparsities]
     if not found:
         raise ValueError("no pruner here has variants by where training starts")
+    if not any(one.values(sparsity, given.metric) for one, sparsity in found):
+        raise ValueError(f"no finished cell has {given.metric}")
     print("\n\n".join(table(one, sparsity, given.metric) for one, sparsity in found))
     if given.to:
         file = place(given.to, "starts.png")

@@ -339,6 +339,19 @@ def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
     assert (tmp_path / "drawn" / "starts.svg").is_file()
 
 
+@pytest.mark.parametrize(("script", "variants"), [("starts.py", "kept rescaled"), ("rates.py", "rate held")])
+def test_a_measure_that_no_cell_has_is_told(script, variants, tmp_path):
+    names = [f"SNIP {variants}"] if script == "rates.py" else [f"SNIP {name}" for name in variants.split()]
+    some = [replace(one, id=f"{one.id} {name}", pruner=name) for one in rows(2, ("SNIP",), (0.9,)) for name in names]
+    ended = subprocess.run(
+        [sys.executable, PLOTS / script, stored(tmp_path / "run", some), "--metric", "top1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "no finished cell has top1\n")
+
+
 def test_rates_and_waiting_are_told_apart(tmp_path):
     ends = {"SNIP rescaled": 10, "SNIP rate held": 15, "EarlySNIP rate falls": 12, "EarlySNIP rescaled": 40, "SynFlow": 9}
     some = [
