@@ -24,4 +24,5 @@ def early(until: LazyRegime = LazyRegime()) -> Plan:
 
 RANDOM_U = Pruner("Random-U", weights, cut=WEIGHTS, plan=[Prune(), Train()])
 RANDOM_S = Pruner("Random-S", channels, cut=CHANNELS, plan=[Prune(), Train()])
+EARLY_RANDOM_U = Pruner("EarlyRandom-U", weights, cut=WEIGHTS, plan=early)
 EARLY_RANDOM_S = Pruner("EarlyRandom-S", channels, cut=CHANNELS, plan=early)
