@@ -14,8 +14,7 @@ from pathlib import Path
 from rlprune.report import figures
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons, insides
-from rlprune.report.scripts import drawn, ended
-from rlprune.words import nearest
+from rlprune.report.scripts import chosen, drawn, ended
 
 
 def main() -> None:
@@ -26,13 +25,9 @@ def main() -> None:
     parser.add_argument("--sparsity", type=float, help="share of weights removed")
     parser.add_argument("--pruners", help="names, say SNIP,EarlyCroP-S; dense is drawn beside them")
     given = parser.parse_args()
-    asked = [name.strip() for name in given.pruners.split(",")] if given.pruners else []
-    named = {name.casefold() for name in asked}
     found_all, figures_of = comparisons(gathered(given.results)), []
-    known = {name.casefold(): name for one in found_all for name in one.pruners}
-    if unknown := [name for name in asked if name.casefold() not in known]:
-        near = nearest(unknown[0], known.values()) or f"; there are {', '.join(sorted(known.values()))}"
-        raise ValueError(f"no pruner here is named '{unknown[0]}'{near}")
+    known = [name for one in found_all for name in one.pruners]
+    asked = chosen(given.pruners.split(","), known) if given.pruners else known
     if given.sparsity is not None and all(given.sparsity not in one.sparsities for one in found_all):
         there = sorted({sparsity for one in found_all for sparsity in one.sparsities})
         raise ValueError(f"no cell here has sparsity {given.sparsity:g}; there are {', '.join(f'{one:g}' for one in there)}")
@@ -40,7 +35,7 @@ def main() -> None:
         sparsity = max(one.sparsities, default=0.0) if given.sparsity is None else given.sparsity
         if given.sparsity is not None and sparsity not in one.sparsities:
             continue
-        rows = tuple(row for row in one.rows if row.cut == "nothing" or not named or row.pruner.casefold() in named)
+        rows = tuple(row for row in one.rows if row.cut == "nothing" or row.pruner in asked)
         some = replace(one, rows=rows)
         if found := insides(some, sparsity) if rows else {}:
             stem = f"insides-{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}"

@@ -13,8 +13,8 @@ from pathlib import Path
 from rlprune.report.comparable import gathered
 from rlprune.report.curves import Comparison, comparisons, order, percent
 from rlprune.report.scripts import ended
-from rlprune.report.sure import Difference, differences
-from rlprune.report.tables import MISSING, iqm_text, markdown
+from rlprune.report.sure import differences
+from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
 
 RATES = ("falls", "held")
 """What a variant's name says of its learning rate, as in ``Random-S rate held``."""
@@ -43,7 +43,9 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     found = {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign)}
 
     def told(pruner: str, other: str) -> str:
-        return _told(found[pruner, other], one.measure_of(metric).scale) if (pruner, other) in found else MISSING
+        if (it := found.get((pruner, other))) is None:
+            return MISSING
+        return f"{difference_text(one.measure_of(metric).scale * it.mean, (ends[pruner], ends[other]))} (p = {it.p:.3f})"
 
     lines = [["pruner", "rate falls from the first epoch", "rate held first", "held − falls"]]
     for pruner, names in named.items():
@@ -52,10 +54,6 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
         if (choice := waiting.get(pruner)) in named:
             lines.append([f"{pruner} − {choice}", *(told(names[rate], named[choice][rate]) for rate in RATES), ""])
     return f"**{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}**\n\n{markdown(lines)}"
-
-
-def _told(it: Difference, scale: float) -> str:
-    return f"{scale * it.mean:+.0f} (p = {it.p:.3f})".replace("-", "−")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from rlprune.report.comparable import gathered, settings
 from rlprune.report.curves import Comparison, comparisons, count_of, order, percent, seed_range
 from rlprune.report.scripts import ended, place
 from rlprune.report.sure import differences
-from rlprune.report.tables import MISSING, iqm_text, markdown
+from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
             continue
         told = [MISSING, MISSING]
         if (it := brought.get(names.get("rescaled", ""))) and it.improvement.pairs > 1:
-            told = [f"{scale * it.mean:+.0f}".replace("-", "−"), f"{it.p:.3f}"]
+            told = [difference_text(scale * it.mean, (ends[it.pruner], ends[it.other])), f"{it.p:.3f}"]
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; dense {', '.join(dense)}"

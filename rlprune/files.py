@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
@@ -42,9 +42,17 @@ def written(file: Path, write: Callable[[Path], object], *, keep: bool = False) 
         fresh.unlink(missing_ok=True)
 
 
-def write(file: Path, content: str | bytes) -> None:
-    """Let ``content`` be a file's, all of it or none."""
-    written(file, lambda fresh: fresh.write_bytes(content.encode() if isinstance(content, str) else content))
+def write(file: Path, content: str | bytes | Iterable[bytes]) -> None:
+    """Let ``content``, or its pieces one after the other, be a file's, all of it or none."""
+    if isinstance(content, str):
+        content = content.encode()
+    pieces = [content] if isinstance(content, bytes) else content
+
+    def put(fresh: Path) -> None:
+        with fresh.open("wb") as opened:
+            opened.writelines(pieces)
+
+    written(file, put)
 
 
 def before(file: Path) -> Path:

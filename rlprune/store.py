@@ -781,6 +781,7 @@ def _decoded(cell: Mapping[str, Any], tell: Callable[[str], object]) -> dict[str
                 right = isinstance(value, int) and value >= 0
             case "cut" | "status":
                 right = value in _CHOICES[name]
+                decoded[name] = _once(value)
             case "error":
                 right = value is None or isinstance(value, str)
             case "config" | "labels" | "judged" | "versions" | "machine":
@@ -826,7 +827,8 @@ def _own(text: object) -> dict[str, Any] | None:
     if document := _document(text):
         with suppress(RecursionError):
             return {
-                _once(name): _alike(marshal.dumps(part, 2)) if type(part) is dict else part for name, part in document.items()
+                _once(name): _alike(marshal.dumps(part, 2)) if type(part) is dict else _once(part)
+                for name, part in document.items()
             }
     return document
 

@@ -302,6 +302,9 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("sparsity.py", ["--to", "x.png"], "x.png: no file that ends in .png is written here: name a folder\n"),
         ("starts.py", [], "no pruner here has variants by where training starts"),
         ("rates.py", [], "no pruner here has a variant by how long the learning rate is held"),
+        ("against.py", ["--pruner", "SNIPP"], "no pruner here is named 'SNIPP'; did you mean 'SNIP'?"),
+        ("against.py", ["--pruner", "snip", "--metric", "top1"], "no task here has top1 of SNIP and of another at one sparsity"),
+        ("against.py", ["--pruner", "SNIP", "--others", "SNIP"], "no task here has a metric of SNIP and of another"),
         ("table8.py", [], "has no results.sqlite"),
     ],
 )
@@ -362,11 +365,41 @@ def test_rates_and_waiting_are_told_apart(tmp_path):
     folder = stored(tmp_path / "run", [*some, *(one for one in rows(4, ("Dense",), ()))])
     ended = subprocess.run([sys.executable, PLOTS / "rates.py", folder], capture_output=True, text=True, check=True)
     told = dict(line.strip("| ").split(" | ", 1) for line in ended.stdout.splitlines() if line.startswith("| "))
-    assert told["SNIP"] == "10.0 [10.0, 10.0] | 15.0 [15.0, 15.0] | +5 (p = 0.625)"
-    assert told["EarlySNIP"] == "12.0 [12.0, 12.0] | 40.0 [40.0, 40.0] | +28 (p = 0.625)"
-    assert told["EarlySNIP − SNIP"] == "+2 (p = 0.625) | +25 (p = 0.625)"
-    assert told["SynFlow"].endswith("| −1 (p = 0.625)")
+    assert told["SNIP"] == "10.0 [10.0, 10.0] | 15.0 [15.0, 15.0] | +5.0 (p = 0.625)"
+    assert told["EarlySNIP"] == "12.0 [12.0, 12.0] | 40.0 [40.0, 40.0] | +28.0 (p = 0.625)"
+    assert told["EarlySNIP − SNIP"] == "+2.0 (p = 0.625) | +25.0 (p = 0.625)"
+    assert told["SynFlow"].endswith("| −1.00 (p = 0.625)")
     assert "Dense" not in told
+
+
+def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
+    ends = {"Dense": 500, "SNIP": 400, "CroP-S": 385, "SynFlow": 400}
+    some = [
+        replace(one, values={**one.values, "return_sampled": float(ends[one.pruner] + one.seed)})
+        for one in rows(6, ("Dense", "SNIP", "CroP-S", "SynFlow"), (0.8, 0.9))
+        if not (one.pruner == "CroP-S" and one.sparsity == 0.8)
+    ]
+    command = [
+        sys.executable,
+        PLOTS / "against.py",
+        stored(tmp_path / "run", some),
+        "--metric",
+        "return_sampled",
+        "--pruner",
+        "snip",
+    ]
+    ended = subprocess.run([*command, "--others", "crop-s,synflow"], capture_output=True, text=True, check=True)
+    first, second = ended.stdout.split("\n\n**")
+    lines = [
+        [line.strip("| ").split(" | ") for line in told.splitlines() if line.startswith("| ")][2:] for told in (first, second)
+    ]
+    assert [[name, *rest] for name, _, *rest in lines[0]] == [["SynFlow", "0", "1.000"]]
+    assert [[name, *rest] for name, _, *rest in lines[1]] == [["CroP-S", "+15", "0.062"], ["SynFlow", "0", "1.000"]], "two of 32"
+    assert "90 % removed, return (sampled games); SNIP 402" in second
+    everybody = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert everybody.count("| CroP-S |") == 1
+    assert everybody.count("| SynFlow |") == 2
+    assert "| SNIP |" not in everybody
 
 
 def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):

@@ -1,7 +1,7 @@
 """A page of HTML: tables that lead to cells and can be sorted, one style for screens and paper, nothing from elsewhere."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from html import escape
 
@@ -26,19 +26,23 @@ def table(one: Table, kind: str = "", anchor: Anchors = nowhere, ids: Sequence[s
         anchor: where its lines lead.
         ids: the blocks' own anchors, where it is what others lead to.
     """
+    return "".join(table_pieces(one, kind, anchor, ids))
+
+
+def table_pieces(one: Table, kind: str = "", anchor: Anchors = nowhere, ids: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a table's head, its blocks and its end, of which a long one is not to be held twice."""
     titles = (escape(title).replace("95 %", "95&nbsp;%") for title in one.header)
     head = "".join(f"<th><span>{title}</span></th>" for title in titles)
-    parts = []
+    yield f'<table class="{kind}"><thead><tr>{head}</tr></thead>'
     for place, (title, block) in enumerate(one.blocks):
-        name = f' id="{ids[place]}"' if ids else ""
-        parts.append(f"<tbody{name}>")
+        parts = [f'<tbody id="{ids[place]}">' if ids else "<tbody>"]
         if title:
             parts.append(f'<tr class="block"><th colspan="{len(one.header)}">{escape(title)}</th></tr>')
         for line, far in zip(block, tables.apart(block), strict=True):
             entries = "".join(_entry(entry, column, anchor) for column, entry in enumerate(line))
             parts.append(f'<tr class="apart">{entries}</tr>' if far else f"<tr>{entries}</tr>")
-        parts.append("</tbody>")
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead>{"".join(parts)}</table>'
+        yield "".join([*parts, "</tbody>"])
+    yield "</table>"
 
 
 def _entry(entry: Entry, column: int, anchor: Anchors) -> str:
@@ -66,11 +70,11 @@ def image(svg: bytes, caption: str) -> str:
     return f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
 
 
-def page(title: str, body: str) -> str:
-    """Return the page; its script is the only one that a browser runs here, and it works without."""
+def page(title: str, body: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the page; its script is the only one that a browser runs here, and it works without."""
     known = base64.b64encode(sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{known}'"
-    return f"""<!DOCTYPE html>
+    yield f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -80,11 +84,12 @@ def page(title: str, body: str) -> str:
 <style>{STYLE}</style>
 </head>
 <body>
-{body}
-<script>{SCRIPT}</script>
+""".encode()
+    yield from body
+    yield f"""<script>{SCRIPT}</script>
 </body>
 </html>
-"""
+""".encode()
 
 
 SCRIPT = """

@@ -5,7 +5,7 @@ tables lie beside it as files.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from html import escape
@@ -82,7 +82,7 @@ def write_report(
         page.add(_tracebacks(rows))
     page.add(f'<h2 id="sources">Where the numbers come from</h2>{_provenance(rows)}')
     path = out / "report.html"
-    files.write(path, html.page(_title(compared), page.text()))
+    files.write(path, html.page(_title(compared), page.body()))
     for warning in warned:
         warn(safely.plain(warning))
     return path
@@ -112,18 +112,20 @@ class _Page:
     def __init__(self, out: Path, tell: Callable[[str], object]) -> None:
         self.figures, self.tables = out / "figures", out / "tables"
         self.listings: dict[int, Listing] = {}
-        self._parts: list[str | Callable[[], str]] = []
+        self._parts: list[bytes | Callable[[], str]] = []
         self._beside = Beside()
         self._tell = tell
         self._files: set[Path] = set()
 
     def add(self, part: str | Callable[[], str]) -> None:
         """Add a part to the page, or what returns it once all others are made."""
-        self._parts.append(part)
+        self._parts.append(part.encode() if isinstance(part, str) else part)
 
-    def text(self) -> str:
-        """Return all parts, those that were not ready awaited."""
-        return "\n".join(part if isinstance(part, str) else part() for part in self._parts)
+    def body(self) -> Iterator[bytes]:
+        """Yield all parts, those that were not ready awaited, each on a line of its own."""
+        for part in self._parts:
+            yield part if isinstance(part, bytes) else part().encode()
+            yield b"\n"
 
     def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str, kind: str = "drawn") -> None:
         """Save a figure and show it; one of ``pictures`` keeps its colours in the dark. It is drawn while the page goes on."""
@@ -355,8 +357,11 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
 
 def _cells(page: _Page, listing: Listing) -> None:
     table = listing.table()
-    shown = html.table(table, "cells", ids=listing.anchors)
-    page.add(html.folded(table.title, f'<p class="note">{escape(table.note)}</p><div class="wide listing">{shown}</div>'))
+    note = f'<p class="note">{escape(table.note)}</p>'
+    page.add(f'<details><summary>{escape(table.title)}</summary>{note}<div class="wide listing">')
+    for piece in html.table_pieces(table, "cells", ids=listing.anchors):
+        page.add(piece)
+    page.add("</div></details>")
 
 
 def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlprune import safely
 from rlprune.report import draw
+from rlprune.words import nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +20,20 @@ def ended(script: Callable[[], object]) -> str | None:
     except (ValueError, OSError) as error:
         return safely.plain(str(error))
     return None
+
+
+def chosen(asked: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return the pruners that are asked for by their names here, upper and lower case alike.
+
+    Raises:
+        ValueError: nobody here has such a name.
+    """
+    names = {name.casefold(): name for name in known}
+    listed = [name.strip() for name in asked]
+    if unknown := [name for name in listed if name.casefold() not in names]:
+        near = nearest(unknown[0], names.values()) or f"; there are {', '.join(sorted(names.values()))}"
+        raise ValueError(f"no pruner here is named '{unknown[0]}'{near}")
+    return [names[name.casefold()] for name in listed]
 
 
 def place(to: Path, name: str, endings: Collection[str] = ()) -> Path:

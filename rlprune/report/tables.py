@@ -612,6 +612,13 @@ def iqm_text(one: Estimate | None) -> str:
     return _signed(f"{one.iqm:.{decimals}f}") + spread
 
 
+def difference_text(mean: float, ends: Iterable[Estimate | None]) -> str:
+    """Return ``+12.3``: what one is more than another, with as many decimals as where they end is told with."""
+    decimals = _decimals(max((abs(end) for one in ends if one for end in (one.iqm, *(one.interval or ()))), default=abs(mean)))
+    told = f"{mean:+.{decimals}f}"
+    return _signed(told) if float(told) else f"{0:.{decimals}f}"
+
+
 def share_text(one: Estimate | None) -> str:
     """Return ``97.2 [93.1, 100]``: a share in per cent and its interval, as far as known."""
     if one is None:
