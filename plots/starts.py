@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 STARTS = {"kept": "#777777", "rescaled": "#D55E00", "redrawn": "#0072B2", "shuffled": "#E69F00"}
 """Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
 
+SAMPLED = "return_sampled"
+
+Panel = tuple[Comparison, float, str]
+"""A task, the share of its weights that is removed, and the measure that is shown."""
+
 
 def compared(one: Comparison) -> dict[str, dict[str, str]]:
     """Return pruner to start to the name of the variant, where it is not kept alone; what a plain name is, its cells say."""
@@ -40,6 +45,11 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
         for it in sorted(found, key=lambda it: (one.cut(next(iter(found[it].values()))), order(it)))
         if found[it].keys() > {"kept"} or "rescaled" in found[it]
     }
+
+
+def measure_of(one: Comparison, sparsity: float) -> str:
+    """Return what is shown where nobody says: of agents how they play when they explore, of others the task's metric."""
+    return SAMPLED if one.values(sparsity, SAMPLED) else one.metric.name
 
 
 def table(one: Comparison, sparsity: float, metric: str) -> str:
@@ -63,13 +73,13 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     return f"**{about}**\n\n{markdown(lines)}"
 
 
-def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
+def figure(found: Sequence[Panel]) -> "Figure":
     """Return a panel a task and sparsity: each pruner's starts as points with their intervals, dense as a line.
 
     Four panels stand side by side; more have a line a task.
     """
-    rows = list(dict.fromkeys(name for one, _ in found for name in compared(one)))
-    begun = {start for one, _ in found for starts in compared(one).values() for start in starts}
+    rows = list(dict.fromkeys(name for one, *_ in found for name in compared(one)))
+    begun = {start for one, *_ in found for starts in compared(one).values() for start in starts}
     colours = {start: colour for start, colour in STARTS.items() if start in begun}
     wrapped = [list(some) for _, some in groupby(found, key=lambda panel: panel[0].stem)] if len(found) > 4 else [found]
     columns = max(map(len, wrapped))
@@ -90,7 +100,7 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             panels += line[: len(some)]
             for panel in line[len(some) :]:
                 panel.set_visible(False)
-        for panel, (one, sparsity) in zip(panels, found, strict=True):
+        for panel, (one, sparsity, metric) in zip(panels, found, strict=True):
             ends, named = one.shown(sparsity, metric), compared(one)
             for place, pruner in enumerate(rows):
                 panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)
@@ -104,11 +114,11 @@ def figure(found: Sequence[tuple[Comparison, float]], metric: str) -> "Figure":
             panel.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), title=f"{one.task_title}, {percent(sparsity)}")
             panel.set_yticklabels(rows if any(panel is line[0] for line in lines) else [])
             panel.tick_params(axis="y", length=0)
-        seeds = count_of(seed_range(curve for one, _ in found for curve in one.chart.curves))
+        seeds = count_of(seed_range(curve for one, *_ in found for curve in one.chart.curves))
         draw.headline(
             drawn, "Where training starts", f"{seeds}; interquartile means with 95 % stratified bootstrap intervals; line: dense"
         )
-        words = found[0][0].heading_of(metric)
+        words = "; ".join(dict.fromkeys(one.heading_of(metric) for one, _, metric in found))
         drawn.text(0.5 + 0.45 / draw.WIDTH, 0.36 / drawn.get_figheight(), words, ha="center", fontsize=draw.NORMAL)
         handles = [panels[0].plot([], [], "o-", color=colour, markersize=2.6)[0] for colour in colours.values()]
         drawn.legend(handles, list(colours), loc="lower center", ncols=len(colours))
@@ -120,17 +130,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="what starts make of each pruner")
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs of suite start")
     parser.add_argument("--to", type=Path, help="folder to draw starts.{png,svg,pdf} into")
-    parser.add_argument("--metric", default="return_sampled", help="a measure of the task")
+    parser.add_argument("--metric", help="a measure of the task; left out, return_sampled of agents, and else the task's metric")
     given = parser.parse_args()
-    found = [(one, sparsity) for one in comparisons(gathered(given.results)) if compared(one) for sparsity in one.sparsities]
+    found = [
+        (one, sparsity, given.metric or measure_of(one, sparsity))
+        for one in comparisons(gathered(given.results))
+        if compared(one)
+        for sparsity in one.sparsities
+    ]
     if not found:
         raise ValueError("no pruner here has variants by where training starts")
-    if not any(one.values(sparsity, given.metric) for one, sparsity in found):
-        raise ValueError(f"no finished cell has {given.metric}")
-    print("\n\n".join(table(one, sparsity, given.metric) for one, sparsity in found))
+    if not any(one.values(sparsity, metric) for one, sparsity, metric in found):
+        raise ValueError(f"no finished cell has {given.metric or 'a metric'}")
+    print("\n\n".join(table(*panel) for panel in found))
     if given.to:
         file = place(given.to, "starts.png")
-        draw.save(figure(found, given.metric), given.to, "starts")
+        draw.save(figure(found), given.to, "starts")
         print(f"\n{file}")
 
 

@@ -342,6 +342,23 @@ def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
     assert (tmp_path / "drawn" / "starts.svg").is_file()
 
 
+def test_starts_of_what_is_no_agent_are_compared_by_its_own_metric(tmp_path):
+    some = [
+        replace(
+            one,
+            id=f"{one.id} {start}",
+            pruner=f"SNIP {start}",
+            values={name: value for name, value in one.values.items() if name != "return_sampled"},
+        )
+        for one in rows(3, ("SNIP",), (0.9,))
+        for start in ("kept", "rescaled")
+    ]
+    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some)]
+    named = subprocess.run([*command, "--metric", "return_greedy"], capture_output=True, text=True, check=True).stdout
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == named
+    assert "90 % removed, return (greedy games)" in named
+
+
 @pytest.mark.parametrize(("script", "variants"), [("starts.py", "kept rescaled"), ("rates.py", "rate held")])
 def test_a_measure_that_no_cell_has_is_told(script, variants, tmp_path):
     names = [f"SNIP {variants}"] if script == "rates.py" else [f"SNIP {name}" for name in variants.split()]
