@@ -389,6 +389,20 @@ def test_rates_and_waiting_are_told_apart(tmp_path):
     assert "Dense" not in told
 
 
+def test_signals_before_training_are_shares_of_the_dense_networks():
+    command = [sys.executable, PLOTS / "signals.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "1", "--task"]
+    told = subprocess.run([*command, "cartpole-v1"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split("|")[1].strip() for line in told] == ["pruner", "---", "SNIP", "CroP-S"]
+    for line in told[2:]:
+        kept, rescaled = (float(entry.removesuffix(" % ")) for entry in line.split("|")[2:4])
+        assert 10 < kept < rescaled < 400
+    lacking = subprocess.run([*command, "acrobot-v1"], capture_output=True, text=True, check=False)
+    assert lacking.stderr == "no cell of start prunes acrobot-v1 to 0.9 before training, kept or rescaled\n"
+    unknown = subprocess.run([*command[:2], "startt", *command[3:], "cartpole-v1"], capture_output=True, text=True, check=False)
+    assert "did you mean 'start'" in unknown.stderr
+    assert unknown.stderr.count("\n") == 1
+
+
 def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
     ends = {"Dense": 500, "SNIP": 400, "CroP-S": 385, "SynFlow": 400}
     some = [
