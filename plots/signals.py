@@ -1,4 +1,4 @@
-"""What reaches a network's last layer before training, from kept weights and from rescaled ones: shares of the dense network's.
+"""What reaches a network's last layer before training, from kept, rescaled and measured weights: shares of the dense network's.
 
     python plots/signals.py start_elsewhere --task vgg-small-plain-shapes --sparsity .95
 
@@ -27,7 +27,7 @@ from rlprune.report.curves import order
 from rlprune.report.scripts import ended
 from rlprune.report.tables import MISSING, markdown, number
 
-STARTS = ("kept", "rescaled")
+STARTS = ("kept", "rescaled", "measured")
 
 
 def signal(cell: Cell) -> float:
@@ -85,7 +85,8 @@ def main() -> None:
     for pruner, start, share in found(there):
         shares[pruner][start].append(share)
     if not shares:
-        raise ValueError(f"no cell of {given.suite} prunes {given.task} to {given.sparsity:g} before training, kept or rescaled")
+        starts = " or ".join(STARTS)
+        raise ValueError(f"no cell of {given.suite} prunes {given.task} to {given.sparsity:g} before training, {starts}")
     lines = [["pruner", *STARTS]]
     for pruner in sorted(shares, key=order):
         ends = (shares[pruner].get(start) for start in STARTS)

@@ -1,4 +1,4 @@
-"""What kept, rescaled, redrawn and shuffled weights make of each pruner: a table a task and sparsity, and one figure of all.
+"""What kept, rescaled, measured, redrawn and shuffled weights make of each pruner: a table a task and sparsity, and a figure.
 
     python plots/starts.py results/start --to figures/ [--metric return_sampled]
 
@@ -23,7 +23,7 @@ from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STARTS = {"kept": "#777777", "rescaled": "#D55E00", "redrawn": "#0072B2", "shuffled": "#E69F00"}
+STARTS = {"kept": "#777777", "rescaled": "#D55E00", "measured": "#009E73", "redrawn": "#0072B2", "shuffled": "#E69F00"}
 """Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
 
 SAMPLED = "return_sampled"
@@ -106,7 +106,7 @@ def figure(found: Sequence[Panel]) -> "Figure":
                 panel.axhspan(place - 0.5, place + 0.5, color=draw.FAINT, alpha=0.5 * (place % 2), linewidth=0)
                 for step, (start, colour) in enumerate(colours.items()):
                     if (end := ends.get(named.get(pruner, {}).get(start, ""))) is not None:
-                        height = place + (step - (len(colours) - 1) / 2) * 0.2
+                        height = place + (step - (len(colours) - 1) / 2) * min(0.2, 0.8 / len(colours))
                         panel.plot(end.interval or (end.iqm, end.iqm), [height, height], color=colour, linewidth=1.0)
                         panel.plot([end.iqm], [height], "o", color=colour, markersize=2.6)
             for pruner in one.cutting("nothing"):

@@ -394,10 +394,11 @@ def test_signals_before_training_are_shares_of_the_dense_networks():
     told = subprocess.run([*command, "cartpole-v1"], capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split("|")[1].strip() for line in told] == ["pruner", "---", "SNIP", "CroP-S"]
     for line in told[2:]:
-        kept, rescaled = (float(entry.removesuffix(" % ")) for entry in line.split("|")[2:4])
+        kept, rescaled, measured = (float(entry.removesuffix(" % ")) for entry in line.split("|")[2:5])
         assert 10 < kept < rescaled < 400
+        assert 80 < measured < 120
     lacking = subprocess.run([*command, "acrobot-v1"], capture_output=True, text=True, check=False)
-    assert lacking.stderr == "no cell of start prunes acrobot-v1 to 0.9 before training, kept or rescaled\n"
+    assert lacking.stderr == "no cell of start prunes acrobot-v1 to 0.9 before training, kept or rescaled or measured\n"
     unknown = subprocess.run([*command[:2], "startt", *command[3:], "cartpole-v1"], capture_output=True, text=True, check=False)
     assert "did you mean 'start'" in unknown.stderr
     assert unknown.stderr.count("\n") == 1

@@ -67,7 +67,7 @@ def test_a_target_is_after_a_prune_the_copy_that_it_was(name, start):
         assert torch.equal(subject.module.state_dict()[copied], subject.module.state_dict()[of]), copied
 
 
-@pytest.mark.parametrize("start", ["rescaled", "fan-in"])
+@pytest.mark.parametrize("start", ["rescaled", "measured", "fan-in"])
 def test_a_target_that_lags_behind_lags_as_far_after_a_prune(start):
     subject = WithTarget()
     with torch.no_grad():

@@ -204,7 +204,7 @@ def smoothed(net, rate=0.9):
     return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(rate), use_buffers=True)
 
 
-@pytest.mark.parametrize("start", ["rescaled", "fan-in"])
+@pytest.mark.parametrize("start", ["rescaled", "measured", "fan-in"])
 @pytest.mark.parametrize("name", ["CroP-S", "CroP-U"])
 def test_a_copy_is_multiplied_by_what_its_network_is(name, start):
     net = mlp()

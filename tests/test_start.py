@@ -23,7 +23,7 @@ from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
 from rlprune.training.recipes import A2CRecipe
 
-STARTS = ("kept", "rescaled", "fan-in", "redrawn", "shuffled")
+STARTS = ("kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled")
 NAMES = [name for name in pruners().names() if pruners().load(name).cut != NOTHING]
 BEFORE = [name for name in NAMES if isinstance(pruners().load(name).steps(pruners().load(name).settings())[0], Prune)]
 ONCE = [
@@ -71,7 +71,7 @@ def test_there_are_pruners_that_prune_before_training():
 def test_masks_and_channels_do_not_depend_on_the_start(name):
     kept, subject = follow(name, "kept")
     kept.next_epoch()
-    for start in ("rescaled", "fan-in", "redrawn"):
+    for start in ("rescaled", "measured", "fan-in", "redrawn"):
         pruning, other = follow(name, start)
         pruning.next_epoch()
         assert of(pruning, other) == of(kept, subject)
@@ -151,6 +151,86 @@ def test_a_rescaled_layer_has_the_mean_squared_gain_it_had(name):
         assert gain(subject.module.get_parameter(weight)) == pytest.approx(then, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", BEFORE)
+def test_a_measured_layer_puts_out_as_much_on_the_data_as_it_did(name):
+    pruning, subject = follow(name, "measured")
+    losses = subject.scoring(0).collect()
+
+    def run(module):
+        for loss in losses:
+            loss(module, 1.0)
+
+    layers = {weight: subject.module.get_submodule(weight.rpartition(".")[0]) for weight in subject.anatomy.all_weights()}
+
+    def put_out():
+        seen = {weight: [] for weight in layers}
+        hooks = [
+            layer.register_forward_hook(lambda layer, _, output, weight=weight: seen[weight].append(output - layer.bias))
+            for weight, layer in layers.items()
+        ]
+        subject.module.eval()
+        with torch.no_grad():
+            run(subject.module)
+        for hook in hooks:
+            hook.remove()
+        return {weight: float(torch.cat(some).square().mean()) for weight, some in seen.items()}
+
+    before = put_out()
+    pruning.next_epoch()
+    after, left_alone = put_out(), {"body.0.weight", "body.2.weight"} if "batchnorm" in pruners().load(name).needs else set()
+    assert {weight for weight in before if after[weight] != pytest.approx(before[weight], rel=1e-9)} <= left_alone
+    assert pruning.scoring_samples >= subject.scoring(0).samples
+
+
+def test_data_by_which_layers_are_measured_are_counted_and_paid_for_once_a_cut():
+    for start, times in {"kept": 0, "rescaled": 0, "measured": 1}.items():
+        pruning, subject = follow("SynFlow", start)
+        pruning.next_epoch()
+        assert pruning.scoring_samples == times * subject.scoring(0).samples
+
+
+class Reader(nn.Module):
+    """A convolution, an embedding, a layer that is called twice, and one whose weights are used past it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.words = nn.Conv2d(2, 3, 2), nn.Embedding(5, 3)
+        self.twice, self.past = nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, images, ids):
+        rows = self.conv(images).mean((2, 3)) + self.words(ids)
+        rows = self.twice(torch.tanh(self.twice(rows)))
+        return nn.functional.linear(rows, self.past.weight)
+
+
+def test_signals_are_without_biases_over_all_calls_and_others_go_by_their_gain():
+    torch.manual_seed(0)
+    net, images, ids = Reader().double(), torch.randn(4, 2, 3, 3).double(), torch.tensor([0, 1, 1, 4])
+    names = [f"{name}.weight" for name in ("past", "twice", "words", "conv")]
+
+    def run(module):
+        return module(images, ids)
+
+    found = starts.signals(net, names, run)
+    assert list(found) == ["conv.weight", "words.weight", "twice.weight"], "in the order of their calls"
+    bare = nn.functional.conv2d(images, net.conv.weight)
+    assert float(found["conv.weight"]) == pytest.approx(float(bare.square().mean().detach()))
+    assert float(found["words.weight"]) == pytest.approx(float(net.words.weight[ids].square().mean().detach()))
+    rows = net.conv(images).mean((2, 3)) + net.words(ids)
+    first = nn.functional.linear(rows, net.twice.weight)
+    second = nn.functional.linear(torch.tanh(first + net.twice.bias), net.twice.weight)
+    assert float(found["twice.weight"]) == pytest.approx(float(torch.stack([first, second]).square().mean().detach()))
+    before = starts.gains(net, names, {})
+    for name in names:
+        net.get_parameter(name).data[..., :1] = 0
+    starts.rescale_by_signal(net, before, found, {}, frozenset({"words.weight"}), run)
+    now, gains = starts.signals(net, names, run), starts.gains(net, names, {})
+    assert float(now["conv.weight"]) == pytest.approx(float(found["conv.weight"]))
+    assert float(gains["past.weight"].energy) == pytest.approx(float(before["past.weight"].energy))
+    assert float(gains["words.weight"].energy) < float(before["words.weight"].energy), "was to be left alone"
+    assert not any(part._forward_hooks for part in net.modules())
+
+
 @pytest.mark.parametrize("name", ["SNIP", "Random-U"])
 def test_fan_in_scales_each_row_by_its_own_inputs(name):
     pruning, subject = follow(name, "fan-in")
@@ -226,7 +306,7 @@ def test_a_layer_that_is_normalised_is_left_alone(name):
         return {weight: subject.module.get_parameter(weight).detach().clone() for weight in subject.anatomy.all_weights()}
 
     kept = shares("kept")
-    for start in ("rescaled", "fan-in"):
+    for start in ("rescaled", "measured", "fan-in"):
         for weight, tensor in shares(start).items():
             assert torch.equal(tensor, kept[weight]) == (weight.split(".")[1] in "02")
 

@@ -27,7 +27,7 @@ from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
-from rlprune.pruning.probe import Probe, Scoring, evaluating
+from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope
 from rlprune.reason import NotApplicable
 from rlprune.words import nearest
@@ -86,6 +86,8 @@ class _Stood:
     gains: Mapping[str, start.Gain]
     weights: Mapping[str, Tensor]
     masks: Masks
+    signals: Mapping[str, Tensor]
+    run: Callable[[nn.Module], object]
 
 
 @dataclass(frozen=True)
@@ -383,7 +385,7 @@ class PlanFollower:
         for optimizer in self._subject.optimizers if self._moments == "reset" and not action.beyond else ():
             optimizer.state.clear()
         self.pruning_epoch = self.progress.trained
-        self._spent(began, probe)
+        self._spent(began, probe.samples)
 
     def _grow(self, action: GrowTo) -> None:
         began = time.perf_counter()
@@ -397,14 +399,14 @@ class PlanFollower:
         for names, quota in self._quotas(self._sparsities(action.sparsity), most):
             masks |= select.grow_weights({name: scores[name] for name in names}, self.masked.masks, quota)
         self.masked.set(masks, moved=True)
-        self._spent(began, probe)
+        self._spent(began, probe.samples)
 
-    def _spent(self, began: float, probe: Probe) -> None:
-        """Take note of what a round has cost."""
+    def _spent(self, began: float, samples: int) -> None:
+        """Take note of what a round has cost, or what it is measured by."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.scoring_seconds += time.perf_counter() - began
-        self.scoring_samples += probe.samples
+        self.scoring_samples += samples
 
     def _probe(self, round: int, scoring: Scoring | None = None) -> Probe:
         subject, anatomy = self._subject, self._subject.anatomy
@@ -634,7 +636,19 @@ class PlanFollower:
         module, names = self._subject.module, self._subject.anatomy.all_weights()
         shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
         weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
-        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks))
+        began, data, samples = time.perf_counter(), list[Loss](), 0
+        if self._start == "measured":
+            scoring = self._subject.scoring(self.progress.rounds)
+            data, samples = [*scoring.collect()], scoring.samples
+
+        def run(module: nn.Module) -> None:
+            with evaluating(module):
+                for loss in data:
+                    loss(module, 1.0)
+
+        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks), start.signals(module, names, run), run)
+        if data:
+            self._spent(began, samples)
 
     def _begin_anew(self) -> None:
         """Make of the weights that stay, once all is pruned that goes before training, what training is to start from."""
@@ -645,6 +659,10 @@ class PlanFollower:
         match self._start:
             case "rescaled":
                 start.rescale(module, stood.gains, masks, self._normalised, self.masked.followers)
+            case "measured":
+                began, but, lead = time.perf_counter(), self._normalised, self.masked.followers
+                start.rescale_by_signal(module, stood.gains, stood.signals, masks, but, stood.run, lead)
+                self._spent(began, 0)
             case "fan-in":
                 start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.followers)
             case "redrawn":

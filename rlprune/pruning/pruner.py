@@ -34,7 +34,7 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer", "erk"]
-Start: TypeAlias = Literal["kept", "rescaled", "fan-in", "redrawn", "shuffled"]
+Start: TypeAlias = Literal["kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled"]
 
 
 WEIGHTS: Cut = "weights"
@@ -52,9 +52,9 @@ class CommonSettings(BaseModel):
         floor: weights that stay in every tensor, or channels in every group, whatever their score.
         moments: whether the optimizer's averages of what stays are kept when something is pruned, or start anew.
         start: where training begins after a cut: from the weights that stay (``kept``); from these, each layer multiplied so that
-            its mean squared gain is as before (``rescaled``) or each output by its inputs before and now (``fan-in``); as
-            controls, from new weights at the same places (``redrawn``), or from as many old ones at other places
-            (``shuffled``).
+            its mean squared gain is as before (``rescaled``), or so that its mean squared output is, on the data that scores are
+            taken on (``measured``), or each output by its inputs before and now (``fan-in``); as controls, from new weights at
+            the same places (``redrawn``), or from as many old ones at other places (``shuffled``).
         actor: sparsity of the network of this name, which is then ranked and counted for itself; left out, that of the cell.
         critic: the same of the critic.
         heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``) and

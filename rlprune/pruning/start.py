@@ -5,14 +5,16 @@ Done once where a plan goes from pruning to training, so that no score and no ma
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from rlprune.reason import NotApplicable
 
+_MEASURED = (nn.Linear, nn.Embedding, _ConvNd)
 _NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -91,6 +93,67 @@ def rescale_by_inputs(
                 rows = _rows(module, name, weight.data)
                 rows.mul_((factors.view(-1, 1) if factors.dim() else factors).to(weight))
                 weight.data.copy_(_as(module, name, rows, weight))
+
+
+def signals(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], object]) -> dict[str, Tensor]:
+    """Return the mean squared outputs, biases aside, of layers on data; in the order in which these are first called.
+
+    Args:
+        module: the module that holds the layers.
+        names: of their weights; left out are those of layers that are called by nobody here, or are no linear layer,
+            convolution or embedding.
+        run: runs the module on data, leaving it as it is.
+    """
+    squares: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def look(layer: nn.Module, inputs: object, output: object, name: str) -> None:
+        assert isinstance(output, Tensor)
+        made = output.detach().double()
+        if isinstance(bias := getattr(layer, "bias", None), Tensor):
+            made = made - bias.detach().double().view(-1, *[1] * len(getattr(layer, "kernel_size", ())))
+        squares[name] = squares.get(name, 0) + made.square().sum()
+        counts[name] = counts.get(name, 0) + made.numel()
+
+    found = {name: layer for name in names if isinstance(layer := _layer(module, name), _MEASURED) and name.endswith("weight")}
+    hooks = [layer.register_forward_hook(partial(look, name=name)) for name, layer in found.items()]
+    try:
+        with torch.no_grad():
+            run(module)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: total / counts[name] for name, total in squares.items()}
+
+
+def rescale_by_signal(
+    module: nn.Module,
+    before: Mapping[str, Gain],
+    signalled: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    but: frozenset[str],
+    run: Callable[[nn.Module], object],
+    followers: Callable[[str], Sequence[Tensor]] = lambda name: (),
+) -> None:
+    """Multiply each weight so that its layer's mean squared output is what it was, one layer after the other; others by gain.
+
+    Source: Mishkin & Matas, 2016 (layer-sequential unit-variance), with the layer's own variance in the place of 1.
+
+    Args:
+        module: the module that holds the weights.
+        before: what they passed on before they were cut or masked.
+        signalled: their ``signals`` then.
+        masks: True where a weight is kept.
+        but: weights to leave alone.
+        run: runs the module on the same data.
+        followers: returns what follows a weight, and is multiplied by the same.
+    """
+    rescale(module, before, masks, but.union(signalled), followers)
+    for name, then in signalled.items():
+        now = signals(module, [name], run).get(name) if name not in but else None
+        if now is not None and float(now) > 0 and float(then) > 0:
+            for weight in (module.get_parameter(name), *followers(name)):
+                weight.data.mul_((then / now).sqrt().to(weight))
 
 
 def redraw(module: nn.Module, fresh: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
