@@ -40,9 +40,12 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs, or packed files")
     parser.add_argument("--pruner", required=True, help="a name, as reports have it")
     parser.add_argument("--others", help="names, with commas between them; all others, if none is given")
+    parser.add_argument("--task", help="one task alone")
     parser.add_argument("--metric", help="a measure of the task; its metric, if none is given")
     given = parser.parse_args()
-    found = comparisons(gathered(given.results))
+    found = [one for one in comparisons(gathered(given.results)) if given.task in (None, one.task)]
+    if not found:
+        raise ValueError(f"no cell{f' of {given.task}' if given.task else ''} has finished")
     known = list(dict.fromkeys(name for one in found for name in one.pruners))
     (pruner,) = chosen([given.pruner], known)
     others = chosen(given.others.split(","), known) if given.others else known

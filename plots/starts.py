@@ -2,8 +2,8 @@
 
     python plots/starts.py results/start --to figures/ [--metric return_sampled]
 
-A table's last columns are what rescaling brings: the mean paired difference to kept, with the exact sign-flip test corrected by
-Holm for the number of pruners.
+A table's last columns are what rescaling brings, and measuring beyond it: mean paired differences, with the exact sign-flip test
+corrected by Holm for the number of pruners.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
 from rlprune.report.curves import Comparison, comparisons, count_of, order, percent, seed_range
 from rlprune.report.scripts import ended, place
-from rlprune.report.sure import differences
+from rlprune.report.sure import Difference, differences
 from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
 
 if TYPE_CHECKING:
@@ -56,17 +56,20 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
     ends, named = one.shown(sparsity, metric), compared(one)
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
-    lines = [["pruner", *run, "rescaled − kept", "p"]]
-    scale = one.measure_of(metric).scale
-    values = {name: one.by_seed(name, sparsity, metric) for name in one.pruners}
-    pairs = [(names.get("rescaled", ""), names.get("kept", "")) for names in named.values()]
-    brought = {it.pruner: it for it in differences([pair for pair in pairs if values.keys() >= {*pair}], values, one.metric.sign)}
+    steps = [("rescaled", "kept"), *([("measured", "rescaled")] if "measured" in run else [])]
+    values, scale = {name: one.by_seed(name, sparsity, metric) for name in one.pruners}, one.measure_of(metric).scale
+    brought: dict[tuple[str, str], Difference] = {}
+    for start, than in steps:
+        pairs = [(names[start], names[than]) for names in named.values() if {start, than} <= names.keys()]
+        brought |= {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign) if it.improvement.pairs > 1}
+    lines = [["pruner", *run, *(heading for start, than in steps for heading in (f"{start} − {than}", "p"))]]
     for pruner, names in named.items():
         if not ends.keys() & names.values():  # it was not run at this sparsity
             continue
-        told = [MISSING, MISSING]
-        if (it := brought.get(names.get("rescaled", ""))) and it.improvement.pairs > 1:
-            told = [difference_text(scale * it.mean, (ends[it.pruner], ends[it.other])), f"{it.p:.3f}"]
+        told = []
+        for start, than in steps:
+            it = brought.get((names.get(start, ""), names.get(than, "")))
+            told += [difference_text(scale * it.mean, (ends[it.pruner], ends[it.other])), f"{it.p:.3f}"] if it else [MISSING] * 2
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; dense {', '.join(dense)}"

@@ -304,6 +304,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("rates.py", [], "no pruner here has a variant by how long the learning rate is held"),
         ("against.py", ["--pruner", "SNIPP"], "no pruner here is named 'SNIPP'; did you mean 'SNIP'?"),
         ("against.py", ["--pruner", "snip", "--metric", "top1"], "no task here has top1 of SNIP and of another at one sparsity"),
+        ("against.py", ["--pruner", "SNIP", "--task", "acrobot-v1"], "no cell of acrobot-v1 has finished"),
         ("against.py", ["--pruner", "SNIP", "--others", "SNIP"], "no task here has a metric of SNIP and of another"),
         ("table8.py", [], "has no results.sqlite"),
     ],
