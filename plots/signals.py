@@ -21,6 +21,7 @@ from rlprune.bench.cell import Trainee
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, load_suite
 from rlprune.pruning.plan import Prune
+from rlprune.pruning.probe import evaluating
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import NotApplicable
 from rlprune.report.curves import order
@@ -45,7 +46,7 @@ def signal(cell: Cell) -> float:
             seen.append(inputs[0].detach().flatten(0, -2))
 
         hook = head.register_forward_pre_hook(look)
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(trainer.module):
             for loss in trainer.scoring(0).collect():
                 loss(trainer.module, 1.0)
         hook.remove()
