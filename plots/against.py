@@ -21,7 +21,7 @@ def table(one: Comparison, sparsity: float, metric: str, pruner: str, others: li
     """Return the table of a task at a sparsity, a line for each of the others that has the measure there."""
     ends = one.shown(sparsity, metric)
     values = {name: one.by_seed(name, sparsity, metric) for name in ends}
-    there = [name for name in others if name in ends and name != pruner]
+    there = [name for name in others if name in ends]
     scale = one.measure_of(metric).scale
     found = {it.other: it for it in differences([(pruner, name) for name in there], values, one.metric.sign)}
     lines = [["pruner", "ends at", f"{pruner} − it", "p"]]
@@ -43,14 +43,17 @@ def main() -> None:
     parser.add_argument("--task", help="one task alone")
     parser.add_argument("--metric", help="a measure of the task; its metric, if none is given")
     given = parser.parse_args()
-    found = [one for one in comparisons(gathered(given.results)) if given.task in (None, one.task)]
-    if not found:
-        raise ValueError(f"no cell{f' of {given.task}' if given.task else ''} has finished")
+    found = comparisons(gathered(given.results))
+    if given.task:
+        (task,) = chosen([given.task], {one.task for one in found}, "task")
+        found = [one for one in found if one.task == task]
     known = list(dict.fromkeys(name for one in found for name in one.pruners))
     (pruner,) = chosen([given.pruner], known)
-    others = chosen(given.others.split(","), known) if given.others else known
+    others = [name for name in (chosen(given.others.split(","), known) if given.others else known) if name != pruner]
+    if not others:
+        raise ValueError(f"there is nobody to compare {pruner} with but itself")
     asked = [(one, sparsity, given.metric or one.metric.name) for one in found for sparsity in one.sparsities]
-    both = [it for it in asked if pruner in (ends := it[0].shown(*it[1:])) and ends.keys() & {*others} > {pruner} & {*others}]
+    both = [it for it in asked if pruner in (ends := it[0].shown(*it[1:])) and not ends.keys().isdisjoint(others)]
     if not both:
         raise ValueError(f"no task here has {given.metric or 'a metric'} of {pruner} and of another at one sparsity")
     print("\n\n".join(table(*it, pruner, others) for it in both))

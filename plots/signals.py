@@ -21,7 +21,7 @@ from rlprune.bench.cell import Trainee
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, load_suite
 from rlprune.pruning.plan import Prune
-from rlprune.pruning.probe import evaluating
+from rlprune.pruning.probe import normalising_by_batch
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import NotApplicable
 from rlprune.report.curves import order
@@ -43,13 +43,16 @@ def signal(cell: Cell) -> float:
         head, seen = trainer.module.get_submodule(first.rpartition(".")[0]), list[torch.Tensor]()
 
         def look(layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-            seen.append(inputs[0].detach().flatten(0, -2))
+            units = inputs[0].detach().movedim(1 if hasattr(layer, "kernel_size") else -1, -1)
+            seen.append(units.flatten(0, -2))
 
         hook = head.register_forward_pre_hook(look)
-        with torch.no_grad(), evaluating(trainer.module):
-            for loss in trainer.scoring(0).collect():
-                loss(trainer.module, 1.0)
-        hook.remove()
+        try:
+            with torch.no_grad(), normalising_by_batch(trainer.module):
+                for loss in trainer.scoring(0).collect():
+                    loss(trainer.module, 1.0)
+        finally:
+            hook.remove()
         return float(torch.cat(seen).var(0).mean().sqrt())
     finally:
         trainer.close()
@@ -58,6 +61,8 @@ def signal(cell: Cell) -> float:
 def found(planned: list[Cell]) -> Iterator[tuple[str, str, float]]:
     """Yield pruner, start and share of the dense network's signal, of each seed in turn."""
     dense = {cell.seed: signal(cell) for cell in planned if pruners().load(cell.pruner).cut == NOTHING}
+    if not dense:
+        raise ValueError("there is no dense network to compare with: Dense is not among the suite's pruners")
     for cell in planned:
         pruner, start = pruners().load(cell.pruner), cell.method.rpartition(" ")[2]
         if start in STARTS and isinstance(pruner.steps(pruner.settings(cell.settings))[0], Prune):
@@ -77,17 +82,16 @@ def main() -> None:
     parser.add_argument("--profile", default="paper", help="of the suite")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    options = {"tasks": given.task, "sparsities": str(given.sparsity), "seeds": str(given.seeds)}
     try:
-        planned = cells(load_suite(given.suite, given.profile, options={"seeds": str(given.seeds)}), "cpu")
+        planned = cells(load_suite(given.suite, given.profile, options=options), "cpu")
     except SuiteError as error:
         raise ValueError(str(error)) from None
-    there = [cell for cell in planned if cell.task == given.task and cell.sparsity in (0.0, given.sparsity)]
     shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for pruner, start, share in found(there):
+    for pruner, start, share in found(planned):
         shares[pruner][start].append(share)
     if not shares:
-        starts = " or ".join(STARTS)
-        raise ValueError(f"no cell of {given.suite} prunes {given.task} to {given.sparsity:g} before training, {starts}")
+        raise ValueError(f"no pruner of {given.suite}, profile {given.profile}, prunes before training, {' or '.join(STARTS)}")
     lines = [["pruner", *STARTS]]
     for pruner in sorted(shares, key=order):
         ends = (shares[pruner].get(start) for start in STARTS)

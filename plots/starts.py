@@ -71,8 +71,8 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
             it = brought.get((names.get(start, ""), names.get(than, "")))
             told += [difference_text(scale * it.mean, (ends[it.pruner], ends[it.other])), f"{it.p:.3f}"] if it else [MISSING] * 2
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
-    dense = [iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends]
-    about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; dense {', '.join(dense)}"
+    dense = ", ".join(iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends)
+    about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}{f'; dense {dense}' if dense else ''}"
     return f"**{about}**\n\n{markdown(lines)}"
 
 
@@ -112,7 +112,7 @@ def figure(found: Sequence[Panel]) -> "Figure":
                         height = place + (step - (len(colours) - 1) / 2) * min(0.2, 0.8 / len(colours))
                         panel.plot(end.interval or (end.iqm, end.iqm), [height, height], color=colour, linewidth=1.0)
                         panel.plot([end.iqm], [height], "o", color=colour, markersize=2.6)
-            for pruner in one.cutting("nothing"):
+            for pruner in ends.keys() & {*one.cutting("nothing")}:
                 panel.axvline(ends[pruner].iqm, color=draw.INK, linewidth=0.8)
             panel.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), title=f"{one.task_title}, {percent(sparsity)}")
             panel.set_yticklabels(rows if any(panel is line[0] for line in lines) else [])
@@ -143,7 +143,7 @@ def main() -> None:
     ]
     if not found:
         raise ValueError("no pruner here has variants by where training starts")
-    if not any(one.values(sparsity, metric) for one, sparsity, metric in found):
+    if not (found := [panel for panel in found if panel[0].values(*panel[1:])]):
         raise ValueError(f"no finished cell has {given.metric or 'a metric'}")
     print("\n\n".join(table(*panel) for panel in found))
     if given.to:

@@ -304,8 +304,13 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("rates.py", [], "no pruner here has a variant by how long the learning rate is held"),
         ("against.py", ["--pruner", "SNIPP"], "no pruner here is named 'SNIPP'; did you mean 'SNIP'?"),
         ("against.py", ["--pruner", "snip", "--metric", "top1"], "no task here has top1 of SNIP and of another at one sparsity"),
-        ("against.py", ["--pruner", "SNIP", "--task", "acrobot-v1"], "no cell of acrobot-v1 has finished"),
-        ("against.py", ["--pruner", "SNIP", "--others", "SNIP"], "no task here has a metric of SNIP and of another"),
+        (
+            "against.py",
+            ["--pruner", "SNIP", "--task", "cartpole"],
+            "no task here is named 'cartpole'; did you mean 'cartpole-v1'?",
+        ),
+        ("against.py", ["--pruner", "SNIP", "--others", "SNIP,,snip"], "there is nobody to compare SNIP with but itself"),
+        ("against.py", ["--pruner", "SNIP", "--others", ","], "no pruner was named; there are Dense, SNIP"),
         ("table8.py", [], "has no results.sqlite"),
     ],
 )
@@ -357,7 +362,13 @@ def test_starts_of_what_is_no_agent_are_compared_by_its_own_metric(tmp_path):
     command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some)]
     named = subprocess.run([*command, "--metric", "return_greedy"], capture_output=True, text=True, check=True).stdout
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == named
-    assert "90 % removed, return (greedy games)" in named
+    assert "90 % removed, return (greedy games)**" in named, "and no dense network beside it"
+    other = [replace(one, id=f"{one.id} b", task="b", labels={**one.labels, "task_title": "B"}) for one in some]
+    both = [*other, *(replace(one, values={**one.values, "return_sampled": 9.0}) for one in some)]
+    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "both", both), "--to", tmp_path / "drawn"]
+    shown = subprocess.run([*command, "--metric", "return_sampled"], capture_output=True, text=True, check=True).stdout
+    assert "B, quick" not in shown, "which has none"
+    assert (tmp_path / "drawn" / "starts.png").is_file()
 
 
 @pytest.mark.parametrize(("script", "variants"), [("starts.py", "kept rescaled"), ("rates.py", "rate held")])
@@ -398,8 +409,9 @@ def test_signals_before_training_are_shares_of_the_dense_networks():
         kept, rescaled, measured = (float(entry.removesuffix(" % ")) for entry in line.split("|")[2:5])
         assert 10 < kept < rescaled < 400
         assert 80 < measured < 120
-    lacking = subprocess.run([*command, "acrobot-v1"], capture_output=True, text=True, check=False)
-    assert lacking.stderr == "no cell of start prunes acrobot-v1 to 0.9 before training, kept or rescaled or measured\n"
+    lacking = subprocess.run([*command, "cartpole"], capture_output=True, text=True, check=False)
+    assert "no task is named 'cartpole'; did you mean 'cartpole-v1'?" in lacking.stderr
+    assert lacking.stderr.count("\n") == 1
     unknown = subprocess.run([*command[:2], "startt", *command[3:], "cartpole-v1"], capture_output=True, text=True, check=False)
     assert "did you mean 'start'" in unknown.stderr
     assert unknown.stderr.count("\n") == 1

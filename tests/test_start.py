@@ -189,6 +189,69 @@ def test_data_by_which_layers_are_measured_are_counted_and_paid_for_once_a_cut()
         assert pruning.scoring_samples == times * subject.scoring(0).samples
 
 
+@pytest.mark.parametrize("name", ["Random-U", "SNIP", "CroP-S"])
+def test_behind_a_normalisation_outputs_are_those_of_training(name):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(9, 40), nn.BatchNorm1d(40), nn.ReLU(), nn.Linear(40, 3, bias=False)).double()
+    inputs = torch.randn(50, 9).double()
+
+    def loss(net):
+        return net(inputs).square().mean()
+
+    before = loss(net).item()
+    assert net[1].num_batches_tracked == 1
+    statistics = [buffer.clone() for buffer in net.buffers()]
+    rlprune.Pruning(net, name, 0.8, epochs=2, loss=loss, optimizer=None, start="measured")
+    assert all(module.training for module in net.modules())
+    if name != "CroP-S":
+        assert all(torch.equal(now, was) for now, was in zip(net.buffers(), statistics, strict=True))
+    assert loss(net).item() == pytest.approx(before, rel=1e-9)
+
+
+@pytest.mark.parametrize("start", ["measured", "rescaled"])
+@pytest.mark.parametrize("name", ["SNIP", "Random-U"])
+def test_a_loss_may_take_gradients_and_draw_noise_of_its_own(name, start):
+    net, inputs = nn.Sequential(nn.Linear(5, 30), nn.LayerNorm(30), nn.Tanh(), nn.Linear(30, 2)), torch.ones(4, 5)
+
+    def loss(net):
+        given = (inputs + torch.randn(4, 5)).requires_grad_()
+        out = net(given).square().sum()
+        (slope,) = torch.autograd.grad(out, given, create_graph=True)
+        return out + slope.square().sum()
+
+    other = copy.deepcopy(net)
+    states = []
+    for one, begun in ((net, start), (other, "kept")):
+        torch.manual_seed(1)
+        rlprune.Pruning(one, name, 0.5, epochs=2, loss=loss, optimizer=None, start=begun)
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states), "what measuring draws is not missed"
+    assert not torch.equal(net[3].weight, other[3].weight)
+
+
+def test_a_layer_that_puts_out_nothing_or_what_cannot_be_measured_goes_by_its_gain():
+    class Pair(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs), inputs
+
+    net = nn.ModuleDict({"dead": nn.Linear(6, 6, bias=False), "pair": Pair(6, 6)})
+    inputs, names = torch.ones(3, 6), ["dead.weight", "pair.weight"]
+
+    def run(module):
+        module["pair"](module["dead"](inputs))
+
+    with torch.no_grad():
+        net["dead"].weight[:3] = net["dead"].weight[3:]
+        before, then = starts.gains(net, names, {}), starts.outputs(net, names, run)
+        assert list(then) == ["dead.weight"]
+        net["dead"].weight[:, :3] = 0
+        net["dead"].weight[:, 3:] = torch.tensor([1.0, -0.5, -0.5])
+        net["pair"].weight[:, :3] = 0
+    starts.rescale_by_outputs(net, before, then, {}, frozenset(), run)
+    for name, now in starts.gains(net, names, {}).items():
+        assert float(now.energy) == pytest.approx(float(before[name].energy)), name
+
+
 class Reader(nn.Module):
     """A convolution, an embedding, a layer that is called twice, and one whose weights are used past it."""
 
@@ -203,7 +266,7 @@ class Reader(nn.Module):
         return nn.functional.linear(rows, self.past.weight)
 
 
-def test_signals_are_without_biases_over_all_calls_and_others_go_by_their_gain():
+def test_outputs_are_without_biases_over_all_calls_and_others_go_by_their_gain():
     torch.manual_seed(0)
     net, images, ids = Reader().double(), torch.randn(4, 2, 3, 3).double(), torch.tensor([0, 1, 1, 4])
     names = [f"{name}.weight" for name in ("past", "twice", "words", "conv")]
@@ -211,7 +274,7 @@ def test_signals_are_without_biases_over_all_calls_and_others_go_by_their_gain()
     def run(module):
         return module(images, ids)
 
-    found = starts.signals(net, names, run)
+    found = starts.outputs(net, names, run)
     assert list(found) == ["conv.weight", "words.weight", "twice.weight"], "in the order of their calls"
     bare = nn.functional.conv2d(images, net.conv.weight)
     assert float(found["conv.weight"]) == pytest.approx(float(bare.square().mean().detach()))
@@ -223,8 +286,8 @@ def test_signals_are_without_biases_over_all_calls_and_others_go_by_their_gain()
     before = starts.gains(net, names, {})
     for name in names:
         net.get_parameter(name).data[..., :1] = 0
-    starts.rescale_by_signal(net, before, found, {}, frozenset({"words.weight"}), run)
-    now, gains = starts.signals(net, names, run), starts.gains(net, names, {})
+    starts.rescale_by_outputs(net, before, found, {}, frozenset({"words.weight"}), run)
+    now, gains = starts.outputs(net, names, run), starts.gains(net, names, {})
     assert float(now["conv.weight"]) == pytest.approx(float(found["conv.weight"]))
     assert float(gains["past.weight"].energy) == pytest.approx(float(before["past.weight"].energy))
     assert float(gains["words.weight"].energy) < float(before["words.weight"].energy), "was to be left alone"

@@ -13,6 +13,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, Protocol, get_args
@@ -27,7 +28,7 @@ from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
-from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating
+from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating, normalising_by_batch
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope
 from rlprune.reason import NotApplicable
 from rlprune.words import nearest
@@ -81,13 +82,13 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class _Stood:
-    """What a network was before it was pruned: what its weights passed on, and these and their masks where they may come back."""
+    """What a network was before it was pruned: its gains, weights and masks that may come back, and outputs on some data."""
 
     gains: Mapping[str, start.Gain]
     weights: Mapping[str, Tensor]
     masks: Masks
-    signals: Mapping[str, Tensor]
-    run: Callable[[nn.Module], object]
+    outputs: Mapping[str, Tensor]
+    data: Sequence[Loss]
 
 
 @dataclass(frozen=True)
@@ -424,7 +425,7 @@ class PlanFollower:
         """Try the formula on the cheapest loss there is: what it cannot score is told before anything is trained."""
         if self._formula and any(isinstance(step, plans.Prune) for step in self.plan):
             probe = self._probe(0, self._subject.scoring(0).rehearsal())
-            with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+            with self._undrawn():
                 for formula in (self._formula, *self._formulas.values()):
                     formula(probe)
             self._tried = True
@@ -636,19 +637,20 @@ class PlanFollower:
         module, names = self._subject.module, self._subject.anatomy.all_weights()
         shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
         weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
-        began, data, samples = time.perf_counter(), list[Loss](), 0
+        then: dict[str, Tensor] = {}
+        data: Sequence[Loss] = ()
         if self._start == "measured":
-            scoring = self._subject.scoring(self.progress.rounds)
-            data, samples = [*scoring.collect()], scoring.samples
+            began, scoring = time.perf_counter(), self._subject.scoring(self.progress.rounds)
+            data = scoring.collect()
+            then = start.outputs(module, names, partial(self._shown, data))
+            self._spent(began, scoring.samples)
+        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks), then, data)
 
-        def run(module: nn.Module) -> None:
-            with evaluating(module):
-                for loss in data:
-                    loss(module, 1.0)
-
-        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks), start.signals(module, names, run), run)
-        if data:
-            self._spent(began, samples)
+    def _shown(self, data: Sequence[Loss], module: nn.Module) -> None:
+        """Run the network on data as training does, but for what is drawn; nothing of it stays."""
+        with normalising_by_batch(module), self._undrawn():
+            for loss in data:
+                loss(module, 1.0)
 
     def _begin_anew(self) -> None:
         """Make of the weights that stay, once all is pruned that goes before training, what training is to start from."""
@@ -660,8 +662,8 @@ class PlanFollower:
             case "rescaled":
                 start.rescale(module, stood.gains, masks, self._normalised, self.masked.followers)
             case "measured":
-                began, but, lead = time.perf_counter(), self._normalised, self.masked.followers
-                start.rescale_by_signal(module, stood.gains, stood.signals, masks, but, stood.run, lead)
+                began, run = time.perf_counter(), partial(self._shown, stood.data)
+                start.rescale_by_outputs(module, stood.gains, stood.outputs, masks, self._normalised, run, self.masked.followers)
                 self._spent(began, 0)
             case "fan-in":
                 start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.followers)
@@ -691,10 +693,14 @@ class PlanFollower:
         scoring = self._subject.scoring(0)
 
         def run(module: nn.Module) -> object:
-            with evaluating(module):
+            with evaluating(module), self._undrawn():
                 return scoring.rehearsal().collect()[0](module, 1.0)
 
         return start.normalised(self._subject.module, self._subject.anatomy.all_weights(), run)
+
+    def _undrawn(self) -> AbstractContextManager[None]:
+        """Leave torch's own generators where they are, whatever is drawn meanwhile."""
+        return torch.random.fork_rng([self._device] if self._device.type == "cuda" else [])
 
     def _lots(self, use: str) -> torch.Generator:
         """Return what draws lots for one use; on the CPU, so that every device draws the same."""

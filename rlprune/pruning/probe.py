@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _NormBase
 
 from rlprune.pruning import flow
 from rlprune.pruning.groups import Anatomy, Group, Member
@@ -377,6 +378,21 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def normalising_by_batch(module: nn.Module) -> Iterator[None]:
+    """Be as in ``evaluating``, but normalise by the batch, as training does; statistics that are kept for later stay."""
+    layers = [part for part in module.modules() if isinstance(part, _NormBase)]
+    kept = [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers(recurse=False)]
+    with evaluating(module):
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for buffer, was in kept:
+                buffer.copy_(was)
 
 
 class _Bound(nn.Module):

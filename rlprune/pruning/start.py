@@ -3,7 +3,8 @@
 Done once where a plan goes from pruning to training, so that no score and no mask depends on it but those of rounds to come.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils.hooks import RemovableHandle
 
 from rlprune.reason import NotApplicable
 
@@ -95,12 +97,12 @@ def rescale_by_inputs(
                 weight.data.copy_(_as(module, name, rows, weight))
 
 
-def signals(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], object]) -> dict[str, Tensor]:
-    """Return the mean squared outputs, biases aside, of layers on data; in the order in which these are first called.
+def outputs(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], object]) -> dict[str, Tensor]:
+    """Return the mean squares of what layers put out on data, biases aside; in the order in which layers are first called.
 
     Args:
         module: the module that holds the layers.
-        names: of their weights; left out are those of layers that are called by nobody here, or are no linear layer,
+        names: of their weights; left out are those of layers that ``run`` does not call, or that are no linear layer,
             convolution or embedding.
         run: runs the module on data, leaving it as it is.
     """
@@ -108,52 +110,54 @@ def signals(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], 
     counts: dict[str, int] = {}
 
     def look(layer: nn.Module, inputs: object, output: object, name: str) -> None:
-        assert isinstance(output, Tensor)
-        made = output.detach().double()
-        if isinstance(bias := getattr(layer, "bias", None), Tensor):
-            made = made - bias.detach().double().view(-1, *[1] * len(getattr(layer, "kernel_size", ())))
-        squares[name] = squares.get(name, 0) + made.square().sum()
-        counts[name] = counts.get(name, 0) + made.numel()
+        if isinstance(output, Tensor):
+            made = output.detach().double()
+            if isinstance(bias := getattr(layer, "bias", None), Tensor):
+                made = made - bias.detach().double().view(-1, *[1] * len(getattr(layer, "kernel_size", ())))
+            squares[name] = squares.get(name, 0) + made.square().sum()
+            counts[name] = counts.get(name, 0) + made.numel()
 
     found = {name: layer for name in names if isinstance(layer := _layer(module, name), _MEASURED) and name.endswith("weight")}
-    hooks = [layer.register_forward_hook(partial(look, name=name)) for name, layer in found.items()]
-    try:
-        with torch.no_grad():
-            run(module)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with _hooked([layer.register_forward_hook(partial(look, name=name)) for name, layer in found.items()]):
+        run(module)
     return {name: total / counts[name] for name, total in squares.items()}
 
 
-def rescale_by_signal(
+def rescale_by_outputs(
     module: nn.Module,
     before: Mapping[str, Gain],
-    signalled: Mapping[str, Tensor],
+    then: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
     but: frozenset[str],
     run: Callable[[nn.Module], object],
     followers: Callable[[str], Sequence[Tensor]] = lambda name: (),
 ) -> None:
-    """Multiply each weight so that its layer's mean squared output is what it was, one layer after the other; others by gain.
+    """Multiply each weight so that its layer puts out as much as it did, in the mean square, one layer after the other.
 
-    Source: Mishkin & Matas, 2016 (layer-sequential unit-variance), with the layer's own variance in the place of 1.
+    Weights of layers that were not measured, or that put out nothing, are multiplied as by ``rescale``. A layer that is called
+    several times, or whose inputs depend on layers called later, comes near to what it was.
+
+    Source: Mishkin & Matas, 2016 (layer-sequential unit-variance), with the layer's own mean square in the place of 1.
 
     Args:
         module: the module that holds the weights.
         before: what they passed on before they were cut or masked.
-        signalled: their ``signals`` then.
+        then: their ``outputs`` at that time.
         masks: True where a weight is kept.
         but: weights to leave alone.
         run: runs the module on the same data.
         followers: returns what follows a weight, and is multiplied by the same.
     """
-    rescale(module, before, masks, but.union(signalled), followers)
-    for name, then in signalled.items():
-        now = signals(module, [name], run).get(name) if name not in but else None
-        if now is not None and float(now) > 0 and float(then) > 0:
-            for weight in (module.get_parameter(name), *followers(name)):
-                weight.data.mul_((then / now).sqrt().to(weight))
+    rescale(module, before, masks, but.union(then), followers)
+    for name, wanted in then.items():
+        if name in but:
+            continue
+        now = outputs(module, [name], run).get(name)
+        if now is None or float(now) == 0 or float(wanted) == 0:
+            rescale(module, {name: before[name]}, masks, frozenset(), followers)
+            continue
+        for weight in (module.get_parameter(name), *followers(name)):
+            weight.data.mul_((wanted / now).sqrt().to(weight))
 
 
 def redraw(module: nn.Module, fresh: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
@@ -264,13 +268,20 @@ def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module
         return frozenset()
     hooks = [part.register_forward_hook(after) for part in parts if id(part) in layers]
     hooks += [part.register_forward_pre_hook(before) for part in parts if isinstance(part, _NORMALISING)]
+    with _hooked(hooks):
+        run(module)
+    return frozenset(found)
+
+
+@contextmanager
+def _hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Have hooks for a while, with gradients: a loss may take some of its own."""
     try:
-        with torch.no_grad():
-            run(module)
+        with torch.enable_grad():
+            yield
     finally:
         for hook in hooks:
             hook.remove()
-    return frozenset(found)
 
 
 def _layer(module: nn.Module, name: str) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlprune import safely
 from rlprune.report import draw
-from rlprune.words import nearest
+from rlprune.words import nearest, several
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,18 +22,20 @@ def ended(script: Callable[[], object]) -> str | None:
     return None
 
 
-def chosen(asked: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return the pruners that are asked for by their names here, upper and lower case alike.
+def chosen(asked: Iterable[str], known: Iterable[str], kind: str = "pruner") -> list[str]:
+    """Return the pruners, or what else is asked for by its name here, each once; upper and lower case are alike.
 
     Raises:
-        ValueError: nobody here has such a name.
+        ValueError: nothing here has such a name, or nothing was asked for.
     """
     names = {name.casefold(): name for name in known}
-    listed = [name.strip() for name in asked]
+    listed = list(dict.fromkeys(filter(None, (name.strip() for name in asked))))
+    there = f"there {'is' if len(names) == 1 else 'are'} {several(sorted(names.values()))}"
+    if not listed:
+        raise ValueError(f"no {kind} was named; {there}")
     if unknown := [name for name in listed if name.casefold() not in names]:
-        near = nearest(unknown[0], names.values()) or f"; there are {', '.join(sorted(names.values()))}"
-        raise ValueError(f"no pruner here is named '{unknown[0]}'{near}")
-    return [names[name.casefold()] for name in listed]
+        raise ValueError(f"no {kind} here is named '{unknown[0]}'{nearest(unknown[0], names.values()) or f'; {there}'}")
+    return list(dict.fromkeys(names[name.casefold()] for name in listed))
 
 
 def place(to: Path, name: str, endings: Collection[str] = ()) -> Path:
