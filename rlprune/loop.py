@@ -24,7 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rlprune.nets import accepted, auto
-from rlprune.nets.channels import Call, copied
+from rlprune.nets.channels import Call
 from rlprune.pruners import magnitude, random
 from rlprune.pruning import select, start, surgery
 from rlprune.pruning.arguments import scope_of, share, whole
@@ -243,7 +243,7 @@ class _Network:
         """Nothing else knows this network's sizes."""
 
     def redrawn(self) -> Mapping[str, Tensor]:
-        return start.drawn_anew(copied(self.module), self.anatomy.all_weights())
+        return start.drawn_anew(surgery.copied(self.module), self.anatomy.all_weights())
 
     def check(self, *, cuts: bool) -> None:
         """Refuse an optimizer that does not train what is pruned, or whose state could not follow where channels are yet to go.
@@ -523,7 +523,7 @@ def _read(net: nn.Module, losses: Sequence[Loss]) -> None:
     Raises:
         ValueError: the first.
     """
-    trial, place = copied(net).eval().requires_grad_(True), next(net.parameters()).device
+    trial, place = surgery.copied(net).eval().requires_grad_(True), next(net.parameters()).device
     with evaluating(net), torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
         for loss in losses:
             slopes = torch.autograd.grad(loss(trial, 1.0), list(trial.parameters()), allow_unused=True)

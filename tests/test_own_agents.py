@@ -272,7 +272,7 @@ def test_environments_in_other_processes_play_before_the_first_cut():
     env = SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="fork")
     model, callback = agent(A2C, env=env), PruneCallback("SNIP", 0.8, epochs=4, scoring_steps=20)
     with pytest.warns(
-        UserWarning, match=r"SNIP scores before training, .* it waits for 2 rollout\(s\) that the dense agent plays"
+        UserWarning, match=r"SNIP needs games before training, .* it waits for 2 rollout\(s\) that the dense agent plays"
     ):
         learn(model, callback)
     assert callback.pruning.scoring_samples == 20

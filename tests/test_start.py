@@ -229,6 +229,23 @@ def test_a_loss_may_take_gradients_and_draw_noise_of_its_own(name, start):
     assert not torch.equal(net[3].weight, other[3].weight)
 
 
+def test_a_network_may_keep_what_it_computed_under_a_loss_with_gradients_of_its_own():
+    class Keeps(nn.Sequential):
+        def forward(self, inputs):
+            self.last = super().forward(inputs)
+            return self.last
+
+    net = Keeps(nn.Linear(5, 30), nn.Tanh(), nn.Linear(30, 2))
+
+    def loss(net):
+        inputs = torch.ones(4, 5).requires_grad_()
+        (slope,) = torch.autograd.grad(net(inputs).sum(), inputs, create_graph=True)
+        return slope.square().sum()
+
+    pruning = rlprune.Pruning(net, "SynFlow", 0.5, epochs=2, loss=loss, optimizer=None, start="measured")
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_layer_that_puts_out_nothing_or_what_cannot_be_measured_goes_by_its_gain():
     class Pair(nn.Linear):
         def forward(self, inputs):

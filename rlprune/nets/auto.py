@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from rlprune.nets.channels import RETURNED, Call, copied, follow
+from rlprune.nets.channels import RETURNED, Call, follow
 from rlprune.pruning import surgery
 from rlprune.pruning.groups import Anatomy, Group, weights
 from rlprune.pruning.probe import Loss
@@ -173,7 +173,7 @@ def _wrong(net: nn.Module, calls: Sequence[Call], groups: Sequence[Group]) -> st
 def _differ(net: nn.Module, losses: Sequence[Loss], groups: Sequence[Group]) -> str | None:
     """Return how a loss differs between masking these groups and cutting them, or None: with present weights, then others."""
     for kept, training in _choices(groups, sum(p.numel() for p in net.parameters())):
-        for trial in (copied(net), _redrawn(net, None).requires_grad_(True)):
+        for trial in (surgery.copied(net), _redrawn(net, None).requires_grad_(True)):
             if (why := _differs(trial.train(training), losses, groups, kept)) is not None:
                 return f"what reads them and the network's own forward does not show{_WHEN[training]} ({why})"
     return None
@@ -234,7 +234,7 @@ def _values(net: nn.Module, losses: Sequence[Loss], seed: int = 0) -> list[float
 
 
 def _redrawn(net: nn.Module, dtype: torch.dtype | None) -> nn.Module:
-    trial = copied(net).eval().requires_grad_(False)
+    trial = surgery.copied(net).eval().requires_grad_(False)
     trial = trial if dtype is None else trial.to(dtype)
     lots = torch.Generator().manual_seed(0)
     for parameter in trial.parameters():

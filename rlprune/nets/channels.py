@@ -5,7 +5,6 @@ to the numbers. Channels that meet are one. What is not known by name here ends 
 they stay whole, with the reason.
 """
 
-import copy
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from rlprune.pruning.groups import Group, Member
+from rlprune.pruning.surgery import copied
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -69,16 +69,6 @@ def follow(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[str
         return _found(net, calls, torch.device("meta"))
     except Exception:  # what looks into its data needs some
         return _found(net, calls, None)
-
-
-def copied(net: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
-    """Return a deep copy, also of a network that keeps what it computed last as an attribute."""
-    known = dict(memo or {})
-    for layer in net.modules():
-        for leaf in tree_leaves(vars(layer)):
-            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
-                known.setdefault(id(leaf), leaf.detach().clone())
-    return copy.deepcopy(net, known)
 
 
 def _found(net: nn.Module, calls: Sequence[Call], device: torch.device | None) -> tuple[list[Group], dict[str, str]]:

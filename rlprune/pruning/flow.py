@@ -4,7 +4,6 @@ They are passed over wherever they are called, as layers or as functions. The re
 every layer, or the scores are not what the paper means: ``check`` finds out by trying.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from rlprune.pruning.surgery import copied
 from rlprune.reason import NotApplicable
 from rlprune.words import several
 
@@ -152,7 +152,7 @@ def _straightened(
     The named weights are replaced, all others are zero: what is added vanishes. Where one multiplies, a scale of a layer, its
     absolute value is put in its place.
     """
-    straight = copy.deepcopy(module).double().eval()
+    straight = copied(module).double().eval()
     kept, scales = set(names), {}
     with torch.no_grad():
         for name, parameter in straight.named_parameters():

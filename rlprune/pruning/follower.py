@@ -88,7 +88,7 @@ class _Stood:
     weights: Mapping[str, Tensor]
     masks: Masks
     outputs: Mapping[str, Tensor]
-    data: Sequence[Loss]
+    run: Callable[[nn.Module], object]
 
 
 @dataclass(frozen=True)
@@ -638,19 +638,29 @@ class PlanFollower:
         shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
         weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
         then: dict[str, Tensor] = {}
-        data: Sequence[Loss] = ()
+        run = partial(self._shown, (), False)
         if self._start == "measured":
             began, scoring = time.perf_counter(), self._subject.scoring(self.progress.rounds)
             data = scoring.collect()
-            then = start.outputs(module, names, partial(self._shown, data))
+            run = partial(self._shown, data, self._takes_gradients(data[0]))
+            then = start.outputs(module, names, run)
             self._spent(began, scoring.samples)
-        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks), then, data)
+        self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks), then, run)
 
-    def _shown(self, data: Sequence[Loss], module: nn.Module) -> None:
+    def _shown(self, data: Sequence[Loss], graphs: bool, module: nn.Module) -> None:
         """Run the network on data as training does, but for what is drawn; nothing of it stays."""
-        with normalising_by_batch(module), self._undrawn():
+        with normalising_by_batch(module), self._undrawn(), torch.set_grad_enabled(graphs):
             for loss in data:
                 loss(module, 1.0)
+
+    def _takes_gradients(self, loss: Loss) -> bool:
+        """Return whether a loss takes gradients of its own; of others a network should keep no piece of a graph."""
+        try:
+            with evaluating(self._subject.module), self._undrawn(), torch.no_grad():
+                loss(self._subject.module, 1.0)
+        except RuntimeError:
+            return True
+        return False
 
     def _begin_anew(self) -> None:
         """Make of the weights that stay, once all is pruned that goes before training, what training is to start from."""
@@ -662,8 +672,8 @@ class PlanFollower:
             case "rescaled":
                 start.rescale(module, stood.gains, masks, self._normalised, self.masked.followers)
             case "measured":
-                began, run = time.perf_counter(), partial(self._shown, stood.data)
-                start.rescale_by_outputs(module, stood.gains, stood.outputs, masks, self._normalised, run, self.masked.followers)
+                began, but, lead = time.perf_counter(), self._normalised, self.masked.followers
+                start.rescale_by_outputs(module, stood.gains, stood.outputs, masks, but, stood.run, lead)
                 self._spent(began, 0)
             case "fan-in":
                 start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.followers)
@@ -693,8 +703,9 @@ class PlanFollower:
         scoring = self._subject.scoring(0)
 
         def run(module: nn.Module) -> object:
-            with evaluating(module), self._undrawn():
-                return scoring.rehearsal().collect()[0](module, 1.0)
+            (trial,) = scoring.rehearsal().collect()
+            with evaluating(module), self._undrawn(), torch.set_grad_enabled(self._takes_gradients(trial)):
+                return trial(module, 1.0)
 
         return start.normalised(self._subject.module, self._subject.anatomy.all_weights(), run)
 

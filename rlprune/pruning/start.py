@@ -275,10 +275,9 @@ def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module
 
 @contextmanager
 def _hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
-    """Have hooks for a while, with gradients: a loss may take some of its own."""
+    """Have hooks for a while."""
     try:
-        with torch.enable_grad():
-            yield
+        yield
     finally:
         for hook in hooks:
             hook.remove()

@@ -4,6 +4,7 @@ Nothing else in rlprune changes a tensor's shape. Every tensor is cut once, on a
 keep-masks; optimizers go on with the state that belonged to what stayed.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -163,6 +164,16 @@ def restore(module: nn.Module, whole: Sizes, optimizers: Sequence[torch.optim.Op
     _put(changes, {layer: whole.layers[names[layer]] for layer in changes})
     for optimizer in optimizers:
         _exchange(optimizer, {places[name][0]: new for name, new in changed.items()}, {})
+
+
+def copied(module: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
+    """Return a deep copy, also of a network that keeps what it computed last as an attribute."""
+    known = dict(memo or {})
+    for layer in module.modules():
+        for leaf in tree_leaves(vars(layer)):
+            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
+                known.setdefault(id(leaf), leaf.detach().clone())
+    return copy.deepcopy(module, known)
 
 
 def _changes(places: Mapping[str, "_Place"], parts: Mapping[str, Tensor]) -> dict[nn.Module, dict[str, Tensor]]:

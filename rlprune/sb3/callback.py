@@ -166,8 +166,8 @@ class PruneCallback(BaseCallback):
             raise
         if self._waits and not replays:
             warnings.warn(
-                f"{self._pruner.name} scores before training, and these environments, in other processes, would count its "
-                f"games: it waits for {agent.least} rollout(s) that the dense agent plays and learns from",
+                f"{self._pruner.name} needs games before training, and these environments, in other processes, would count "
+                f"them: it waits for {agent.least} rollout(s) that the dense agent plays and learns from",
                 stacklevel=2,
             )
 
