@@ -28,7 +28,7 @@ def table(one: Comparison, sparsity: float, metric: str, pruner: str, others: li
     for name in there:
         told = [MISSING, MISSING]
         if it := found.get(name):
-            told = [difference_text(scale * it.mean, (ends[pruner], ends[name])), f"{it.p:.3f}"]
+            told = [difference_text(scale * it.mean, ends[pruner], ends[name]), f"{it.p:.3f}"]
         lines.append([name, iqm_text(ends[name]), *told])
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; {pruner} {iqm_text(ends[pruner])}"
     return f"**{about}**\n\n{markdown(lines)}"

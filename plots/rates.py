@@ -45,7 +45,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     def told(pruner: str, other: str) -> str:
         if (it := found.get((pruner, other))) is None:
             return MISSING
-        return f"{difference_text(one.measure_of(metric).scale * it.mean, (ends[pruner], ends[other]))} (p = {it.p:.3f})"
+        return f"{difference_text(one.measure_of(metric).scale * it.mean, ends[pruner], ends[other])} (p = {it.p:.3f})"
 
     lines = [["pruner", "rate falls from the first epoch", "rate held first", "held − falls"]]
     for pruner, names in named.items():

@@ -46,13 +46,9 @@ def signal(cell: Cell) -> float:
             units = inputs[0].detach().movedim(1 if hasattr(layer, "kernel_size") else -1, -1)
             seen.append(units.flatten(0, -2))
 
-        hook = head.register_forward_pre_hook(look)
-        try:
-            with torch.no_grad(), normalising_by_batch(trainer.module):
-                for loss in trainer.scoring(0).collect():
-                    loss(trainer.module, 1.0)
-        finally:
-            hook.remove()
+        with head.register_forward_pre_hook(look), torch.no_grad(), normalising_by_batch(trainer.module):
+            for loss in trainer.scoring(0).collect():
+                loss(trainer.module, 1.0)
         return float(torch.cat(seen).var(0).mean().sqrt())
     finally:
         trainer.close()

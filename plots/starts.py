@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
@@ -28,7 +28,7 @@ STARTS = {"kept": "#777777", "rescaled": "#D55E00", "measured": "#009E73", "redr
 
 SAMPLED = "return_sampled"
 
-Panel = tuple[Comparison, float, str]
+Panel: TypeAlias = tuple[Comparison, float, str]
 """A task, the share of its weights that is removed, and the measure that is shown."""
 
 
@@ -69,7 +69,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
         told = []
         for start, than in steps:
             it = brought.get((names.get(start, ""), names.get(than, "")))
-            told += [difference_text(scale * it.mean, (ends[it.pruner], ends[it.other])), f"{it.p:.3f}"] if it else [MISSING] * 2
+            told += [difference_text(scale * it.mean, ends[it.pruner], ends[it.other]), f"{it.p:.3f}"] if it else [MISSING] * 2
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = ", ".join(iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends)
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}{f'; dense {dense}' if dense else ''}"

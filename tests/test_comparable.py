@@ -10,7 +10,7 @@ import pytest
 from rows import LOWER, as_task, row, rows
 
 from rlprune.__main__ import main
-from rlprune.report import curves, tables
+from rlprune.report import curves, scripts, tables
 from rlprune.report.comparable import apart, gathered
 from rlprune.report.page import summary_table
 from rlprune.report.sentences import finding, opening
@@ -415,6 +415,11 @@ def test_signals_before_training_are_shares_of_the_dense_networks():
     unknown = subprocess.run([*command[:2], "startt", *command[3:], "cartpole-v1"], capture_output=True, text=True, check=False)
     assert "did you mean 'start'" in unknown.stderr
     assert unknown.stderr.count("\n") == 1
+
+
+def test_pruners_are_asked_for_in_any_case_unless_case_tells_them_apart():
+    assert scripts.chosen(["snip", " SNIP ", ""], ["Dense", "SNIP"]) == ["SNIP"]
+    assert scripts.chosen(["Mine", "mine"], ["mine", "Mine"]) == ["Mine", "mine"]
 
 
 def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):

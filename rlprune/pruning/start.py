@@ -3,8 +3,8 @@
 Done once where a plan goes from pruning to training, so that no score and no mask depends on it but those of rounds to come.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.utils.hooks import RemovableHandle
 
 from rlprune.reason import NotApplicable
 
@@ -71,9 +70,7 @@ def rescale(
     now = gains(module, list(before), masks)
     for name, then in before.items():
         if name not in but and float(now[name].energy) > 0:
-            factor = (then.energy / now[name].energy).sqrt()
-            for weight in (module.get_parameter(name), *followers(name)):
-                weight.data.mul_(factor.to(weight))
+            _multiply(module, name, (then.energy / now[name].energy).sqrt(), followers)
 
 
 def rescale_by_inputs(
@@ -118,7 +115,9 @@ def outputs(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], 
             counts[name] = counts.get(name, 0) + made.numel()
 
     found = {name: layer for name in names if isinstance(layer := _layer(module, name), _MEASURED) and name.endswith("weight")}
-    with _hooked([layer.register_forward_hook(partial(look, name=name)) for name, layer in found.items()]):
+    with ExitStack() as hooks:
+        for name, layer in found.items():
+            hooks.enter_context(layer.register_forward_hook(partial(look, name=name)))
         run(module)
     return {name: total / counts[name] for name, total in squares.items()}
 
@@ -155,9 +154,8 @@ def rescale_by_outputs(
         now = outputs(module, [name], run).get(name)
         if now is None or float(now) == 0 or float(wanted) == 0:
             rescale(module, {name: before[name]}, masks, frozenset(), followers)
-            continue
-        for weight in (module.get_parameter(name), *followers(name)):
-            weight.data.mul_((wanted / now).sqrt().to(weight))
+        else:
+            _multiply(module, name, (wanted / now).sqrt(), followers)
 
 
 def redraw(module: nn.Module, fresh: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
@@ -266,21 +264,20 @@ def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module
     parts = list(module.modules())
     if not any(isinstance(part, _NORMALISING) for part in parts):
         return frozenset()
-    hooks = [part.register_forward_hook(after) for part in parts if id(part) in layers]
-    hooks += [part.register_forward_pre_hook(before) for part in parts if isinstance(part, _NORMALISING)]
-    with _hooked(hooks):
+    with ExitStack() as hooks:
+        for part in parts:
+            if id(part) in layers:
+                hooks.enter_context(part.register_forward_hook(after))
+            if isinstance(part, _NORMALISING):
+                hooks.enter_context(part.register_forward_pre_hook(before))
         run(module)
     return frozenset(found)
 
 
-@contextmanager
-def _hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
-    """Have hooks for a while."""
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _multiply(module: nn.Module, name: str, factor: Tensor, followers: Callable[[str], Sequence[Tensor]]) -> None:
+    """Multiply a weight, and what follows it."""
+    for weight in (module.get_parameter(name), *followers(name)):
+        weight.data.mul_(factor.to(weight))
 
 
 def _layer(module: nn.Module, name: str) -> nn.Module:

@@ -62,7 +62,14 @@ def _entry(entry: Entry, column: int, anchor: Anchors) -> str:
 
 def folded(title: str, content: str) -> str:
     """Return content behind its title; on paper it stands open."""
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+    return "".join(folded_pieces(title, [content]))
+
+
+def folded_pieces(title: str, content: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of some content behind its title."""
+    yield f"<details><summary>{escape(title)}</summary>"
+    yield from content
+    yield "</details>"
 
 
 def image(svg: bytes, caption: str) -> str:

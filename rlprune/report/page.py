@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -357,11 +358,10 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
 
 def _cells(page: _Page, listing: Listing) -> None:
     table = listing.table()
-    note = f'<p class="note">{escape(table.note)}</p>'
-    page.add(f'<details><summary>{escape(table.title)}</summary>{note}<div class="wide listing">')
-    for piece in html.table_pieces(table, "cells", ids=listing.anchors):
+    opening = f'<p class="note">{escape(table.note)}</p><div class="wide listing">'
+    pieces = chain([opening], html.table_pieces(table, "cells", ids=listing.anchors), ["</div>"])
+    for piece in html.folded_pieces(table.title, pieces):
         page.add(piece)
-    page.add("</div></details>")
 
 
 def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:

@@ -23,19 +23,20 @@ def ended(script: Callable[[], object]) -> str | None:
 
 
 def chosen(asked: Iterable[str], known: Iterable[str], kind: str = "pruner") -> list[str]:
-    """Return the pruners, or what else is asked for by its name here, each once; upper and lower case are alike.
+    """Return the pruners, or what else is asked for by its name here, each once; upper and lower case are alike if they may.
 
     Raises:
         ValueError: nothing here has such a name, or nothing was asked for.
     """
-    names = {name.casefold(): name for name in known}
+    own = list(dict.fromkeys(known))
+    names = {**{name.casefold(): name for name in own}, **{name: name for name in own}}  # some differ in case alone
     listed = list(dict.fromkeys(filter(None, (name.strip() for name in asked))))
-    there = f"there {'is' if len(names) == 1 else 'are'} {several(sorted(names.values()))}"
+    there = f"there {'is' if len(own) == 1 else 'are'} {several(sorted(own))}"
     if not listed:
         raise ValueError(f"no {kind} was named; {there}")
-    if unknown := [name for name in listed if name.casefold() not in names]:
-        raise ValueError(f"no {kind} here is named '{unknown[0]}'{nearest(unknown[0], names.values()) or f'; {there}'}")
-    return list(dict.fromkeys(names[name.casefold()] for name in listed))
+    if unknown := [name for name in listed if name not in names and name.casefold() not in names]:
+        raise ValueError(f"no {kind} here is named '{unknown[0]}'{nearest(unknown[0], own) or f'; {there}'}")
+    return list(dict.fromkeys(names.get(name) or names[name.casefold()] for name in listed))
 
 
 def place(to: Path, name: str, endings: Collection[str] = ()) -> Path:

@@ -607,16 +607,21 @@ def iqm_text(one: Estimate | None) -> str:
     """Return ``487 [450, 498]``: interquartile mean and its interval, as far as known."""
     if one is None:
         return MISSING
-    decimals = _decimals(max(abs(end) for end in (one.iqm, *(one.interval or ()))))
+    decimals = _decimals(_size(one))
     spread = "" if one.interval is None else " [{}, {}]".format(*(_signed(f"{end:.{decimals}f}") for end in one.interval))
     return _signed(f"{one.iqm:.{decimals}f}") + spread
 
 
-def difference_text(mean: float, ends: Iterable[Estimate | None]) -> str:
-    """Return ``+12.3``: what one is more than another, with as many decimals as where they end is told with."""
-    decimals = _decimals(max((abs(end) for one in ends if one for end in (one.iqm, *(one.interval or ()))), default=abs(mean)))
+def difference_text(mean: float, one: Estimate, other: Estimate) -> str:
+    """Return ``+12.3``: what one is more than the other, with as many decimals as where they end is told with."""
+    decimals = _decimals(max(_size(one), _size(other)))
     told = f"{mean:+.{decimals}f}"
     return _signed(told) if float(told) else f"{0:.{decimals}f}"
+
+
+def _size(one: Estimate) -> float:
+    ends: Iterable[float] = (one.iqm, *(one.interval or ()))
+    return max(map(abs, ends))
 
 
 def share_text(one: Estimate | None) -> str:
