@@ -419,6 +419,35 @@ def test_what_goes_straight_into_a_normalisation_is_found():
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
 
 
+class Streams(nn.Module):
+    """Layers whose outputs go into a normalisation and past it: around it, added to in place, by a second call."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.first = nn.Linear(3, 6), nn.LayerNorm(6)
+        self.inner, self.added, self.second = nn.Linear(6, 6), nn.Linear(6, 6), nn.RMSNorm(6)
+        self.twice, self.third, self.head = nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 2)
+        self.only, self.last = nn.Linear(6, 6), nn.LayerNorm(6)
+
+    def forward(self, inputs):
+        stream = self.words(inputs)
+        stream = stream + self.inner(self.first(stream))
+        more = self.added(stream)
+        more += stream  # the sum is where the output was
+        rows = self.third(self.twice(self.second(more)))
+        rows = rows + torch.relu(self.twice(rows))
+        return self.head(self.last(self.only(rows)))
+
+
+def test_what_goes_past_a_normalisation_too_is_not_undone_by_it():
+    net = Streams()
+    names = [f"{name}.weight" for name in ("words", "inner", "added", "twice", "only", "head")]
+    before = bits(net)
+    assert starts.normalised(net, names, lambda module: module(torch.ones(5, 3)).detach()) == {"only.weight"}
+    assert bits(net) == before
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
+
+
 def test_an_embedding_and_a_transposed_convolution_have_their_outputs_last():
     net = nn.ModuleDict({"words": nn.Embedding(10, 4), "up": nn.ConvTranspose2d(3, 5, 2)})
     masks = {"up.weight": torch.rand(3, 5, 2, 2, generator=torch.Generator().manual_seed(0)) < 0.5}

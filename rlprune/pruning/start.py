@@ -236,42 +236,68 @@ def shuffled_channels(kept: Mapping[str, Tensor], blocks: Mapping[str, int], gen
     return found
 
 
-def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], object]) -> frozenset[str]:
-    """Return the weights of layers whose outputs go straight into a normalisation, which undoes any factor on them.
+def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], Tensor]) -> frozenset[str]:
+    """Return the weights of layers whose outputs go straight into normalisations, which undo any factor on them, and only there.
+
+    What goes past them, say in a residual stream, is found by doubling outputs and halving what normalisations get: both are
+    exact, so that all that is computed is the same to the bit where there is no other way.
 
     Args:
         module: the module that holds them.
         names: of the weights.
-        run: runs the network once, leaving it as it is.
+        run: runs the network once, leaving it as it is, and returns what it computes: the same whenever it is called.
     """
     layers: dict[int, list[str]] = {}
     for name in names:
         layers.setdefault(id(_layer(module, name)), []).append(name)
-    made: dict[int, list[str]] = {}
-    held: list[Tensor] = []  # so that no other tensor gets its place
-    found: set[str] = set()
-
-    def after(layer: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            held.append(output)
-            made[output.untyped_storage().data_ptr()] = layers[id(layer)]
-
-    def before(layer: nn.Module, inputs: tuple[object, ...]) -> None:
-        for value in inputs:
-            if isinstance(value, Tensor):
-                found.update(made.get(value.untyped_storage().data_ptr(), ()))
-
     parts = list(module.modules())
-    if not any(isinstance(part, _NORMALISING) for part in parts):
+    norms = [part for part in parts if isinstance(part, _NORMALISING)]
+    if not norms:
         return frozenset()
+    found, plain = _into([part for part in parts if id(part) in layers], norms, run, module)
+
+    def undone(makers: Sequence[nn.Module]) -> bool:
+        return torch.allclose(_into(makers, norms, run, module, factor=2)[1], plain, rtol=0, atol=0, equal_nan=True)
+
+    alone = found if undone(found) else [maker for maker in found if undone([maker])]
+    return frozenset(name for maker in alone for name in layers[id(maker)])
+
+
+def _into(
+    makers: Sequence[nn.Module],
+    norms: Sequence[nn.Module],
+    run: Callable[[nn.Module], Tensor],
+    module: nn.Module,
+    factor: float = 1,
+) -> tuple[list[nn.Module], Tensor]:
+    """Return the layers whose outputs normalisations get, and what is computed where a factor on them is taken back there."""
+    made: dict[int, nn.Module] = {}
+    held: list[Tensor] = []  # so that no other tensor gets its place
+    found: dict[int, nn.Module] = {}
+
+    def after(layer: nn.Module, inputs: object, output: object) -> object:
+        if not isinstance(output, Tensor):
+            return output
+        held.append(output * factor)
+        made[held[-1].untyped_storage().data_ptr()] = layer
+        return held[-1]
+
+    def before(layer: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+        given = []
+        for value in inputs:
+            if isinstance(value, Tensor) and (maker := made.get(value.untyped_storage().data_ptr())) is not None:
+                found[id(maker)] = maker
+                value = value / factor
+            given.append(value)
+        return tuple(given)
+
     with ExitStack() as hooks:
-        for part in parts:
-            if id(part) in layers:
-                hooks.enter_context(part.register_forward_hook(after))
-            if isinstance(part, _NORMALISING):
-                hooks.enter_context(part.register_forward_pre_hook(before))
-        run(module)
-    return frozenset(found)
+        for maker in makers:
+            hooks.enter_context(maker.register_forward_hook(after))
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_pre_hook(before))
+        computed = run(module)
+    return list(found.values()), computed
 
 
 def _multiply(module: nn.Module, name: str, factor: Tensor, followers: Callable[[str], Sequence[Tensor]]) -> None:
