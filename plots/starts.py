@@ -1,9 +1,10 @@
 """What kept, rescaled, measured, redrawn and shuffled weights make of each pruner: a table a task and sparsity, and a figure.
 
     python plots/starts.py results/start --to figures/ [--metric return_sampled]
+    python plots/starts.py results/start --summary
 
 A table's last columns are what rescaling brings, and measuring beyond it: mean paired differences, with the exact sign-flip test
-corrected by Holm for the number of pruners.
+corrected by Holm for the number of pruners. The summary says in one table for how many pruners either is surely better or worse.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rlprune.report import draw
 from rlprune.report.comparable import gathered, settings
@@ -27,6 +28,14 @@ STARTS = {"kept": "#777777", "rescaled": "#D55E00", "measured": "#009E73", "redr
 """Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
 
 SAMPLED = "return_sampled"
+
+STEPS = (("rescaled", "kept"), ("measured", "rescaled"))
+"""Starts whose differences are told, each from the one that came before it."""
+
+SIDES: tuple[Literal["better", "worse"], ...] = ("better", "worse")
+
+Step: TypeAlias = tuple[str, str]
+"""A start, and the one that it is compared with."""
 
 Panel: TypeAlias = tuple[Comparison, float, str]
 """A task, the share of its weights that is removed, and the measure that is shown."""
@@ -52,23 +61,48 @@ def measure_of(one: Comparison, sparsity: float) -> str:
     return SAMPLED if one.values(sparsity, SAMPLED) else one.metric.name
 
 
+def brought(one: Comparison, sparsity: float, metric: str) -> dict[Step, list[Difference]]:
+    """Return what a start brings beyond another, for every pruner that has both; each pair of starts is a family of its own."""
+    values, found = {name: one.by_seed(name, sparsity, metric) for name in one.pruners}, {}
+    for start, than in STEPS:
+        pairs = [(names[start], names[than]) for names in compared(one).values() if {start, than} <= names.keys()]
+        found[start, than] = [it for it in differences(pairs, values, one.metric.sign) if it.improvement.pairs > 1]
+    return found
+
+
+def summary(found: Sequence[Panel]) -> str:
+    """Return a line a task and sparsity: for how many pruners a start is surely better or worse than another."""
+    each = [brought(*panel) for panel in found]
+    told = [step for step in STEPS if any(steps[step] for steps in each)]
+    sides = [f"{start} − {than}: surely {side}" for start, than in told for side in SIDES]
+    lines = [["task", "removed", "measure", *sides]]
+    for (one, sparsity, metric), steps in zip(found, each, strict=True):
+        counts = []
+        for step in told:
+            pairs = steps[step]
+            for side in SIDES:
+                names = [it.pruner.removesuffix(f" {step[0]}") for it in pairs if it.sure == side]
+                few = f": {', '.join(names)}" if 0 < len(names) < 4 else ""
+                counts.append(f"{len(names)} of {len(pairs)}{few}" if pairs else MISSING)
+        if {*counts} != {MISSING}:
+            lines.append([one.title, percent(sparsity), one.heading_of(metric), *counts])
+    return markdown(lines)
+
+
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
     ends, named = one.shown(sparsity, metric), compared(one)
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
-    steps = [("rescaled", "kept"), *([("measured", "rescaled")] if "measured" in run else [])]
-    values, scale = {name: one.by_seed(name, sparsity, metric) for name in one.pruners}, one.measure_of(metric).scale
-    brought: dict[tuple[str, str], Difference] = {}
-    for start, than in steps:
-        pairs = [(names[start], names[than]) for names in named.values() if {start, than} <= names.keys()]
-        brought |= {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign) if it.improvement.pairs > 1}
+    steps = [step for step in STEPS if step[0] in (run if step[0] == "measured" else STARTS)]
+    scale = one.measure_of(metric).scale
+    brings = {(it.pruner, it.other): it for some in brought(one, sparsity, metric).values() for it in some}
     lines = [["pruner", *run, *(heading for start, than in steps for heading in (f"{start} − {than}", "p"))]]
     for pruner, names in named.items():
         if not ends.keys() & names.values():  # it was not run at this sparsity
             continue
         told = []
         for start, than in steps:
-            it = brought.get((names.get(start, ""), names.get(than, "")))
+            it = brings.get((names.get(start, ""), names.get(than, "")))
             told += [difference_text(scale * it.mean, ends[it.pruner], ends[it.other]), f"{it.p:.3f}"] if it else [MISSING] * 2
         lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
     dense = ", ".join(iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends)
@@ -134,6 +168,9 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs of suite start")
     parser.add_argument("--to", type=Path, help="folder to draw starts.{png,svg,pdf} into")
     parser.add_argument("--metric", help="a measure of the task; left out, return_sampled of agents, and else the task's metric")
+    parser.add_argument(
+        "--summary", action="store_true", help="print one table: how many pruners each start is surely better for"
+    )
     given = parser.parse_args()
     found = [
         (one, sparsity, given.metric or measure_of(one, sparsity))
@@ -145,7 +182,7 @@ def main() -> None:
         raise ValueError("no pruner here has variants by where training starts")
     if not (found := [panel for panel in found if panel[0].values(*panel[1:])]):
         raise ValueError(f"no finished cell has {given.metric or 'a metric'}")
-    print("\n\n".join(table(*panel) for panel in found))
+    print(summary(found) if given.summary else "\n\n".join(table(*panel) for panel in found))
     if given.to:
         file = place(given.to, "starts.png")
         draw.save(figure(found), given.to, "starts")

@@ -348,6 +348,28 @@ def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
     assert (tmp_path / "drawn" / "starts.svg").is_file()
 
 
+def test_a_summary_counts_the_pruners_that_a_start_is_sure_for(tmp_path):
+    ends = {"kept": 100.0, "rescaled": 109.0, "measured": 90.0}
+    some = [
+        replace(
+            one,
+            id=f"{one.id} {start}",
+            pruner=f"{one.pruner} {start}",
+            values={**one.values, "return_sampled": end if one.pruner == "SNIP" else 50.0},
+        )
+        for one in rows(6, ("SNIP", "CroP-S"), (0.8,))
+        for start, end in ends.items()
+        if (one.pruner, start) != ("CroP-S", "measured")
+    ]
+    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some), "--summary"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    entries = [entry.strip() for entry in told[2].split("|")[1:-1]]
+    assert len(told) == 3
+    assert entries[1:] == ["80 %", "return (sampled games)", "0 of 2", "0 of 2", "0 of 1", "1 of 1: SNIP"], (
+        "6 seeds: p = 1/32, twice"
+    )
+
+
 def test_starts_of_what_is_no_agent_are_compared_by_its_own_metric(tmp_path):
     some = [
         replace(
