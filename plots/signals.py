@@ -18,14 +18,13 @@ import torch
 from torch import nn
 
 from rlprune.bench.cell import Trainee
-from rlprune.bench.mistakes import SuiteError
-from rlprune.bench.suite import Cell, cells, load_suite
+from rlprune.bench.suite import Cell
 from rlprune.pruning.plan import Prune
 from rlprune.pruning.probe import normalising_by_batch
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import NotApplicable
 from rlprune.report.curves import order
-from rlprune.report.scripts import ended
+from rlprune.report.scripts import ended, planned
 from rlprune.report.tables import MISSING, markdown, number
 
 STARTS = ("kept", "rescaled", "measured")
@@ -54,12 +53,12 @@ def signal(cell: Cell) -> float:
         trainer.close()
 
 
-def found(planned: list[Cell]) -> Iterator[tuple[str, str, float]]:
+def found(cells: list[Cell]) -> Iterator[tuple[str, str, float]]:
     """Yield pruner, start and share of the dense network's signal, of each seed in turn."""
-    dense = {cell.seed: signal(cell) for cell in planned if pruners().load(cell.pruner).cut == NOTHING}
+    dense = {cell.seed: signal(cell) for cell in cells if pruners().load(cell.pruner).cut == NOTHING}
     if not dense:
         raise ValueError("there is no dense network to compare with: Dense is not among the suite's pruners")
-    for cell in planned:
+    for cell in cells:
         pruner, start = pruners().load(cell.pruner), cell.method.rpartition(" ")[2]
         if start in STARTS and isinstance(pruner.steps(pruner.settings(cell.settings))[0], Prune):
             try:
@@ -79,12 +78,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     options = {"tasks": given.task, "sparsities": str(given.sparsity), "seeds": str(given.seeds)}
-    try:
-        planned = cells(load_suite(given.suite, given.profile, options=options), "cpu")
-    except SuiteError as error:
-        raise ValueError(str(error)) from None
     shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for pruner, start, share in found(planned):
+    for pruner, start, share in found(planned(given.suite, given.profile, **options)):
         shares[pruner][start].append(share)
     if not shares:
         raise ValueError(f"no pruner of {given.suite}, profile {given.profile}, prunes before training, {' or '.join(STARTS)}")

@@ -439,6 +439,22 @@ def test_signals_before_training_are_shares_of_the_dense_networks():
     assert unknown.stderr.count("\n") == 1
 
 
+def test_a_cut_is_told_by_what_it_leaves_of_the_policy():
+    command = [sys.executable, PLOTS / "cuts.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "2", "--task"]
+    pruners = "Dense,SNIP kept,EarlyRandom-S kept,EarlyRandom-S rescaled,EarlyRandom-S measured"
+    told = subprocess.run([*command, "cartpole-v1", "--pruners", pruners], capture_output=True, text=True, check=True).stdout
+    lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in told.splitlines()}
+    assert [*lines] == ["pruner", "---", "EarlyRandom-S kept", "EarlyRandom-S rescaled", "EarlyRandom-S measured"]
+    kept, rescaled, measured = ([float(entry) for entry in [*lines.values()][row]] for row in (2, 3, 4))
+    assert kept[0] == rescaled[0] == measured[0] > 0, "pruned at one moment"
+    assert kept[2] == rescaled[2] == measured[2], "from one policy"
+    assert kept[1] < rescaled[1]
+    assert measured[1] == pytest.approx(measured[2], rel=0.05)
+    assert abs(measured[3] - measured[4]) < abs(kept[3] - kept[4])
+    lacking = subprocess.run([*command, "cartpole-v1", "--pruners", "SNIP kept"], capture_output=True, text=True, check=False)
+    assert lacking.stderr == "none of these is pruned once training has begun\n"
+
+
 def test_pruners_are_asked_for_in_any_case_unless_case_tells_them_apart():
     assert scripts.chosen(["snip", " SNIP ", ""], ["Dense", "SNIP"]) == ["SNIP"]
     assert scripts.chosen(["Mine", "mine"], ["mine", "Mine"]) == ["Mine", "mine"]

@@ -1,4 +1,4 @@
-"""How the scripts in ``plots/`` end, and where they write."""
+"""How the scripts in ``plots/`` end, what they are told, and where they write."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlprune import safely
+from rlprune.bench.mistakes import SuiteError
+from rlprune.bench.suite import Cell, cells, load_suite
 from rlprune.report import draw
 from rlprune.words import nearest, several
 
@@ -20,6 +22,18 @@ def ended(script: Callable[[], object]) -> str | None:
     except (ValueError, OSError) as error:
         return safely.plain(str(error))
     return None
+
+
+def planned(suite: str, profile: str, *overrides: str, **options: str) -> list[Cell]:
+    """Return the cells of a suite, for a processor, with ``key=value`` and options as ``rlprune.run`` takes them.
+
+    Raises:
+        ValueError: there is no such suite, or the options do not fit it.
+    """
+    try:
+        return cells(load_suite(suite, profile, overrides, options), "cpu")
+    except SuiteError as error:
+        raise ValueError(str(error)) from None
 
 
 def chosen(asked: Iterable[str], known: Iterable[str], kind: str = "pruner") -> list[str]:
