@@ -64,6 +64,25 @@ def test_layers_have_names_and_not_mere_numbers() -> None:
     assert figures.short_names(["features.0.0.weight", "head.weight"]) == ["features.0.0", "head"]
 
 
+def test_a_legend_of_several_lines_leaves_room_for_what_lies_along_the_panels() -> None:
+    some = rows(2, ("SNIP", "SNAP", "CroP-S"), (0.8, 0.9))
+    varied = only([renamed(one, f"{one.pruner} {way}") for one in some for way in ("kept", *"abcdefg")])
+    sparse = only(rows(2, ("Dense", "SNIP"), tuple(0.5 + share / 25 for share in range(12))))
+    drawn = [
+        figures.sparsity_figure([varied.chart]),
+        figures.profile_figure(varied, 0.9),
+        figures.learning_figure(sparse, curves.learning_curves(sparse)),
+    ]
+    for figure in drawn:
+        with draw.print_style():
+            figure.draw_without_rendering()
+        (legend,), lowest = figure.legends, min(axes.get_tightbbox().y0 for axes in figure.axes)
+        named, along = legend.get_window_extent(), figure._supxlabel.get_window_extent()
+        assert len({text.get_window_extent().y0 for text in legend.get_texts()}) > 1
+        assert 0 <= named.x0 < named.x1 <= figure.bbox.x1
+        assert named.y1 <= along.y0 + 2 < along.y1 < lowest
+
+
 def test_dense_is_dotted_where_sparsities_are_shades() -> None:
     one = only(rows(2, ("Dense", "SNIP"), (0.8, 0.95)))
     lines = figures.learning_figure(one, curves.learning_curves(one)).axes[0].get_lines()

@@ -172,7 +172,7 @@ def legend(figure: "Figure", cuts: Mapping[str, str], own: Mapping[str, Style] |
 
     names, known = sorted(cuts, key=order), own or looks_of(cuts)
     handles = [wear(Line2D([], []), known[name]) for name in names]
-    columns = _legend_columns(names)
+    columns = legend_columns(names)
     named = figure.legend(handles, names, loc="lower center", ncols=columns, handlelength=2.6, columnspacing=1.2)
     for text, name in zip(named.get_texts(), names, strict=True):
         text.set_text(name)  # as it is, were it to begin with an underscore
@@ -181,10 +181,11 @@ def legend(figure: "Figure", cuts: Mapping[str, str], own: Mapping[str, Style] |
 def legend_height(pruners: Iterable[str]) -> float:
     """Return the inches that ``legend`` takes."""
     names = set(pruners)
-    return 0.14 * ceil(len(names) / _legend_columns(names))
+    return 0.14 * ceil(len(names) / legend_columns(names))
 
 
-def _legend_columns(names: Iterable[str]) -> int:
+def legend_columns(names: Iterable[str]) -> int:
+    """Return how many names a legend has side by side."""
     widest = max(map(text_width, names), default=0.0) + HANDLE
     return max(1, min(LEGEND_COLUMNS, int(WIDTH / widest)))
 

@@ -39,6 +39,7 @@ from rlprune.report.draw import (
     grid,
     headline,
     legend,
+    legend_columns,
     legend_height,
     plain_ticks,
     print_style,
@@ -145,7 +146,7 @@ def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
 def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figure":
     levels = [curve for curve in one.curves if curve.cut == "nothing"]
     looks = _looks_of_variants(variants)
-    figure, everywhere = _panel_a_pruner(list(variants), looks, [level.pruner for level in levels])
+    figure, everywhere = _panel_a_pruner(list(variants), looks, [level.pruner for level in levels], "share of weights removed")
     beyond = False
     for axes, curves in zip(everywhere, variants.values(), strict=True):
         cut = next(iter(curves.values())).cut
@@ -154,7 +155,6 @@ def _by_pruner(one: Chart, variants: Mapping[str, Mapping[str, Curve]]) -> "Figu
         panel = replace(one, curves=(*levels, *curves.values()), axis=tuple(one.sparsities))
         _draw_panel(axes, panel, cut, own, _limits(one.curves, [each.value for each in one.printed]))
         beyond |= _mark_cut(axes, panel, cut, own)
-    figure.supxlabel("share of weights removed", fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel(fitted(_axis_title(one), figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     headline(figure, one.title, _note_of([one], cut=beyond))
     return figure
@@ -166,12 +166,16 @@ def _looks_of_variants(variants: Mapping[str, Mapping[str, Curve]]) -> dict[str,
     return {name: Style(*look, solid=True) for name, look in zip(names, VARIANTS, strict=False)}
 
 
-def _panel_a_pruner(pruners: Sequence[str], looks: Mapping[str, Style], levels: Sequence[str]) -> tuple["Figure", list["Axes"]]:
-    """Return a figure with a panel a pruner and a legend, and the panels."""
+def _panel_a_pruner(
+    pruners: Sequence[str], looks: Mapping[str, Style], levels: Sequence[str], along: str
+) -> tuple["Figure", list["Axes"]]:
+    """Return a figure with a panel a pruner, a name of what lies along them and a legend, and the panels."""
     from matplotlib.lines import Line2D
 
-    columns = min(4, len(pruners))
-    figure, panels = grid(ceil(len(pruners) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.62, between=0.4, sharey="all")
+    columns, named = min(4, len(pruners)), legend_height([*looks, *levels])
+    figure, panels = grid(
+        ceil(len(pruners) / columns), columns, 1.1, right=0.18, gap=0.26, below=0.48 + named, between=0.4, sharey="all"
+    )
     everywhere = [axes for line in panels for axes in line]
     for axes in everywhere[len(pruners) :]:
         axes.remove()
@@ -179,8 +183,16 @@ def _panel_a_pruner(pruners: Sequence[str], looks: Mapping[str, Style], levels: 
         axes.set_title(fitted(pruner, size_of(axes)[0]), fontsize=SMALL, pad=2.5)
     handles = {name: Line2D([], [], color=look.colour, marker=look.marker) for name, look in looks.items()}
     handles |= {level: Line2D([], [], color=INK) for level in levels}
-    figure.legend(handles.values(), handles, loc="lower center", ncols=min(len(handles), 6), handlelength=2.6)
+    figure.legend(
+        handles.values(), handles, loc="lower center", ncols=legend_columns(handles), handlelength=2.6, columnspacing=1.2
+    )
+    _along(figure, along, named)
     return figure, everywhere[: len(pruners)]
+
+
+def _along(figure: "Figure", words: str, named: float) -> None:
+    """Write below all panels what lies along them, above a legend of so many inches."""
+    figure.supxlabel(words, fontsize=NORMAL, y=(0.1 + named) / figure.get_figheight())
 
 
 def _columns(charts: Sequence[Chart], cuts: Sequence[str]) -> "Figure":
@@ -438,8 +450,8 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     lengths, usual, shared = _lengths(curves, pruners)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
-    gap = 0.28
-    figure, panels = grid(rows, columns, 0.98, right=0.12, gap=gap, below=0.62, between=0.36, sharey="all")
+    gap, named = 0.28, legend_height(_shaded(colours, dense))
+    figure, panels = grid(rows, columns, 0.98, right=0.12, gap=gap, below=0.48 + named, between=0.36, sharey="all")
     everywhere = [axes for line in panels for axes in line]
     everywhere[0].set_ylim(*_span(curves))
     plain_ticks(everywhere[0].yaxis, 4)
@@ -457,11 +469,11 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
         space_ticks(axes, gap)
     for axes in everywhere[len(pruners) :]:
         axes.remove()
-    figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
+    _along(figure, _trained(comparison), named)
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     moments = "; triangles: the last cut (median)" if cut else ""
     headline(figure, comparison.title, _note(_seeds(curves)) + moments)
-    _name_shades(figure, colours, [curve.pruner for curve in dense])
+    _name_shades(figure, colours, dense)
     return figure
 
 
@@ -511,14 +523,18 @@ def _mark_moment(axes: "Axes", curve: LearningCurve, colour: str) -> bool:
     return True
 
 
-def _name_shades(figure: "Figure", colours: dict[float, str], dense: Sequence[str]) -> None:
+def _shaded(colours: Mapping[float, str], dense: Sequence[LearningCurve]) -> list[str]:
+    """Return what the legend of learning curves names."""
+    return [percent(sparsity) for sparsity in colours if sparsity > 0] + [curve.pruner for curve in dense]
+
+
+def _name_shades(figure: "Figure", colours: Mapping[float, str], dense: Sequence[LearningCurve]) -> None:
     from matplotlib.lines import Line2D
 
-    names = [percent(sparsity) for sparsity in colours if sparsity > 0] + list(dense)
+    names = _shaded(colours, dense)
     handles = [Line2D([], [], color=colour) for sparsity, colour in colours.items() if sparsity > 0]
     handles += [Line2D([], [], color=INK, **DOTTED) for _ in dense]
-    columns = max(1, int(WIDTH / (max(map(text_width, names)) + 0.4)))
-    figure.legend(handles, names, loc="lower center", ncols=min(columns, len(names)), handlelength=1.6)
+    figure.legend(handles, names, loc="lower center", ncols=legend_columns(names), handlelength=1.6)
 
 
 # -- inside actor and critic -------------------------------------------------------------------------------------
@@ -653,7 +669,7 @@ def _profiles_by_pruner(
     drawn = {name for some in found.values() for name in some}
     looks = {name: look for name, look in _looks_of_variants(variants).items() if name in drawn}
     levels = [pruner for pruner in shares if comparison.cut(pruner) == "nothing"]
-    figure, everywhere = _panel_a_pruner(list(found), looks, levels)
+    figure, everywhere = _panel_a_pruner(list(found), looks, levels, comparison.metric.heading)
     for axes, curves in zip(everywhere, found.values(), strict=True):
         for level in levels:
             _draw_profile(axes, thresholds, shares[level], level, Style(INK, "", solid=True))
@@ -661,7 +677,6 @@ def _profiles_by_pruner(
             look = replace(looks[name], solid=curve.cut != "weights")
             _draw_profile(axes, thresholds, shares[curve.pruner], curve.pruner, look)
         _dress_profiles(axes, comparison)
-    figure.supxlabel(comparison.metric.heading, fontsize=NORMAL, y=0.24 / figure.get_figheight())
     figure.supylabel("share of seeds that end better", fontsize=NORMAL, x=0.01)
     return figure
 
