@@ -50,10 +50,10 @@ def left(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> dict[str, f
     """Return what is told of a cut, by the headings of the table."""
     (was, worth), (logs, values) = then, now
     return {
-        "spread of logits": _spread(logs),
-        "before": _spread(was),
-        "entropy (nats)": _entropy(logs),
-        "before ": _entropy(was),
+        "spread of logits before": _spread(was),
+        "after": _spread(logs),
+        "entropy before (nats)": _entropy(was),
+        "after ": _entropy(logs),
         "likeliest action the same (%)": 100 * float((was.argmax(1) == logs.argmax(1)).double().mean()),
         "error of values (% of their size)": 100 * float((values - worth).square().mean().sqrt() / worth.square().mean().sqrt()),
     }

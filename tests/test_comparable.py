@@ -447,10 +447,10 @@ def test_a_cut_is_told_by_what_it_leaves_of_the_policy():
     assert [*lines] == ["pruner", "---", "EarlyRandom-S kept", "EarlyRandom-S rescaled", "EarlyRandom-S measured"]
     kept, rescaled, measured = ([float(entry) for entry in [*lines.values()][row]] for row in (2, 3, 4))
     assert kept[0] == rescaled[0] == measured[0] > 0, "pruned at one moment"
-    assert kept[2] == rescaled[2] == measured[2], "from one policy"
-    assert kept[1] < rescaled[1]
-    assert measured[1] == pytest.approx(measured[2], rel=0.05)
-    assert abs(measured[3] - measured[4]) < abs(kept[3] - kept[4])
+    assert kept[1] == rescaled[1] == measured[1], "from one policy"
+    assert kept[2] < rescaled[2]
+    assert measured[2] == pytest.approx(measured[1], rel=0.05)
+    assert abs(measured[4] - measured[3]) < abs(kept[4] - kept[3])
     lacking = subprocess.run([*command, "cartpole-v1", "--pruners", "SNIP kept"], capture_output=True, text=True, check=False)
     assert lacking.stderr == "none of these is pruned once training has begun\n"
 

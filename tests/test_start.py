@@ -1,6 +1,7 @@
 """Where training starts after a cut: laws for every pruner, formulas by hand, and what a fresh network would be."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from rlprune.pruning import start as starts
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Prune
 from rlprune.pruning.pruner import NOTHING, WEIGHTS, pruners
+from rlprune.reason import NotApplicable
 from rlprune.sb3 import PruneCallback
 from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
@@ -389,6 +391,38 @@ def test_a_layer_that_is_normalised_is_left_alone(name):
     for start in ("rescaled", "measured", "fan-in"):
         for weight, tensor in shares(start).items():
             assert torch.equal(tensor, kept[weight]) == (weight.split(".")[1] in "02")
+
+
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
+@pytest.mark.parametrize(("all_of_it", "own"), [("rescaled", "measured"), ("measured", "kept"), ("kept", "fan-in")])
+def test_a_network_has_a_start_of_its_own(name, all_of_it, own):
+    def started(**settings):
+        pruner = pruners().load(name)
+        subject, given = Tiny(), pruner.settings(settings)
+        PlanFollower(subject, pruner, given, 0.8, 4, "network", seeds).next_epoch()
+        return {weight: tensor.detach().clone() for weight, tensor in subject.module.named_parameters()}
+
+    plain, other, apart = started(start=all_of_it), started(start=own), started(start=all_of_it, start_critic=own)
+    assert {weight.partition(".")[0] for weight in apart} == {"actor", "critic"}
+    for weight, tensor in apart.items():
+        assert torch.equal(tensor, (other if weight.startswith("critic") else plain)[weight])
+    assert not all(torch.equal(apart[weight], plain[weight]) for weight in apart)
+    assert not all(torch.equal(apart[weight], other[weight]) for weight in apart)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"start": "redrawn", "start_actor": "kept"}, r'start_actor = "kept" is of one network, and start = "redrawn" of all'),
+        ({"start_critic": "measured"}, r'start_critic = "measured" is of one of several networks, and this one has no critic'),
+    ],
+)
+def test_a_start_of_a_network_that_is_not_there_is_refused(settings, why):
+    subject, pruner = Tiny(), pruners().load("SNIP")
+    if "start" not in settings:
+        subject.anatomy = replace(subject.anatomy, weights={"network": subject.anatomy.all_weights()})
+    with pytest.raises(NotApplicable, match=why):
+        PlanFollower(subject, pruner, pruner.settings(settings), 0.8, 4, "network", seeds)
 
 
 class Mixed(nn.Module):

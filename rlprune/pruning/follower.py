@@ -29,7 +29,7 @@ from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
 from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating, normalising_by_batch
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope
+from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, Start
 from rlprune.reason import NotApplicable
 from rlprune.words import nearest
 
@@ -169,6 +169,7 @@ class PlanFollower:
         others = [step.by for step in self.plan if isinstance(step, plans.Prune | Grow) and step.by is not None]
         self._formulas = {score: Formula(pruner, settings, score) for score in others}
         self._floor, self._moments, self._start = settings.floor, settings.moments, settings.start
+        self._starts = _starts(settings, subject.anatomy)
         self._stood: _Stood | None = None
         self._barred: Masks = {}
         self._seeds = seeds
@@ -632,18 +633,18 @@ class PlanFollower:
 
     def _stand(self, masks: Masks) -> None:
         """Take note of what the network is before it is pruned, or was when it was saved, if training is to start from that."""
-        if self._formula is None or self._start == "kept" or self._stood is not None:
+        if self._formula is None or {*self._starts.values()} == {"kept"} or self._stood is not None:
             return
         module, names = self._subject.module, self._subject.anatomy.all_weights()
         shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
         weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
         then: dict[str, Tensor] = {}
         run = partial(self._shown, (), False)
-        if self._start == "measured":
+        if measured := [name for name in names if self._starts[name] == "measured"]:
             began, scoring = time.perf_counter(), self._subject.scoring(self.progress.rounds)
             data = scoring.collect()
             run = partial(self._shown, data, self._takes_gradients(data[0]))
-            then = start.outputs(module, names, run)
+            then = start.outputs(module, measured, run)
             self._spent(began, scoring.samples)
         self._stood = _Stood(start.gains(module, names, masks), weights, dict(masks), then, run)
 
@@ -667,29 +668,38 @@ class PlanFollower:
         stood, self._stood = self._stood, None
         if stood is None:
             return
-        module, masks = self._subject.module, self.masked.masks
+        module = self._subject.module
         match self._start:
-            case "rescaled":
-                start.rescale(module, stood.gains, masks, self._normalised, self.masked.followers)
-            case "measured":
-                began, but, lead = time.perf_counter(), self._normalised, self.masked.followers
-                start.rescale_by_outputs(module, stood.gains, stood.outputs, masks, but, stood.run, lead)
-                self._spent(began, 0)
-            case "fan-in":
-                start.rescale_by_inputs(module, stood.gains, masks, self._normalised, self.masked.followers)
             case "redrawn":
                 with torch.random.fork_rng([]):
                     torch.set_rng_state(self._lots(f"redrawn/{self.progress.rounds}").get_state())  # of the CPU alone
                     fresh = self._subject.redrawn()
-                start.redraw(module, fresh, masks)
+                start.redraw(module, fresh, self.masked.masks)
                 self._lead(fresh)
             case "shuffled":
                 lots = self._lots(f"shuffled/{self.progress.rounds}")
-                moved = start.shuffled(masks, stood.masks, lots) if stood.weights else {}
+                moved = start.shuffled(self.masked.masks, stood.masks, lots) if stood.weights else {}
                 for name in moved:
                     module.get_parameter(name).data.copy_(stood.weights[name])
                 self._lead(moved)
                 self.masked.set(moved, moved=True)
+            case _:
+                self._multiply(stood)
+
+    def _multiply(self, stood: _Stood) -> None:
+        """Multiply the weights of every network as its start says; what is measured last, for it goes by what is before it."""
+        module, masks, lead = self._subject.module, self.masked.masks, self.masked.followers
+        gains: dict[str, dict[str, start.Gain]] = {}
+        for name, gain in stood.gains.items():
+            gains.setdefault(self._starts[name], {})[name] = gain
+        if some := gains.get("rescaled"):
+            start.rescale(module, some, masks, self._normalised, lead)
+        if some := gains.get("fan-in"):
+            start.rescale_by_inputs(module, some, masks, self._normalised, lead)
+        if some := gains.get("measured"):
+            began, but = time.perf_counter(), self._normalised
+            start.rescale_by_outputs(module, some, stood.outputs, masks, but, stood.run, lead)
+            self._spent(began, 0)
 
     def _lead(self, names: Iterable[str]) -> None:
         """Give what follows weights their values: those of its own belong to places, or numbers, that are gone."""
@@ -781,6 +791,29 @@ def _weights_left(
     return select.weights_left(shapes, groups, {**taken, **kept})
 
 
+def _starts(settings: CommonSettings, anatomy: Anatomy) -> dict[str, Start]:
+    """Return where each weight starts from after a cut.
+
+    Raises:
+        NotApplicable: a network is to have a start of its own, and there is none of this name, or all are drawn anew or shuffled.
+    """
+    own: dict[str, Start] = {}
+    for name, chosen in {"actor": settings.start_actor, "critic": settings.start_critic}.items():
+        if chosen is None:
+            continue
+        if settings.start in ("redrawn", "shuffled"):
+            raise NotApplicable(f'start_{name} = "{chosen}" is of one network, and start = "{settings.start}" of all together')
+        if not (named := _named(name, anatomy)):
+            raise NotApplicable(f'start_{name} = "{chosen}" is of one of several networks, and this one has no {name}')
+        own |= dict.fromkeys(named, chosen)
+    return {name: own.get(network, settings.start) for network, names in anatomy.weights.items() for name in names}
+
+
+def _named(name: str, anatomy: Anatomy) -> list[str]:
+    """Return the networks of a name; twin critics have a number each."""
+    return [network for network in anatomy.weights if network.rstrip("0123456789") == name]
+
+
 def _own_sparsities(settings: CommonSettings, anatomy: Anatomy, scope: Scope) -> dict[str, float]:
     """Return the sparsities of networks that have their own.
 
@@ -791,10 +824,7 @@ def _own_sparsities(settings: CommonSettings, anatomy: Anatomy, scope: Scope) ->
     for name, share in {"actor": settings.actor, "critic": settings.critic}.items():
         if share is None:
             continue
-        named = [
-            network for network in anatomy.weights if network.rstrip("0123456789") == name
-        ]  # twin critics have a number each
-        if not named:
+        if not (named := _named(name, anatomy)):
             raise NotApplicable(f"{name} = {share:g} is the sparsity of one of several networks, and this one has no {name}")
         own |= dict.fromkeys(named, share)
         if scope == "global":

@@ -35,6 +35,8 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer", "erk"]
 Start: TypeAlias = Literal["kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled"]
+OwnStart: TypeAlias = Literal["kept", "rescaled", "measured", "fan-in"]
+"""Starts that one network may have beside another's."""
 
 
 WEIGHTS: Cut = "weights"
@@ -55,6 +57,8 @@ class CommonSettings(BaseModel):
             its mean squared gain is as before (``rescaled``), or so that its mean squared output is, on the data that scores are
             taken on (``measured``), or each output by its inputs before and now (``fan-in``); as controls, from new weights at
             the same places (``redrawn``), or from as many old ones at other places (``shuffled``).
+        start_actor: where the network of this name starts, if elsewhere: from its weights as they are, or multiplied.
+        start_critic: the same of the critic.
         actor: sparsity of the network of this name, which is then ranked and counted for itself; left out, that of the cell.
         critic: the same of the critic.
         heads: whether the weights that make the outputs are ranked like all others (``pruned``) or stay whole (``dense``) and
@@ -68,11 +72,13 @@ class CommonSettings(BaseModel):
     floor: int = Field(default=1, ge=1, le=1_000_000)
     moments: Literal["keep", "reset"] = "keep"
     start: Start = "kept"
+    start_actor: OwnStart | None = None
+    start_critic: OwnStart | None = None
     actor: float | None = Field(default=None, ge=0, lt=1)
     critic: float | None = Field(default=None, ge=0, lt=1)
     heads: Literal["pruned", "dense"] = "pruned"
     rate_held: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    later: ClassVar[frozenset[str]] = frozenset({"start", "actor", "critic", "heads", "rate_held"})
+    later: ClassVar[frozenset[str]] = frozenset({"start", "start_actor", "start_critic", "actor", "critic", "heads", "rate_held"})
     """Settings that came when cells had been stored: left out of a cell's configuration where they are at their defaults."""
 
 
