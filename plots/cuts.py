@@ -15,12 +15,14 @@ from statistics import median
 from typing import Any, TypeAlias
 
 import torch
+from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
 from rlprune.bench.cell import Trainee
 from rlprune.bench.suite import Cell
-from rlprune.pruning.plan import TrainEpoch
+from rlprune.pruning.plan import Rewind, TrainEpoch
 from rlprune.pruning.probe import Loss
+from rlprune.pruning.pruner import pruners
 from rlprune.report.scripts import ended, planned
 from rlprune.report.tables import markdown, number
 
@@ -51,9 +53,9 @@ def left(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> dict[str, f
     (was, worth), (logs, values) = then, now
     return {
         "spread of logits before": _spread(was),
-        "after": _spread(logs),
+        "spread of logits after": _spread(logs),
         "entropy before (nats)": _entropy(was),
-        "after ": _entropy(logs),
+        "entropy after (nats)": _entropy(logs),
         "likeliest action the same (%)": 100 * float((was.argmax(1) == logs.argmax(1)).double().mean()),
         "error of values (% of their size)": 100 * float((values - worth).square().mean().sqrt() / worth.square().mean().sqrt()),
     }
@@ -78,8 +80,10 @@ def cuts(cells: Sequence[Cell]) -> Iterator[tuple[str, dict[str, float]]]:
         others = sorted((key, str(value)) for key, value in cell.settings.items() if key != "start")
         alike[cell.pruner, cell.seed, cell.sparsity, *others].append(cell)
     agents = [(some, Trainee(some[0], None)) for some in alike.values()]
-    if any(not hasattr(agent.trainer.module, name) for _, agent in agents for name in HEADS):
-        raise ValueError(f"{cells[0].task} has no actor-critic policy that chooses among actions")
+    for _, agent in agents:
+        policy = agent.trainer.module
+        if not all(hasattr(policy, name) for name in HEADS) or not isinstance(policy.action_space, Discrete):
+            raise ValueError(f"{cells[0].task} has no actor-critic policy that chooses among actions")
     while agents:
         waiting: list[tuple[list[Cell], Trainee]] = []
         due: list[TrainEpoch] = []
@@ -114,6 +118,12 @@ def _cut(cell: Cell, then: States, policy: nn.Module, losses: Sequence[Loss]) ->
         agent.trainer.close()
 
 
+def _rewinds(cell: Cell) -> bool:
+    """Return whether a pruner goes back to earlier weights, so that what it cut is not what trains on."""
+    pruner = pruners().load(cell.pruner)
+    return any(isinstance(step, Rewind) for step in pruner.steps(pruner.settings(cell.settings)))
+
+
 def main() -> None:
     """Train agents, print the table."""
     parser = argparse.ArgumentParser(description="what a cut in training leaves of an agent")
@@ -127,14 +137,19 @@ def main() -> None:
     torch.set_num_threads(1)
     options = {"tasks": given.task, "sparsities": given.sparsity, "seeds": given.seeds, "pruners": given.pruners}
     cells = planned(given.suite, given.profile, "solo=0", **options)
+    for key in ("task", "sparsity"):
+        if len(several := {str(getattr(cell, key)) for cell in cells if getattr(cell, key)}) > 1:
+            raise ValueError(f"one {key} at a time; got {', '.join(sorted(several))}")
     found: dict[str, list[dict[str, float]]] = {cell.method: [] for cell in cells}
-    for method, told in cuts(cells):
+    for method, told in cuts([cell for cell in cells if not _rewinds(cell)]):
         found[method].append(told)
-    if not any(found.values()):
-        raise ValueError("none of these is pruned once training has begun")
     rows = {method: {key: median(one[key] for one in told) for key in told[0]} for method, told in found.items() if told}
-    headings = [heading.strip() for heading in next(iter(rows.values()))]
-    print(markdown([["pruner", *headings], *([method, *map(number, row.values())] for method, row in rows.items())]))
+    if not rows:
+        raise ValueError("none of these is pruned once training has begun")
+    headings = ["pruner", "seeds", *next(iter(rows.values()))]
+    print(markdown([headings, *([method, str(len(found[method])), *map(number, row.values())] for method, row in rows.items())]))
+    if left_out := [method for method in found if method not in rows]:
+        print(f"\nNot cut once, in training, for good: {', '.join(left_out)}.")
 
 
 if __name__ == "__main__":

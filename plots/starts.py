@@ -84,8 +84,10 @@ def summary(found: Sequence[Panel]) -> str:
                 names = [it.pruner.removesuffix(f" {step[0]}") for it in pairs if it.sure == side]
                 few = f": {', '.join(names)}" if 0 < len(names) < 4 else ""
                 counts.append(f"{len(names)} of {len(pairs)}{few}" if pairs else MISSING)
-        if {*counts} != {MISSING}:
+        if {*counts} - {MISSING}:
             lines.append([one.title, percent(sparsity), one.heading_of(metric), *counts])
+    if not lines[1:]:
+        raise ValueError("no pruner here was run from two starts that are compared: rescaled and kept, or measured and rescaled")
     return markdown(lines)
 
 

@@ -365,6 +365,10 @@ def test_a_summary_counts_the_pruners_that_a_start_is_sure_for(tmp_path):
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     entries = [entry.strip() for entry in told[2].split("|")[1:-1]]
     assert len(told) == 3
+    lacking = subprocess.run(
+        [*command[:2], stored(tmp_path / "one", some[::3]), "--summary"], capture_output=True, text=True, check=False
+    )
+    assert lacking.stderr.startswith("no pruner here was run from two starts that are compared")
     assert entries[1:] == ["80 %", "return (sampled games)", "0 of 2", "0 of 2", "0 of 1", "1 of 1: SNIP"], (
         "6 seeds: p = 1/32, twice"
     )
@@ -443,16 +447,22 @@ def test_a_cut_is_told_by_what_it_leaves_of_the_policy():
     command = [sys.executable, PLOTS / "cuts.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "2", "--task"]
     pruners = "Dense,SNIP kept,EarlyRandom-S kept,EarlyRandom-S rescaled,EarlyRandom-S measured"
     told = subprocess.run([*command, "cartpole-v1", "--pruners", pruners], capture_output=True, text=True, check=True).stdout
-    lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in told.splitlines()}
+    lines = {line.split("|")[1].strip(): line.split("|")[3:-1] for line in told.splitlines() if line.startswith("|")}
     assert [*lines] == ["pruner", "---", "EarlyRandom-S kept", "EarlyRandom-S rescaled", "EarlyRandom-S measured"]
+    assert told.endswith("\nNot cut once, in training, for good: Dense, SNIP kept.\n")
     kept, rescaled, measured = ([float(entry) for entry in [*lines.values()][row]] for row in (2, 3, 4))
     assert kept[0] == rescaled[0] == measured[0] > 0, "pruned at one moment"
     assert kept[1] == rescaled[1] == measured[1], "from one policy"
     assert kept[2] < rescaled[2]
     assert measured[2] == pytest.approx(measured[1], rel=0.05)
     assert abs(measured[4] - measured[3]) < abs(kept[4] - kept[3])
-    lacking = subprocess.run([*command, "cartpole-v1", "--pruners", "SNIP kept"], capture_output=True, text=True, check=False)
-    assert lacking.stderr == "none of these is pruned once training has begun\n"
+    odd = {
+        ("cartpole-v1", "SNIP kept"): "none of these is pruned once training has begun\n",
+        ("cartpole-v1,acrobot-v1", "SNIP kept"): "one task at a time; got acrobot-v1, cartpole-v1\n",
+    }
+    for (task, names), why in odd.items():
+        lacking = subprocess.run([*command, task, "--pruners", names], capture_output=True, text=True, check=False)
+        assert lacking.stderr == why
 
 
 def test_pruners_are_asked_for_in_any_case_unless_case_tells_them_apart():

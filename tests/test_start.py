@@ -447,7 +447,7 @@ def test_what_goes_straight_into_a_normalisation_is_found():
     net = Mixed().eval()
     names = [f"{name}.weight" for name in ("conv", "flat", "side", "grouped", "head")]
     before = bits(net)
-    found = starts.normalised(net, names, lambda module: module(torch.ones(2, 3, 5, 5)))
+    found = starts.normalised(net, names, lambda module: [module(torch.ones(2, 3, 5, 5))])
     assert found == {"conv.weight", "flat.weight", "grouped.weight"}
     assert bits(net) == before
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
@@ -477,9 +477,45 @@ def test_what_goes_past_a_normalisation_too_is_not_undone_by_it():
     net = Streams()
     names = [f"{name}.weight" for name in ("words", "inner", "added", "twice", "only", "head")]
     before = bits(net)
-    assert starts.normalised(net, names, lambda module: module(torch.ones(5, 3)).detach()) == {"only.weight"}
+    assert starts.normalised(net, names, lambda module: [module(torch.ones(5, 3))]) == {"only.weight"}
     assert bits(net) == before
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
+
+
+class Odd(nn.Module):
+    """A normalisation called by keyword, a mask that a layer makes, a leak that is small beside all else, and a tied head."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.keyword = nn.Linear(6, 6, bias=False), nn.LayerNorm(6)
+        self.tied = nn.Linear(6, 6, bias=False)
+        self.tied.weight = self.words.weight
+        self.masks, self.gated, self.norm = Gate(6, 6), nn.Linear(6, 6), nn.RMSNorm(6)
+        self.leaks, self.after, self.head = nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 2)
+
+    def forward(self, inputs):
+        rows = self.keyword(input=self.words(inputs))
+        rows = torch.where(self.masks(rows), self.norm(self.gated(rows)), rows)
+        leak = self.leaks(rows)
+        return self.head(self.after(leak)) + 1e-6 * leak[:, :2], 1e4 + self.tied(rows)
+
+
+class Gate(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs) > 0
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_what_a_normalisation_undoes_is_found_in_odd_networks(draws):
+    net = Odd()
+    names = [f"{name}.weight" for name in ("words", "masks", "gated", "leaks", "head")]
+    lots = np.random.default_rng(0)
+
+    def run(module):
+        return [output * (lots.random() if draws else 1) for output in module(torch.ones(5, 6))]
+
+    found = {"gated.weight"} | ({"words.weight", "leaks.weight"} if draws else set())
+    assert starts.normalised(net, names, run) == found, "what differs from time to time says nothing of leaks"
 
 
 def test_an_embedding_and_a_transposed_convolution_have_their_outputs_last():

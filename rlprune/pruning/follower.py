@@ -712,10 +712,10 @@ class PlanFollower:
         """The weights that a normalisation makes indifferent to any factor."""
         scoring = self._subject.scoring(0)
 
-        def run(module: nn.Module) -> Tensor:
+        def run(module: nn.Module) -> Sequence[Tensor]:
             (trial,) = scoring.rehearsal().collect()
             with evaluating(module), self._undrawn(), torch.set_grad_enabled(self._takes_gradients(trial)):
-                return trial(module, 1.0).detach()
+                return scoring.outputs(module) if scoring.trial is None else [trial(module, 1.0)]
 
         return start.normalised(self._subject.module, self._subject.anatomy.all_weights(), run)
 

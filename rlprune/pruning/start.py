@@ -236,68 +236,84 @@ def shuffled_channels(kept: Mapping[str, Tensor], blocks: Mapping[str, int], gen
     return found
 
 
-def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], Tensor]) -> frozenset[str]:
+def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module], Sequence[Tensor]]) -> frozenset[str]:
     """Return the weights of layers whose outputs go straight into normalisations, which undo any factor on them, and only there.
 
-    What goes past them, say in a residual stream, is found by doubling outputs and halving what normalisations get: both are
-    exact, so that all that is computed is the same to the bit where there is no other way.
+    What goes past them, say in a residual stream or through a tied layer, is found by doubling outputs and halving what
+    normalisations get: both are exact, so that all that is computed is the same to the bit where there is no other way.
 
     Args:
         module: the module that holds them.
         names: of the weights.
-        run: runs the network once, leaving it as it is, and returns what it computes: the same whenever it is called.
+        run: runs the network once, leaving it as it is, and returns what it computes; where that differs from time to time, what
+            goes past a normalisation is not looked for.
     """
-    layers: dict[int, list[str]] = {}
-    for name in names:
-        layers.setdefault(id(_layer(module, name)), []).append(name)
-    parts = list(module.modules())
-    norms = [part for part in parts if isinstance(part, _NORMALISING)]
+    norms = [part for part in module.modules() if isinstance(part, _NORMALISING)]
     if not norms:
         return frozenset()
-    found, plain = _into([part for part in parts if id(part) in layers], norms, run, module)
+    weights = {id(module.get_parameter(name)): name for name in names}
+    makers = {
+        part: weights[id(parameter)]
+        for part in module.modules()
+        for parameter in part.parameters(recurse=False)
+        if id(parameter) in weights
+    }
+    found, plain = _into(module, makers, norms, run)
+    if not found or not _equal(_into(module, {}, norms, run)[1], plain):
+        return frozenset(found)
 
-    def undone(makers: Sequence[nn.Module]) -> bool:
-        return torch.allclose(_into(makers, norms, run, module, factor=2)[1], plain, rtol=0, atol=0, equal_nan=True)
+    def undone(some: Sequence[str]) -> list[str]:
+        factors = {name: 2.0 ** (1 + index % 4) for index, name in enumerate(some)}  # unlike, lest two of them cancel out
+        own = {part: name for part, name in makers.items() if name in factors}
+        if _equal(_into(module, own, norms, run, factors)[1], plain):
+            return list(some)
+        half = len(some) // 2
+        return [*undone(some[:half]), *undone(some[half:])] if half else []
 
-    alone = found if undone(found) else [maker for maker in found if undone([maker])]
-    return frozenset(name for maker in alone for name in layers[id(maker)])
+    return frozenset(undone(found))
 
 
 def _into(
-    makers: Sequence[nn.Module],
-    norms: Sequence[nn.Module],
-    run: Callable[[nn.Module], Tensor],
     module: nn.Module,
-    factor: float = 1,
-) -> tuple[list[nn.Module], Tensor]:
-    """Return the layers whose outputs normalisations get, and what is computed where a factor on them is taken back there."""
-    made: dict[int, nn.Module] = {}
+    makers: Mapping[nn.Module, str],
+    norms: Sequence[nn.Module],
+    run: Callable[[nn.Module], Sequence[Tensor]],
+    factors: Mapping[str, float] | None = None,
+) -> tuple[list[str], Sequence[Tensor]]:
+    """Return the weights of layers whose outputs normalisations get, and what is computed where these undo factors on them."""
+    made: dict[int, str] = {}
     held: list[Tensor] = []  # so that no other tensor gets its place
-    found: dict[int, nn.Module] = {}
+    found: dict[str, None] = {}
 
     def after(layer: nn.Module, inputs: object, output: object) -> object:
-        if not isinstance(output, Tensor):
+        if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
-        held.append(output * factor)
-        made[held[-1].untyped_storage().data_ptr()] = layer
+        held.append(output if factors is None else output * factors[makers[layer]])
+        made[held[-1].untyped_storage().data_ptr()] = makers[layer]
         return held[-1]
 
-    def before(layer: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
-        given = []
-        for value in inputs:
-            if isinstance(value, Tensor) and (maker := made.get(value.untyped_storage().data_ptr())) is not None:
-                found[id(maker)] = maker
-                value = value / factor
-            given.append(value)
-        return tuple(given)
+    def given(value: object) -> object:
+        if not isinstance(value, Tensor) or (name := made.get(value.untyped_storage().data_ptr())) is None:
+            return value
+        found[name] = None
+        return value if factors is None else value / factors[name]
+
+    def before(
+        layer: nn.Module, inputs: tuple[object, ...], named: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        return tuple(map(given, inputs)), {key: given(value) for key, value in named.items()}
 
     with ExitStack() as hooks:
         for maker in makers:
-            hooks.enter_context(maker.register_forward_hook(after))
+            hooks.enter_context(maker.register_forward_hook(after, prepend=True))
         for norm in norms:
-            hooks.enter_context(norm.register_forward_pre_hook(before))
-        computed = run(module)
-    return list(found.values()), computed
+            hooks.enter_context(norm.register_forward_pre_hook(before, with_kwargs=True))
+        computed = [each.detach().clone() for each in run(module)]
+    return list(found), computed
+
+
+def _equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True) for one, other in zip(some, others, strict=True))
 
 
 def _multiply(module: nn.Module, name: str, factor: Tensor, followers: Callable[[str], Sequence[Tensor]]) -> None:
