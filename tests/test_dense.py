@@ -249,6 +249,18 @@ def test_the_table_says_shares_ultimate_compression_and_area():
     assert r"$\geq$ 90 \%" in tables.to_latex(table)
 
 
+def test_the_first_pruner_of_a_table_need_not_have_all_sparsities():
+    table = tables.dense_table(
+        compared(
+            {cell: values for cell, values in RETURNS.items() if cell not in [("SNAP", 0.9), ("SNAP", 0.8)]}
+            | {("Random-S", 0.9): [400.0] * 3}
+        )
+    )
+    first, *others = csv.DictReader(io.StringIO(tables.to_csv(table)))
+    assert (first["pruner"], first["near_80"], first["near_90"]) == ("Random-S", "", "0")
+    assert [one["near_80"] for one in others if one["pruner"] == "CroP-S"] == ["3"]
+
+
 def test_costs_stand_beside_the_share_of_dense():
     table = tables.cost_table(compared(RETURNS), 0.9)
     place = table.header.index("return, % of dense [95 %]")

@@ -195,7 +195,7 @@ def dense_table(comparison: Comparison) -> Table:
             shares = {
                 f"{SHARE.name}_{100 * sparsity:.6g}": _interval("", kept[pruner].at(sparsity))[""] for sparsity in sparsities
             }
-            counted = {f"near_{100 * sparsity:.6g}": count for sparsity, count in kept[pruner].near.items()}
+            counted = {f"near_{100 * sparsity:.6g}": kept[pruner].near.get(sparsity) for sparsity in sparsities}
             fields.append({**named, **shares, **ultimate, **_interval("area", area), **counted})
     nearly = f"seeds that keep {percent(1 - WITHIN)}"
     header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]", nearly)
@@ -738,7 +738,8 @@ def to_csv(table: Table) -> str:
     """Return the lines of the CSV file with all digits; what was not measured is empty."""
     text = io.StringIO()
     if table.csv:
-        writer = csv.DictWriter(text, list(table.csv[0]), lineterminator="\n")
+        names = dict.fromkeys(name for line in table.csv for name in line)  # a line need not have all
+        writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: safely.field(value) for name, value in line.items()} for line in table.csv)
     return text.getvalue()
