@@ -115,7 +115,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
 def figure(found: Sequence[Panel]) -> "Figure":
     """Return a panel a task and sparsity: each pruner's starts as points with their intervals, dense as a line.
 
-    Four panels stand side by side; more have a line a task.
+    Four panels stand side by side; more have a line a task. Those of a task have one scale.
     """
     rows = list(dict.fromkeys(name for one, *_ in found for name in compared(one)))
     begun = {start for one, *_ in found for starts in compared(one).values() for start in starts}
@@ -153,6 +153,11 @@ def figure(found: Sequence[Panel]) -> "Figure":
             panel.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), title=f"{one.task_title}, {percent(sparsity)}")
             panel.set_yticklabels(rows if any(panel is line[0] for line in lines) else [])
             panel.tick_params(axis="y", length=0)
+        for stem in {one.stem for one, *_ in found}:  # sparsities of a task are compared by eye
+            alike = [panel for panel, (one, *_) in zip(panels, found, strict=True) if one.stem == stem]
+            low, high = zip(*(panel.get_xlim() for panel in alike), strict=True)
+            for panel in alike:
+                panel.set_xlim(min(low), max(high))
         seeds = count_of(seed_range(curve for one, *_ in found for curve in one.chart.curves))
         draw.headline(
             drawn, "Where training starts", f"{seeds}; interquartile means with 95 % stratified bootstrap intervals; line: dense"
