@@ -23,6 +23,7 @@ from rows import rows
 import rlprune.__main__ as commands
 from rlprune import __version__, run
 from rlprune.bench.suite import suites
+from rlprune.report.scripts import planned
 from rlprune.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -153,10 +154,21 @@ def parsed(words, monkeypatch, capsys):
             if not (ROOT / script).is_file():
                 return "there is no such script"
             monkeypatch.setattr("sys.argv", [script, *rest])
+            monkeypatch.setattr("rlprune.report.scripts.planned", no_further)
             return complaint(lambda: runpy.run_path(str(ROOT / script), run_name="__main__"), capsys)
         case script if script.startswith("tests/"):
             return "" if (ROOT / script).is_file() else "there is no such script"
     return "" if importlib.util.find_spec(opened.removeprefix("-m ")) else "there is no such module"
+
+
+def no_further(*given, **options):
+    """Plan the cells that a script would build or train, and end there."""
+    try:
+        cells = planned(*given, **options)
+    except ValueError as error:
+        raise AssertionError(f"{given}, {options}") from error
+    assert cells
+    raise SystemExit
 
 
 def complaint(do, capsys):

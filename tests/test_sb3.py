@@ -413,7 +413,7 @@ def test_mistakes_are_told_where_they_are_made():
 
 
 ALLOWED = (
-    "(allowed: scope, floor, moments, start, actor, critic, heads, rate_held, "
+    "(allowed: scope, floor, moments, start, start_actor, start_critic, actor, critic, heads, rate_held, "
     "pruner, sparsity, epochs, scoring_steps, seed, verbose)"
 )
 
