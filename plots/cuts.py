@@ -11,6 +11,7 @@ import copy
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -36,14 +37,12 @@ States: TypeAlias = tuple[Mapping[str, Any], Mapping[str, Any]]
 def shown(policy: nn.Module, losses: Sequence[Loss]) -> tuple[Tensor, Tensor]:
     """Return log-probabilities [states, actions] and values [states]."""
     made: dict[str, list[Tensor]] = {name: [] for name in HEADS}
-    looks = [
-        policy.get_submodule(name).register_forward_hook(lambda layer, inputs, output, to=to: to.append(output.detach()))
-        for name, to in made.items()
-    ]
-    for loss in losses:
-        loss(policy, 1.0)
-    for look in looks:
-        look.remove()
+    with ExitStack() as hooks:
+        for name, to in made.items():
+            layer = policy.get_submodule(name)
+            hooks.enter_context(layer.register_forward_hook(lambda layer, inputs, output, to=to: to.append(output.detach())))
+        for loss in losses:
+            loss(policy, 1.0)
     logits, values = (torch.cat(made[name]).double() for name in HEADS)
     return logits.log_softmax(1), values.flatten()
 
@@ -89,14 +88,13 @@ def cuts(cells: Sequence[Cell]) -> Iterator[tuple[str, dict[str, float]]]:
         due: list[TrainEpoch] = []
         for some, agent in agents:
             then = copy.deepcopy((agent.pruning.state(), agent.trainer.state()))
-            policy, losses = copy.deepcopy(agent.trainer.module), agent.trainer.scoring(0).collect()
             epoch = agent.pruning.next_epoch()
             if agent.pruning.pruning_epoch is None and epoch is not None:
                 waiting.append((some, agent))
                 due.append(epoch)
                 continue
             if agent.pruning.pruning_epoch:
-                yield from ((cell.method, _cut(cell, then, policy, losses)) for cell in some)
+                yield from ((cell.method, _cut(cell, then)) for cell in some)
             agent.trainer.close()
         agents = waiting
         if agents:
@@ -105,15 +103,17 @@ def cuts(cells: Sequence[Cell]) -> Iterator[tuple[str, dict[str, float]]]:
             agent.pruning.epoch_done()
 
 
-def _cut(cell: Cell, then: States, policy: nn.Module, losses: Sequence[Loss]) -> dict[str, float]:
+def _cut(cell: Cell, then: States) -> dict[str, float]:
     """Cut an agent as a cell does it, and return what is left of the policy that it had."""
     agent, (plan, state) = Trainee(cell, None), copy.deepcopy(then)
+    policy = agent.trainer.module
     try:
         agent.pruning.load_state(plan)
         agent.trainer.load_state(state)
+        losses = agent.trainer.scoring(0).collect()
+        was = shown(policy, losses)
         agent.pruning.next_epoch()
-        told = left(shown(policy, losses), shown(agent.trainer.module, losses))
-        return {"pruned after epoch": float(agent.pruning.pruning_epoch or 0), **told}
+        return {"pruned after epoch": float(agent.pruning.pruning_epoch or 0), **left(was, shown(policy, losses))}
     finally:
         agent.trainer.close()
 

@@ -95,7 +95,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
     ends, named = one.shown(sparsity, metric), compared(one)
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
-    steps = [step for step in STEPS if step[0] in (run if step[0] == "measured" else STARTS)]
+    steps = [(start, than) for start, than in STEPS if start != "measured" or start in run]
     scale = one.measure_of(metric).scale
     brings = {(it.pruner, it.other): it for some in brought(one, sparsity, metric).values() for it in some}
     lines = [["pruner", *run, *(heading for start, than in steps for heading in (f"{start} − {than}", "p"))]]

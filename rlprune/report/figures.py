@@ -56,6 +56,7 @@ from rlprune.stats import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
@@ -450,7 +451,8 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     lengths, usual, shared = _lengths(curves, pruners)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
-    gap, named = 0.28, legend_height(_shaded(colours, dense))
+    gap, shades = 0.28, _named_shades(colours, dense)
+    named = legend_height(shades)
     figure, panels = grid(rows, columns, 0.98, right=0.12, gap=gap, below=0.48 + named, between=0.36, sharey="all")
     everywhere = [axes for line in panels for axes in line]
     everywhere[0].set_ylim(*_span(curves))
@@ -473,7 +475,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     moments = "; triangles: the last cut (median)" if cut else ""
     headline(figure, comparison.title, _note(_seeds(curves)) + moments)
-    _name_shades(figure, colours, dense)
+    figure.legend(shades.values(), shades, loc="lower center", ncols=legend_columns(shades), handlelength=1.6)
     return figure
 
 
@@ -523,18 +525,12 @@ def _mark_moment(axes: "Axes", curve: LearningCurve, colour: str) -> bool:
     return True
 
 
-def _shaded(colours: Mapping[float, str], dense: Sequence[LearningCurve]) -> list[str]:
-    """Return what the legend of learning curves names."""
-    return [percent(sparsity) for sparsity in colours if sparsity > 0] + [curve.pruner for curve in dense]
-
-
-def _name_shades(figure: "Figure", colours: Mapping[float, str], dense: Sequence[LearningCurve]) -> None:
+def _named_shades(colours: Mapping[float, str], dense: Sequence[LearningCurve]) -> "dict[str, Line2D]":
+    """Return what the legend of learning curves names, and its looks."""
     from matplotlib.lines import Line2D
 
-    names = _shaded(colours, dense)
-    handles = [Line2D([], [], color=colour) for sparsity, colour in colours.items() if sparsity > 0]
-    handles += [Line2D([], [], color=INK, **DOTTED) for _ in dense]
-    figure.legend(handles, names, loc="lower center", ncols=legend_columns(names), handlelength=1.6)
+    shades = {percent(sparsity): Line2D([], [], color=colour) for sparsity, colour in colours.items() if sparsity > 0}
+    return shades | {curve.pruner: Line2D([], [], color=INK, **DOTTED) for curve in dense}
 
 
 # -- inside actor and critic -------------------------------------------------------------------------------------
@@ -590,11 +586,11 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         box = axes.get_position()
         above = 0.2 / figure.get_figheight()
         figure.text(box.x0, box.y1 + above, fitted(quantity, width + gap / 2), color=GREY, fontsize=SMALL)
-    figure.supxlabel(_trained(comparison), fontsize=NORMAL, y=0.24 / figure.get_figheight())
     handles = {_network(one): Line2D([], [], color=_colour(one)) for one in inside}
     for level in {*dense} - {*pruners}:
         handles |= {f"{level}, {_network(one)}": Line2D([], [], color=_colour(one), **DOTTED) for one in inside}
     figure.legend(handles.values(), handles, loc="lower center", ncols=len(handles), handlelength=1.6)
+    _along(figure, _trained(comparison), legend_height(handles))
     headline(figure, _where(comparison, sparsity), _note(_seeds(everything)))
     return figure
 
