@@ -10,17 +10,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons, percent
-from rlprune.report.scripts import chosen, ended
+from rlprune.report.curves import Comparison, percent
+from rlprune.report.scripts import chosen, ended, read
 from rlprune.report.sure import differences
-from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
+from rlprune.report.tables import MISSING, counted_text, difference_text, markdown, sure_text
 
 
 def table(one: Comparison, sparsity: float, metric: str, pruner: str, others: list[str]) -> str:
     """Return the table of a task at a sparsity, a line for each of the others that has the measure there."""
     ends = one.shown(sparsity, metric)
     values = {name: one.by_seed(name, sparsity, metric) for name in ends}
+    most = max(end.seeds for end in ends.values())
     there = [name for name in others if name in ends]
     scale = one.measure_of(metric).scale
     found = {it.other: it for it in differences([(pruner, name) for name in there], values, one.metric.sign)}
@@ -28,9 +28,9 @@ def table(one: Comparison, sparsity: float, metric: str, pruner: str, others: li
     for name in there:
         told = [MISSING, MISSING]
         if it := found.get(name):
-            told = [difference_text(scale * it.mean, ends[pruner], ends[name]), f"{it.p:.3f}"]
-        lines.append([name, iqm_text(ends[name]), *told])
-    about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; {pruner} {iqm_text(ends[pruner])}"
+            told = [difference_text(scale * it.mean, ends[pruner], ends[name]), sure_text(it.p, it.improvement.pairs, most)]
+        lines.append([name, counted_text(ends[name], most), *told])
+    about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; {pruner} {counted_text(ends[pruner], most)}"
     return f"**{about}**\n\n{markdown(lines)}"
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--task", help="one task alone")
     parser.add_argument("--metric", help="a measure of the task; its metric, if none is given")
     given = parser.parse_args()
-    found = comparisons(gathered(given.results))
+    found = read(given.results)
     if given.task:
         (task,) = chosen([given.task], {one.task for one in found}, "task")
         found = [one for one in found if one.task == task]

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlprune import files
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons, percent
-from rlprune.report.scripts import ended, place
-from rlprune.report.tables import dense_table, iqm_text, markdown, to_markdown
+from rlprune.report.curves import Comparison, percent
+from rlprune.report.scripts import ended, place, read
+from rlprune.report.tables import counted_text, dense_table, markdown, to_markdown
 
 
 def table(one: Comparison, measures: Sequence[str]) -> str:
@@ -31,7 +30,9 @@ def table(one: Comparison, measures: Sequence[str]) -> str:
     for measure in measures:
         if not any(found for (_, name), found in ends.items() if name == measure):
             raise ValueError(f"{one.title}: no cell has {measure or 'a metric'}")
-    return markdown([*lines, *([pruner, *(iqm_text(found.get(pruner)) for found in ends.values())] for pruner in one.pruners)])
+    most = max(end.seeds for found in ends.values() for end in found.values())
+    lines += [[pruner, *(counted_text(found.get(pruner), most) for found in ends.values())] for pruner in one.pruners]
+    return markdown(lines)
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--of-dense", action="store_true", help="shares of the dense network's metric")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write by_sparsity.md into; it is printed, too")
     given = parser.parse_args()
-    found = comparisons(gathered(given.results))
+    found = read(given.results)
     if not found:
         raise ValueError("no cell has finished")
     if given.of_dense and given.measures:

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlprune import files
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons, percent
+from rlprune.report.curves import Comparison, percent
 from rlprune.report.exhibits import MEASURES, Line
-from rlprune.report.scripts import ended, place
+from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import BLOCKS, markdown
 
 USUAL = (
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("--measures", default=",".join(USUAL), help="names of costs, with commas between them")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write costs.md into; it is printed, too")
     given = parser.parse_args()
-    found = comparisons(gathered(given.results))
+    found = read(given.results)
     told = [table(one, sparsity, given.measures.split(",")) for one in found for sparsity in one.sparsities or [0.0]]
     if not told:
         raise ValueError("no cell has finished")

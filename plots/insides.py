@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from rlprune.report import figures
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import comparisons, insides
-from rlprune.report.scripts import chosen, drawn, ended
+from rlprune.report.curves import insides
+from rlprune.report.scripts import chosen, drawn, ended, read
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--sparsity", type=float, help="share of weights removed")
     parser.add_argument("--pruners", help="names, say SNIP,EarlyCroP-S; dense is drawn beside them")
     given = parser.parse_args()
-    found_all, figures_of = comparisons(gathered(given.results)), []
+    found_all, figures_of = read(given.results), []
     known = [name for one in found_all for name in one.pruners]
     asked = chosen(given.pruners.split(","), known) if given.pruners else known
     if given.sparsity is not None and all(given.sparsity not in one.sparsities for one in found_all):

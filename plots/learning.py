@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from rlprune.report import figures
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import comparisons, learning_curves
-from rlprune.report.scripts import drawn, ended
+from rlprune.report.curves import learning_curves
+from rlprune.report.scripts import drawn, ended, read
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--to", type=Path, default=Path("figures"), help="folder to write into")
     given = parser.parse_args()
-    found = [(one, curves) for one in comparisons(gathered(given.results)) if (curves := learning_curves(one))]
+    found = [(one, curves) for one in read(given.results) if (curves := learning_curves(one))]
     figures_of = ((f"learning-{one.stem}", partial(figures.learning_figure, one, curves)) for one, curves in found)
     drawn(figures_of, given.to, "no epoch of these cells measured what a learning curve shows")
 

@@ -10,11 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons, order, percent
-from rlprune.report.scripts import ended
+from rlprune.report.curves import Comparison, order, percent
+from rlprune.report.scripts import ended, read
 from rlprune.report.sure import differences
-from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
+from rlprune.report.tables import MISSING, counted_text, difference_text, markdown, sure_text
 
 RATES = ("falls", "held")
 """What a variant's name says of its learning rate, as in ``Random-S rate held``."""
@@ -39,18 +38,21 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     waiting = {pruner: pruner.removeprefix(WAITS) for pruner in named if pruner.startswith(WAITS)}
     wanted = [(names["held"], names["falls"]) for names in named.values()]
     wanted += [(named[pruner][rate], named[it][rate]) for pruner, it in waiting.items() if it in named for rate in RATES]
+    most = max((end.seeds for end in ends.values()), default=0)
     pairs = [pair for pair in wanted if values.keys() >= {*pair}]
     found = {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign)}
 
     def told(pruner: str, other: str) -> str:
         if (it := found.get((pruner, other))) is None:
             return MISSING
-        return f"{difference_text(one.measure_of(metric).scale * it.mean, ends[pruner], ends[other])} (p = {it.p:.3f})"
+        p = sure_text(it.p, it.improvement.pairs, most)
+        return f"{difference_text(one.measure_of(metric).scale * it.mean, ends[pruner], ends[other])} (p = {p})"
 
     lines = [["pruner", "rate falls from the first epoch", "rate held first", "held − falls"]]
     for pruner, names in named.items():
         if ends.keys() & names.values():
-            lines.append([pruner, *(iqm_text(ends.get(names[rate])) for rate in RATES), told(names["held"], names["falls"])])
+            there = [counted_text(ends.get(names[rate]), most) for rate in RATES]
+            lines.append([pruner, *there, told(names["held"], names["falls"])])
         if (choice := waiting.get(pruner)) in named:
             lines.append([f"{pruner} − {choice}", *(told(names[rate], named[choice][rate]) for rate in RATES), ""])
     return f"**{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}**\n\n{markdown(lines)}"
@@ -66,7 +68,7 @@ def main() -> None:
     given = parser.parse_args()
     found = [
         (one, sparsity)
-        for one in comparisons(gathered(given.results))
+        for one in read(given.results)
         for sparsity in one.sparsities
         if any(one.cells(name, sparsity) for name in one.pruners if " rate " in name and one.cut(name) != "nothing")
     ]

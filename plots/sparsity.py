@@ -13,9 +13,7 @@ from pathlib import Path
 
 from rlprune import safely
 from rlprune.report import draw, figures
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import comparisons
-from rlprune.report.scripts import ended, place
+from rlprune.report.scripts import ended, place, read
 
 
 def main() -> None:
@@ -27,7 +25,7 @@ def main() -> None:
     parser.add_argument("--of-dense", action="store_true", help="draw shares of the dense network's metric")
     given = parser.parse_args()
     folders = list(map(str, given.results))
-    found = [one for one in comparisons(gathered(given.results)) if one.sparsities and one.seeds[1]]
+    found = [one for one in read(given.results) if one.sparsities and one.seeds[1]]
     found.sort(key=lambda one: folders.index(one.runs[0]) if one.runs else 0)
     charts = [one.chart_of_dense if given.of_dense else one.chart for one in found]
     if found and not any(chart.curves for chart in charts):

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rlprune.report import draw
-from rlprune.report.comparable import gathered, settings
-from rlprune.report.curves import Comparison, comparisons, count_of, order, percent, seed_range
-from rlprune.report.scripts import ended, place
+from rlprune.report.comparable import settings
+from rlprune.report.curves import Comparison, count_of, order, percent, seed_range
+from rlprune.report.scripts import ended, place, read
 from rlprune.report.sure import Difference, differences
-from rlprune.report.tables import MISSING, difference_text, iqm_text, markdown
+from rlprune.report.tables import MISSING, counted_text, difference_text, markdown, sure_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +94,7 @@ def summary(found: Sequence[Panel]) -> str:
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity, a line a pruner."""
     ends, named = one.shown(sparsity, metric), compared(one)
+    most = max(end.seeds for end in ends.values())
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
     steps = [(start, than) for start, than in STEPS if start != "measured" or start in run]
     scale = one.measure_of(metric).scale
@@ -105,9 +106,13 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
         told = []
         for start, than in steps:
             it = brings.get((names.get(start, ""), names.get(than, "")))
-            told += [difference_text(scale * it.mean, ends[it.pruner], ends[it.other]), f"{it.p:.3f}"] if it else [MISSING] * 2
-        lines.append([pruner, *(iqm_text(ends.get(names.get(start, ""))) for start in run), *told])
-    dense = ", ".join(iqm_text(ends[pruner]) for pruner in one.cutting("nothing") if pruner in ends)
+            if it:
+                p = sure_text(it.p, it.improvement.pairs, most)
+                told += [difference_text(scale * it.mean, ends[it.pruner], ends[it.other]), p]
+            else:
+                told += [MISSING] * 2
+        lines.append([pruner, *(counted_text(ends.get(names.get(start, "")), most) for start in run), *told])
+    dense = ", ".join(counted_text(ends[pruner], most) for pruner in one.cutting("nothing") if pruner in ends)
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}{f'; dense {dense}' if dense else ''}"
     return f"**{about}**\n\n{markdown(lines)}"
 
@@ -181,7 +186,7 @@ def main() -> None:
     given = parser.parse_args()
     found = [
         (one, sparsity, given.metric or measure_of(one, sparsity))
-        for one in comparisons(gathered(given.results))
+        for one in read(given.results)
         if compared(one)
         for sparsity in one.sparsities
     ]

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlprune import files
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons, order
-from rlprune.report.scripts import ended, place
-from rlprune.report.tables import iqm_text, markdown
+from rlprune.report.curves import Comparison, order
+from rlprune.report.scripts import ended, place, read
+from rlprune.report.tables import counted_text, markdown
 
 
 def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
@@ -29,15 +28,15 @@ def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
     if not any(ended.values()) or (there and sparsity not in there):
         others = f"; there are {', '.join(f'{other:g}' for other in there)}" if there else ""
         raise ValueError(f"no finished cell has {metric} at sparsity {sparsity:g}{others}")
-    lines = [["run", *pruners]]
+    lines, most = [["run", *pruners]], max(end.seeds for ends in ended.values() for end in ends.values())
     for name, ends in ended.items():
-        lines.append([name, *(iqm_text(ends[pruner]) if pruner in ends else "" for pruner in pruners)])
+        lines.append([name, *(counted_text(ends[pruner], most) if pruner in ends else "" for pruner in pruners)])
     return markdown(lines)
 
 
 def finished(folder: Path) -> dict[str, Comparison]:
     """Return what a run has finished, each comparison under the folder's name and, where there are several, its title."""
-    found = comparisons(gathered([folder]))
+    found = read([folder])
     return {folder.name if len(found) == 1 else f"{folder.name}: {one.title}, {one.profile}": one for one in found}
 
 

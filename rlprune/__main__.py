@@ -482,7 +482,10 @@ def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, op
 def _elsewhere(rows: Sequence["Row"], rliable: str | None, openrlbenchmark: str | None) -> Iterator[str]:
     """Write the files that other tools read; yield their names."""
     from rlprune.report import elsewhere
+    from rlprune.report.comparable import groups, mixed
 
+    for told in filter(None, (mixed(group.rows) for group in groups(rows))):
+        door.say(told)
     if rliable:
         files.write(Path(rliable), elsewhere.to_rliable(rows, door.say))
         yield rliable

@@ -81,11 +81,11 @@ def test_a_report_of_several_runs_says_which_rows_are_not_comparable(tmp_path, c
     other[0] = replace(other[0], versions={**other[0].versions, "torch": "2.16.0"})
     folders = [stored(tmp_path / name, some) for name, some in (("a", dense), ("b", other[:1]), ("c", other[1:]))]
     assert main(["report", *map(str, folders), "--out", str(tmp_path / "joint")]) == 0
-    apart_, versions, *warned = capsys.readouterr().err.splitlines()
+    apart_, *warned = capsys.readouterr().err.splitlines()
     assert apart_.startswith("CartPole-v1, quick: 2 groups are not comparable, and stand apart: 2 cells, ")
     assert "budget 1000" in apart_
     assert apart_.endswith("budget 500000")
-    assert "cells of torch 2.15.0 and 2.16.0 are compared with each other" in versions
+    assert sum("cells of torch 2.15.0 and 2.16.0 are compared with each other" in line for line in warned) == 1
     page = (tmp_path / "joint" / "report.html").read_text(encoding="utf-8")
     assert warned == re.findall('<p class="warning">(.*?)</p>', page)  # the page's own, repeated
     assert apart(SOME) == []
@@ -222,6 +222,88 @@ def test_two_that_tie_are_told_with_both_their_intervals_and_who_overlaps_with_e
     told = said({pruner: [(value, 1) for value in values] for pruner, values in ends.items()})
     assert "SNIP and GraSP end best: return 5.00 [5.00, 5.00] and 5.00 [2.00, 8.00], interquartile mean" in told
     assert "Their intervals overlap with those of SNAP, CroP-U." in told
+
+
+def test_of_those_that_tie_the_better_mean_comes_first_and_none_is_called_the_best_alone():
+    ends = {"SNIP": [9, *[5] * 6, 0], "GraSP": [5] * 8, "CroP-U": [9, *[5] * 6, 3], "SNAP": [1] * 8}
+    other = said({pruner: [(place, value) for value in values] for place, (pruner, values) in enumerate(ends.items())})
+    assert "by return (sampled games), CroP-U, GraSP and SNIP are best alike (5.00 " in other
+    many = ("SNIP", "GraSP", "CroP-U", "SynFlow", "LTR")
+    other = said({pruner: [(place, float(pruner != "SNAP"))] * 2 for place, pruner in enumerate((*many, "SNAP"))})
+    assert "by return (sampled games), 5 of 6 pruners are best alike (1.00 [1.00, 1.00])" in other
+
+
+def test_seeds_of_all_that_end_alike_are_counted():
+    assert "over 2 to 3 seeds" in said({"SNIP": [(5, 1)] * 3, "GraSP": [(5, 1)] * 2, "SNAP": [(1, 1)] * 3})
+
+
+def test_a_sparsity_that_was_missed_is_told_but_not_where_networks_have_their_own():
+    def reached(weights, **settings):
+        some = rows(2, ("Dense", "SNIP", "SNAP"), (0.9,))
+        changed = {"config": {**some[0].config, "settings": settings}}
+        missed = [
+            replace(one, **changed, values={**one.values, "sparsity_weights": weights}) if one.pruner == "SNAP" else one
+            for one in some
+        ]
+        return " ".join(opening(missed))
+
+    assert "90 % of weights were to go, and another share went by SNAP (2 of 2 cells: 45 %)." in reached(0.45)
+    assert "SNAP (2 of 2 cells: 93 %)." in reached(0.93)
+    assert "another share" not in reached(0.895)
+    assert "another share" not in reached(0.45, critic=0.0)
+
+
+def test_pruning_that_no_trigger_began_is_told():
+    def ended(seen, told=None):
+        settings = {} if told is None else {"until": {"epoch": told}}
+        some = [
+            replace(
+                one,
+                config={**one.config, "settings": settings},
+                values={**one.values, "pruning_epoch": 2.0},
+                epochs=[
+                    {**epoch, **({"trigger": seen[place]} if place < len(seen) else {})} for place, epoch in enumerate(one.epochs)
+                ],
+            )
+            for one in rows(2, ("Dense", "EarlyCroP-U"), (0.9,))
+        ]
+        return " ".join(opening(some))
+
+    line = "waiting had to end, and pruning began, before the trigger had fired in EarlyCroP-U (2 of 2 cells)."
+    assert line in ended([0.4, 0.2])
+    assert line not in ended([0.4, 0.05])
+    assert line not in ended([0.4, 0.2], told=2)
+    assert line not in ended([])
+
+
+def test_cells_of_several_versions_in_one_folder_are_told_by_reports_and_scripts(tmp_path, capsys):
+    old = [replace(one, versions={**one.versions, "torch": "2.14.0"}) if one.seed else one for one in SOME]
+    folder = stored(tmp_path / "run", [*old, replace(SOME[1], id="other", seed=5, status="failed", error="no")])
+    line = "cells of torch 2.14.0 and 2.15.0 are compared with each other."
+    assert main(["report", str(folder), "--out", str(tmp_path / "page")]) == 0
+    assert line in capsys.readouterr().err
+    assert main(["report", str(folder), "--to-rliable", str(tmp_path / "scores.npz")]) == 0
+    assert line in capsys.readouterr().err
+    script = [sys.executable, PLOTS / "by_sparsity.py", folder]
+    told = subprocess.run(script, capture_output=True, text=True, check=True).stderr
+    assert told == f"1 cell failed, and nothing here shows them\nCartPole-v1, quick: {line}\n"
+
+
+def test_scripts_say_where_seeds_are_fewer_than_others(tmp_path):
+    some = [one for one in rows(3, ("Dense", "SNIP", "GraSP"), (0.9,)) if (one.pruner, one.seed) != ("GraSP", 0)]
+    folder = stored(tmp_path / "run", some)
+
+    def lines(script, *more):
+        told = subprocess.run([sys.executable, PLOTS / script, folder, *more], capture_output=True, text=True, check=True).stdout
+        return {line.split("|")[1].strip(): line for line in told.splitlines() if line.startswith("|")}
+
+    told = lines("by_sparsity.py")
+    assert told["GraSP"].endswith("] (2 seeds) |")
+    assert told["SNIP"].endswith("] |")
+    told = lines("against.py", "--pruner", "SNIP")
+    assert "(2 seeds) |" in told["GraSP"]
+    assert told["GraSP"].endswith(" (2 pairs) |")
+    assert "pairs" not in told["Dense"]
 
 
 def test_a_lone_pruner_is_named_where_nothing_is_sure():

@@ -249,6 +249,17 @@ def test_the_table_says_shares_ultimate_compression_and_area():
     assert r"$\geq$ 90 \%" in tables.to_latex(table)
 
 
+def test_seeds_and_sparsities_that_are_missing_are_told():
+    few = {**RETURNS, ("SNAP", 0.9): [490.0] * 2, ("GraSP", 0.9): [500.0] * 3}
+    table = tables.dense_table(compared(few))
+    told = {line[0].text: [entry.text for entry in line[1:]] for _, block in table.blocks for line in block}
+    assert told["SNAP"][-1] == "3, 2 of 2"
+    assert told["GraSP"][2] == "≥ 90 % [≥ 90 %, ≥ 90 %], 80 % missing"
+    assert told["CroP-S"][2] == "80 % [80 %, 80 %]"
+    records = {record["pruner"]: record for record in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    assert (records["SNAP"]["near_90"], records["SNAP"]["near_90_of"], records["SNAP"]["near_80_of"]) == ("2", "2", "3")
+
+
 def test_the_first_pruner_of_a_table_need_not_have_all_sparsities():
     table = tables.dense_table(
         compared(

@@ -353,6 +353,29 @@ def test_pruned_weights_stay_zero_whatever_the_optimizer(make, given):
         pruning.epoch_end()
 
 
+@pytest.mark.parametrize("name", ["GMP", "EarlyCroP-U", "RigL"])
+def test_what_an_optimizer_keeps_of_all_weights_together_begins_anew_when_some_go(name):
+    def trained(**settings):
+        net, loss, _ = setting()
+        optimizer = torch.optim.LBFGS(net.parameters(), lr=0.1)
+
+        def closure():
+            optimizer.zero_grad()
+            value = loss(net)
+            value.backward()
+            return value
+
+        pruning = rlprune.Pruning(net, name, 0.5, epochs=6, loss=loss, optimizer=optimizer, **settings)
+        while not pruning.done:
+            optimizer.step(closure)
+            pruning.epoch_end()
+        optimizer.step(closure)
+        return [parameter.detach() for parameter in net.parameters()]
+
+    for kept, reset in zip(trained(), trained(moments="reset"), strict=True):
+        assert torch.equal(kept, reset)
+
+
 def test_weights_that_come_back_are_zero_again_at_the_epochs_end():
     net, loss, _ = setting()
     best = copy.deepcopy(net.state_dict())

@@ -241,16 +241,74 @@ def test_the_entropy_coefficient_goes_on_learning():
     assert float(model.log_ent_coef.detach()) != 0
 
 
+class Parametrized(networks.BaseFeaturesExtractor):
+    def __init__(self, space):
+        super().__init__(space, 8)
+        self.body = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)))
+
+    def forward(self, observations):
+        return self.body(observations)
+
+
+class Attends(networks.BaseFeaturesExtractor):
+    def __init__(self, space):
+        super().__init__(space, 8)
+        self.body, self.attends = nn.Linear(4, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, observations):
+        sequence = self.body(observations)[:, None]
+        return self.attends(sequence, sequence, sequence)[0][:, 0]
+
+
+@pytest.mark.parametrize(
+    ("extractor", "named"),
+    [(Parametrized, "'features_extractor.body.0' is parametrized"), (Attends, "MultiheadAttention 'features_extractor.attends'")],
+)
+def test_layers_that_are_refused_are_named_as_the_policy_names_them(extractor, named):
+    model = agent(PPO, policy_kwargs={"features_extractor_class": extractor})
+    with pytest.raises(ValueError, match=named):
+        learn(model, PruneCallback("CroP-S", 0.5))
+
+
+class Normed(networks.BaseFeaturesExtractor):
+    """Normalises by the batch."""
+
+    def __init__(self, space):
+        super().__init__(space, 8)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(space.shape), 8), nn.BatchNorm1d(8), nn.ReLU())
+
+    def forward(self, observations):
+        return self.body(observations)
+
+
+NORMED = {"features_extractor_class": Normed}
+
+
+@pytest.mark.parametrize("name", ["Random-U", "Random-S", "SynFlow", "Magnitude-Before", "SET", "SNIP", "CroP-S"])
+def test_statistics_of_batch_normalisation_are_those_of_what_was_played(name):
+    class Ends(BaseCallback):
+        def _on_step(self):
+            return False
+
+    model = agent(PPO, policy_kwargs=NORMED)
+    learn(model, [PruneCallback(name, 0.5, epochs=4, scoring_steps=20), Ends()])
+    norm = model.policy.features_extractor.body[2]
+    assert int(norm.num_batches_tracked) == 0
+    assert torch.equal(norm.running_var, torch.ones_like(norm.running_var))
+    assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+
+
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S", "Random-S", "Random-U"])
+@pytest.mark.parametrize("kind", [PPO, DQN, SAC])
+def test_agents_that_normalise_by_the_batch_are_saved_and_loaded(kind, name, tmp_path):
+    model, _ = pruned(kind, name, policy_kwargs=NORMED)
+    model.save(tmp_path / "small")
+    loaded, some = kind.load(tmp_path / "small", device="cpu"), seen(model, 5)
+    assert np.array_equal(loaded.predict(some, deterministic=True)[0], model.predict(some, deterministic=True)[0])
+
+
 def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
-    class Normed(networks.BaseFeaturesExtractor):
-        def __init__(self, space):
-            super().__init__(space, 8)
-            self.body = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU())
-
-        def forward(self, observations):
-            return self.body(observations)
-
-    model, _ = pruned(DQN, "EarlyCroP-S", policy_kwargs={"features_extractor_class": Normed}, target_update_interval=1, tau=1.0)
+    model, _ = pruned(DQN, "EarlyCroP-S", policy_kwargs=NORMED, target_update_interval=1, tau=1.0)
     own, target = (net.features_extractor.body[2] for net in (model.q_net, model.q_net_target))
     assert len(own.running_mean) < 8
     model._on_step()

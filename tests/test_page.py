@@ -126,6 +126,14 @@ def test_who_is_alone_in_its_cut_is_said_to_be_the_only_pruner_of_it() -> None:
     assert told["structured (channels)"][-1] == "only one pruner cuts channels here: none to tell it from"
 
 
+def test_who_ends_alike_is_named_beside_the_best_whose_mean_is() -> None:
+    level, uneven = [5.0] * 8, [9.0, *[5.0] * 6, 0.0]
+    told = answered({"SNIP": uneven, "GraSP": level, "CroP-U": [1.0] * 8, "SNAP": level, "CroP-S": [1.0] * 8})
+    assert told["unstructured (weights)"][2] == "GraSP, SNIP"
+    assert told["unstructured (weights)"][-1] == "no: 1 of 2 others cannot be told from it: SNIP"
+    assert told["structured (channels)"][2] == "SNAP"
+
+
 def test_of_errors_the_smallest_is_best() -> None:
     assert answered({"SNIP": [3.0], "GraSP": [2.0]}, judged=LOWER)["unstructured (weights)"][2] == "GraSP"
 

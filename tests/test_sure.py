@@ -185,3 +185,9 @@ def test_the_best_by_its_middle_seeds_is_not_called_sure_where_its_mean_is_surel
     assert [entry.text for entry in line][2::3] == ["SNIP", "no: GraSP cannot be told from it"]
     turned = question_table(compared({"SNIP": [-it for it in best], "GraSP": [-it for it in other]}, LOWER.metric))
     assert turned.blocks[0][1][0][-1].text == "no: GraSP cannot be told from it"
+
+
+def test_rounding_is_no_difference():
+    values = {"SNIP": {0: 0.1 + 0.2, 1: -0.7}, "GraSP": {0: 0.3, 1: -0.7}}
+    (found,) = differences([("SNIP", "GraSP")], values, 1)
+    assert found.mean == 0

@@ -29,9 +29,10 @@ class Masked:
         starts: what the optimizers' averages begin with, by their names, where that is not zero.
         beside: other modules with the same tensors, say a moving average of this one, that follow masks and cuts.
 
-    A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are
-    zeroed when a mask is set. With zero weight, gradient and moments, RMSprop, Adam and SGD leave a weight at zero; after an
-    optimizer that moves one nevertheless, by noise or by turning whole matrices, say, it is zeroed after every step.
+    A gradient is masked as it arrives, before anyone can clip or accumulate it; weights and optimizer state are zeroed when a
+    mask is set, and state that fits no weight begins anew. With zero weight, gradient and moments, RMSprop, Adam and SGD leave
+    a weight at zero; after an optimizer that moves one nevertheless, by noise or by turning whole matrices, say, it is zeroed
+    after every step.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Masked:
                 quick = self.masks[name].to(weight.dtype) if mask.numel() <= _SMALL else self.masks[name]
                 self._hooks[name] = weight.register_hook(quick.__mul__)  # type: ignore[no-untyped-call]
         self.zero()
+        self._forget()
         self._watch()
 
     def _watch(self) -> None:
@@ -134,6 +136,15 @@ class Masked:
         """Let the optimizers' averages of some weights begin anew."""
         for key, average in self._averages(self._module.get_parameter(name)):
             average[places.to(average.device)] = self._starts.get(key, 0.0)
+
+    def _forget(self) -> None:
+        """Let optimizers begin anew that keep all their parameters in one vector, as LBFGS does: no mask of a weight fits it."""
+        for optimizer in self._optimizers:
+            total = sum(parameter.numel() for group in optimizer.param_groups for parameter in group["params"])
+            for parameter, state in optimizer.state.items():
+                kept = [value.shape for value in state.values() if isinstance(value, Tensor)]
+                if parameter.shape != (total,) and (total,) in kept:
+                    state.clear()
 
     def _averages(self, weight: Tensor) -> list[tuple[str, Tensor]]:
         """Return what optimizers keep of each entry of a weight, by its name."""

@@ -168,7 +168,7 @@ def groups(rows: Iterable[Row]) -> list[Group]:
 
 
 def apart(rows: Iterable[Row]) -> list[str]:
-    """Return in a line each which rows of a task are not comparable, and which are compared although versions differ."""
+    """Return in a line each which rows of a task are not comparable."""
     alike: defaultdict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups(rows):
         alike[group.rows[0].profile, _title(group)].append(group)
@@ -179,12 +179,14 @@ def apart(rows: Iterable[Row]) -> list[str]:
             parts = "; ".join(f"{len(one.rows)} cells, {one.label}" for one in some[:TOLD])
             more = f"; and {len(some) - TOLD} more" if some[TOLD:] else ""
             found.append(f"{what}: {len(some)} groups are not comparable, and stand apart: {parts}{more}")
-        for one in some:
-            for name in VERSIONS:
-                if len(seen := sorted({row.versions[name] for row in one.rows if name in row.versions})) > 1:
-                    label = f" ({one.label})" if one.label else ""
-                    found.append(f"{what}{label}: cells of {name} {' and '.join(seen)} are compared with each other")
     return [plain(line) for line in found]
+
+
+def mixed(rows: Iterable[Row]) -> str:
+    """Return which versions, on which numbers may depend, rows that are compared were trained with, if those are several."""
+    seen = {name: sorted({row.versions[name] for row in rows if name in row.versions}) for name in VERSIONS}
+    told = " and ".join(f"of {name} {' and '.join(some)}" for name, some in seen.items() if some[1:])
+    return plain(f"cells {told} are compared with each other.") if told else ""
 
 
 def flat(table: object, inside: str = "") -> dict[str, object]:

@@ -418,6 +418,18 @@ def seed_range(curves: Iterable[Curve]) -> tuple[int, int]:
     return (min(counts), max(counts)) if counts else (0, 0)
 
 
+def leaders(ends: Mapping[str, Estimate], sign: int) -> list[str]:
+    """Return the pruners that end best by their interquartile means as tables show them, those of the better mean first."""
+    most = max((sign * shown(end) for end in ends.values()), default=0.0)
+    alike = [pruner for pruner, end in ends.items() if sign * shown(end) == most]
+    return sorted(alike, key=lambda pruner: -sign * ends[pruner].mean)
+
+
+def shown(end: Estimate) -> float:
+    """Return an interquartile mean as tables show it."""
+    return float(f"{end.iqm:.3g}")
+
+
 def percent(sparsity: float) -> str:
     """Return a sparsity as people read it: ``95 %``."""
     return f"{100 * sparsity:.6g} %"

@@ -25,13 +25,13 @@ class Kept:
     Args:
         ends: share of interquartile means, its 95 % interval (None for one seed), and share of means, one a sparsity.
         drawn: shares of bootstrap samples, shape (resamples, sparsities), NaN where dense is no better than the origin.
-        near: sparsity to how many seeds keep all but ``WITHIN`` of dense's, which an interquartile mean hides.
+        near: sparsity to how many seeds keep all but ``WITHIN`` of dense's, which an interquartile mean hides, and of how many.
     """
 
     sparsities: tuple[float, ...]
     ends: tuple[Estimate, ...]
     drawn: FloatArray
-    near: Mapping[float, int]
+    near: Mapping[float, tuple[int, int]]
 
     @property
     def shares(self) -> FloatArray:
@@ -140,7 +140,7 @@ def _kept(curve: Mapping[float, Mapping[int, float]], dense: Mapping[int, float]
     held = [estimate([list(group.values())]) for group in groups]
     ends = []
     level = (1 - WITHIN) * sign * (held[0].iqm - origin)
-    near = {at: sum(sign * (value - origin) >= level for value in curve[at].values()) for at in sparsities}
+    near = {at: (sum(sign * (value - origin) >= level for value in curve[at].values()), len(curve[at])) for at in sparsities}
     for place, end in enumerate(held[1:]):
         counted = min(end.seeds, held[0].seeds)
         interval = percentiles(drawn[:, place]) if counted > 1 else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlprune.costs.measures import Measure
-from rlprune.report import draw
+from rlprune.report import draw, triggers
 from rlprune.report.comparable import in_words, settings
 from rlprune.report.curves import STABLE, Comparison, Style, base, by_seed, count_of, measure, percent, style
 from rlprune.report.paper import Made
@@ -38,13 +38,13 @@ def against_moments(compared: Sequence[Comparison], paper: bool) -> Iterator[Mad
 
 def told(one: Comparison, sparsity: float) -> list[str]:
     """Return the pruners of which cells were told when to prune; one of several settings has a name for each."""
-    return [method for method, rows in _methods(one, sparsity).items() if any(_moment(row) is not None for row in rows)]
+    return [method for method, rows in _methods(one, sparsity).items() if any(triggers.moment(row) is not None for row in rows)]
 
 
 def moments(one: Comparison, sparsity: float, method: str) -> str:
     """Return in words when a pruner's trigger fired, when pruning was best, and from when on copies stay connected."""
     mine = _of(one, sparsity, method)
-    own = [row.values["pruning_epoch"] for row in mine if _own(row)]
+    own = [row.values["pruning_epoch"] for row in mine if triggers.own(row)]
     *others, best = _best(_ends(mine, one.metric.name), one.metric)
     said = [f"its own moment {np.mean(own):.3g}"] if own else []
     said += [f"best fixed moments {', '.join(map(str, others))} and {best} tie" if others else f"best fixed moment {best}"]
@@ -58,7 +58,7 @@ def table(one: Comparison, sparsity: float) -> str:
     methods = told(one, sparsity)
     found = {method: _of(one, sparsity, method) for method in methods}
     ends = {method: _ends(mine, one.metric.name) for method, mine in found.items()}
-    own = {method: [row.values[one.metric.name] for row in mine if _own(row)] for method, mine in found.items()}
+    own = {method: [row.values[one.metric.name] for row in mine if triggers.own(row)] for method, mine in found.items()}
     asked = sorted({moment for each in ends.values() for moment in each})
     lines = [[f"{moment}", *(iqm_text(each.get(moment)) for each in ends.values())] for moment in asked]
     if any(own.values()):
@@ -95,7 +95,9 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
         above.set_title(method)
         for axes in bottom:
             _barrier(axes, one.barriers)
-        last = max([*filter(None, map(_moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0)
+        last = max(
+            [*filter(None, map(triggers.moment, mine)), *(row.values.get("pruning_epoch", 0.0) for row in mine)], default=0
+        )
         for axes in (above, below, *bottom):
             axes.set_xlim(-0.03 * (last or 1), 1.03 * (last or 1))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -113,7 +115,7 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     drawn.align_ylabels([line[0] for line in panels])
     spread = "interquartile means, 95 % intervals" if one.seeds[1] > 1 else "single values"
     note = f"{count_of(one.seeds)}: {spread}; ring: best fixed; star: the trigger's"
-    if any(_own(row) and not _fired(row) for row in rows):
+    if any(triggers.own(row) and not triggers.fired(row) for row in rows):
         note += ", hollow: where waiting had to end"
     note += "; dotted: threshold"
     if one.stable is not None:
@@ -153,7 +155,7 @@ def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
     """Return moment to what the cells that were told it ended at."""
     groups = defaultdict[int, list[float]](list)
     for row in rows:
-        if (moment := _moment(row)) is not None:
+        if (moment := triggers.moment(row)) is not None:
             groups[moment].append(row.values[metric])
     return {moment: estimate([groups[moment]]) for moment in sorted(groups)}
 
@@ -173,7 +175,7 @@ def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> 
     bands = {moment: end.interval for moment, end in ends.items() if end.interval is not None}
     axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=look.colour, alpha=0.15, linewidth=0)
     for fired in (True, False):
-        own = [row for row in rows if _own(row) and _fired(row) == fired]
+        own = [row for row in rows if triggers.own(row) and triggers.fired(row) == fired]
         if own:
             epoch = float(np.mean([row.values["pruning_epoch"] for row in own]))
             star = estimate([[row.values[metric] for row in own]]).iqm
@@ -190,43 +192,18 @@ def _barrier(axes: "Axes", barriers: dict[int, Estimate]) -> None:
 
 
 def _trigger(axes: "Axes", rows: Sequence[Row], colour: str) -> None:
-    latest = max(filter(None, map(_moment, rows)), default=0)
+    latest = max(filter(None, map(triggers.moment, rows)), default=0)
     seen = [
         [(row["epoch"], row["trigger"]) for row in each.epochs if {"epoch", "trigger"} <= row.keys()]
         for each in rows
-        if _moment(each) == latest
+        if triggers.moment(each) == latest
     ]
     values = defaultdict[float, list[float]](list)
     for epoch, value in (pair for pairs in seen for pair in pairs):
         values[epoch].append(value)
-    thresholds = sorted(set(map(_threshold, rows)))
+    thresholds = sorted(set(map(triggers.threshold, rows)))
     axes.semilogy(sorted(values), [float(np.mean(values[epoch])) for epoch in sorted(values)], color=colour)
     if not values:
         axes.set_ylim(thresholds[0] / 10, 1.0)  # nothing was recorded: room for the threshold
     for threshold in thresholds:
         axes.axhline(threshold, color=draw.GREY, linewidth=0.8, linestyle=":")
-
-
-def _threshold(row: Row) -> float:
-    """Return the value under which a cell's trigger fires: of the lazy regime, or of the distance of masks."""
-    chosen = settings(row)
-    own = chosen.get("until.threshold")
-    margin = chosen.get("until.margin", 1.0)
-    return own if isinstance(own, float) else (margin if isinstance(margin, float) else 1.0) * (1 - row.sparsity)
-
-
-def _own(row: Row) -> bool:
-    """Return whether a cell's own trigger decided when to prune."""
-    return row.cut != "nothing" and _moment(row) is None and "pruning_epoch" in row.values
-
-
-def _fired(row: Row) -> bool:
-    """Return whether the trigger fired; it did not where the latest epoch that it may wait for came first."""
-    seen = [epoch["trigger"] for epoch in row.epochs if "trigger" in epoch]
-    return bool(seen) and seen[-1] < _threshold(row)
-
-
-def _moment(row: Row) -> int | None:
-    """Return the epoch at which a cell was told to prune; None where its own trigger decided."""
-    moment = settings(row).get("until.epoch")
-    return moment if isinstance(moment, int) else None

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from rlprune import files, safely
 from rlprune.report import draw, printed, tables
-from rlprune.report.comparable import gathered
-from rlprune.report.curves import Comparison, comparisons
-from rlprune.report.scripts import ended, place
+from rlprune.report.curves import Comparison
+from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import Table
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Exhibit:
         parser.add_argument("--paper", action="store_true", help="with what the paper prints, marked as the paper's")
         parser.add_argument("--task", default="", help="another task than the paper's, say a small stand-in")
         given = parser.parse_args()
-        there = comparisons(gathered(given.results))
+        there = read(given.results)
         if not (shown := self.of(there, given.task)):
             raise ValueError(f"{', '.join(map(str, given.results))}: {self._absent(there)}")
         for ending, made, said in self.made(shown, given.paper):

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.curves import Comparison, count_of, leaders, percent
 from rlprune.report.sure import differences
 from rlprune.report.tables import BLOCKS, Entry, Fields, Table, iqm_text, number, share_text
+from rlprune.words import several
 
 SURE = 0.05
 NAMED = 4
@@ -21,20 +22,23 @@ def question_table(comparison: Comparison) -> Table:
             block = [pruner for pruner in comparison.cutting(cut) if pruner in ends]
             if not block:
                 continue
-            best = max(block, key=lambda pruner: metric.sign * ends[pruner].iqm)
+            best, *alike = leaders({pruner: ends[pruner] for pruner in block}, metric.sign)
             p = _told_apart(comparison, sparsity, best, [pruner for pruner in block if pruner != best])
             share = kept[best].at(sparsity) if best in kept else None
             texts = (iqm_text(ends[best]), share_text(share), _sure(p, ends[best].seeds, cut))
-            lines.append((Entry(percent(sparsity)), Entry(BLOCKS[cut]), Entry(best, of=(best, sparsity)), *map(Entry, texts)))
+            named = Entry(several([best, *alike]), of=(best, sparsity))
+            lines.append((Entry(percent(sparsity)), Entry(BLOCKS[cut]), named, *map(Entry, texts)))
             worst = max(p.values(), default=None)
-            fields.append({"sparsity": sparsity, "cut": cut, "best": best, "iqm": ends[best].iqm, "p": worst})
+            found: Fields = {"sparsity": sparsity, "cut": cut, "best": best, "alike": ", ".join(alike)}
+            fields.append({**found, "iqm": ends[best].iqm, "p": worst})
     dense = "".join(f"; {pruner} ends at {iqm_text(end)}" for pruner, end in comparison.estimates(0.0, metric.name).items())
     of_dense = f"% {comparison.against.unit} [95 %]"
     header = ("weights removed", "cut", "best", f"{comparison.measured}, IQM [95 %]", of_dense, "is it sure?")
     note = (
         f"{metric.heading}, {'lower' if metric.sign < 0 else 'higher'} is better, {count_of(comparison.seeds)}"
         f"{dense}. Sure: the seeds, paired, tell the best from each other pruner of its cut (sign-flip test of the mean "
-        f"difference, corrected by Holm, p < {SURE:g}). Choosing the best by the same seeds flatters it."
+        f"difference, corrected by Holm, p < {SURE:g}). Where several end alike, numbers are those of the first, whose mean is "
+        "best. Choosing the best by the same seeds flatters it."
     )
     return Table(f"{comparison.title}: which pruner, at which size?", note, header, (("", tuple(lines)),), tuple(fields))
 

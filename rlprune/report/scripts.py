@@ -1,7 +1,7 @@
 """How the scripts in ``plots/`` end, what they are told, and where they write."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,8 @@ from rlprune import safely
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, load_suite
 from rlprune.report import draw
+from rlprune.report.comparable import apart, gathered, mixed
+from rlprune.report.curves import Comparison, comparisons
 from rlprune.words import nearest, several
 
 if TYPE_CHECKING:
@@ -22,6 +24,16 @@ def ended(script: Callable[[], object]) -> str | None:
     except (ValueError, OSError) as error:
         return safely.plain(str(error))
     return None
+
+
+def read(folders: Sequence[Path]) -> list[Comparison]:
+    """Return what the rows of runs compare; say on stderr how many cells failed, and what is compared though versions differ."""
+    rows = gathered(folders)
+    found, failed = comparisons(rows), sum(row.status == "failed" for row in rows)
+    told = [f"{failed} {'cells' if failed > 1 else 'cell'} failed, and nothing here shows them"] if failed else []
+    told += [*apart(rows), *(f"{one.title}, {one.profile}: {said}" for one in found if (said := mixed(one.rows)))]
+    sys.stderr.writelines(f"{safely.plain(line)}\n" for line in told)
+    return found
 
 
 def planned(suite: str, profile: str, *overrides: str, **options: str) -> list[Cell]:

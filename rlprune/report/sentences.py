@@ -8,8 +8,9 @@ from itertools import combinations
 import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, SOLO, Measure
-from rlprune.report import curves, tables, widths
-from rlprune.report.curves import Comparison, Curve, count_of, percent
+from rlprune.report import curves, tables, triggers, widths
+from rlprune.report.comparable import mixed, settings
+from rlprune.report.curves import Comparison, Curve, count_of, leaders, percent, shown
 from rlprune.report.dense import WITHIN, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.report.sure import limits, with_dense, with_random
@@ -20,6 +21,8 @@ PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go
 NAMED = 4  # most pruners that are named for one thing
 UNEVEN = 1.25  # ratio of times that networks of equal MACs should not have
+MISSED = 1.1
+"""Ratio of the share of weights that is left to the one asked for, beyond which a cell has missed its sparsity."""
 TIMES = tuple(cost for cost in CATALOGUE if cost.name in ("batch_seconds", "latency_seconds"))  # of the final network
 
 
@@ -48,12 +51,15 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
         if not dense:
             found.append(f"{name}: no dense network to compare with.")
         found += [f"{name}: {complaint}" for curve in dense if (complaint := _weak(one, curve))]
+        found += [f"{name}: {missed}" for sparsity in one.sparsities if (missed := _missed(one, sparsity))]
         if starving := _counted(one, _starved):
             found.append(f"{name}: layers were left with at most one weight by {starving}.")
         for network in curves.NETWORKS:
             if narrowed := _counted(one, partial(widths.single, one, network)):
                 found.append(f"{name}: the {network} was left with a single unit in a hidden layer by {narrowed}.")
-        found += [f"{name}: {complaint}" for complaint in (_uneven(one), _machines(one)) if complaint]
+        if late := _counted(one, triggers.overtaken):
+            found.append(f"{name}: waiting had to end, and pruning began, before the trigger had fired in {late}.")
+        found += [f"{name}: {complaint}" for complaint in (_uneven(one), _machines(one), mixed(one.rows)) if complaint]
     for (title, profile), count in Counter((one.task_title, one.profile) for one in compared).items():
         if count > 1:
             found.append(f"{title}, {profile}: {count} recipes or runs differ; they stand apart, and are not averaged.")
@@ -98,6 +104,17 @@ def _counted(one: Comparison, of: Callable[[Row], bool]) -> str:
     return ", ".join(f"{pruner} ({found[pruner]} of {counted[pruner]} cells)" for pruner in sorted(found, key=curves.order))
 
 
+def _missed(one: Comparison, sparsity: float) -> str:
+    """Return which pruners left another share of weights than was asked for; where networks have their own, all count."""
+    told = []
+    for pruner, reached in one.values(sparsity, "sparsity_weights").items():
+        whole = any(name in settings(row) for row in one.cells(pruner, sparsity) for name in ("actor", "critic"))
+        wrong = [it for it in reached if not (1 - sparsity) / MISSED <= 1 - it <= (1 - sparsity) * MISSED]
+        if wrong and not whole and one.cut(pruner) != "nothing":
+            told.append(f"{pruner} ({len(wrong)} of {len(reached)} cells: {percent(round(float(np.mean(wrong)), 3))})")
+    return f"{percent(sparsity)} of weights were to go, and another share went by {', '.join(told)}." if told else ""
+
+
 def _uneven(one: Comparison) -> str:
     """Return which networks of equal size differ most in measured time, if any do by more than noise."""
     worst: tuple[float, str, str, str] = (UNEVEN, "", "", "")
@@ -138,12 +155,11 @@ def finding(one: Comparison) -> str:
     if not ends:
         return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
     where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
-    best = max(ends, key=lambda pruner: one.metric.sign * ends[pruner].iqm)
-    top, seeds = ends[best], count_of((ends[best].seeds, ends[best].seeds))
-    alike = [pruner for pruner, end in ends.items() if _shown(end) == _shown(top)]
+    alike = leaders(ends, one.metric.sign)
+    top, counted = ends[alike[0]], [ends[pruner].seeds for pruner in alike]
+    seeds = count_of((min(counted), max(counted)))
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
-    texts = list(dict.fromkeys(tables.iqm_text(ends[pruner]) for pruner in alike))
-    told = f"{one.measured} {_all(texts) if len(texts) <= NAMED else tables.number(top.iqm)}, {spread}."
+    told = f"{one.measured} {_ends([tables.iqm_text(ends[pruner]) for pruner in alike])}, {spread}."
     chance = [f"{'That is' if len(ends) == 1 else 'All are'} {said}."] if (said := _no_better_than_chance(one, top)) else []
     if len(alike) == len(ends) > 1:
         alike_all = f"{where}, all {len(ends)} pruners end alike: {told} It tells nothing about them."
@@ -190,6 +206,19 @@ def _all(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+def _ends(texts: Sequence[str]) -> str:
+    """Return where pruners end that end alike, each interval once; of many the interquartile mean alone."""
+    different = list(dict.fromkeys(texts))
+    return _all(different) if len(different) <= NAMED else different[0].split(" [")[0]
+
+
+def _best(pruners: Sequence[str], of: int, verb: tuple[str, str]) -> str:
+    """Return ``SNAP is best``, or how many are so alike."""
+    if len(pruners) > NAMED:
+        return f"{len(pruners)} of {of} pruners {verb[1]} alike"
+    return f"{_all(pruners)} {verb[1]} alike" if pruners[1:] else f"{pruners[0]} {verb[0]}"
+
+
 def _kept(one: Comparison) -> list[str]:
     """Return up to which sparsity pruners are as good as dense, and which keeps most over all, where there are several."""
     sparsities = tuple(one.sparsities)
@@ -202,8 +231,9 @@ def _kept(one: Comparison) -> list[str]:
     within = f"within {percent(WITHIN)} of dense"
     reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
     areas = {pruner: it.area for pruner, it in kept.items()}
-    best = max(areas, key=lambda pruner: areas[pruner].iqm)
-    most = f"over all of them {best} keeps most, {tables.share_text(areas[best])} % {one.against.unit}"
+    best = leaders({pruner: area.times(100) for pruner, area in areas.items()}, 1)
+    shares = _ends([tables.share_text(areas[pruner]) for pruner in best])
+    most = f"over all of them {_best(best, len(areas), ('keeps most', 'keep most'))}, {shares} % {one.against.unit}"
     return [
         f"Of sparsities from {percent(sparsities[0])} on, {reached if furthest else f'none leaves any pruner {within}'}; {most}."
     ]
@@ -216,20 +246,15 @@ def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], other: Measure
     sign = one.metric.sign * other.sign
     pairs = list(combinations(others, 2))
     swapped = sum(
-        sign * (_shown(ends[first]) - _shown(ends[second])) * (_shown(others[first]) - _shown(others[second])) < 0
+        sign * (shown(ends[first]) - shown(ends[second])) * (shown(others[first]) - shown(others[second])) < 0
         for first, second in pairs
     )
     if not swapped:
         return ""
-    best = max(others, key=lambda pruner: other.sign * others[pruner].iqm)
-    return (
-        f"by {other.heading}, {best} is best ({tables.iqm_text(others[best])}), and {swapped} of {len(pairs)} pairs change places"
-    )
-
-
-def _shown(end: Estimate) -> float:
-    """Return an interquartile mean as tables show it."""
-    return float(f"{end.iqm:.3g}")
+    best = leaders(others, other.sign)
+    ends_at = _ends([tables.iqm_text(others[pruner]) for pruner in best])
+    first = _best(best, len(others), ("is best", "are best"))
+    return f"by {other.heading}, {first} ({ends_at}), and {swapped} of {len(pairs)} pairs change places"
 
 
 def _overlap(one: Interval | None, other: Interval | None) -> bool:

@@ -58,7 +58,8 @@ def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[i
 
 
 def _difference(pruner: str, other: str, mine: FloatArray, theirs: FloatArray, sign: int, p: float) -> Difference:
-    mean, ties = float(np.mean(mine - theirs)), int(np.sum(mine == theirs))
+    ties, alike = int(np.sum(mine == theirs)), np.isclose(np.sum(mine), np.sum(theirs), rtol=1e-12, atol=0)
+    mean = 0.0 if alike else float(np.mean(mine - theirs))  # and no rounding
     side: Literal["better", "worse"] = "better" if sign * mean > 0 else "worse"
     improvement = probability_of_improvement(sign * mine, sign * theirs)
     return Difference(pruner, other, mean, improvement, ties, p, side if p <= LEVEL else "")

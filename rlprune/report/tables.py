@@ -179,13 +179,12 @@ def dense_table(comparison: Comparison) -> Table:
             shares_there = _shares([kept[pruner].at(sparsity) for pruner in pruners], cut)
             columns.append([replace(entry, of=(pruner, sparsity)) for entry, pruner in zip(shares_there, pruners, strict=True)])
         levels = [kept[pruner].ultimate for pruner in pruners]
-        columns.append(
-            _marked([ultimate_text(kept[pruner]) for pruner in pruners], [level or None for level, _ in levels], SHARE, cut)
-        )
+        texts = [ultimate_text(kept[pruner], sparsities) for pruner in pruners]
+        columns.append(_marked(texts, [level or None for level, _ in levels], SHARE, cut))
         areas = [kept[pruner].area if kept[pruner].sparsities == sparsities else None for pruner in pruners]
         columns.append(_shares(areas, cut))
-        near = [[kept[pruner].near.get(sparsity, MISSING) for sparsity in sparsities] for pruner in pruners]
-        columns.append([Entry(", ".join(map(str, counts))) for counts in near])
+        near = [[_near(kept[pruner].near.get(sparsity), comparison.seeds[1]) for sparsity in sparsities] for pruner in pruners]
+        columns.append([Entry(", ".join(counts)) for counts in near])
         if pruners:
             blocks.append((BLOCKS[cut], tuple(zip(*columns, strict=True))))
         for pruner, (level, interval), area in zip(pruners, levels, areas, strict=True):
@@ -195,18 +194,29 @@ def dense_table(comparison: Comparison) -> Table:
             shares = {
                 f"{SHARE.name}_{100 * sparsity:.6g}": _interval("", kept[pruner].at(sparsity))[""] for sparsity in sparsities
             }
-            counted = {f"near_{100 * sparsity:.6g}": kept[pruner].near.get(sparsity) for sparsity in sparsities}
+            counted: dict[str, int | None] = {}
+            for sparsity in sparsities:
+                name, (near_there, seeds) = f"near_{100 * sparsity:.6g}", kept[pruner].near.get(sparsity, (None, None))
+                counted |= {name: near_there, f"{name}_of": seeds}
             fields.append({**named, **shares, **ultimate, **_interval("area", area), **counted})
     nearly = f"seeds that keep {percent(1 - WITHIN)}"
     header = ("pruner", *map(percent, sparsities), "ultimate compression [95 %]", "area under the curve [95 %]", nearly)
     note = (
         f"{_of_dense(comparison)} {count_of(comparison.seeds)}. Ultimate compression: the largest sparsity up to which "
-        f"all that were run keep {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
+        f"all that ended keep {percent(1 - WITHIN)} {against.unit} or more; what is kept beyond the first that falls "
         "short does not count; ≥: the largest run, <: not even the smallest. Area: mean height of the curve over the axis of its "
         f"figure; {MISSING} where a sparsity is missing. Seeds are counted at each sparsity in turn: an interquartile mean "
         f"hides the lowest quarter.{_marks(blocks)}"
     )
     return Table(f"{comparison.title}: {comparison.measured}, % {against.unit}", note, header, tuple(blocks), tuple(fields))
+
+
+def _near(found: tuple[int, int] | None, most: int) -> str:
+    """Return how many seeds keep nearly all, and of how many where others have more."""
+    if found is None:
+        return MISSING
+    near, seeds = found
+    return f"{near}" if seeds == most else f"{near} of {seeds}"
 
 
 def _shares(ends: Sequence[Estimate | None], cut: str) -> list[Entry]:
@@ -612,6 +622,16 @@ def iqm_text(one: Estimate | None) -> str:
     return _signed(f"{one.iqm:.{decimals}f}") + spread
 
 
+def counted_text(one: Estimate | None, most: int) -> str:
+    """Return ``487 [450, 498] (6 seeds)``: ``iqm_text``, with the number of its seeds where others have more."""
+    return iqm_text(one) + (f" ({count_of((one.seeds, one.seeds))})" if one and one.seeds < most else "")
+
+
+def sure_text(p: float, pairs: int, most: int) -> str:
+    """Return ``0.031 (6 pairs)``: a p-value, with the number of its pairs where others have more."""
+    return f"{p:.3f}" + (f" ({pairs} pair{'s' if pairs > 1 else ''})" if pairs < most else "")
+
+
 def difference_text(mean: float, one: Estimate, other: Estimate) -> str:
     """Return ``+12.3``: what one is more than the other, with as many decimals as where they end is told with."""
     decimals = _decimals(max(_size(one), _size(other)))
@@ -640,12 +660,17 @@ def until_text(one: Efficiency | None) -> str:
     return told[0] + spread + (f" ({one.reached} of {one.seeds})" if one.reached < one.seeds else "")
 
 
-def ultimate_text(kept: Kept) -> str:
-    """Return ``95 % [90 %, ≥ 98 %]``: up to which sparsity a pruner is as good as dense, as far as known."""
+def ultimate_text(kept: Kept, sparsities: Sequence[float] = ()) -> str:
+    """Return ``95 % [90 %, ≥ 98 %]``: up to which sparsity a pruner is as good as dense, as far as known.
+
+    Smaller sparsities of others at which it has no value are named.
+    """
     level, interval = kept.ultimate
     told = {0.0: f"< {percent(kept.sparsities[0])}"} | {sparsity: percent(sparsity) for sparsity in kept.sparsities}
     told[kept.sparsities[-1]] = f"≥ {percent(kept.sparsities[-1])}"
-    return told[level] + (f" [{told[interval[0]]}, {told[interval[1]]}]" if interval else "")
+    absent = [percent(it) for it in sparsities if it < level and it not in kept.sparsities]
+    without = f", {', '.join(absent)} missing" if absent else ""
+    return told[level] + (f" [{told[interval[0]]}, {told[interval[1]]}]" if interval else "") + without
 
 
 def _decimals(largest: float) -> int:

@@ -52,7 +52,9 @@ def supported(model: BaseAlgorithm) -> None:
         if type(part) is not wanted:
             raise ValueError(f"{_WHAT}; this one has a {type(part).__name__} for a {wanted.__name__}")
     _whole(policy)
-    accepted.prunable(networks.Bare(policy), None)
+    bare = networks.Bare(policy)
+    with networks.named_as_in(policy, bare):
+        accepted.prunable(bare, None)
 
 
 def _parts(policy: nn.Module) -> list[tuple[nn.Module, type[nn.Module]]]:

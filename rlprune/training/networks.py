@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -111,14 +112,16 @@ def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
         bare = Bare(policy)
         tensors = _tensors(bare)
         layers = {id(layer): path for path, layer in policy.named_modules()}
-        groups, left = auto.cuttable(bare, [example(policy)])
+        with named_as_in(policy, bare):
+            groups, left = auto.cuttable(bare, [example(policy)])
         for group in groups:
             members = tuple(replace(member, tensor=own[id(tensors[member.tensor])]) for member in group.members)
             maker = next(member.tensor for member in members if member.produces)
             network = next(name for name, names in networks.items() if maker in names)
             number = "".join(group.name.partition("/")[1:])  # of several of one layer
             found[network].append(replace(group, name=maker.rpartition(".")[0] + number, members=members))
-        stays = {layers[id(bare.get_submodule(path))]: why for path, why in left.items() if why != RETURNED}
+        told = {path: _named_as_in(policy, bare, why) for path, why in left.items() if why != RETURNED}
+        stays = {layers[id(bare.get_submodule(path))]: why for path, why in told.items()}
         stays = {layer: why for layer, why in stays.items() if f"{layer}.weight" not in heads}
     return Anatomy(networks, found, stays, copies(policy), heads)
 
@@ -173,6 +176,22 @@ class Bare(nn.Module):
             hidden = body(torch.cat([features[place], actions], 1) if acts else features[place])
             found += [head(hidden) for head in heads] or [hidden]  # type: ignore[attr-defined]
         return found
+
+
+@contextmanager
+def named_as_in(policy: nn.Module, bare: Bare) -> Iterator[None]:
+    """Let a ValueError about ``bare`` name layers as the policy does."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(_named_as_in(policy, bare, str(error))) from error
+
+
+def _named_as_in(policy: nn.Module, bare: Bare, text: str) -> str:
+    own = {id(layer): path for path, layer in policy.named_modules()}
+    for path, layer in bare.named_modules():
+        text = text.replace(f"'{path}'", f"'{own.get(id(layer), path)}'")
+    return text
 
 
 def example(policy: Any) -> Call:
@@ -273,7 +292,7 @@ def settled(policy: Any) -> None:
     for owner in policy.modules():
         for name, extractor in owner.named_children() if isinstance(owner, BasePolicy) else ():
             if isinstance(extractor, BaseFeaturesExtractor):
-                with torch.no_grad():
+                with torch.no_grad(), evaluating(extractor):  # one observation is no batch, and none of the training data
                     extractor._features_dim = int(extractor(observations).shape[1])
                 if name == "features_extractor" and hasattr(owner, "features_dim"):
                     owner.features_dim = extractor.features_dim
