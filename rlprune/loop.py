@@ -248,8 +248,12 @@ class _Network:
     def check(self, *, cuts: bool) -> None:
         """Refuse an optimizer that does not train what is pruned, or whose state could not follow where channels are yet to go.
 
+        Args:
+            cuts: whether something is yet to be pruned.
+
         Raises:
-            ValueError: what it lacks; or that DistributedDataParallel, which waits for gradients of what is cut away, holds them.
+            ValueError: what it lacks; a weight that was frozen meanwhile; or that DistributedDataParallel, which waits for
+                gradients of what is cut away, holds them.
         """
         members = [member.tensor for group in self.anatomy.all_groups() for member in group.members]
         if cuts and members and accepted.replicated(self.module):
@@ -257,11 +261,14 @@ class _Network:
                 "DistributedDataParallel holds this network, and would wait for gradients of the channels that are cut: "
                 "let go of it before epoch_end, and wrap the network anew after it"
             )
+        parameters = dict(self.module.named_parameters(remove_duplicate=False))
         if cuts:
             surgery.bound(self.module, members, self.optimizers)
+            for name in self.anatomy.all_weights():
+                if name in parameters and not parameters[name].requires_grad:
+                    raise ValueError(f"{name} is frozen, and is yet to be pruned: let it learn until then")
         if self.optimizer is None:
             return
-        parameters = dict(self.module.named_parameters(remove_duplicate=False))
         held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
         for name in dict.fromkeys((*self.anatomy.all_weights(), *members)):
             if name in parameters and parameters[name].requires_grad and id(parameters[name]) not in held:
@@ -424,7 +431,7 @@ def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> t
 
     def note(_: nn.Module, args: Any, kwargs: Any) -> None:
         kind = str(tree_map_only(Tensor, lambda tensor: (tensor.shape, tensor.dtype), (args, kwargs)))
-        if len(calls) < 4:
+        if len(calls) < 4 and not any(map(torch._C._functorch.is_functorch_wrapped_tensor, _tensors_of(args, kwargs))):
             calls.setdefault(kind, tree_map_only(Tensor, lambda tensor: tensor.detach(), (args, kwargs)))
 
     parameters = [net.get_parameter(name) for name in pruned]
@@ -454,6 +461,10 @@ def _observed(net: nn.Module, losses: Sequence[Any], pruned: Sequence[str]) -> t
             raise ValueError(f"{which} does not depend on the network's weights: compute it from the network that it is given")
         reached |= {name for name, slope in zip(pruned, slopes, strict=True) if slope is not None}
     return [_few(net, call) for call in calls.values()], [name for name in pruned if name not in reached]
+
+
+def _tensors_of(*values: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _few(net: nn.Module, call: Call) -> Call:

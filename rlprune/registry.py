@@ -8,7 +8,9 @@ are shared by name: a package cannot have a built-in's, and a name that two pack
 """
 
 import ast
+import hashlib
 import importlib
+import importlib.util
 import inspect
 import traceback
 import warnings
@@ -117,6 +119,17 @@ class Registry(Generic[Entry]):
             return ""
         found = (point.dist for point in entry_points(group=self.package) if point.value == place)
         return next((f"{plain(dist.name)} {plain(dist.version)}" for dist in found if dist is not None), place)
+
+    def code(self, name: str) -> str:
+        """Return ``origin`` with a digest of an entry's file, which changes with its code; empty for what is built in."""
+        if not (origin := self.origin(name)):
+            return ""
+        try:
+            found = importlib.util.find_spec(self.place(name).partition(":")[0])
+            content = Path(str(found and found.origin)).read_bytes()
+        except (ImportError, ValueError, OSError):  # of no file
+            return origin
+        return f"{origin} {hashlib.sha256(content).hexdigest()[:8]}"
 
     def about(self, name: str) -> str:
         """Return what the file that holds an entry says of itself; another package's is imported for it."""

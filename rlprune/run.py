@@ -462,6 +462,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") 
             if not held.alone:
                 print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)
+            _tell_of_other_code(planned, store)
             plan(request.out, planned, _about(request, command), workers=request.jobs)
             outcome = _sweep(request, planned, store, held)
             if not outcome.interrupted:
@@ -548,9 +549,9 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Hel
     from rlprune.bench import ahead, status
     from rlprune.bench.log import Log
     from rlprune.bench.progress import Bars, Lines
-    from rlprune.bench.sweep import News, sweep
+    from rlprune.bench.sweep import News, judged, sweep
 
-    finished = store.finished()
+    finished = store.finished({cell.id: judged(cell) for cell in planned})
     left = [cell for cell in planned if cell.id not in finished]
     paces = ahead.known(store)[0] if left else ahead.Known()
     to_go = ahead.Ahead(left, request.jobs, paces)
@@ -599,6 +600,19 @@ def _tell_of_other_data(planned: Sequence[Cell], store: "Store", request: Reques
         print(
             f"{request.out} has {len(others)} of these cells finished on other data than {request.suite.folder} holds now, or on "
             "data of which no fingerprint was taken: left out here, and run anew",
+            flush=True,
+        )
+
+
+def _tell_of_other_code(planned: Sequence[Cell], store: "Store") -> None:
+    """Say how many finished cells of somebody's own pruner or task were trained by what its file said before."""
+    from rlprune.bench.sweep import changed_code
+
+    for name, count in changed_code(planned, store).items():
+        cells = "1 finished cell" if count == 1 else f"{count} finished cells"
+        print(
+            f"{cells} of {name} had other code than it has now, and count as done: --fresh trains all anew, or give what has "
+            "changed another name",
             flush=True,
         )
 
@@ -685,7 +699,7 @@ def _shown_before(out: Path, key: str) -> str:
 def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate: bool) -> int:
     """Print the cells with what they cost, what is done and what the others will take; write nothing."""
     from rlprune.bench import ahead
-    from rlprune.bench.sweep import epochs_of
+    from rlprune.bench.sweep import epochs_of, judged
 
     suite, finished = request.suite, set[str]()
     paces, watts = ahead.Known(), dict[str, float]()
@@ -693,7 +707,8 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
 
         def known(store: "Store") -> tuple[set[str], tuple[ahead.Known, dict[str, float]]]:
             _tell_of_other_data(planned, store, request)
-            return store.finished(), ahead.known(store)
+            _tell_of_other_code(planned, store)
+            return store.finished({cell.id: judged(cell) for cell in planned}), ahead.known(store)
 
         finished, (paces, watts) = read(request.out, known)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)

@@ -131,6 +131,8 @@ def _described(layer: nn.Module, path: str, seen: dict[nn.Module, str]) -> Words
     if any(getattr(layer, hooks) for hooks in _HOOKS):
         raise _UntoldError(f"{at} has hooks")
     if isinstance(layer, _HOLDERS):
+        if layer._parameters or layer._buffers or "forward" in vars(layer):
+            raise _UntoldError(f"{at}, a {kind}, has something of its own beside its layers")
         children = {
             name: _described(child, f"{path}.{name}".removeprefix("."), seen)
             for name, child in layer._modules.items()

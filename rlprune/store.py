@@ -21,7 +21,7 @@ from math import inf, isfinite, isnan, nan
 from operator import itemgetter, le
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, SupportsFloat, overload
 from urllib.parse import quote
 
@@ -331,9 +331,36 @@ class Store:
                 found.update(repr(self._connection.execute(f"SELECT {what}").fetchone()).encode())
         return found.hexdigest()
 
-    def finished(self) -> set[str]:
-        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken."""
-        return {cell for cell, (_, ended) in self.outlines().items() if ended}
+    def finished(self, by: Mapping[str, Judged] = MappingProxyType({})) -> set[str]:
+        """Return the ids of the cells that need not run again: done or skipped, not failed and not broken.
+
+        Args:
+            by: what cells are judged by now; one that was judged by another metric and has not measured this one is not finished.
+        """
+        done = {cell for cell, (_, ended) in self.outlines().items() if ended}
+        return done - set(self._judged_otherwise(by)[1])
+
+    def judge(self, by: Mapping[str, Judged]) -> None:
+        """Let cells be judged by what their tasks say now, which may have been corrected, where they have measured that."""
+        for cell in self._judged_otherwise(by)[0]:
+            with self._plainly(), self._transaction("IMMEDIATE"):
+                document = json.dumps(_as_document(by[cell]))
+                self._connection.execute("UPDATE cells SET judged = ? WHERE id = ?", [document, cell])
+
+    def _judged_otherwise(self, by: Mapping[str, Judged]) -> tuple[list[str], list[str]]:
+        """Return the cells that are done and stored with something else to be judged by, and those that never measured it."""
+        measured, lacking = list[str](), list[str]()
+        with self._plainly():
+            ask = self._connection.execute
+            stored = dict(ask("SELECT id, judged FROM cells WHERE status = 'done'").fetchall())
+            for cell, it in by.items():
+                now, then = _as_document(it), stored.get(cell)
+                if then is not None and then != json.dumps(now):
+                    name = it.metric.name
+                    same = _metric_of(then) == name  # of one that diverged the metric is absent
+                    there = ask("SELECT 1 FROM measures WHERE cell = ? AND name = ?", [cell, name]).fetchone()
+                    (measured if same or there else lacking).append(cell)
+        return measured, lacking
 
     def outlines(self) -> dict[str, tuple[str, bool]]:
         """Return of every cell that is not broken its suite, and whether it need not run again.
@@ -937,6 +964,14 @@ def _counted_of(layers: Mapping[Any, Mapping[str, float]]) -> tuple[Mapping[str,
 def _once(name: Any) -> Any:
     """Return a name that is held once, however many cells have it."""
     return sys.intern(name) if type(name) is str else name
+
+
+def _metric_of(document: str) -> object:
+    """Return the name of the metric that a stored document says a cell is judged by, None where it cannot be read."""
+    try:
+        return json.loads(document)["metric"]["name"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _as_document(part: Judged | Mapping[str, Any]) -> dict[str, Any]:

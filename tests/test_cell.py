@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pkgutil import resolve_name
 
 import pytest
@@ -30,6 +31,13 @@ class Killed(Exception):  # noqa: N818
 
 def timeless(values):
     return {name: value for name, value in values.items() if name not in TIMES | {"resumed"}}
+
+
+def test_a_cell_that_does_not_measure_what_its_task_is_judged_by_fails(monkeypatch):
+    task = tasks().load("cartpole-v1")
+    monkeypatch.setitem(vars(task), "metric", replace(task.metric, name="return_gredy"))
+    with pytest.raises(ValueError, match=r"judged by 'return_gredy', which .* does not measure; did you mean 'return_greedy'"):
+        run_cell(CELLS["SNIP"])
 
 
 @pytest.mark.parametrize("name", sorted(CELLS))

@@ -10,6 +10,9 @@ import pytest
 from rows import LOWER, as_task, row, rows
 
 from rlprune.__main__ import main
+from rlprune.bench import worker
+from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.sweep import changed_code
 from rlprune.report import curves, scripts, tables
 from rlprune.report.comparable import apart, gathered
 from rlprune.report.page import summary_table
@@ -287,6 +290,28 @@ def test_cells_of_several_versions_in_one_folder_are_told_by_reports_and_scripts
     script = [sys.executable, PLOTS / "by_sparsity.py", folder]
     told = subprocess.run(script, capture_output=True, text=True, check=True).stderr
     assert told == f"1 cell failed, and nothing here shows them\nCartPole-v1, quick: {line}\n"
+
+
+def test_cells_of_a_pruner_that_was_written_anew_are_told():
+    def written(*codes):
+        some = rows(len(codes), ("Dense", "SNIP", "GraSP"), (0.9,))
+        own = {seed: {"pruner": f"mine 1.0 {code}"} for seed, code in enumerate(codes)}
+        return [replace(one, versions={**one.versions, **(own[one.seed] if one.pruner == "SNIP" else {})}) for one in some]
+
+    line = "the code of SNIP is not the same in all cells that are compared."
+    assert line in " ".join(opening(written("a1", "b2")))
+    assert line not in " ".join(opening(written("a1", "a1")))
+
+
+def test_finished_cells_of_code_that_has_changed_are_counted(tmp_path, monkeypatch):
+    planned = [cell for cell in cells(load_suite("cartpole", "smoke"), "cpu") if cell.pruner in ("SNIP", "CroP-S")]
+    monkeypatch.setattr(worker, "code", lambda cell: {"pruner": "mine 1.0 b2"} if cell.pruner == "SNIP" else {})
+    with Store(tmp_path / "results.sqlite") as store:
+        for cell, code in zip(planned, ("a1", "b2"), strict=True):
+            store.save(row(cell.pruner, id=cell.id, versions={"pruner": f"mine 1.0 {code}"}))
+        assert changed_code(planned, store) == {"SNIP": 1}
+        store.save(row("SNIP", id=planned[0].id, versions={"pruner": "mine 1.0 b2"}))
+        assert changed_code(planned, store) == {}
 
 
 def test_scripts_say_where_seeds_are_fewer_than_others(tmp_path):

@@ -376,6 +376,42 @@ def test_what_an_optimizer_keeps_of_all_weights_together_begins_anew_when_some_g
         assert torch.equal(kept, reset)
 
 
+@pytest.mark.parametrize("name", ["GMP", "EarlyCroP-S", "LTR"])
+def test_a_weight_that_is_frozen_before_it_is_pruned_is_told(name):
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, name, 0.8, epochs=4, loss=loss, optimizer=optimizer)
+    net[0].requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match=r"^0\.weight is frozen, and is yet to be pruned: let it learn until then$"):
+        pruning.epoch_end()
+
+
+def test_a_weight_that_is_frozen_when_pruning_is_done_trains_no_more():
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=2, loss=loss, optimizer=optimizer)
+    net[0].requires_grad_(requires_grad=False)
+    while not pruning.done:
+        pruning.epoch_end()
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_channels_are_cut_where_all_of_it_runs_under_autocast(seed):
+    net, loss, _ = setting(seed)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pruning = rlprune.Pruning(net, "CroP-S", 0.5, epochs=1, loss=loss, optimizer=None)
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_loss_may_map_the_network_over_its_samples():
+    net, inputs = setting()[0], torch.randn(32, 5)
+
+    def loss(net):
+        return torch.func.vmap(net)(inputs).square().mean()
+
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, optimizer=None)
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+
+
 def test_weights_that_come_back_are_zero_again_at_the_epochs_end():
     net, loss, _ = setting()
     best = copy.deepcopy(net.state_dict())

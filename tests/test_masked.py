@@ -1,3 +1,4 @@
+import copy
 import gc
 from functools import partial
 
@@ -33,6 +34,25 @@ def test_pruned_weights_and_their_moments_stay_zero(optimizer):
         for value in subject.optimizer.state[weight].values():
             if isinstance(value, torch.Tensor) and value.shape == mask.shape:
                 assert not value[~mask].any()
+
+
+def test_weights_that_an_optimizer_makes_nothing_of_are_zero_again():
+    subject = Tiny(optimizer=lambda p, lr: torch.optim.Adam(p, lr=lr, eps=0))
+    masked = Masked(subject.module, subject.optimizers)
+    masks = half(subject)
+    masked.set(masks)
+    subject.train_epoch()
+    for name, mask in masks.items():
+        assert not subject.module.get_parameter(name)[~mask].any()
+
+
+def test_a_copy_that_would_not_hold_weights_at_zero_is_refused():
+    subject = Tiny()
+    masked = Masked(subject.module, subject.optimizers)
+    assert not copy.deepcopy(masked).masks
+    masked.set(half(subject))
+    with pytest.raises(TypeError, match="a copy would not hold them: copy these two, begin another pruning"):
+        copy.deepcopy(masked)
 
 
 class Langevin(torch.optim.SGD):

@@ -307,6 +307,15 @@ def test_agents_that_normalise_by_the_batch_are_saved_and_loaded(kind, name, tmp
     assert np.array_equal(loaded.predict(some, deterministic=True)[0], model.predict(some, deterministic=True)[0])
 
 
+@pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
+def test_looking_at_an_agent_changes_nothing_of_it(name):
+    model, callback = pruned(DQN, name, policy_kwargs=NORMED)
+    before, mode = copy.deepcopy(model.policy.state_dict()), model.policy.training
+    assert "costs" in callback.summary()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.policy.state_dict().items())
+    assert model.policy.training == mode
+
+
 def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
     model, _ = pruned(DQN, "EarlyCroP-S", policy_kwargs=NORMED, target_update_interval=1, tau=1.0)
     own, target = (net.features_extractor.body[2] for net in (model.q_net, model.q_net_target))

@@ -103,6 +103,17 @@ def test_another_package_says_what_its_entry_is(shop, tmp_path):
     assert (goods.origin("half-u"), goods.place("half-u")) == ("", "shop.goods.half:HALF")
 
 
+def test_code_of_another_package_changes_with_its_file(shop, tmp_path):
+    entry_point(tmp_path, "Thirds-S = elsewhere:THIRDS")
+    goods = shop("empty.py", "")
+    before = goods.code("thirds-s")
+    assert before.startswith("elsewhere 1.0 ")
+    assert goods.code("half-u") == ""
+    file = tmp_path / "elsewhere.py"
+    file.write_text(file.read_text() + "# changed\n")
+    assert goods.code("thirds-s") != before
+
+
 def test_another_package_that_names_something_else_is_told_so(shop, tmp_path):
     entry_point(tmp_path, "number = elsewhere:NUMBER")
     with pytest.raises(TypeError, match="elsewhere:NUMBER is registered as a Pruner but is a int"):
@@ -234,6 +245,7 @@ def test_a_file_that_is_no_python_is_told_with_its_line(shop):
     ("plan", "message"),
     [
         ("def plan(rounds=3): return []", "setting 'rounds' of pruner Odd-U needs a type, say rounds: int = 3"),
+        ("def plan(floor: int = 3): return []", "'floor' of pruner Odd-U: every pruner has a setting of this name"),
         ("def plan(rounds: 'Nowhere' = 3): return []", "setting 'rounds' of pruner Odd-U is of type Nowhere, which is not there"),
         (
             "class Own: pass\ndef plan(rounds: Own = Own()): return []",
@@ -247,6 +259,34 @@ def test_a_setting_that_cannot_be_checked_is_told_when_the_pruner_is_loaded(shop
     )
     with pytest.raises((ValueError, ImportError), match=message):
         goods.load("Odd-U")
+
+
+def test_score_and_plan_have_one_setting_of_a_name(shop):
+    head = "from rlprune.pruning.pruner import Pruner\ndef score(probe, share: float = 0.1): return {}\n"
+    both = head + "def plan(share: float = 0.1): return []\nA = Pruner('Odd-U', score, cut='weights', plan=plan)\n"
+    assert shop("same.py", both).load("Odd-U").settings().share == 0.1
+
+
+def test_score_and_plan_with_another_default_of_one_setting_are_refused(shop):
+    head = "from rlprune.pruning.pruner import Pruner\ndef score(probe, share: float = 0.1): return {}\n"
+    both = head + "def plan(share: float = 0.9): return []\nA = Pruner('Odd-U', score, cut='weights', plan=plan)\n"
+    with pytest.raises(ImportError, match="'share' of pruner Odd-U: score and plan have it, with another type or default"):
+        shop("other.py", both).load("Odd-U")
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("None, cut='weights', plan=[Prune(), Train()]", "Odd-U prunes and has no score"),
+        ("score, cut='channels', plan=[Prune(), Train(), Grow(by=score), Train()]", "those cannot grow again"),
+        ("score, cut='weights', plan=[Train(until=MaskDistance()), Prune(), Train()]", "MaskDistance, which compares channels"),
+    ],
+)
+def test_a_step_that_a_pruner_cannot_take_is_told_before_anything_runs(shop, made, message):
+    head = "from rlprune.api import *\nfrom rlprune.pruning.plan import *\ndef score(probe): return {}\n"
+    pruner = shop("odd.py", f"{head}A = Pruner('Odd-U', {made})\n").load("Odd-U")
+    with pytest.raises(ValueError, match=message):
+        pruner.steps(pruner.settings())
 
 
 def test_types_of_settings_may_be_written_as_text(shop):

@@ -18,7 +18,7 @@ from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
 from rlprune.files import claimed
 from rlprune.pruners import snip
-from rlprune.pruning.plan import Exponential, Level, Prune, Train
+from rlprune.pruning.plan import Exponential, Level, MaskDistance, Prune, Train
 from rlprune.report.comparable import of_suite
 from rlprune.run import WRITTEN, columns, download, remove_results
 from rlprune.run import main as run_main
@@ -204,6 +204,9 @@ def test_check_tells_of_an_environment_that_cannot_be_learned(capsys, tmp_path):
     ("plan", "told"),
     [
         ((Train(),), "never prunes"),
+        ((Prune(),), "trains nothing: let it end with Train()"),
+        ((Prune(), Train(share=0.5)), "trains 50% of the budget: let it end with Train()"),
+        ((Train(until=MaskDistance()), Prune(), Train()), "cannot be followed: ValueError: SNIP waits for a MaskDistance"),
         ((Prune(Level(Exponential(2), 1)), Train()), "ends at a sparsity of 0.6838 where 0.9 is asked for"),
     ],
 )

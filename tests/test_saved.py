@@ -166,12 +166,24 @@ def patched():
     return layer
 
 
+def bearing(net):
+    net.register_buffer("mean", torch.zeros(9))
+    return net
+
+
+def bent(net):
+    net.forward = lambda x: x
+    return net
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [
         (lambda: nn.Sequential(nn.ReLU(), Bent(9, 2)), "'1' is a Bent, which is none of torch.nn's own layers"),
         (lambda: nn.Sequential(reduced(nn.Linear(9, 2))), "'0' has hooks"),
         (lambda: nn.Sequential(patched()), "'0', a Linear, does not tell how it was made"),
+        (lambda: bearing(nn.Sequential(nn.Linear(9, 2))), "it, a Sequential, has something of its own beside its layers"),
+        (lambda: nn.Sequential(bent(nn.Sequential(nn.Linear(9, 2)))), "'0', a Sequential, has something of its own"),
         (lambda: nn.LSTM(9, 2), "it, a LSTM, does not tell how it was made"),
         (lambda: nn.MultiheadAttention(8, 2, bias=False), "it, a MultiheadAttention, does not tell"),
         (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(9, 2))), "'0' is a ParametrizedLinear"),

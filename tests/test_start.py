@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -516,6 +517,19 @@ def test_what_a_normalisation_undoes_is_found_in_odd_networks(draws):
 
     found = {"gated.weight"} | ({"words.weight", "leaks.weight"} if draws else set())
     assert starts.normalised(net, names, run) == found, "what differs from time to time says nothing of leaks"
+
+
+def test_groups_of_a_transposed_convolution_have_outputs_and_inputs_of_their_own():
+    net = nn.ModuleDict({"up": nn.ConvTranspose1d(4, 6, 3, groups=2)})
+    mask = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    then, before = starts.gains(net, ["up.weight"], {}), net["up"].weight.detach().clone()
+    assert float(then["up.weight"].energy) == pytest.approx(float(before.double().square().sum()) / 6)
+    net["up"].weight.data.mul_(mask)
+    starts.rescale_by_inputs(net, then, {"up.weight": mask}, frozenset())
+    for group, output in product(range(2), range(3)):
+        kept = mask[2 * group : 2 * group + 2, output]
+        expected = before[2 * group : 2 * group + 2, output] * kept * (6 / max(1, int(kept.sum()))) ** 0.5
+        assert torch.allclose(net["up"].weight[2 * group : 2 * group + 2, output], expected)
 
 
 def test_an_embedding_and_a_transposed_convolution_have_their_outputs_last():

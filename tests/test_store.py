@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import schema2
-from rows import FAILED, SKIPPED, row
+from rows import FAILED, JUDGED, SKIPPED, row
 
 from rlprune.files import CLAIMS, LOCK, claimed, removed, temporary
 from rlprune.store import SCHEMA, Gone, Store, StoreError
@@ -86,6 +86,24 @@ def test_a_cell_whose_metric_diverged_does_not_run_again(file):
     with Store(file) as store:
         store.save(row(values={**row().values, "return_greedy": float("nan")}))
         assert store.finished() == {row().id}
+
+
+def test_a_cell_is_judged_by_what_its_task_says_now_if_it_has_measured_that(file):
+    sampled = replace(JUDGED, metric=replace(JUDGED.metric, name="return_sampled"))
+    other = replace(JUDGED, metric=replace(JUDGED.metric, name="top1"))
+    diverged = row("SNIP", values={**row("SNIP").values, "return_greedy": float("nan")})
+    with Store(file) as store:
+        store.save(row(), diverged)
+        ids = {row().id, diverged.id}
+        for now in (JUDGED, replace(JUDGED, anchors={"random": 1.0}), sampled):
+            by = dict.fromkeys(ids, now)
+            store.judge(by)
+            assert store.finished(by) == ids
+            assert [one.judged for one in store.rows()] == [now, now]
+        assert store.finished(dict.fromkeys(ids, other)) == set()
+        store.judge(dict.fromkeys(ids, other))
+        assert [one.judged for one in store.rows()] == [sampled, sampled], "nothing is judged by what nobody measured"
+        assert store.finished() == ids
 
 
 def test_what_is_no_number_is_absent(file):

@@ -618,6 +618,17 @@ def test_a_variant_is_a_pruner_under_settings_of_its_own(write):
     assert len({cell.id for cell in made.values()}) == 5
 
 
+def test_a_variant_of_several_lists_is_every_pair_of_their_values(write):
+    both = '[variant."SNIP {floor} {start}"]\nof = "SNIP"\nfloor = [2, 8]\nstart = ["kept", "rescaled"]\n'
+    listed = 'pruners = ["SNIP {floor} {start}"]'
+    suite = load_suite(write(SUITE + both, ('pruners = ["SNIP", "Dense", "LTR"]', listed)))
+    assert suite.pruners == ("SNIP 2 kept", "SNIP 2 rescaled", "SNIP 8 kept", "SNIP 8 rescaled")
+    made = {cell.method: cell for cell in cells(suite, "cpu")}
+    assert (made["SNIP 8 rescaled"].settings["floor"], made["SNIP 8 rescaled"].settings["start"]) == (8, "rescaled")
+    lines = told(write(SUITE + both.replace("[2, 8]", "[2, 2]"), ('pruners = ["SNIP", "Dense", "LTR"]', 'pruners = ["SNIP"]')))
+    assert "stands for the different values of a list" in lines[0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -114,7 +114,8 @@ def known(store: "Store") -> tuple[Known, dict[str, float]]:
         except (KeyError, TypeError, ValueError, ImportError):  # of a pruner that is not here any more
             continue
         alike = kind_of(one.config, alone=measures.alone(one.config, values))
-        found.add(Due(alike, one.pruner, epochs), values["worker_seconds"])
+        if epochs:
+            found.add(Due(alike, one.pruner, epochs), values["worker_seconds"])
         if (joules := _joules(values)) is not None:
             watts.setdefault(_place(one.config), Pace()).add(joules, values["wall_seconds"])
     return found, {place: pace.of(1) for place, pace in watts.items()}

@@ -30,6 +30,7 @@ from rlprune.reason import NotApplicable
 from rlprune.task import seed_sequence, tasks
 from rlprune.training import connectivity
 from rlprune.training.trainer import Trainer, make
+from rlprune.words import nearest
 
 Yield = TypeVar("Yield")
 SURROUNDINGS = (OSError, MemoryError, torch.OutOfMemoryError)
@@ -319,6 +320,11 @@ class Trainee:
             values |= _timings(self.trainer)
         else:
             values = {name: value for name, value in values.items() if name not in SOLO}
+        if (judged := tasks().load(self._cell.task).metric.name) not in values:
+            raise ValueError(
+                f"{self._cell.task} is judged by '{judged}', which its training does not measure{nearest(judged, quality)}; "
+                f"it measures {', '.join(sorted(quality))}"
+            )
         return Measured(values, self._rows, self.pruning.layers())
 
 

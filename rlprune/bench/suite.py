@@ -741,10 +741,17 @@ def _spread(table: Table) -> tuple[Table, Mapping[Keys, Keys]]:
     origins: dict[Keys, Keys] = {}
     listed = list(enumerate(_list(table.get("pruners"))))
     for name, own in _table(table.get("variant")).items():
-        if not (key := next(iter(re.findall(r"{(\w+)}", name)), "")) or not (values := _list(_found(own, key))):
+        names = {name: own}
+        for key in dict.fromkeys(re.findall(r"{(\w+)}", name)):
+            if (values := _list(_found(own, key))) and len({*map(str, values)}) == len(values):
+                names = {
+                    each.replace(f"{{{key}}}", str(value)): _put(table, key, value)
+                    for each, table in names.items()
+                    for value in values
+                }
+        if [*names] == [name]:
             variants[name] = own
             continue
-        names = {name.replace(f"{{{key}}}", str(value)): _put(own, key, value) for value in values}
         variants |= names
         origins |= {("variant", each): ("variant", name) for each in names}
         listed = [(index, each) for index, entry in listed for each in (names if entry == name else [entry])]
@@ -905,7 +912,7 @@ def _problems(table: Table) -> Iterator[tuple[Keys, str]]:
         if reason := taken.get(name.casefold()):
             yield ("variant", name), f"'{name}' is {reason}"
         elif places := re.findall(r"{\w+}", name):
-            yield ("variant", name), f"{places[0]} in its name stands for the values of a list, and it sets none"
+            yield ("variant", name), f"{places[0]} in its name stands for the different values of a list, and it sets none"
         elif why := fault(name):
             yield ("variant", name), f"{shown(name)}: {why}"
         elif not isinstance(base := own.get("of"), str):
@@ -960,10 +967,14 @@ def _matrix_problems(suite: Suite) -> Iterator[tuple[Keys, str]]:
             return
         try:
             plan = pruner.steps(settings)
-            trained_epochs(plan, 2)
+            trained = trained_epochs(plan, 10)
             end = reached(plan, 0.9)
         except Exception as error:  # somebody else's plan may fail in any way
             yield ("pruners", index), f"the plan of '{name}' cannot be followed: {type(error).__name__}: {error}"
+            return
+        if trained < 10:
+            share = f"{trained / 10:.0%} of the budget" if trained else "nothing"
+            yield ("pruners", index), f"the plan of '{name}' trains {share}: let it end with Train()"
             return
         for task, recipe in recipes.items():
             if why := unheard(plan, recipe.epochs):

@@ -3,7 +3,7 @@
 import json
 import signal
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -115,7 +115,9 @@ def sweep(
         StoreError: nothing more can be written; what is trained is kept.
     """
     claims = _Claims(held, store)  # first, so that what others end meanwhile is finished, or has changed
-    finished, planned = store.finished(), {cell.id: cell for cell in cells}
+    planned = {cell.id: cell for cell in cells}
+    store.judge(by := {cell.id: judged(cell) for cell in planned.values()})
+    finished = store.finished(by)
     given = [job for job in left if any(cell.id in planned for cell in job.cells)]
     elsewhere = {cell.id for job in given for cell in job.cells}
     todo = [cell for name, cell in planned.items() if name not in finished]
@@ -344,11 +346,28 @@ def _epochs(name: str, settings: str, epochs: int, sparsity: float, branch: int 
     return trained_epochs(branched(pruner, chosen, branch).steps(chosen), epochs, sparsity)
 
 
+def changed_code(cells: Sequence[Cell], store: Store) -> dict[str, int]:
+    """Return of pruners and tasks that are not rlprune's own how many finished cells had other code than they have now."""
+    known = {pair: worker.code(cell) for pair, cell in {(cell.pruner, cell.task): cell for cell in cells}.items()}
+    codes = {cell.id: code for cell in cells if (code := known[cell.pruner, cell.task])}
+    found = Counter[str]()
+    for row in store.rows() if codes else ():
+        for what, now in codes.get(row.id, {}).items() if row.status == "done" else ():
+            found[row.pruner if what == "pruner" else row.task] += row.versions.get(what, now) != now
+    return {name: count for name, count in found.items() if count}
+
+
+def judged(cell: Cell) -> Judged:
+    """Return what a cell is judged by, as its task has it now."""
+    task = tasks().load(cell.task)
+    own = task.settings(cell.recipe).about == task.recipe.about  # or it is another task under this one's name
+    return Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {})
+
+
 def identity(cell: Cell, suite: Suite) -> Identity:
     """Return what is known of a cell before it runs."""
     task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
     about = task.settings(cell.recipe).about
-    own = about == task.recipe.about  # or it is another task under this one's name
     labels = {
         "suite_title": f"{suite.title} ({suite.name})",
         "task_title": _titled(task, about),
@@ -371,7 +390,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         seed=cell.seed,
         config=cell.config,
         labels=labels,
-        judged=Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {}),
+        judged=judged(cell),
     )
 
 

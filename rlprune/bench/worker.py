@@ -14,6 +14,7 @@ from rlprune.bench.suite import Cell
 from rlprune.costs import provenance
 from rlprune.costs.energy import Energy
 from rlprune.executors import Tell, preloaded
+from rlprune.pruning.pruner import pruners
 from rlprune.reason import told
 from rlprune.task import tasks
 
@@ -126,7 +127,7 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
         spent["memory_peak_bytes"] = float(_peak_resident() - resident)
     records = []
     for cell, result in zip(assigned.cells, results, strict=True):
-        record = Record(started, provenance.now(), provenance.versions(), machine)
+        record = Record(started, provenance.now(), provenance.versions() | code(cell), machine)
         if isinstance(result, Exception):
             status, why = _stopped(result)
             records.append(replace(record, status=status, error=why))
@@ -136,6 +137,12 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
             values |= {**spent, **energy.values}
         records.append(replace(record, values=values, epochs=result.epochs, layers=result.layers))
     return records
+
+
+def code(cell: Cell) -> dict[str, str]:
+    """Return what code a cell's ``pruner`` and ``task`` are, where they are not rlprune's own."""
+    found = {"pruner": pruners().code(cell.pruner), "task": tasks().code(cell.task)}
+    return {what: code for what, code in found.items() if code}
 
 
 def _stopped(error: Exception) -> tuple[str, str]:

@@ -226,6 +226,7 @@ def _equal(one: list[Any], other: list[Any] | None) -> bool:
 
 def _values(net: nn.Module, losses: Sequence[Loss], seed: int = 0) -> list[float]:
     place, found = next(net.parameters()).device, []
+    torch.clear_autocast_cache()  # of weights that were changed in place, where somebody computes all of it under autocast
     for loss in losses:
         with torch.enable_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
             torch.manual_seed(seed)

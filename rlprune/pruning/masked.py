@@ -1,5 +1,6 @@
 """Masks on a network in training: pruned weights are zero, stay zero, and take no part in clipping or moments."""
 
+import copy
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -51,6 +52,16 @@ class Masked:
         self._hooks: dict[str, RemovableHandle] = {}
         self._watching = self._restless = False
         self._steps = 0
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Masked":
+        if self._hooks:
+            raise TypeError(
+                "what holds weights at zero is bound to this network and this optimizer, and a copy would not hold them: copy "
+                "these two, begin another pruning of the copies, and give it this one's state_dict()"
+            )
+        memo[id(self)] = found = Masked.__new__(Masked)
+        found.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return found
 
     def set(self, masks: Mapping[str, Tensor], *, moved: bool = False) -> None:
         """Put masks on weights, or smaller ones in their place, and zero what they remove.
@@ -105,7 +116,7 @@ class Masked:
     def silence(self) -> None:
         """Zero masked weights alone, after a step that moved them although they have no gradient."""
         for weight, mask in self._present():
-            weight.data.mul_(mask)
+            weight.data.masked_fill_(~mask, 0)  # what an optimizer has made of 0/0 is zero, too
 
     def _present(self) -> list[tuple[Tensor, Tensor]]:
         """Return weights with their masks, but for those that somebody else has cut since."""
@@ -122,15 +133,15 @@ class Masked:
         copied = {copy: self.masks[name] for copy, name in self.copies.items() if name in self.masks}
         for name, mask in {**self.masks, **copied}.items():
             weight = self._module.get_parameter(name)
-            weight.data.mul_(mask)
+            weight.data.masked_fill_(~mask, 0)
             if weight.grad is not None:
-                weight.grad.mul_(mask)
+                weight.grad.masked_fill_(~mask, 0)
             for _, average in self._averages(weight):
-                average.mul_(mask)
+                average.masked_fill_(~mask.to(average.device), 0)
         for module in self.beside:
             for name, mask in self.masks.items():
                 weight = module.get_parameter(name)
-                weight.data.mul_(mask.to(weight.device))
+                weight.data.masked_fill_(~mask.to(weight.device), 0)
 
     def _begin(self, name: str, places: Tensor) -> None:
         """Let the optimizers' averages of some weights begin anew."""

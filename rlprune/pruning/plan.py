@@ -230,6 +230,10 @@ class Train:
     only: Literal["everything", "gates"] = "everything"
     fine: bool = False
 
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise ValueError(f"share is one of the budget, at least 0 and at most 1; got {self.share}")
+
 
 @dataclass(frozen=True)
 class Prune:

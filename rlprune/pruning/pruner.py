@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from rlprune.pruning.plan import Hold, Plan, Score, Scores
+from rlprune.pruning.plan import Grow, Hold, MaskDistance, Plan, Prune, Score, Scores, Train
 from rlprune.registry import Registry
 from rlprune.words import in_words, nearest
 
@@ -142,8 +142,19 @@ class Pruner:
         raise ValueError("; ".join(f"{self.name}, setting '{key}': {message}" for key, message in told))
 
     def steps(self, settings: CommonSettings) -> Plan:
-        """Return the plan under these settings."""
+        """Return the plan under these settings.
+
+        Raises:
+            ValueError: a step that this pruner cannot take.
+        """
         steps = tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
+        for step in steps:
+            if isinstance(step, Prune) and step.by is None and self.score is None:
+                raise ValueError(f"{self.name} prunes and has no score: give it one, or Prune(by=...)")
+            if isinstance(step, Grow) and self.cut == CHANNELS:
+                raise ValueError(f"{self.name} cuts channels, and those cannot grow again: Grow is for pruners of weights")
+            if isinstance(step, Train) and isinstance(step.until, MaskDistance) and self.cut != CHANNELS:
+                raise ValueError(f"{self.name} waits for a MaskDistance, which compares channels, and cuts {self.cut}")
         return steps if settings.rate_held is None else (Hold(settings.rate_held), *steps)
 
     def formula(self, settings: CommonSettings) -> "Score":
@@ -173,16 +184,21 @@ def _settings_model(pruner: Pruner) -> type[CommonSettings]:
         ValueError: a setting without a type, or of one that cannot be checked.
     """
     fields: dict[str, Any] = {"start": (Start, pruner.start)}
+    said: dict[str, Any] = {}
     for function in (pruner.score, pruner.plan):
         if callable(function):
             for name, parameter in _keywords(function).items():
                 where = f"setting '{name}' of pruner {pruner.name}"
+                if name in CommonSettings.model_fields:
+                    raise ValueError(f"{where}: every pruner has a setting of this name; call it otherwise")
                 if parameter.annotation is parameter.empty:
                     kind = type(parameter.default).__name__
                     raise ValueError(f"{where} needs a type, say {name}: {kind} = {parameter.default!r}")
                 if isinstance(parameter.annotation, str):
                     raise ValueError(f"{where} is of type {parameter.annotation}, which is not there when the pruner is loaded")
-                fields[name] = (parameter.annotation, parameter.default)
+                if said.setdefault(name, (parameter.annotation, parameter.default)) != (parameter.annotation, parameter.default):
+                    raise ValueError(f"{where}: score and plan have it, with another type or default; one setting has one")
+                fields[name] = said[name]
     try:
         return create_model(pruner.name, __base__=CommonSettings, **fields)
     except (PydanticUserError, TypeError) as error:

@@ -332,11 +332,22 @@ def _outputs_last(module: nn.Module, name: str) -> bool:
 
 def _rows(module: nn.Module, name: str, weight: Tensor) -> Tensor:
     """Return a weight as a matrix with one row an output."""
-    return (weight.movedim(1, 0) if _outputs_last(module, name) else weight).flatten(1)
+    if not _outputs_last(module, name):
+        return weight.flatten(1)
+    return _by_block(module, name, weight).flatten(0, 1).flatten(1)
+
+
+def _by_block(module: nn.Module, name: str, weight: Tensor) -> Tensor:
+    """Return a weight [inputs, outputs a group, ...] as [groups, outputs a group, inputs a group, ...].
+
+    The groups of a transposed convolution have outputs of their own; other layers are one group.
+    """
+    groups: int = getattr(_layer(module, name), "groups", 1)
+    return weight.view(groups, len(weight) // groups, *weight.shape[1:]).movedim(2, 1)
 
 
 def _as(module: nn.Module, name: str, rows: Tensor, weight: Tensor) -> Tensor:
     """Return such a matrix in the shape of the weight."""
     if not _outputs_last(module, name):
         return rows.view_as(weight)
-    return rows.view(weight.movedim(1, 0).shape).movedim(0, 1)
+    return rows.view(_by_block(module, name, weight).shape).movedim(1, 2).flatten(0, 1)

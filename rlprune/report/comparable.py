@@ -182,11 +182,16 @@ def apart(rows: Iterable[Row]) -> list[str]:
     return [plain(line) for line in found]
 
 
-def mixed(rows: Iterable[Row]) -> str:
+def mixed(rows: Sequence[Row]) -> str:
     """Return which versions, on which numbers may depend, rows that are compared were trained with, if those are several."""
     seen = {name: sorted({row.versions[name] for row in rows if name in row.versions}) for name in VERSIONS}
     told = " and ".join(f"of {name} {' and '.join(some)}" for name, some in seen.items() if some[1:])
-    return plain(f"cells {told} are compared with each other.") if told else ""
+    said = [f"cells {told} are compared with each other."] if told else []
+    for what, named in (("pruner", {row.pruner for row in rows}), ("task", {row.task for row in rows})):
+        codes = {name: {row.versions.get(what, "") for row in rows if getattr(row, what) == name} for name in sorted(named)}
+        changed = ", ".join(name for name, some in codes.items() if len(some) > 1)
+        said += [f"the code of {changed} is not the same in all cells that are compared."] if changed else []
+    return plain(" ".join(said))
 
 
 def flat(table: object, inside: str = "") -> dict[str, object]:

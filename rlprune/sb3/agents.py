@@ -28,6 +28,7 @@ from rlprune.pruning import surgery
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked, Masks
+from rlprune.pruning.plan import Grow
 from rlprune.pruning.probe import Scoring
 from rlprune.pruning.pruner import CHANNELS, Pruner
 from rlprune.sb3.supported import supported, with_channels
@@ -121,7 +122,8 @@ class Agent:
         done = all(1 - tally.kept / tally.dense > tally.sparsity - 1 / tally.dense for tally in follower.tallies())
         told = f"this agent was pruned before: {gone:.1%} of its dense network's weights are gone"
         if done:
-            warnings.warn(f"{told}, and no more will go for sparsity={wanted}", stacklevel=2)
+            moves = ", and none will be moved" if any(isinstance(step, Grow) for step in follower.plan) else ""
+            warnings.warn(f"{told}, and no more will go for sparsity={wanted}{moves}", stacklevel=2)
             follower.progress = replace(follower.progress, step=len(follower.plan), epoch=follower.epochs)
         else:
             warnings.warn(f"{told}, and sparsity={wanted} counts from that network", stacklevel=2)

@@ -11,6 +11,7 @@ from torch import Tensor
 from rlprune.costs import cost
 from rlprune.costs.energy import Energy
 from rlprune.pruning.follower import PlanFollower
+from rlprune.pruning.probe import evaluating
 from rlprune.sb3.agents import Agent, dense
 from rlprune.training import networks
 
@@ -45,8 +46,13 @@ def summary(pruning: PlanFollower, agent: Agent, actions_a_second: float | None 
     number = isinstance(actions_a_second, int | float | np.number) and not isinstance(actions_a_second, bool)
     if actions_a_second is not None and not (number and 0 < actions_a_second < math.inf):
         raise ValueError(f"actions_a_second is a positive, finite number; got {actions_a_second!r}")
+    whole = dense(agent.model).to(agent.policy.device)
+    with evaluating(whole), evaluating(agent.policy):  # as they act: what is measured is no batch, and nothing of it stays
+        return _summary(pruning, agent, whole, actions_a_second)
+
+
+def _summary(pruning: PlanFollower, agent: Agent, whole: Any, actions_a_second: float | None) -> Summary:
     policy, masks = agent.policy, agent.masked.masks
-    whole = dense(agent.model).to(policy.device)
     layers = {name: {**layer, "shape": tuple(policy.get_parameter(name).shape)} for name, layer in pruning.layers().items()}
     costs: dict[str, tuple[float, float]] = {}
     for network, names in agent.anatomy.weights.items():
