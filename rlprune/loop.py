@@ -157,7 +157,9 @@ class Pruning:
         """
         if self.done:
             raise RuntimeError(f"the plan ended after {self.follower.progress.trained} epochs: stop when pruning.done")
-        self._subject.check(cuts=any(isinstance(step, Prune) for step in self.follower.plan[self.follower.progress.step :]))
+        now, *later = self.follower.plan[self.follower.progress.step :]
+        gates = isinstance(now, Train) and now.only == "gates"  # the plan itself has frozen all others
+        self._subject.check(cuts=any(isinstance(step, Prune) for step in (now, *later)), learns=not gates)
         self._subject.masked.zero()
         self.follower.epoch_done()
         self._epoch = self.follower.next_epoch()
@@ -245,11 +247,12 @@ class _Network:
     def redrawn(self) -> Mapping[str, Tensor]:
         return start.drawn_anew(surgery.copied(self.module), self.anatomy.all_weights())
 
-    def check(self, *, cuts: bool) -> None:
+    def check(self, *, cuts: bool, learns: bool = True) -> None:
         """Refuse an optimizer that does not train what is pruned, or whose state could not follow where channels are yet to go.
 
         Args:
             cuts: whether something is yet to be pruned.
+            learns: whether all of it should learn now.
 
         Raises:
             ValueError: what it lacks; a weight that was frozen meanwhile; or that DistributedDataParallel, which waits for
@@ -264,7 +267,7 @@ class _Network:
         parameters = dict(self.module.named_parameters(remove_duplicate=False))
         if cuts:
             surgery.bound(self.module, members, self.optimizers)
-            for name in self.anatomy.all_weights():
+            for name in self.anatomy.all_weights() if learns else ():
                 if name in parameters and not parameters[name].requires_grad:
                     raise ValueError(f"{name} is frozen, and is yet to be pruned: let it learn until then")
         if self.optimizer is None:

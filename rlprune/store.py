@@ -351,6 +351,8 @@ class Store:
         """Return the cells that are done and stored with something else to be judged by, and those that never measured it."""
         measured, lacking = list[str](), list[str]()
         with self._plainly():
+            if not by or self._checked() < 2:  # schema 1 had no such column
+                return measured, lacking
             ask = self._connection.execute
             stored = dict(ask("SELECT id, judged FROM cells WHERE status = 'done'").fetchall())
             for cell, it in by.items():

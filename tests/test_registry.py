@@ -278,7 +278,10 @@ def test_score_and_plan_with_another_default_of_one_setting_are_refused(shop):
     ("made", "message"),
     [
         ("None, cut='weights', plan=[Prune(), Train()]", "Odd-U prunes and has no score"),
-        ("score, cut='channels', plan=[Prune(), Train(), Grow(by=score), Train()]", "those cannot grow again"),
+        (
+            "score, cut='channels', plan=[Prune(), Train(), Grow(by=score), Train()]",
+            "cuts channels and grows: what was cut cannot come back",
+        ),
         ("score, cut='weights', plan=[Train(until=MaskDistance()), Prune(), Train()]", "MaskDistance, which compares channels"),
     ],
 )

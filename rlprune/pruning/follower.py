@@ -181,10 +181,6 @@ class PlanFollower:
         self._references: dict[str, dict[str, Tensor]] = {}
         self._drawn: list[Tensor] = []
         self._undo: list[Callable[[], object]] = []
-        if pruner.cut == CHANNELS and any(isinstance(step, Rewind) for step in self.plan):
-            raise ValueError(f"{pruner.name} cuts channels and rewinds: what was cut cannot come back")
-        if pruner.cut == CHANNELS and any(isinstance(step, Grow) for step in self.plan):
-            raise ValueError(f"{pruner.name} cuts channels and grows: what was cut cannot come back")
         self._temperature(settings)
         self._met = self._tried = False
         if self._whole():

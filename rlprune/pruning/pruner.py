@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from rlprune.pruning.plan import Grow, Hold, MaskDistance, Plan, Prune, Score, Scores, Train
+from rlprune.pruning.plan import Grow, Hold, MaskDistance, Plan, Prune, Rewind, Score, Scores, Train
 from rlprune.registry import Registry
 from rlprune.words import in_words, nearest
 
@@ -151,8 +151,9 @@ class Pruner:
         for step in steps:
             if isinstance(step, Prune) and step.by is None and self.score is None:
                 raise ValueError(f"{self.name} prunes and has no score: give it one, or Prune(by=...)")
-            if isinstance(step, Grow) and self.cut == CHANNELS:
-                raise ValueError(f"{self.name} cuts channels, and those cannot grow again: Grow is for pruners of weights")
+            if isinstance(step, Grow | Rewind) and self.cut == CHANNELS:
+                verb = "grows" if isinstance(step, Grow) else "rewinds"
+                raise ValueError(f"{self.name} cuts channels and {verb}: what was cut cannot come back")
             if isinstance(step, Train) and isinstance(step.until, MaskDistance) and self.cut != CHANNELS:
                 raise ValueError(f"{self.name} waits for a MaskDistance, which compares channels, and cuts {self.cut}")
         return steps if settings.rate_held is None else (Hold(settings.rate_held), *steps)
