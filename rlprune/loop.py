@@ -282,7 +282,7 @@ class _Network:
         shapes = {parameters[name].shape for name in members if name in parameters} if cuts else set()
         for optimizer in self.optimizers if members else ():
             for name, value in vars(optimizer).items():
-                leaves = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+                leaves = _tensors_of(value)
                 if name not in ("param_groups", "state") and any(id(leaf) in kept or leaf.shape in shapes for leaf in leaves):
                     raise ValueError(
                         f"{type(optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
@@ -472,7 +472,7 @@ def _tensors_of(*values: object) -> list[Tensor]:
 
 def _few(net: nn.Module, call: Call) -> Call:
     """Return two samples of a call, if the network takes them, or all."""
-    tensors = [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor) and leaf.ndim]
+    tensors = [tensor for tensor in _tensors_of(call) if tensor.ndim]
     if tensors and len({len(tensor) for tensor in tensors}) == 1 and len(tensors[0]) > 2:
         few: Call = tree_map_only(Tensor, lambda tensor: tensor[:2].clone() if tensor.ndim else tensor, call)
         try:

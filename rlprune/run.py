@@ -551,7 +551,7 @@ def _sweep(request: Request, planned: Sequence[Cell], store: "Store", held: "Hel
     from rlprune.bench.progress import Bars, Lines
     from rlprune.bench.sweep import News, judged, sweep
 
-    finished = store.finished({cell.id: judged(cell) for cell in planned})
+    finished = store.finished(judged(planned))
     left = [cell for cell in planned if cell.id not in finished]
     paces = ahead.known(store)[0] if left else ahead.Known()
     to_go = ahead.Ahead(left, request.jobs, paces)
@@ -708,7 +708,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
         def known(store: "Store") -> tuple[set[str], tuple[ahead.Known, dict[str, float]]]:
             _tell_of_other_data(planned, store, request)
             _tell_of_other_code(planned, store)
-            return store.finished({cell.id: judged(cell) for cell in planned}), ahead.known(store)
+            return store.finished(judged(planned)), ahead.known(store)
 
         finished, (paces, watts) = read(request.out, known)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)

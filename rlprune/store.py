@@ -338,30 +338,32 @@ class Store:
             by: what cells are judged by now; one that was judged by another metric and has not measured this one is not finished.
         """
         done = {cell for cell, (_, ended) in self.outlines().items() if ended}
-        return done - set(self._judged_otherwise(by)[1])
+        return done - self._judged_otherwise(by)[1]
 
     def judge(self, by: Mapping[str, Judged]) -> None:
         """Let cells be judged by what their tasks say now, which may have been corrected, where they have measured that."""
-        for cell in self._judged_otherwise(by)[0]:
-            with self._plainly(), self._transaction("IMMEDIATE"):
-                document = json.dumps(_as_document(by[cell]))
-                self._connection.execute("UPDATE cells SET judged = ? WHERE id = ?", [document, cell])
+        with self._plainly(), self._transaction("IMMEDIATE"):
+            changed = [(document, cell) for cell, document in self._judged_otherwise(by)[0].items()]
+            self._connection.executemany("UPDATE cells SET judged = ? WHERE id = ?", changed)
 
-    def _judged_otherwise(self, by: Mapping[str, Judged]) -> tuple[list[str], list[str]]:
-        """Return the cells that are done and stored with something else to be judged by, and those that never measured it."""
-        measured, lacking = list[str](), list[str]()
+    def _judged_otherwise(self, by: Mapping[str, Judged]) -> tuple[dict[str, str], set[str]]:
+        """Return done cells that are stored with something else to be judged by, and its document; and those that lack it."""
+        measured, lacking = dict[str, str](), set[str]()
         with self._plainly():
             if not by or self._checked() < 2:  # schema 1 had no such column
                 return measured, lacking
             ask = self._connection.execute
             stored = dict(ask("SELECT id, judged FROM cells WHERE status = 'done'").fetchall())
-            for cell, it in by.items():
-                now, then = _as_document(it), stored.get(cell)
-                if then is not None and then != json.dumps(now):
-                    name = it.metric.name
-                    same = _metric_of(then) == name  # of one that diverged the metric is absent
-                    there = ask("SELECT 1 FROM measures WHERE cell = ? AND name = ?", [cell, name]).fetchone()
-                    (measured if same or there else lacking).append(cell)
+            documents = {key: json.dumps(_as_document(it)) for key, it in {id(it): it for it in by.values()}.items()}
+            for cell in by.keys() & stored.keys():
+                then, now, name = stored[cell], documents[id(by[cell])], by[cell].metric.name
+                if then == now:
+                    continue
+                there = ask("SELECT 1 FROM measures WHERE cell = ? AND name = ?", [cell, name]).fetchone()
+                if there or _metric_of(then) == name:  # of one that diverged the metric is absent
+                    measured[cell] = now
+                else:
+                    lacking.add(cell)
         return measured, lacking
 
     def outlines(self) -> dict[str, tuple[str, bool]]:

@@ -4,7 +4,7 @@ import json
 import signal
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -116,7 +116,7 @@ def sweep(
     """
     claims = _Claims(held, store)  # first, so that what others end meanwhile is finished, or has changed
     planned = {cell.id: cell for cell in cells}
-    store.judge(by := {cell.id: judged(cell) for cell in planned.values()})
+    store.judge(by := judged(planned.values()))
     finished = store.finished(by)
     given = [job for job in left if any(cell.id in planned for cell in job.cells)]
     elsewhere = {cell.id for job in given for cell in job.cells}
@@ -357,8 +357,17 @@ def changed_code(cells: Sequence[Cell], store: Store) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def judged(cell: Cell) -> Judged:
-    """Return what a cell is judged by, as its task has it now."""
+def judged(cells: Collection[Cell]) -> dict[str, Judged]:
+    """Return what cells are judged by, by their ids, as their tasks have it now; asked once for all that hold one recipe."""
+    found: dict[str, Judged] = {}
+    known: dict[tuple[str, int], Judged] = {}
+    for cell in cells:
+        key = cell.task, id(cell.recipe)
+        found[cell.id] = known[key] = known.get(key) or _judged(cell)
+    return found
+
+
+def _judged(cell: Cell) -> Judged:
     task = tasks().load(cell.task)
     own = task.settings(cell.recipe).about == task.recipe.about  # or it is another task under this one's name
     return Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {})
@@ -390,7 +399,7 @@ def identity(cell: Cell, suite: Suite) -> Identity:
         seed=cell.seed,
         config=cell.config,
         labels=labels,
-        judged=judged(cell),
+        judged=_judged(cell),
     )
 
 

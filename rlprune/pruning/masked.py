@@ -132,12 +132,12 @@ class Masked:
         """Zero weights, gradients and optimizer state where masks say so, after something else wrote to them."""
         copied = {copy: self.masks[name] for copy, name in self.copies.items() if name in self.masks}
         for name, mask in {**self.masks, **copied}.items():
-            weight = self._module.get_parameter(name)
-            weight.data.masked_fill_(~mask, 0)
+            weight, gone = self._module.get_parameter(name), ~mask
+            weight.data.masked_fill_(gone, 0)
             if weight.grad is not None:
-                weight.grad.masked_fill_(~mask, 0)
+                weight.grad.masked_fill_(gone, 0)
             for _, average in self._averages(weight):
-                average.masked_fill_(~mask.to(average.device), 0)
+                average.masked_fill_(gone.to(average.device), 0)
         for module in self.beside:
             for name, mask in self.masks.items():
                 weight = module.get_parameter(name)

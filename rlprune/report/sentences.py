@@ -212,11 +212,14 @@ def _ends(texts: Sequence[str]) -> str:
     return _all(different) if len(different) <= NAMED else different[0].split(" [")[0]
 
 
-def _best(pruners: Sequence[str], of: int, verb: tuple[str, str]) -> str:
-    """Return ``SNAP is best``, or how many are so alike."""
-    if len(pruners) > NAMED:
-        return f"{len(pruners)} of {of} pruners {verb[1]} alike"
-    return f"{_all(pruners)} {verb[1]} alike" if pruners[1:] else f"{pruners[0]} {verb[0]}"
+def _named(pruners: Sequence[str], of: int) -> str:
+    """Return names, or how many there are where they are too many to name."""
+    return _all(pruners) if len(pruners) <= NAMED else f"{len(pruners)} of {of} pruners"
+
+
+def _best(pruners: Sequence[str], of: int, one: str, several: str) -> str:
+    """Return ``SNAP is best``, or that several are so alike."""
+    return f"{_named(pruners, of)} {f'{several} alike' if pruners[1:] else one}"
 
 
 def _kept(one: Comparison) -> list[str]:
@@ -227,13 +230,13 @@ def _kept(one: Comparison) -> list[str]:
         return []
     furthest = max(it.ultimate[0] for it in kept.values())
     names = [pruner for pruner, it in kept.items() if it.ultimate[0] == furthest]
-    alike = _all(names) if len(names) <= NAMED else f"{len(names)} of {len(kept)} pruners"
+    alike = _named(names, len(kept))
     within = f"within {percent(WITHIN)} of dense"
     reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
     areas = {pruner: it.area for pruner, it in kept.items()}
     best = leaders({pruner: area.times(100) for pruner, area in areas.items()}, 1)
     shares = _ends([tables.share_text(areas[pruner]) for pruner in best])
-    most = f"over all of them {_best(best, len(areas), ('keeps most', 'keep most'))}, {shares} % {one.against.unit}"
+    most = f"over all of them {_best(best, len(areas), 'keeps most', 'keep most')}, {shares} % {one.against.unit}"
     return [
         f"Of sparsities from {percent(sparsities[0])} on, {reached if furthest else f'none leaves any pruner {within}'}; {most}."
     ]
@@ -253,7 +256,7 @@ def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], other: Measure
         return ""
     best = leaders(others, other.sign)
     ends_at = _ends([tables.iqm_text(others[pruner]) for pruner in best])
-    first = _best(best, len(others), ("is best", "are best"))
+    first = _best(best, len(others), "is best", "are best")
     return f"by {other.heading}, {first} ({ends_at}), and {swapped} of {len(pairs)} pairs change places"
 
 
