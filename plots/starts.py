@@ -3,8 +3,9 @@
     python plots/starts.py results/start --to figures/ [--metric return_sampled]
     python plots/starts.py results/start --summary
 
-A table's last columns are what rescaling brings, and measuring beyond it: mean paired differences, with the exact sign-flip test
-corrected by Holm for the number of pruners. The summary says in one table for how many pruners either is surely better or worse.
+A table's last columns are what rescaling brings, measuring beyond it, and the places beyond as many others in each layer, both
+rescaled: mean paired differences, with the exact sign-flip test corrected by Holm for the number of pruners. The summary says in
+one table for how many pruners each of these is surely better or worse.
 """
 
 import argparse
@@ -24,12 +25,19 @@ from rlprune.report.tables import MISSING, counted_text, difference_text, markdo
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STARTS = {"kept": "#777777", "rescaled": "#D55E00", "measured": "#009E73", "redrawn": "#0072B2", "shuffled": "#E69F00"}
+STARTS = {
+    "kept": "#777777",
+    "rescaled": "#D55E00",
+    "measured": "#009E73",
+    "redrawn": "#0072B2",
+    "shuffled": "#E69F00",
+    "shuffled-rescaled": "#CC79A7",
+}
 """Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
 
 SAMPLED = "return_sampled"
 
-STEPS = (("rescaled", "kept"), ("measured", "rescaled"))
+STEPS = (("rescaled", "kept"), ("measured", "rescaled"), ("rescaled", "shuffled-rescaled"))
 """Starts whose differences are told, each from the one that came before it."""
 
 SIDES: tuple[Literal["better", "worse"], ...] = ("better", "worse")
@@ -96,7 +104,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     ends, named = one.shown(sparsity, metric), compared(one)
     most = max(end.seeds for end in ends.values())
     run = [start for start in STARTS if any(names.get(start) in ends for names in named.values())]
-    steps = [(start, than) for start, than in STEPS if start != "measured" or start in run]
+    steps = [step for step in STEPS if step == STEPS[0] or {*step} <= {*run}]
     scale = one.measure_of(metric).scale
     brings = {(it.pruner, it.other): it for some in brought(one, sparsity, metric).values() for it in some}
     lines = [["pruner", *run, *(heading for start, than in steps for heading in (f"{start} − {than}", "p"))]]

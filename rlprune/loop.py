@@ -33,7 +33,7 @@ from rlprune.pruning.groups import Anatomy, Group, everything
 from rlprune.pruning.masked import Masked
 from rlprune.pruning.plan import Prune, Rewind, Train
 from rlprune.pruning.probe import Loss, Scoring, evaluating
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
+from rlprune.pruning.pruner import CHANNELS, CONTROLS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import spelled
 from rlprune.safely import plain
 from rlprune.words import nearest
@@ -412,7 +412,7 @@ def _copies(net: nn.Module, given: Sequence[nn.Module], method: Pruner, settings
                 raise ValueError(f"a {kind} is no copy of this network: {held[id(parameter)]} of both is the same")
         found.append(inner)
     changes = "rewinds" if any(isinstance(step, Rewind) for step in method.steps(settings)) else ""
-    if settings.start in ("redrawn", "shuffled"):
+    if settings.start in CONTROLS:
         changes = f"begins anew after a cut (start = '{settings.start}')"
     if found and changes:
         raise ValueError(f"{method.name} {changes}, which a copy cannot follow: make it when pruning is done")

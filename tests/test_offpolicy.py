@@ -234,6 +234,16 @@ def test_what_learning_takes_is_counted_by_network():
     assert make("sac").sample_macs() == actor * (1 + 3 * 4) + 2 * critic * 3 * 7
 
 
+def test_steps_before_learning_starts_take_no_learning():
+    once = 4 * 16 + 16 * 12 + 12 * 2
+    trainer = make("dqn", learning_starts=10**6)
+    trainer.train_epoch(TrainEpoch(1.0, 0.5))
+    assert trainer.sample_macs() == once
+    trainer = make("dqn", learning_starts=0)
+    trainer.train_epoch(TrainEpoch(1.0, 0.5))
+    assert trainer.sample_macs() == once * (1 + 3 * 4)
+
+
 @each
 def test_a_timed_step_learns_on_a_copy(kind):
     trainer = make(kind)

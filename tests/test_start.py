@@ -26,7 +26,7 @@ from rlprune.training.a2c import A2CTrainer
 from rlprune.training.fleet import FleetAgent
 from rlprune.training.recipes import A2CRecipe
 
-STARTS = ("kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled")
+STARTS = ("kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled", "shuffled-rescaled")
 NAMES = [name for name in pruners().names() if pruners().load(name).cut != NOTHING]
 BEFORE = [name for name in NAMES if isinstance(pruners().load(name).steps(pruners().load(name).settings())[0], Prune)]
 ONCE = [
@@ -94,6 +94,20 @@ def test_shuffled_keeps_as_many_in_each_layer_at_other_places(name):
         assert torch.equal(other.module.get_parameter(weight), dense.get_parameter(weight) * mask)
 
 
+@pytest.mark.parametrize("name", ONCE)
+def test_shuffled_and_rescaled_differs_from_shuffled_by_a_factor_a_layer(name):
+    (plain, other), (pruning, subject) = follow(name, "shuffled"), follow(name, "shuffled-rescaled")
+    before = {weight: gain(subject.module.get_parameter(weight)) for weight in subject.anatomy.all_weights()}
+    plain.next_epoch()
+    pruning.next_epoch()
+    assert of(pruning, subject) == of(plain, other)
+    alone = {"body.0.weight", "body.2.weight"} if "batchnorm" in pruners().load(name).needs else set()
+    for weight, then in before.items():
+        shuffled, rescaled = (one.module.get_parameter(weight).detach() for one in (other, subject))
+        factor = 1 if weight in alone else (then / gain(shuffled)) ** 0.5
+        assert torch.allclose(rescaled, shuffled * factor, rtol=1e-12)
+
+
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_pruner_reaches_its_size_from_every_start_and_learns(name, start):
@@ -126,7 +140,7 @@ def test_a_resumed_run_ends_bit_identical_and_the_same_seed_gives_the_same_netwo
     assert bits(subject.module, subject.optimizer) == bits(whole.module, whole.optimizer)
 
 
-@pytest.mark.parametrize("start", ["redrawn", "shuffled"])
+@pytest.mark.parametrize("start", ["redrawn", "shuffled", "shuffled-rescaled"])
 @pytest.mark.parametrize("name", ["SNIP", "CroP-S"])
 def test_another_seed_draws_other_lots_and_the_global_generators_stand_still(name, start):
     runs = [follow(name, start, number=number) for number in (0, 1)]
@@ -472,6 +486,13 @@ class Streams(nn.Module):
         rows = self.third(self.twice(self.second(more)))
         rows = rows + torch.relu(self.twice(rows))
         return self.head(self.last(self.only(rows)))
+
+
+def test_a_layer_of_several_weights_is_not_left_alone_for_one_of_them():
+    """A recurrent cell in front of a normalisation: neither weight is a factor of what the cell puts out."""
+    cell = nn.Sequential(nn.RNNCell(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    names = ["0.weight_ih", "0.weight_hh", "2.weight"]
+    assert starts.normalised(cell, names, lambda module: [module(torch.ones(2, 3))]) == frozenset()
 
 
 def test_what_goes_past_a_normalisation_too_is_not_undone_by_it():

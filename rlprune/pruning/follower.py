@@ -29,7 +29,7 @@ from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
 from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating, normalising_by_batch
-from rlprune.pruning.pruner import CHANNELS, WEIGHTS, CommonSettings, Pruner, Scope, Start
+from rlprune.pruning.pruner import CHANNELS, CONTROLS, SHUFFLED, WEIGHTS, CommonSettings, Pruner, Scope, Start
 from rlprune.reason import NotApplicable
 from rlprune.words import nearest
 
@@ -376,7 +376,7 @@ class PlanFollower:
             self._mask(scores, sparsities, action.beyond)
         else:
             kept = self._chosen(scores, sparsities)
-            if self._start == "shuffled":
+            if self._start in SHUFFLED:
                 blocks = {group.name: group.blocks for group in self._subject.anatomy.all_groups()}
                 kept = start.shuffled_channels(kept, blocks, self._lots(f"shuffled/{self.progress.rounds}"))
             self._cut(kept)
@@ -632,7 +632,7 @@ class PlanFollower:
         if self._formula is None or {*self._starts.values()} == {"kept"} or self._stood is not None:
             return
         module, names = self._subject.module, self._subject.anatomy.all_weights()
-        shuffle = self._start == "shuffled" and self._pruner.cut == WEIGHTS
+        shuffle = self._start in SHUFFLED and self._pruner.cut == WEIGHTS
         weights = {name: module.get_parameter(name).detach().clone() for name in names} if shuffle else {}
         then: dict[str, Tensor] = {}
         run = partial(self._shown, (), False)
@@ -672,13 +672,14 @@ class PlanFollower:
                     fresh = self._subject.redrawn()
                 start.redraw(module, fresh, self.masked.masks)
                 self._lead(fresh)
-            case "shuffled":
+            case "shuffled" | "shuffled-rescaled":
                 lots = self._lots(f"shuffled/{self.progress.rounds}")
                 moved = start.shuffled(self.masked.masks, stood.masks, lots) if stood.weights else {}
                 for name in moved:
                     module.get_parameter(name).data.copy_(stood.weights[name])
                 self._lead(moved)
                 self.masked.set(moved, moved=True)
+                self._multiply(stood)
             case _:
                 self._multiply(stood)
 
@@ -788,7 +789,7 @@ def _weights_left(
 
 
 def _starts(settings: CommonSettings, anatomy: Anatomy) -> dict[str, Start]:
-    """Return where each weight starts from after a cut.
+    """Return where each weight starts from after a cut, where it is shuffled once it has been.
 
     Raises:
         NotApplicable: a network is to have a start of its own, and there is none of this name, or all are drawn anew or shuffled.
@@ -797,12 +798,13 @@ def _starts(settings: CommonSettings, anatomy: Anatomy) -> dict[str, Start]:
     for name, chosen in {"actor": settings.start_actor, "critic": settings.start_critic}.items():
         if chosen is None:
             continue
-        if settings.start in ("redrawn", "shuffled"):
+        if settings.start in CONTROLS:
             raise NotApplicable(f'start_{name} = "{chosen}" is of one network, and start = "{settings.start}" of all together')
         if not (named := _named(name, anatomy)):
             raise NotApplicable(f'start_{name} = "{chosen}" is of one of several networks, and this one has no {name}')
         own |= dict.fromkeys(named, chosen)
-    return {name: own.get(network, settings.start) for network, names in anatomy.weights.items() for name in names}
+    alike: Start = "rescaled" if settings.start == "shuffled-rescaled" else settings.start
+    return {name: own.get(network, alike) for network, names in anatomy.weights.items() for name in names}
 
 
 def _named(name: str, anatomy: Anatomy) -> list[str]:

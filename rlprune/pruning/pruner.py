@@ -34,9 +34,12 @@ Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 Cut: TypeAlias = Literal["weights", "channels", "nothing"]
 Scope: TypeAlias = Literal["global", "network", "layer", "erk"]
-Start: TypeAlias = Literal["kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled"]
+Start: TypeAlias = Literal["kept", "rescaled", "measured", "fan-in", "redrawn", "shuffled", "shuffled-rescaled"]
 OwnStart: TypeAlias = Literal["kept", "rescaled", "measured", "fan-in"]
 """Starts that one network may have beside another's."""
+SHUFFLED: tuple[Start, ...] = ("shuffled", "shuffled-rescaled")
+CONTROLS: tuple[Start, ...] = ("redrawn", *SHUFFLED)
+"""Starts that ask what a choice was worth, of all networks together."""
 
 
 WEIGHTS: Cut = "weights"
@@ -56,7 +59,8 @@ class CommonSettings(BaseModel):
         start: where training begins after a cut: from the weights that stay (``kept``); from these, each layer multiplied so that
             its mean squared gain is as before (``rescaled``), or so that its mean squared output is, on the data that scores are
             taken on (``measured``), or each output by its inputs before and now (``fan-in``); as controls, from new weights at
-            the same places (``redrawn``), or from as many old ones at other places (``shuffled``).
+            the same places (``redrawn``), or from as many old ones at other places, as they are (``shuffled``) or multiplied as
+            ``rescaled`` is (``shuffled-rescaled``).
         start_actor: where the network of this name starts, if elsewhere: from its weights as they are, or multiplied.
         start_critic: the same of the critic.
         actor: sparsity of the network of this name, which is then ranked and counted for itself; left out, that of the cell.

@@ -252,12 +252,11 @@ def normalised(module: nn.Module, names: Sequence[str], run: Callable[[nn.Module
     if not norms:
         return frozenset()
     weights = {id(module.get_parameter(name)): name for name in names}
-    makers = {
-        part: weights[id(parameter)]
+    held = {
+        part: [weights[id(parameter)] for parameter in part.parameters(recurse=False) if id(parameter) in weights]
         for part in module.modules()
-        for parameter in part.parameters(recurse=False)
-        if id(parameter) in weights
     }
+    makers = {part: own[0] for part, own in held.items() if len(own) == 1}  # a factor on one of several is not one on the output
     found, plain = _into(module, makers, norms, run)
     if not found or not _equal(_into(module, {}, norms, run)[1], plain):
         return frozenset(found)

@@ -90,6 +90,7 @@ class OffPolicyTrainer(Played[R]):
         self._anatomy = networks.anatomy(self.module, channels=True)
         self.masked = Masked(self.module, self.optimizers, self._anatomy.copies)
         self._generators = Generators.seeded(seeds("actions"))
+        self._learning = 1.0  # share of the steps that were learned after, in the last piece of training
 
     # -- what gets pruned ----------------------------------------------------------------------------------------
 
@@ -166,15 +167,17 @@ class OffPolicyTrainer(Played[R]):
     # -- training ------------------------------------------------------------------------------------------------
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
-        model, recipe = self.model, self._recipe
+        model, recipe, learned = self.model, self._recipe, []
         with self._generators.owned():
             self._begin()
             for iteration in epoch.span(recipe.iterations):
                 for step in range(1, recipe.play_steps + 1):
                     done = (iteration + step / recipe.play_steps) / recipe.iterations
                     self._play(epoch.remaining(done), epoch.left(done))
-                if model.num_timesteps > recipe.learning_starts:
+                learned.append(model.num_timesteps > recipe.learning_starts)
+                if learned[-1]:
                     model.train(recipe.updates, recipe.minibatch)
+        self._learning = sum(learned) / max(1, len(learned))
         return {**self.latest(), **self._insides()} if epoch.ends else {}
 
     def _insides(self) -> Mapping[str, float]:
@@ -234,9 +237,12 @@ class OffPolicyTrainer(Played[R]):
     # -- costs ---------------------------------------------------------------------------------------------------
 
     def sample_macs(self, masks: Masks | None = None) -> float:
-        """One pass of the network that acts, and what each network's learning takes as often as a transition is learned from."""
+        """One pass of the network that acts, and what each network's learning takes as often as a transition is learned from.
+
+        Where training has begun, as often as it was in the last piece of it: none is before ``learning_starts`` steps.
+        """
         recipe, (observations, actions) = self._recipe, networks.example(self.module)[0]
-        often = recipe.updates * recipe.minibatch / (recipe.play_steps * recipe.environments)
+        often = self._learning * recipe.updates * recipe.minibatch / (recipe.play_steps * recipe.environments)
         total = 0.0
         for place, branch in enumerate(networks.branches(self.module)):
             once = cost.macs(partial(_through, branch, observations, actions), self.module, masks)
