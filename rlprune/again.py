@@ -11,9 +11,10 @@ from typing import Any
 
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Suite, cells, load_suite, make_cell, suites
+from rlprune.costs.measures import alone
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import line
-from rlprune.store import Identity
+from rlprune.store import Identity, Row
 from rlprune.task import tasks
 
 Options = dict[str, str]
@@ -97,6 +98,8 @@ def _changes(one: Identity, name: str, profile: str) -> tuple[list[str], Options
     mine = {key: value for key, value in _table(one.config.get("recipe")).items() if key not in recipe.derived}
     fields = _different(mine, {key: today.recipe[key] for key in today.recipe if key in mine}, {})
     sets += [f"task.{_key(one.task)}.{text}" for _, text in fields]
+    if isinstance(one, Row) and one.values and alone(one.config, one.values) and not today.alone:  # its costs, too
+        sets.append(f"solo={one.seed + 1}")
     options: Options = {"seeds": f"{one.seed}-{one.seed}", "device": _device(one)}
     if today.fleet != bool(one.config.get("fleet")):
         options["engine"] = "sb3" if today.fleet else "fleet"

@@ -83,11 +83,16 @@ def _share(text: str) -> float | None:
 
 
 def _told_apart(cells: Sequence[Identity]) -> Iterator[str]:
-    """Yield the ids of cells, each with what the others do not have."""
+    """Yield the ids of cells, each with what tells it from the others: no more facts than it takes."""
     facts = [{"task": one.task, "pruner": one.pruner, "profile": one.profile, **flat(one.config)} for one in cells]
-    keys = [key for key in dict.fromkeys(key for one in facts for key in one) if len({shown(one.get(key)) for one in facts}) > 1]
+    keys: list[str] = []
+    told: list[str] = [""] * len(facts)
+    for key in dict.fromkeys(key for one in facts for key in one):
+        more = [f"{words}, {shown(one.get(key))}" for words, one in zip(told, facts, strict=True)]
+        if len({*more}) > len({*told}):
+            keys, told = [*keys, key], more
     for one, own in zip(cells, facts, strict=True):
-        yield plain(f"{one.id} ({', '.join(f'{key} {_value(own[key])}' for key in keys[:4] if key in own)})")
+        yield plain(f"{one.id} ({', '.join(f'{key} {_value(own[key])}' for key in keys if key in own)})")
 
 
 def shown_as(row: Row, folder: Path, *, json: bool) -> str:
@@ -106,7 +111,7 @@ def _about(row: Row, folder: Path) -> dict[str, Any]:
     about = {name: getattr(row, name) for name in names}
     about |= {name: dict(getattr(row, name)) for name in ("labels", "config", "versions", "machine")}
     about["changed"] = {name: dict(zip(("is", "default"), both, strict=True)) for name, both in _changed(row).items()}
-    about["today"] = {name: now for name, now in provenance.versions().items() if row.versions.get(name, now) != now}
+    about["today"] = dict(_elsewhere(row))
     about["measures"] = [
         {
             "name": one.name,
@@ -140,6 +145,19 @@ def _changed(row: Row) -> dict[str, tuple[object, object]]:
     return found | {f"recipe.{name}": (there[name], recipe.get(name)) for name in there if there[name] != recipe.get(name)}
 
 
+def _elsewhere(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield what numbers may depend on and is not what it was: the processor and its library of products first, then versions.
+
+    A last digit is enough for an agent to play other games, and a chaotic one to end elsewhere.
+    """
+    here = {"cpu": provenance.machine()["cpu"]}
+    with suppress(Exception):  # its task may be somebody else's, and not here
+        recipe = tasks().load(row.task).recipe
+        here |= recipe.machine(fleet=bool(row.config.get("fleet")), device=str(row.config.get("device", "cpu")))
+    for then, now in ((row.machine, here), (row.versions, provenance.versions())):
+        yield from ((name, text) for name, text in now.items() if then.get(name, text) != text)
+
+
 def _measures(row: Row) -> Iterator[Measure]:
     """Yield what was measured: what the cell is judged by, then as the catalogue has it, then what nobody knows."""
     first = (row.judged.metric, *row.judged.also, row.judged.curve)
@@ -169,8 +187,9 @@ def _told(row: Row, about: Mapping[str, Any]) -> Iterator[str]:
         yield f"\nalone again:\n  {plain(about['again'])}"
     else:
         yield plain(f"\nno command trains it again here: {about['why']}")
-    if told := ", ".join(f"{name} {row.versions[name]} then, {now} now" for name, now in about["today"].items()):
-        yield plain(f"numbers may be others now: {told}")
+    then = {**row.versions, **row.machine}
+    if told := "; ".join(f"{name} {then[name]} then, {now} now" for name, now in about["today"].items()):
+        yield plain(f"numbers may be others here: {told}")
 
 
 def _facts(row: Row, about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -21,11 +21,12 @@ from rlprune.__main__ import main
 from rlprune.again import command
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import identity
+from rlprune.costs import provenance
 from rlprune.report.comparable import gathered
 from rlprune.report.sound import sound
 from rlprune.run import add_arguments, checked, only
-from rlprune.show import found, shown_as
-from rlprune.store import Store
+from rlprune.show import _elsewhere, found, shown_as
+from rlprune.store import Row, Store
 
 SOME = [*rows(2, pruners=("Dense", "SNIP", "CroP-S"), sparsities=(0.9,)), FAILED, SKIPPED]
 TINY = ["recipe.budget=160", "recipe.epochs=2", "recipe.evaluation_games=1"]
@@ -185,6 +186,21 @@ def test_a_cell_is_shown_with_all_that_is_known_of_it(run, capsys):
     assert shlex.split(document["again"])[-4:] == ["--only", one.id, "--out", f"results/{one.id}"]
 
 
+def test_cells_of_one_name_are_told_apart_by_what_it_takes_and_no_more(tmp_path, capsys):
+    recipes = [
+        {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1},
+        {"a": 2, "b": 2, "c": 2, "d": 2, "e": 1},
+        {"a": 2, "b": 2, "c": 2, "d": 2, "e": 3},
+    ]
+    stored(
+        tmp_path, [replace(SOME[0], id=f"{n}" * 16, config={**SOME[0].config, "recipe": one}) for n, one in enumerate(recipes)]
+    )
+    assert main(["show", str(tmp_path), SOME[0].pruner, str(SOME[0].sparsity), str(SOME[0].seed)]) == 2
+    told = capsys.readouterr().err
+    for n, one in enumerate(recipes):
+        assert f"{f'{n}' * 16} (recipe.a {one['a']}, recipe.e {one['e']})" in told
+
+
 def test_a_failed_cell_is_shown_with_its_traceback_and_other_versions_are_told(tmp_path, capsys):
     stored(tmp_path)
     assert main(["show", str(tmp_path), "imp", "0.98", "0"]) == 0
@@ -192,8 +208,15 @@ def test_a_failed_cell_is_shown_with_its_traceback_and_other_versions_are_told(t
     assert "why       ValueError: the loss is <nan> after epoch 3\n" in told
     assert 'File "cell.py", line 12, in train' in told
     assert "no command trains it again here" in told
-    assert "numbers may be others now: " in told
+    assert "numbers may be others here: " in told
     assert "commit 5d3890a then" in told or "torch 2.15.0 then" in told
+
+
+def test_another_processor_is_told_before_other_versions():
+    here = provenance.machine()["cpu"]
+    elsewhere = replace(SOME[0], machine={"cpu": "Other", "cores": "8"}, versions={"torch": "0.1"})
+    assert list(_elsewhere(elsewhere))[:2] == [("cpu", here), ("torch", provenance.versions()["torch"])]
+    assert not list(_elsewhere(replace(SOME[0], machine={"cpu": here, "cores": "99"}, versions=provenance.versions())))
 
 
 def test_whether_a_cell_had_company_is_told(tmp_path):
@@ -273,6 +296,17 @@ def test_a_command_is_found_for_every_cell_whatever_it_was_set_to(tmp_path, monk
         request = checked(parsed(words[2:]))
         assert words[2] == "mine.toml" or not keeps
         assert [one.id for one in only(cells(request.suite, request.device), cell.id)] == [cell.id]
+
+
+def test_the_command_of_a_cell_whose_costs_were_measured_measures_them_again():
+    suite = load_suite("rl_full", "smoke")
+    one = identity(cells(suite, "cpu")[0], suite)
+    for values, told in (({"return_greedy": 500.0, "wall_seconds": 3.0}, True), ({"return_greedy": 500.0}, False), ({}, False)):
+        done = Row(**{**vars(SOME[0]), **vars(one), "status": "done", "values": values})
+        words = command(done, "out")
+        assert ("solo=1" in words) is told
+        request = checked(parsed(words[2:]))
+        assert [cell.alone for cell in only(cells(request.suite, request.device), one.id)] == [told]
 
 
 def test_a_command_names_the_data_that_need_not_be_here():
