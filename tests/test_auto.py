@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ from subjects import silenced
 from test_nets import SMALL, small, some
 from torch import nn
 
-from rlprune.nets.auto import anatomy, tried
+import rlprune
+from rlprune.nets.auto import anatomy, cuttable, tried
 from rlprune.nets.classifiers import classifier
 from rlprune.pruning import surgery
-from rlprune.pruning.groups import present
+from rlprune.pruning.groups import Group, Member, present
 
 
 def by_tensor(groups):
@@ -331,3 +333,53 @@ def test_auxiliary_heads_are_left_out():
         net, found = classifier("torchvision/googlenet", 3)
     assert isinstance(net(torch.zeros(2, 3, 64, 64)), torch.Tensor)
     assert not [name for name in found.all_weights() if name.startswith("aux")]
+
+
+class Twice(nn.Module):
+    """A grouped convolution that reads what it put out."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.shared, self.head = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3, padding=1, groups=4), nn.Linear(32, 10)
+
+    def forward(self, images):
+        maps = torch.relu(self.shared(torch.relu(self.first(images))))
+        return self.head(torch.relu(self.shared(maps)).mean((2, 3)))
+
+
+def in_blocks(blocks, between=nn.ReLU):
+    shared = nn.Conv2d(32, 32, 3, padding=1, groups=blocks)
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3), between(), shared, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)
+    )
+
+
+@pytest.mark.parametrize("sizes", [(16,), (16, 8)])
+@pytest.mark.parametrize("make", [partial(in_blocks, 2), partial(in_blocks, 4), partial(in_blocks, 8), Twice])
+def test_what_a_grouped_convolution_reads_is_counted_once_however_often_it_is_called(make, sizes):
+    torch.manual_seed(0)
+    net, images = make(), torch.randn(16, 3, 8, 8)
+    whole = sum(parameter.numel() for parameter in net.parameters() if parameter.ndim > 1)
+    pruning = rlprune.Pruning(
+        net, "SNAP", 0.7, epochs=1, loss=lambda net: sum(net(images[:size]).square().mean() for size in sizes), optimizer=None
+    )
+    groups = pruning.follower._subject.anatomy.all_groups()
+    for group in groups:
+        assert len({(member.tensor, member.dim) for member in group.members}) == len(group.members)
+    left = sum(parameter.numel() for parameter in net.parameters() if parameter.ndim > 1)
+    step = max(group.blocks for group in groups) * (27 + 9 * 32 / 4 + 10)  # a channel of every block
+    assert abs(0.3 * whole - left) <= step
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(1 - left / whole)
+
+
+def test_channels_that_are_not_zero_where_nothing_comes_in_go_through_blocks_too():
+    torch.manual_seed(0)
+    for blocks in (1, 2):
+        groups, stays = cuttable(in_blocks(blocks, nn.Softplus), [((torch.ones(4, 3, 8, 8),), {})])
+        assert {group.name for group in groups} == {"0", "2"}
+        assert "0" not in stays
+
+
+def test_a_group_that_names_a_place_twice_is_refused():
+    with pytest.raises(ValueError, match=r"group 'it' names the same place of b\.weight more than once"):
+        Group("it", 4, (Member("a.weight", 0, produces=True), *2 * [Member("b.weight", 1)]))

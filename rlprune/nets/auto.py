@@ -296,10 +296,11 @@ def _silence(net: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor]
     parameters = dict(net.named_parameters(remove_duplicate=False))
     for group in groups:
         for member in group.members:
-            if member.tensor in parameters and member.blocks == 1:
+            if member.tensor in parameters:
                 parameter = parameters[member.tensor]
-                gone = (~member.positions(kept[group.name])).nonzero().squeeze(1) + member.offset
-                parameter.index_fill_(member.dim, gone.to(parameter.device), 0)
+                gone = ~member.positions(kept[group.name]).view(member.blocks, -1)
+                for block, lost in zip(parameter.chunk(member.blocks), gone, strict=True):
+                    block.index_fill_(member.dim, (lost.nonzero().squeeze(1) + member.offset).to(parameter.device), 0)
 
 
 def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:

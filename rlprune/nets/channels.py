@@ -103,7 +103,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._makers: dict[Place, tuple[str, int]] = {}
         self._made: set[Place] = set()
         self._scaled: set[str] = set()
-        self._grouped: list[tuple[str, int, Tensor]] = []
+        self._grouped: dict[str, tuple[int, Tensor | None]] = {}
         self._shared: list[tuple[str, int, list[int]]] = []
         self._carried = WeakTensorKeyDictionary()
         self._running: list[tuple[str, bool]] = []
@@ -160,10 +160,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         vector = self._vector(x, dim)
         if layer.groups == 1:
             self._read(layer.weight, 1, vector)
-        elif vector is not None:
-            if bool((vector == 0).any()):
-                self._end(vector, self._here)
-            self._grouped.append((self._names[id(layer.weight)], layer.groups, vector))
+        else:
+            self._share(self._names[id(layer.weight)], layer.groups, vector)
         self._make(name, layer, 0, out, dim)
 
     def normalisation(self, _: str, layer: nn.BatchNorm2d, x: Tensor, out: Tensor) -> None:
@@ -188,6 +186,19 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._end(own, self._here)
         else:
             self._meet(vector, own)
+
+    def _share(self, tensor: str, blocks: int, vector: Tensor | None) -> None:
+        """Take note of what a grouped convolution reads; what several calls of it read goes together."""
+        if vector is not None and bool((vector == 0).any()):
+            self._end(vector, self._here)
+        if tensor in self._grouped:
+            before = self._grouped[tensor][1]
+            if vector is not None and before is not None:
+                vector = self._meet(vector, before)
+            else:
+                self._end(before if vector is None else vector, self._here)
+                vector = before
+        self._grouped[tensor] = blocks, vector
 
     def _scale(self, layer: nn.Module, x: Tensor, dim: int, out: Tensor) -> None:
         vector = self._vector(x, dim)
@@ -352,7 +363,11 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rows, columns = torch.cat(pairs, 1).numpy() if pairs else np.empty((2, 0), dtype=np.int64)
         graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(self._next, self._next))
         channel = connected_components(graph, directed=False)[1]
-        self._shared = [(tensor, blocks, channel[vector.numpy()].tolist()) for tensor, blocks, vector in self._grouped]
+        self._shared = [
+            (tensor, blocks, channel[vector.numpy()].tolist())
+            for tensor, (blocks, vector) in self._grouped.items()
+            if vector is not None
+        ]
         why = np.full(int(channel.max()) + 1, -1)
         for at, (numbers, _) in reversed(list(enumerate(self._stay))):
             why[channel[numbers.numpy()]] = at

@@ -59,7 +59,8 @@ class Group:
         blocks: equal blocks of neighbouring channels that must keep equal counts; 1 where no grouped convolution is near.
 
     Raises:
-        ValueError: blocks that do not divide the channels, or a member with blocks that they do not respect.
+        ValueError: blocks that do not divide the channels, a member with blocks that they do not respect, or one that is there
+            twice and would be counted so.
     """
 
     name: str
@@ -73,6 +74,9 @@ class Group:
         for member in self.members:
             if self.blocks % member.blocks:
                 raise ValueError(f"group '{self.name}' needs a multiple of {member.blocks} blocks for {member.tensor}")
+        places = [(member.tensor, member.dim, member.offset) for member in self.members]
+        if twice := [tensor for (tensor, dim, offset) in places if places.count((tensor, dim, offset)) > 1]:
+            raise ValueError(f"group '{self.name}' names the same place of {twice[0]} more than once")
 
 
 @dataclass(frozen=True)
