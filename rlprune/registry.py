@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -121,15 +122,24 @@ class Registry(Generic[Entry]):
         return next((f"{plain(dist.name)} {plain(dist.version)}" for dist in found if dist is not None), place)
 
     def code(self, name: str) -> str:
-        """Return ``origin`` with a digest of an entry's file, which changes with its code; empty for what is built in."""
+        """Return ``origin`` with a digest of an entry's file, which changes with its code; empty for what is built in.
+
+        Once it is imported here, the file is that which was imported, whatever becomes of it.
+        """
         if not (origin := self.origin(name)):
             return ""
-        try:
-            found = importlib.util.find_spec(self.place(name).partition(":")[0])
-            content = Path(str(found and found.origin)).read_bytes()
-        except (ImportError, ValueError, OSError):  # of no file
-            return origin
-        return f"{origin} {hashlib.sha256(content).hexdigest()[:8]}"
+        return f"{origin} {self._digest(self.place(name).partition(':')[0])}".rstrip()
+
+    def _digest(self, module: str) -> str:
+        """Return some digits that change with a module's file; none where it has none."""
+        if module not in sys.modules or module not in self._digests:
+            self._digests[module] = _digest(module)
+        return self._digests[module]
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        """Modules to the digits of what was there when they were looked at last before they were imported."""
+        return {}
 
     def about(self, name: str) -> str:
         """Return what the file that holds an entry says of itself; another package's is imported for it."""
@@ -180,6 +190,8 @@ class Registry(Generic[Entry]):
             raise ValueError(f"the {what} '{plain(name, LONGEST)}' of {plain(place)} cannot be used: {why}")
         module, _, variable = place.partition(":")
         try:
+            if not self._built_in(place):  # its file may change while what it held trains
+                self._digest(module)
             entry = getattr(importlib.import_module(module), variable)
         except (Exception, SystemExit) as error:  # somebody else's file may fail in any way
             told = plain(_why(error), 400)
@@ -191,6 +203,15 @@ class Registry(Generic[Entry]):
         if own.casefold() != name.casefold():  # its cells bear that name, and nobody would find it
             raise TypeError(f"{place} is registered as '{name}' but calls itself '{plain(own)}': register it under that name")
         return entry
+
+
+def _digest(module: str) -> str:
+    try:
+        found = importlib.util.find_spec(module)
+        content = Path(str(found and found.origin)).read_bytes()
+    except (ImportError, ValueError, OSError):
+        return ""
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _why(error: BaseException) -> str:

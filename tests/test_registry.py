@@ -114,6 +114,20 @@ def test_code_of_another_package_changes_with_its_file(shop, tmp_path):
     assert goods.code("thirds-s") != before
 
 
+def test_code_is_that_which_was_imported_whatever_becomes_of_its_file(shop, tmp_path):
+    entry_point(tmp_path, "Thirds-S = elsewhere:THIRDS")
+    goods, file = shop("empty.py", ""), tmp_path / "elsewhere.py"
+    goods.load("thirds-s")
+    before = goods.code("thirds-s")
+    file.write_text(file.read_text() + "# changed while it trains\n")
+    assert goods.code("thirds-s") == before
+    goods.load("thirds-s")
+    assert goods.code("thirds-s") == before
+    del sys.modules["elsewhere"]
+    goods.load("thirds-s")  # as another process does
+    assert goods.code("thirds-s") != before
+
+
 def test_another_package_that_names_something_else_is_told_so(shop, tmp_path):
     entry_point(tmp_path, "number = elsewhere:NUMBER")
     with pytest.raises(TypeError, match="elsewhere:NUMBER is registered as a Pruner but is a int"):
