@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from rlprune.bench import cell as bench_cell
 from rlprune.bench import checkpoint, worker
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import cells, load_suite
@@ -181,6 +182,22 @@ def test_of_two_checkpoints_the_newest_that_is_whole_is_used(damage, said, first
     assert next(row["trained"] for row in told if "trained" in row) == first
     assert resumed.epochs == whole.epochs
     assert (tmp_path / "cell.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_other_code_is_of_no_use(tmp_path, monkeypatch):
+    def kill(row):
+        if row["trained"] == 3:
+            raise Killed
+
+    told, file = [], tmp_path / "cell.pt"
+    monkeypatch.setattr(bench_cell, "code", lambda cell: {"pruner": "mine 1.0 a1"})
+    with pytest.raises(Killed):
+        run_cell(CELLS["SNIP"], checkpoint=file, tell=kill)
+    monkeypatch.setattr(bench_cell, "code", lambda cell: {"pruner": "mine 1.0 b2"})
+    measured = run_cell(CELLS["SNIP"], checkpoint=file, tell=told.append)
+    assert told[0]["said"] == "starts over, its checkpoint is of no use: it was trained by other code of SNIP"
+    assert told[1]["trained"] == 1
+    assert "resumed" not in measured.values
 
 
 def test_a_good_checkpoint_is_not_lost_to_a_damaged_one(tmp_path):

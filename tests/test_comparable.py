@@ -10,7 +10,7 @@ import pytest
 from rows import LOWER, as_task, row, rows
 
 from rlprune.__main__ import main
-from rlprune.bench import worker
+from rlprune.bench import sweep
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import changed_code
 from rlprune.report import curves, scripts, tables
@@ -305,7 +305,7 @@ def test_cells_of_a_pruner_that_was_written_anew_are_told():
 
 def test_finished_cells_of_code_that_has_changed_are_counted(tmp_path, monkeypatch):
     planned = [cell for cell in cells(load_suite("cartpole", "smoke"), "cpu") if cell.pruner in ("SNIP", "CroP-S")]
-    monkeypatch.setattr(worker, "code", lambda cell: {"pruner": "mine 1.0 b2"} if cell.pruner == "SNIP" else {})
+    monkeypatch.setattr(sweep, "code", lambda cell: {"pruner": "mine 1.0 b2"} if cell.pruner == "SNIP" else {})
     with Store(tmp_path / "results.sqlite") as store:
         for cell, code in zip(planned, ("a1", "b2"), strict=True):
             store.save(row(cell.pruner, id=cell.id, versions={"pruner": f"mine 1.0 {code}"}))

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from rlprune import reason
 from rlprune.bench import checkpoint
-from rlprune.bench.suite import Cell, branched
+from rlprune.bench.suite import Cell, branched, code
 from rlprune.costs import cost
 from rlprune.costs.measures import SOLO
 from rlprune.executors import Tell
@@ -228,6 +228,9 @@ def begun(cell: Cell, file: Path | None) -> "tuple[Trainee, str]":
         except ValueError as error:
             useless.append(str(error))
             continue
+        if changed := [getattr(cell, what) for what, own in code(cell).items() if saved.get("code", {}).get(what, own) != own]:
+            useless.append(f"it was trained by other code of {' and '.join(changed)}")
+            continue
         trainee = Trainee(cell, file)
         try:
             trainee.resume(saved)
@@ -257,7 +260,7 @@ class Trainee:
         pruner, parts = branched(pruner, settings, cell.branch), self.trainer.steps
         self.pruning = PlanFollower(self.trainer, pruner, settings, cell.sparsity, epochs, task.scope, seeds, parts)
         self.total = trained_epochs(self.pruning.plan, epochs, cell.sparsity)
-        self._cell, self._checkpoint = cell, file
+        self._cell, self._checkpoint, self._code = cell, file, code(cell)
         self._rows: list[dict[str, float]] = []
         self._training, self._samples = Training(), 0
         self._budget, self._first = epochs, None if cell.branch is None else dict[str, Tensor]()
@@ -295,7 +298,7 @@ class Trainee:
         self._rows.append(_row(position, self.pruning, self._training, measures))
         if self._checkpoint is not None:
             state = {"trainer": self.trainer.state(), "pruning": self.pruning.state()}
-            noted = {"rows": self._rows, "training": vars(self._training), "first": self._first}
+            noted = {"rows": self._rows, "training": vars(self._training), "first": self._first, "code": self._code}
             checkpoint.save(self._checkpoint, self._cell.id, {**state, **noted})
         return self._rows[-1]
 

@@ -231,6 +231,12 @@ class Cell:
         return sha256(json.dumps(self.config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
+def code(cell: Cell) -> dict[str, str]:
+    """Return what code a cell's ``pruner`` and ``task`` are, where they are not rlprune's own."""
+    found = {"pruner": pruners().code(cell.pruner), "task": tasks().code(cell.task)}
+    return {what: code for what, code in found.items() if code}
+
+
 @dataclass(frozen=True)
 class Shard:
     """A part of any cells, for one machine that knows nothing of the others: which cells, their ids say, in whatever company.

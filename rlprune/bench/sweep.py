@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rlprune.bench import worker
-from rlprune.bench.suite import Cell, Suite, branched
+from rlprune.bench.suite import Cell, Suite, branched, code
 from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import provenance
 from rlprune.costs.judged import Judged
@@ -348,8 +348,8 @@ def _epochs(name: str, settings: str, epochs: int, sparsity: float, branch: int 
 
 def changed_code(cells: Sequence[Cell], store: Store) -> dict[str, int]:
     """Return of pruners and tasks that are not rlprune's own how many finished cells had other code than they have now."""
-    known = {pair: worker.code(cell) for pair, cell in {(cell.pruner, cell.task): cell for cell in cells}.items()}
-    codes = {cell.id: code for cell in cells if (code := known[cell.pruner, cell.task])}
+    known = {pair: code(cell) for pair, cell in {(cell.pruner, cell.task): cell for cell in cells}.items()}
+    codes = {cell.id: own for cell in cells if (own := known[cell.pruner, cell.task])}
     found = Counter[str]()
     for row in store.rows() if codes else ():
         for what, now in codes.get(row.id, {}).items() if row.status == "done" else ():

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from rlprune.bench.suite import Cell
+from rlprune.bench.suite import Cell, code
 from rlprune.costs import provenance
 from rlprune.costs.energy import Energy
 from rlprune.executors import Tell, preloaded
-from rlprune.pruning.pruner import pruners
 from rlprune.reason import told
 from rlprune.task import tasks
 
@@ -137,12 +136,6 @@ def run(assigned: Assignment, tell: Tell) -> list[Record]:
             values |= {**spent, **energy.values}
         records.append(replace(record, values=values, epochs=result.epochs, layers=result.layers))
     return records
-
-
-def code(cell: Cell) -> dict[str, str]:
-    """Return what code a cell's ``pruner`` and ``task`` are, where they are not rlprune's own."""
-    found = {"pruner": pruners().code(cell.pruner), "task": tasks().code(cell.task)}
-    return {what: code for what, code in found.items() if code}
 
 
 def _stopped(error: Exception) -> tuple[str, str]:
