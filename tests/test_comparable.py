@@ -312,6 +312,13 @@ def test_finished_cells_of_code_that_has_changed_are_counted(tmp_path, monkeypat
         assert changed_code(planned, store) == {"SNIP": 1}
         store.save(row("SNIP", id=planned[0].id, versions={"pruner": "mine 1.0 b2"}))
         assert changed_code(planned, store) == {}
+    with Store(tmp_path / "others.sqlite") as store:
+        for status in ("failed", "skipped"):  # the one runs again, the other counts as done
+            assert changed_code(planned, store) == {}
+            store.save(row("SNIP", id=planned[0].id, status=status, versions={"pruner": "mine 1.0 a1"}))
+        assert changed_code(planned, store) == {"SNIP": 1}
+        store.save(row("SNIP", id=planned[0].id, versions={"pruner": "mine 1.0 b2"}))
+        assert changed_code(planned, store) == {}
 
 
 def test_scripts_say_where_seeds_are_fewer_than_others(tmp_path):

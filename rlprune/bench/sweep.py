@@ -347,12 +347,15 @@ def _epochs(name: str, settings: str, epochs: int, sparsity: float, branch: int 
 
 
 def changed_code(cells: Sequence[Cell], store: Store) -> dict[str, int]:
-    """Return of pruners and tasks that are not rlprune's own how many finished cells had other code than they have now."""
+    """Return of pruners and tasks that are not rlprune's own how many finished cells had other code than they have now.
+
+    Those that were skipped are finished, too.
+    """
     known = {pair: code(cell) for pair, cell in {(cell.pruner, cell.task): cell for cell in cells}.items()}
     codes = {cell.id: own for cell in cells if (own := known[cell.pruner, cell.task])}
     found = Counter[str]()
     for row in store.rows() if codes else ():
-        for what, now in codes.get(row.id, {}).items() if row.status == "done" else ():
+        for what, now in codes.get(row.id, {}).items() if row.status != "failed" else ():
             found[row.pruner if what == "pruner" else row.task] += row.versions.get(what, now) != now
     return {name: count for name, count in found.items() if count}
 
