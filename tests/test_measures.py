@@ -7,7 +7,7 @@ import pytest
 from rlprune.bench import worker
 from rlprune.bench.suite import cell_maker, load_suite
 from rlprune.costs.judged import Judged, document, read
-from rlprune.costs.measures import CATALOGUE, COLUMNS, SOLO, Measure, described
+from rlprune.costs.measures import CATALOGUE, COLUMNS, SOLO, Measure, alone, described
 from rlprune.task import tasks
 from rlprune.training.trainer import make
 
@@ -41,10 +41,17 @@ def test_everything_that_a_cell_records_is_in_the_catalogue(recorded):
 
 
 def test_a_fleet_has_all_that_a_cell_alone_has_but_for_what_is_solo(recorded):
-    (alone, epochs), (together, of_fleet) = recorded
-    assert together == alone - SOLO
+    (solo, epochs), (together, of_fleet) = recorded
+    assert together == solo - SOLO
     assert of_fleet == epochs
-    assert {"wall_seconds", "training_seconds", "batch_seconds"} <= alone & SOLO
+    assert {"wall_seconds", "training_seconds", "batch_seconds"} <= solo & SOLO
+
+
+def test_a_fleet_of_one_that_was_resumed_was_no_less_alone(recorded):
+    (solo, _), (together, _) = recorded
+    since = dict.fromkeys(solo - {"wall_seconds", "cpu_seconds", "memory_peak_bytes"}, 1.0) | {"resumed": 1.0}
+    assert alone({"fleet": True}, since)
+    assert not alone({"fleet": True}, dict.fromkeys(together, 1.0) | {"resumed": 1.0})
 
 
 def test_a_measure_is_there_once_with_words_for_people():

@@ -140,8 +140,11 @@ SOLO = frozenset(measure.name for measure in CATALOGUE if measure.solo)
 
 
 def alone(config: Mapping[str, object], values: Mapping[str, float]) -> bool:
-    """Return whether a finished cell had its worker to itself: a fleet of one that had it measured its time."""
-    return not config.get("fleet") or "wall_seconds" in values
+    """Return whether a finished cell had its worker to itself: a fleet of one that had it measured its time.
+
+    One that was resumed knows none of its own, and has measured that of its network's updates.
+    """
+    return not config.get("fleet") or "wall_seconds" in values or {"resumed", "batch_seconds"} <= values.keys()
 
 
 def described() -> str:
