@@ -1,6 +1,7 @@
 """Learning curves as files: complete, each epoch once, whatever was killed between."""
 
 import csv
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -10,7 +11,7 @@ from rlprune.__main__ import main
 from rlprune.bench.log import LOG, SINKS, Log
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import Epoch, Finished, Started
-from rlprune.store import Store
+from rlprune.store import TOGETHER, Store
 
 KINDS = ["csv", pytest.param("tensorboard", marks=pytest.mark.skipif(find_spec("tensorboard") is None, reason="no tensorboard"))]
 EPOCHS = [
@@ -103,6 +104,16 @@ def test_what_was_done_before_is_written_from_the_store(kind, cell, tmp_path):
         written = {file: file.stat().st_mtime_ns for file in (tmp_path / LOG).rglob("*.*")}
         Log(tmp_path, [kind]).catch_up([cell], store)
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / LOG).rglob("*.*")} == written
+
+
+def test_a_store_is_asked_for_some_cells_at_a_time(cell, tmp_path, monkeypatch):
+    every, asked = [replace(cell, seed=seed) for seed in range(TOGETHER + 1)], []
+    with Store(tmp_path / "results.sqlite", create=True) as store:
+        store.save(done(every[0]), done(every[-1]))
+        monkeypatch.setattr(store, "rows", lambda ids, rows=store.rows: asked.append(len(ids)) or rows(ids))
+        Log(tmp_path, ["csv"]).catch_up(every, store)
+    assert asked == [TOGETHER, 1]
+    assert read("csv", tmp_path) == whole(every[0]) | whole(every[-1])
 
 
 def test_without_a_kind_nothing_is_written(cell, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from rlprune import files, safely
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Finished, News
-from rlprune.store import Store
+from rlprune.store import TOGETHER, Store
 
 LOG = "log"
 """The folder of a run that they are in."""
@@ -155,10 +155,11 @@ class Log:
         for kind, sink in self._sinks.items():
             complete = self._complete(kind)
             left = {cell.id: cell for cell in cells if cell.id not in complete}
-            for row in store.rows(list(left)) if left else ():
-                if row.status == "done":
-                    sink.whole(self._place(left[row.id]), row.epochs)
-                    self._note(kind, row.id)
+            for start in range(0, len(left), TOGETHER):
+                for row in store.rows(list(left)[start : start + TOGETHER]):
+                    if row.status == "done":
+                        sink.whole(self._place(left[row.id]), row.epochs)
+                        self._note(kind, row.id)
 
     def __call__(self, news: News) -> None:
         for kind, sink in self._sinks.items():
