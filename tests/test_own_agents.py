@@ -218,6 +218,17 @@ def test_a_pruner_waits_for_replay_and_prunes_before_the_first_update(kind, star
         learn(agent(kind), PruneCallback("SNIP", 0.8), 20)
 
 
+@pytest.mark.parametrize("starts", [20, 21, 23])
+@pytest.mark.parametrize("kind", [DQN, SAC])
+def test_a_plan_ends_with_learning_wherever_that_starts(kind, starts):
+    model = agent(kind, learning_starts=starts, train_freq=4)
+    callback = PruneCallback("Magnitude-After", 0.8, epochs=4, share=0.99)  # of four epochs, after the last
+    learn(model, callback)
+    assert callback.pruning.progress.epoch == callback.pruning.epochs == 4
+    assert callback.done
+    assert callback.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.01)
+
+
 @pytest.mark.parametrize("kind", [SAC, TD3])
 def test_twin_critics_are_ranked_apart_and_may_have_a_sparsity_of_their_own(kind):
     model = agent(kind)

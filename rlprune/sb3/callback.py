@@ -196,7 +196,7 @@ class PruneCallback(BaseCallback):
 
     def _catch_up(self) -> None:
         """End the epochs, or the parts of them, whose rollouts were played and learned from."""
-        rollouts = self._steps // self._agent.unit
+        rollouts = -(-self._steps // self._agent.unit)  # of the first, what comes before learning does not count
         played = self._epochs * self._length if rollouts >= self._all else rollouts
         if self._waits and played and not self._replays:
             self._advance()
