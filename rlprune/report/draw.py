@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rlprune import files
-from rlprune.report.curves import Style, looks_of, order, style
+from rlprune.report.curves import Style, looks_of, order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,11 +147,6 @@ def headline(figure: "Figure", title: str, note: str) -> None:
     title, note = fitted(title, WIDTH - 0.2, NORMAL + 1), fitted(note, WIDTH - 0.2)
     figure.text(0.01, 1 - 0.05 / height, title, va="top", fontsize=NORMAL + 1, fontweight="bold")
     figure.text(0.01, 1 - (0.21 if title else 0.05) / height, note, va="top", fontsize=SMALL, color=GREY)
-
-
-def dress(line: "Line2D", pruner: str, cut: str) -> "Line2D":
-    """Give a line its pruner's look."""
-    return wear(line, style(pruner, cut))
 
 
 def wear(line: "Line2D", look: Style) -> "Line2D":
