@@ -54,7 +54,8 @@ class Pruning:
         epochs: epochs of the whole training.
         loss: the network to its mean loss on one fixed batch, a scalar; or several such functions. One that takes
             ``temperature`` is given the number to divide its logits by; for others it is 1.
-        optimizer: its state follows every mask and cut. None, said aloud: there is none, or it is made anew after each cut.
+        optimizer: its state follows every mask and cut. None, said aloud: there is none, or it is made anew after each cut, and
+            after each rewind.
             May be left out only where weights are pruned before anything is trained. Masked weights stay zero in any case.
         samples: training samples that evaluating ``loss`` costs, to be counted.
         weights: names of the parameters to prune, where that is not all weights.
@@ -99,7 +100,9 @@ class Pruning:
         if isinstance(optimizer, EllipsisType):
             _spoken_for(method, chosen)
             optimizer = None
-        elif optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        elif optimizer is None:
+            _without(method, chosen)
+        elif not isinstance(optimizer, torch.optim.Optimizer):
             raise ValueError(f"optimizer is a torch.optim.Optimizer, or None; got a {type(optimizer).__name__}")
         losses = list(loss) if isinstance(loss, Sequence) else [loss]
         if settings.get("temperature", 1.0) != 1.0 and not all(map(_is_tempered, losses)):
@@ -370,6 +373,16 @@ def _spoken_for(method: Pruner, settings: CommonSettings) -> None:
         )
 
 
+def _without(method: Pruner, settings: CommonSettings) -> None:
+    """Refuse what cannot be done without an optimizer, and would be left undone.
+
+    Raises:
+        ValueError: a pruner that adds to the gradient of every step.
+    """
+    if any(isinstance(step, Train) and step.penalty for step in method.steps(settings)):
+        raise ValueError(f"{method.name} pulls at the scales of normalisations before each step of the optimizer: say optimizer=")
+
+
 def _unmasked(method: Pruner, net: nn.Module) -> None:
     """Refuse to cut channels where an earlier pruning still masks weights.
 
@@ -499,7 +512,7 @@ def _groups(
     if given is None or isinstance(given, str):
         if given not in (None, "auto"):
             raise ValueError(f"groups is 'auto' or a list of Group; got {given!r}{nearest(str(given), ['auto'])}")
-        found, stays = auto.cuttable(net, calls) if calls else auto.reached(net, plain)
+        found, stays = _followed(net, calls, plain)
         _read(net, plain)
         good, bad = auto.agreed(net, found, plain)
         if calls and bad:  # the loss calls more than the network's own forward
@@ -529,6 +542,22 @@ def _groups(
     if bad:
         raise ValueError("; ".join(f"group '{name}' cannot be cut because of {what}" for name, what in list(bad.items())[:3]))
     return list(given), {}
+
+
+def _followed(net: nn.Module, calls: Sequence[Call], losses: Sequence[Loss]) -> tuple[list[Group], dict[str, str]]:
+    """Return what is found by following the network as the loss calls it, or the loss, where the network cannot be.
+
+    Raises:
+        ValueError: neither can.
+    """
+    if not calls:
+        return auto.reached(net, losses)
+    try:
+        return auto.cuttable(net, calls)
+    except ValueError as error:  # it returns, say, an object of its own, of which the loss knows how to read it
+        with suppress(ValueError):
+            return auto.reached(net, losses)
+        raise error from None
 
 
 def _read(net: nn.Module, losses: Sequence[Loss]) -> None:

@@ -139,6 +139,8 @@ class Task:
         scope: what pruners rank against what unless a suite says otherwise.
         anchors: metric of a random policy or constant predictor (``random``) and of the dense network (``dense``),
             used to normalise aggregates over tasks.
+        chance: which of ``also`` says what such a predictor reaches on a cell's own data, in the place of ``random``: that
+            holds for the recipe's, and a suite may set another vocabulary, or use fewer images.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Task:
     also: tuple[Measure, ...] = ()
     scope: Scope = "global"
     anchors: Mapping[str, float] = field(default_factory=dict)
+    chance: str = ""
 
     def __post_init__(self) -> None:
         for key, text in (("title", self.title), ("metric", self.metric.heading), ("curve", self.recipe.curve.heading)):
@@ -164,6 +167,8 @@ class Task:
                 )
         if unreal := [name for name, value in self.anchors.items() if not isfinite(value)]:
             raise ValueError(f"anchors of task {self.name}: {', '.join(unreal)} must be a finite number")
+        if self.chance and self.chance not in (known := [one.name for one in self.also]):
+            raise ValueError(f"chance of task {self.name}: {self.chance} is none of what else is measured, {', '.join(known)}")
         kind = type(self.recipe)
         if "trainer" in kind.model_fields:  # a suite could set it, and have code imported
             raise ValueError(f"trainer of {kind.__name__} is no field: write trainer: ClassVar[str] = 'module:Class'")

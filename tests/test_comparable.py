@@ -257,8 +257,8 @@ def test_a_sparsity_that_was_missed_is_told_but_not_where_networks_have_their_ow
 
 
 def test_pruning_that_no_trigger_began_is_told():
-    def ended(seen, told=None):
-        settings = {} if told is None else {"until": {"epoch": told}}
+    def ended(seen, told=None, **until):
+        settings = {"until": until or {"epoch": told}} if until or told is not None else {}
         some = [
             replace(
                 one,
@@ -277,6 +277,8 @@ def test_pruning_that_no_trigger_began_is_told():
     assert line not in ended([0.4, 0.05])
     assert line not in ended([0.4, 0.2], told=2)
     assert line not in ended([])
+    assert line in ended([], cap=0.5), "waiting ended before the trigger had anything to compare"
+    assert line not in ended([], told=1)
 
 
 def test_cells_of_several_versions_in_one_folder_are_told_by_reports_and_scripts(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """One's own training loop: resumed where it was, through parts of a network, with copies and wrappers of it."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -463,3 +464,79 @@ def test_a_head_that_no_loss_reaches_is_named_where_channels_are_cut():
     headed = Headed()
     rlprune.Pruning(headed, "CroP-S", 0.4, epochs=2, loss=loss, optimizer=None)
     assert headed.value.in_features == headed.policy.in_features == headed.body.out_features < 12
+
+
+# -- what a method needs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["EarlyBird", "GateDecorators"])
+def test_a_penalty_that_no_optimizer_would_add_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} pulls at the scales of normalisations before each step .*: say optimizer="):
+        rlprune.Pruning(mlp(), name, 0.5, epochs=4, loss=error, optimizer=None)
+    if name == "EarlyBird":
+        rlprune.Pruning(mlp(), name, 0.5, epochs=4, loss=error, optimizer=None, penalty=0.0)
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+
+
+class Answering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, inputs):
+        return Answer(self.net(inputs))
+
+
+def test_channels_are_followed_through_the_loss_where_a_network_returns_what_only_that_can_read():
+    torch.manual_seed(0)
+    net = Answering()
+    pruning = rlprune.Pruning(net, "SNAP", 0.5, epochs=2, loss=lambda net: (net(X).logits - Y).square().mean(), optimizer=None)
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.05)
+    assert net.net[0].out_features < 12
+    assert net.net[3].out_features < 10
+
+
+class Zeros(nn.Module):
+    """A classifier whose head starts at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = mlp(), nn.Linear(2, 2)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, inputs):
+        return self.head(torch.relu(self.body(inputs)))
+
+
+def test_weights_that_start_at_zero_are_told_before_they_are_all_removed():
+    with pytest.warns(
+        UserWarning, match=r"head\.weight: all zeros, as at the start, so that Magnitude-Before .* removes them first"
+    ):
+        rlprune.Pruning(Zeros(), "Magnitude-Before", 0.5, epochs=2, loss=error)
+    with pytest.raises(
+        ValueError, match=r"all scores of the network are 0, so nothing tells what to keep; head\.weight is all zeros"
+    ):
+        rlprune.Pruning(Zeros(), "SNIP", 0.5, epochs=2, loss=error)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.hidden, self.head = nn.Embedding(7, 6), nn.Linear(6, 6), nn.Linear(6, 7, bias=False)
+        self.head.weight = self.words.weight
+        self.turn = nn.Parameter(torch.eye(6))
+
+    def forward(self, words):
+        return self.head(torch.einsum("...i,ij->...j", torch.relu(self.hidden(self.words(words))), self.turn))
+
+
+def test_what_stays_whole_is_named_with_what_it_is_tied_to():
+    words = torch.arange(7)
+    with pytest.raises(ValueError, match="'words' stays whole because of ") as told:
+        rlprune.Pruning(Tied(), "SNAP", 0.5, epochs=2, loss=lambda net: net(words).square().mean(), optimizer=None)
+    assert "Embedding" not in str(told.value)
+    assert "''" not in str(told.value)

@@ -59,7 +59,7 @@ def follow(name, subject=None, epochs=10, parts=10, sparsity=0.8, **settings):
 # -- plans -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [1, 7, 100, 208])
+@pytest.mark.parametrize("parts", [7, 100, 208])
 def test_a_fine_share_ends_where_training_can_stop_next_to_it(parts):
     plan = [Train(share=0.333, fine=True), Prune(), Train(share=0.5), Prune(), Train()]
     seen = walk(plan, 9, parts)
@@ -70,6 +70,20 @@ def test_a_fine_share_ends_where_training_can_stop_next_to_it(parts):
     assert sum(epoch.last - epoch.first for epoch in epochs) == 9 * parts
     assert sum(epoch.ends for epoch in epochs) == sum(epoch.begins for epoch in epochs) == 9
     assert trained_epochs(plan, 9) == 9
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10])
+def test_who_cannot_stop_inside_an_epoch_prunes_at_its_end_and_never_before_it(epochs):
+    """GMP in a plain loop: nothing goes before a fifth of the budget is trained, least of all before any."""
+    pruner = pruners().load("GMP")
+    seen = [
+        (at, action.sparsity) for at, action in walk(pruner.steps(pruner.settings()), epochs, 1) if isinstance(action, PruneTo)
+    ]
+    assert min(at for at, _ in seen) >= 0.2 * epochs
+    for at, share in seen:
+        at = min(max(at / epochs, 0.2), 0.8)
+        assert share <= 0.9 * (1 - (1 - (at - 0.2) / 0.6) ** 3) + 1e-9
+    assert seen[-1][1] == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize("count", [1, 5, 64])

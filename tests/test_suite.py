@@ -323,6 +323,16 @@ def test_profiles_of_the_one_it_is_like_go_over_its_file_and_under_its_own_profi
     assert load_suite(name, "smoke", ["seeds=3", "recipe.epochs=9"]).seeds == 3
 
 
+@pytest.mark.parametrize("name", [name for name in suites() if load_suite(name, "smoke").data_tasks])
+def test_a_smoke_run_on_data_trains_no_longer_than_one_without(name):
+    smoke = load_suite(name, "smoke")
+    own, others = ([smoke.recipe_for(tasks().load(task)) for task in some] for some in (smoke.tasks, smoke.data_tasks))
+    for fields in ("budget", "train_images", "train_tokens", "train_texts"):
+        least = [getattr(one, fields) for one in own if getattr(one, fields, None) is not None]
+        for one in others:
+            assert not least or not hasattr(one, fields) or (getattr(one, fields) or 10**9) <= max(least), (name, fields)
+
+
 def test_title_and_description_are_a_suites_own(like):
     short = '[profiles.smoke]\ntitle = "Short"\ndescription = "Short."'
     base = 'description = "Of the other."\n' + SUITE.replace("[profiles.smoke]", short)

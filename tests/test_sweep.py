@@ -142,6 +142,13 @@ def test_a_recipe_that_plays_or_reads_something_else_has_not_its_tasks_title_and
     assert known.judged.anchors == {}
 
 
+def test_a_network_that_begins_from_scratch_has_not_the_title_of_a_trained_one():
+    suite = load_suite("cartpole", overrides=['tasks=["glue-rte"]', 'recipe.checkpoint=""', "recipe.budget=2"])
+    known = identity(make_cell(suite, "glue-rte", "SNIP", 0.7, 0, "cpu"), suite)
+    assert known.labels["task_title"] == f"{tasks().load('glue-rte').title}, from scratch"
+    assert known.judged.anchors == tasks().load("glue-rte").anchors
+
+
 @pytest.mark.parametrize("task", tasks().names())
 def test_other_numbers_of_its_recipe_leave_a_task_what_it_is(task):
     suite = load_suite("cartpole", overrides=[f'tasks=["{task}"]', "recipe.budget=2"])

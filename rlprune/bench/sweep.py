@@ -373,16 +373,17 @@ def judged(cells: Collection[Cell]) -> dict[str, Judged]:
 def _judged(cell: Cell) -> Judged:
     task = tasks().load(cell.task)
     own = task.settings(cell.recipe).about == task.recipe.about  # or it is another task under this one's name
-    return Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {})
+    return Judged(task.metric, task.recipe.curve, task.recipe.unit, task.also, task.anchors if own else {}, task.chance)
 
 
 def identity(cell: Cell, suite: Suite) -> Identity:
     """Return what is known of a cell before it runs."""
     task, pruner = tasks().load(cell.task), pruners().load(cell.pruner)
-    about = task.settings(cell.recipe).about
+    recipe = task.settings(cell.recipe)
     labels = {
         "suite_title": f"{suite.title} ({suite.name})",
-        "task_title": _titled(task, about),
+        "task_title": _titled(task, recipe.about)
+        + (", from scratch" if task.recipe.starts_from and not recipe.starts_from else ""),
         "device": cell.device,
     }
     if suite.file:

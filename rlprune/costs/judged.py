@@ -25,6 +25,7 @@ class Judged:
         unit: of the budget: ``steps`` or ``epochs``.
         also: what else networks are measured by.
         anchors: metric of a random policy or constant predictor (``random``) and of the dense network (``dense``), where known.
+        chance: name of the measure that says what such a predictor reaches on a cell's own data; empty where none does.
     """
 
     metric: Measure
@@ -32,11 +33,12 @@ class Judged:
     unit: str = ""
     also: tuple[Measure, ...] = ()
     anchors: Mapping[str, float] = field(default_factory=dict)
+    chance: str = ""
 
 
 def document(judged: Judged) -> dict[str, Any]:
     """Return it as JSON can hold it: of measures their names, titles, units, and which values are better."""
-    parts = {name: _plain(part) for name, part in vars(judged).items()}
+    parts = {name: _plain(part) for name, part in vars(judged).items() if name != "chance" or part}  # as rows before it had it
     return {**parts, "also": [_plain(one) for one in judged.also] if isinstance(judged.also, Sequence) else judged.also}
 
 
@@ -65,6 +67,7 @@ def read(parsed: object, tell: Callable[[str], object]) -> Judged:
         unit=_part(own, "unit", str, tell),
         also=tuple(one for each in also[:MOST] if (one := _measure({"also": each}, "also", tell)).name),
         anchors={name: float(value) for name, value in anchors.items() if name not in unreal},
+        chance=_part(own, "chance", str, tell),
     )
 
 

@@ -448,6 +448,7 @@ class PlanFollower:
                 raise ValueError(f"{name}: the score of {key} holds infinities or values that are not numbers")
         if self.progress.rounds == 0:  # later, a network that is pruned to pieces carries nothing any more
             anatomy, weights = self._subject.anatomy, self._pruner.cut == WEIGHTS
+            zeros = [key for key in scores if weights and not bool(self._subject.module.get_parameter(key).any())]
             ranked = {
                 network: list(names) if weights else [group.name for group in anatomy.groups[network]]
                 for network, names in anatomy.weights.items()
@@ -456,9 +457,14 @@ class PlanFollower:
                 ranked = {"the network": [key for keys in ranked.values() for key in keys]}
             for network, keys in ranked.items():
                 if keys and not any(bool(scores[key].any()) for key in keys):
-                    raise ValueError(
-                        f"{name}: all scores of {network} are 0, so nothing tells what to keep; does its loss depend on it?"
-                    )
+                    why = f"{zeros[0]} is all zeros" if zeros else "does its loss depend on it?"
+                    raise ValueError(f"{name}: all scores of {network} are 0, so nothing tells what to keep; {why}")
+            if first := [key for key in zeros if not bool(scores[key].any())]:
+                warnings.warn(
+                    f"{', '.join(first[:3])}{', ...' if first[3:] else ''}: all zeros, as at the start, so that {name} scores "
+                    "them 0 and removes them first: leave them out (weights=[...]), or prune once training has begun",
+                    stacklevel=2,
+                )
         return scores
 
     def _go_on(self) -> None:

@@ -14,6 +14,7 @@ all the same.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import Field
@@ -552,7 +553,9 @@ def _left(step: Train, epochs: int, parts: int, progress: Progress) -> int:
     if step.epochs is not None:
         return min(left, (step.epochs - progress.inside) * parts - progress.part)
     if (share := step.until.cap if step.share is None and step.until is not None else step.share) is not None:
-        end = round(share * epochs * parts) if step.fine else round(share * epochs) * parts
+        end = round(share * epochs) * parts
+        if step.fine:  # whoever cannot stop inside an epoch prunes at its end: before it would be too early
+            end = round(share * epochs * parts) if parts > 1 else ceil(share * epochs - 1e-9)
         return min(left, end - done)
     return left
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite, nan
+from statistics import median
 
 import numpy as np
 
@@ -252,6 +253,9 @@ def comparisons(rows: Iterable[Row]) -> list[Comparison]:
 def _comparison(group: comparable.Group) -> Comparison:
     newest = max(group.rows, key=lambda row: (bool(row.judged.metric.name), row.ended, row.id))
     judged = newest.judged
+    anchors = dict(judged.anchors)
+    if judged.chance and (reached := [value for row in group.rows if (value := measure(row, judged.chance)) is not None]):
+        anchors["random"] = median(reached)  # one number, but for rounding
     titles = sorted({row.labels.get("suite_title", "") for row in group.rows})  # suites share cells: one may have another's
     return Comparison(
         suite=newest.suite,
@@ -262,7 +266,7 @@ def _comparison(group: comparable.Group) -> Comparison:
         curve=judged.curve,
         unit=judged.unit,
         also=judged.also,
-        anchors={name: judged.anchors[name] for name in ("random", "dense") if name in judged.anchors},
+        anchors={name: anchors[name] for name in ("random", "dense") if name in anchors},
         rows=group.rows,
         suite_title=next(filter(lambda title: title.endswith(f" ({newest.suite})"), titles), newest.suite),
         shared=group.shared,

@@ -11,7 +11,7 @@ from rlprune.costs.measures import CATALOGUE, SOLO, Measure
 from rlprune.report import curves, tables, triggers, widths
 from rlprune.report.comparable import mixed, settings
 from rlprune.report.curves import Comparison, Curve, count_of, leaders, percent, shown
-from rlprune.report.dense import WITHIN, learned_nothing
+from rlprune.report.dense import WITHIN, Against, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.report.sure import limits, with_dense, with_random
 from rlprune.stats import Estimate, Interval
@@ -231,7 +231,7 @@ def _kept(one: Comparison) -> list[str]:
     furthest = max(it.ultimate[0] for it in kept.values())
     names = [pruner for pruner, it in kept.items() if it.ultimate[0] == furthest]
     alike = _named(names, len(kept))
-    within = f"within {percent(WITHIN)} of dense"
+    within = f"within {percent(WITHIN)} of {'dense' if one.against.unit == Against.unit else f'the way {one.against.unit}'}"
     reached = f"{alike} stay{'s' if len(names) == 1 else ''} {within} up to {percent(furthest)}"
     areas = {pruner: it.area for pruner, it in kept.items()}
     best = leaders({pruner: area.times(100) for pruner, area in areas.items()}, 1)

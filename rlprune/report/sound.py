@@ -132,6 +132,7 @@ def _judged(value: object, faults: list[str]) -> Judged:
         unit=shortened(plain(found.unit).strip()),
         also=tuple(map(_shown, found.also)),
         anchors={shortened(plain(name)): number for name, number in found.anchors.items()},
+        chance=shortened(plain(found.chance)),
     )
     return value if isinstance(value, Judged) and value == right else right
 

@@ -30,8 +30,12 @@ def fired(row: Row) -> bool:
 
 
 def overtaken(row: Row) -> bool:
-    """Return whether a cell was pruned because waiting had to end, and not by the trigger that it waited for."""
-    return own(row) and bool(_seen(row)) and not fired(row)
+    """Return whether a cell was pruned because waiting had to end, and not by the trigger that it waited for.
+
+    Some triggers have nothing to compare before their second epoch, and waiting may end before it.
+    """
+    waits = bool(_seen(row)) or (bool(row.epochs) and any(name.startswith("until.") for name in settings(row)))
+    return own(row) and waits and not fired(row)
 
 
 def _seen(row: Row) -> list[float]:

@@ -14,6 +14,7 @@ ROOMS_FCRN_SMALL = Task(
     anchors={"random": 1.32},  # the best constant
     metric=RMSE,
     also=(REL, DELTA, CONSTANT),
+    chance=CONSTANT.name,
 )
 NYU_FCRN_SMALL = Task(
     "nyu-fcrn-small",
@@ -22,6 +23,7 @@ NYU_FCRN_SMALL = Task(
     anchors={"random": 1.36},
     metric=RMSE,
     also=(REL, DELTA, CONSTANT),
+    chance=CONSTANT.name,
 )
 # Section 5 of the paper; it begins at random weights here, for nothing is downloaded.
 NYU_FCRN = Task(
@@ -41,4 +43,5 @@ NYU_FCRN = Task(
     anchors={"random": 1.36},
     metric=RMSE,
     also=(REL, DELTA, CONSTANT),
+    chance=CONSTANT.name,
 )

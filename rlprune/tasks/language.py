@@ -14,6 +14,7 @@ PROSE_SMALL = Task(
     anchors={"random": 5.35},
     metric=METRIC,
     also=(UNIGRAM, FIVEGRAM),
+    chance=UNIGRAM.name,
 )
 PTB_SMALL = Task(
     "ptb-psmm-small",
@@ -24,6 +25,7 @@ PTB_SMALL = Task(
     anchors={"random": 5.29},
     metric=METRIC,
     also=(UNIGRAM, FIVEGRAM),
+    chance=UNIGRAM.name,
 )
 
 # The paper's, section 5: the small network of Merity et al., 2017; 6.82 million parameters.
@@ -34,4 +36,5 @@ PTB = Task(
     anchors={"random": 6.46},
     metric=METRIC,
     also=(UNIGRAM, FIVEGRAM),
+    chance=UNIGRAM.name,
 )
