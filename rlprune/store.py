@@ -277,7 +277,7 @@ def results_of(run: Path) -> Path:
 
 
 class Store:
-    """The file of results. Use as a context manager; one process writes, others may read meanwhile.
+    """The file of results. Use as a context manager; whoever writes waits for others that do, and others may read meanwhile.
 
     Args:
         path: the file; one that is only read may be packed.

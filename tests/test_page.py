@@ -120,6 +120,11 @@ def test_rivals_are_named_and_few_seeds_are_said_to_tell_nothing() -> None:
     assert told["structured (channels)"][-1] == "no: 2 seeds are too few to tell CroP-S from it"
 
 
+def test_seeds_count_that_both_have() -> None:
+    told = answered({"SNIP": [100.0 + seed for seed in range(10)], "GraSP": [50.0, 50.0, 50.0]})
+    assert told["unstructured (weights)"][-1] == "no: 3 seeds are too few to tell GraSP from it"
+
+
 def test_who_is_alone_in_its_cut_is_said_to_be_the_only_pruner_of_it() -> None:
     told = answered({"Dense": [9.0, 9.0], "SNIP": [3.0, 2.0], "CroP-S": [1.0, 1.0]})
     assert told["unstructured (weights)"][-1] == "only one pruner cuts weights here: none to tell it from"

@@ -98,6 +98,7 @@ class Board:
 
     def _write(self) -> None:
         with self._changing, suppress(OSError):
+            self._file.parent.mkdir(exist_ok=True)  # another process of this run may have ended just now
             write(self._file, json.dumps({**self._mine, "at": now(), "left": self._left, "cells": self._cells}))
 
     def close(self) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rlprune.report.curves import Comparison, count_of, leaders, percent
 from rlprune.report.sure import differences
 from rlprune.report.tables import BLOCKS, Entry, Fields, Table, iqm_text, number, share_text
+from rlprune.stats import LEVEL
 from rlprune.words import several
 
-SURE = 0.05
 NAMED = 4
 """Most rivals that are named."""
 
@@ -23,9 +23,9 @@ def question_table(comparison: Comparison) -> Table:
             if not block:
                 continue
             best, *alike = leaders({pruner: ends[pruner] for pruner in block}, metric.sign)
-            p = _told_apart(comparison, sparsity, best, [pruner for pruner in block if pruner != best])
+            p, seeds = _told_apart(comparison, sparsity, best, [pruner for pruner in block if pruner != best])
             share = kept[best].at(sparsity) if best in kept else None
-            texts = (iqm_text(ends[best]), share_text(share), _sure(p, ends[best].seeds, cut))
+            texts = (iqm_text(ends[best]), share_text(share), _sure(p, seeds, cut))
             named = Entry(several([best, *alike]), of=(best, sparsity))
             lines.append((Entry(percent(sparsity)), Entry(BLOCKS[cut]), named, *map(Entry, texts)))
             worst = max(p.values(), default=None)
@@ -37,29 +37,33 @@ def question_table(comparison: Comparison) -> Table:
     note = (
         f"{metric.heading}, {'lower' if metric.sign < 0 else 'higher'} is better, {count_of(comparison.seeds)}"
         f"{dense}. Sure: the seeds, paired, tell the best from each other pruner of its cut (sign-flip test of the mean "
-        f"difference, corrected by Holm, p < {SURE:g}). Where several end alike, numbers are those of the first, whose mean is "
+        f"difference, corrected by Holm, p ≤ {LEVEL:g}). Where several end alike, numbers are those of the first, whose mean is "
         "best. Choosing the best by the same seeds flatters it."
     )
     return Table(f"{comparison.title}: which pruner, at which size?", note, header, (("", tuple(lines)),), tuple(fields))
 
 
-def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequence[str]) -> dict[str, float]:
-    """Return the p-value, corrected, of the best being no better than each of the others; 1 where its mean is worse, too."""
+def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequence[str]) -> tuple[dict[str, float], int]:
+    """Return the p-value, corrected, of the best being no better than each of the others, and how many seeds tell least.
+
+    It is 1 where its mean is worse, too. Seeds count that both have.
+    """
     name, sign = comparison.metric.name, comparison.metric.sign
     values = {pruner: comparison.by_seed(pruner, sparsity, name) for pruner in (best, *others)}
     found = {one.other: one for one in differences(((best, other) for other in others), values, sign)}
-    return {other: found[other].p if other in found and sign * found[other].mean > 0 else 1.0 for other in others}
+    p = {other: found[other].p if other in found and sign * found[other].mean > 0 else 1.0 for other in others}
+    return p, min((one.improvement.pairs for one in found.values()), default=0)
 
 
 def _sure(p: dict[str, float], seeds: int, cut: str) -> str:
     if not p:
         return f"only one pruner cuts {cut} here: none to tell it from"
-    rivals = [pruner for pruner, value in p.items() if value >= SURE]
+    rivals = [pruner for pruner, value in p.items() if value > LEVEL]
     if not rivals:
         others = f"each of {len(p)} others (p ≤" if len(p) > 1 else f"{', '.join(p)} (p ="
         return f"yes: better than {others} {number(max(p.values()))})"
     least = 2 ** (1 - seeds) * len(p)
-    if least >= SURE:
+    if least > LEVEL:
         others = f"any of {len(p)} others" if len(p) > 1 else ", ".join(p)
         return f"no: {count_of((seeds, seeds))} {'is' if seeds == 1 else 'are'} too few to tell {others} from it"
     if len(p) == 1:
