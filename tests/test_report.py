@@ -278,9 +278,9 @@ def test_many_variants_of_a_few_pruners_have_a_panel_a_pruner(sweep: list[Row]) 
     ]
     chart = only([*(one for one in sweep if one.pruner == "Dense"), *some]).chart
     figure = figures.sparsity_figure([chart])
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["SNIP", "SNAP", "GraSP", "SynFlow", "CroP-S", "CroP-U", "LTR"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["SNAP", "CroP-S", "SNIP", "GraSP", "SynFlow", "CroP-U", "LTR"]
     lines = named(figure.axes[0])
-    assert [line.get_label() for line in lines] == ["Dense", "SNIP kept", "SNIP redrawn", "SNIP rescaled"]
+    assert [line.get_label() for line in lines] == ["Dense", "SNAP kept", "SNAP redrawn", "SNAP rescaled"]
     assert len({line.get_color() for line in lines}) == 4
     assert [line.get_color() for line in lines] == [line.get_color() for line in named(figure.axes[5])]
     assert len({axes.get_ylim() for axes in figure.axes}) == 1

@@ -132,9 +132,12 @@ def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":
 
 
 def _variants(one: Chart) -> dict[str, dict[str, Curve]]:
-    """Return pruner to what tells a variant from the others to its curve, where there are too many curves for two panels."""
+    """Return pruner to what tells a variant from the others to its curve, where there are too many curves for two panels.
+
+    Pruners of channels come first.
+    """
     found: dict[str, dict[str, Curve]] = {}
-    for curve in one.curves:
+    for curve in sorted(one.curves, key=lambda curve: curve.cut != "channels"):
         if curve.cut != "nothing":
             pruner = base(curve.pruner)
             found.setdefault(pruner, {})[curve.pruner[len(pruner) :].strip(" ,") or ITSELF] = curve
