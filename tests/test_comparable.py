@@ -14,7 +14,7 @@ from rlprune.bench import sweep
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import changed_code
 from rlprune.report import curves, scripts, tables
-from rlprune.report.comparable import apart, gathered
+from rlprune.report.comparable import apart, gathered, in_words
 from rlprune.report.page import summary_table
 from rlprune.report.sentences import finding, opening
 from rlprune.store import Store
@@ -303,6 +303,21 @@ def test_cells_of_a_pruner_that_was_written_anew_are_told():
     line = "the code of SNIP is not the same in all cells that are compared."
     assert line in " ".join(opening(written("a1", "b2")))
     assert line not in " ".join(opening(written("a1", "a1")))
+
+
+def test_groups_that_differ_in_one_thing_each_are_named_by_it():
+    changed = [
+        {"entropy": 0.0},
+        {"budget": 500},
+        {"activation": "tanh"},
+        {"rate": 7},
+        {"rate": 7, "annealing": "linear"},
+        {"clip": 1},
+    ]
+    usual = {"entropy": 0.01, "budget": 2000, "activation": "relu", "rate": 5, "annealing": "constant", "clip": 0.5}
+    found = in_words([{**usual, **one} for one in changed])
+    assert found == ["entropy 0.0", "budget 500", "activation tanh", "rate 7", "rate 7, annealing linear", "clip 1"]
+    assert in_words([usual, *({**usual, **one} for one in changed)])[0].endswith(" and 2 more"), "who is as most are is told all"
 
 
 def test_finished_cells_of_code_that_has_changed_are_counted(tmp_path, monkeypatch):

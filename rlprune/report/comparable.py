@@ -294,9 +294,18 @@ def _id(row: Row) -> str:
 
 
 def in_words(facts: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return for each of some facts the values in which they differ, in words; nothing where all agree."""
+    """Return for each of some facts the values in which they differ, in words; nothing where all agree.
+
+    Where these are many, and every one differs from most others in something, that alone is told.
+    """
     names = list(dict.fromkeys(name for one in facts for name in one))
     differing = [name for name in names if len({_as_text(one.get(name, ...)) for one in facts}) > 1]
+    if len(differing) > TOLD:
+        usual = {name: Counter(_as_text(one.get(name, ...)) for one in facts).most_common(1)[0][0] for name in differing}
+        odd = [[name for name in differing if _as_text(one.get(name, ...)) != usual[name]] for one in facts]
+        told = [", ".join(filter(None, (_told(one, name) for name in own))) for one, own in zip(facts, odd, strict=True)]
+        if all(told) and len({*told}) == len(told) and max(map(len, odd)) <= TOLD:
+            return told
     more = f" and {len(differing) - TOLD} more" if len(differing) > TOLD else ""
     words = [", ".join(filter(None, (_told(one, name) for name in differing[:TOLD]))) + more for one in facts]
     kinds: defaultdict[str, list[str]] = defaultdict(list)  # what differs in what is not told has a number
