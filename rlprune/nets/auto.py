@@ -88,17 +88,16 @@ def _kinds(net: nn.Module, groups: Sequence[Group], stays: Mapping[str, str]) ->
         member.tensor.rpartition(".")[0] for group in groups for member in group.members if member.produces or not member.dim
     }
     found: dict[str, str] = {}
-    for name in weights(net):
+    names = [name for name in weights(net) if (path := name.rpartition(".")[0]) not in grouped and path not in stays]
+    for name in names:
         path, weight = name.rpartition(".")[0], net.get_parameter(name)
         tied = [other for other, one in net.named_parameters(remove_duplicate=False) if one is weight and other != name]
-        if path in grouped or path in stays:
-            continue
         if not path:
             found[name] = f"its kind, a parameter of the {type(net).__name__} itself"
+        elif tied:
+            found.setdefault(path, f"its weight, which is {tied[0]}, too")
         else:
-            found.setdefault(
-                path, f"its weight, which is {tied[0]}, too" if tied else f"its kind, {type(net.get_submodule(path)).__name__}"
-            )
+            found.setdefault(path, f"its kind, {type(net.get_submodule(path)).__name__}")
     return found
 
 

@@ -4,6 +4,7 @@ A group is one set of channels that several tensors share: the rows of the layer
 statistics that normalise them, the columns of the layers that read them. Channels of a group are removed together.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -74,8 +75,8 @@ class Group:
         for member in self.members:
             if self.blocks % member.blocks:
                 raise ValueError(f"group '{self.name}' needs a multiple of {member.blocks} blocks for {member.tensor}")
-        places = [(member.tensor, member.dim, member.offset) for member in self.members]
-        if twice := [tensor for (tensor, dim, offset) in places if places.count((tensor, dim, offset)) > 1]:
+        places = Counter((member.tensor, member.dim, member.offset) for member in self.members)
+        if twice := [tensor for (tensor, _, _), times in places.items() if times > 1]:
             raise ValueError(f"group '{self.name}' names the same place of {twice[0]} more than once")
 
 
