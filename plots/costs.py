@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlprune import files
-from rlprune.report.curves import Comparison, percent
+from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.exhibits import MEASURES, Line
 from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import BLOCKS, markdown
@@ -41,7 +41,8 @@ def table(one: Comparison, sparsity: float, names: Sequence[str]) -> str:
     costs = [MEASURES[name] for name in names]
     lines = [Line(one, sparsity, cut, pruner) for cut in BLOCKS for pruner in one.cutting(cut)]
     told = [["pruner", *(cost.heading for cost in costs)], *([line.pruner, *map(line.mean, costs)] for line in lines)]
-    return f"**{one.title}, {percent(sparsity)} removed**\n\n{markdown(told)}"
+    counts = [len(values) for name in names for values in one.values(sparsity, name).values()]
+    return f"**{one.title}, {percent(sparsity)} removed, {count_of((min(counts), max(counts)))}**\n\n{markdown(told)}"
 
 
 def main() -> None:

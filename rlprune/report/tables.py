@@ -164,8 +164,11 @@ def _columns_of(table: Table, places: Sequence[int]) -> Table:
 def _of_dense(comparison: Comparison) -> str:
     """Return what a share of dense is, or why there is none, in a sentence."""
     against = comparison.against
+    if not against.pruners:
+        return f"No % {against.unit}: {against.scale}."
+    ends = iqm_text(comparison.estimates(0.0, comparison.metric.name)[against.dense])
     both = "of interquartile means, both of the same seeds in every bootstrap sample"
-    return f"% {against.unit}: {against.scale}, {both}." if against.pruners else f"No % {against.unit}: {against.scale}."
+    return f"% {against.unit}: {against.scale}, {both}; {against.dense} ends at {ends}."
 
 
 def dense_table(comparison: Comparison) -> Table:
