@@ -243,7 +243,8 @@ def test_a_layer_without_score_is_no_mistake():
     subject = Tiny()
     with torch.no_grad():
         subject.module["actor"][4].weight.zero_()
-    pruning = finish(follow(subject, "SNIP", scope="global"), subject)
+    with pytest.warns(UserWarning, match=r"actor\.4\.weight: all zeros, as at the start, so that SNIP scores them 0"):
+        pruning = finish(follow(subject, "SNIP", scope="global"), subject)
     assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.001)
 
 

@@ -7,13 +7,15 @@ import pytest
 import torch
 from PIL import Image
 from subjects import seeds
+from torch import nn
 
 from rlprune.bench.cell import run_cell
 from rlprune.bench.suite import Cell
 from rlprune.pruning.follower import PlanFollower
-from rlprune.pruning.plan import Prune, Train, TrainEpoch
+from rlprune.pruning.plan import Halving, Prune, Train, TrainEpoch
 from rlprune.pruning.pruner import pruners
 from rlprune.task import tasks
+from rlprune.training import supervised
 from rlprune.training.images import ImageTrainer, balanced, cropped, rotated
 from rlprune.training.recipes import ImageRecipe
 
@@ -32,6 +34,24 @@ def test_a_classifier_learns_the_images_it_is_shown():
     assert values["train_images"] == 40
     assert 0 <= values["top1"] <= values["top5"] <= 100
     assert trainer.deployed()[0](trainer.example()).shape == (1, 10)
+
+
+def test_a_network_whose_shortcuts_are_narrow_goes_back_to_the_layout_that_onednn_bears():
+    """A 1x1 convolution with strides of fewer than eight channels: its gradient was written beyond its memory without AVX-512."""
+    trainer = ImageTrainer(small(network="resnet-small", budget=4), seeds, "cpu")
+    pruner = pruners().load("Random-S")
+    plan = [Prune(Halving(rounds=6)), Train()]
+    pruning = PlanFollower(trainer, replace(pruner, plan=plan), pruner.settings(), 0.99, 4, "global", seeds)
+    layouts = []
+    resized = trainer.resized
+    trainer.resized = lambda: (resized(), layouts.append(trainer.module.stages[1].conv1.weight.is_contiguous()))
+    trainer.train_epoch(pruning.next_epoch())
+    narrow = [layer for layer in trainer.module.modules() if isinstance(layer, nn.Conv2d) and supervised._spoilt(layer)]
+    assert narrow
+    assert all(weights.is_contiguous() for weights in trainer.module.parameters())
+    for average in (it for state in trainer.optimizer.state.values() for it in state.values()):
+        assert not isinstance(average, torch.Tensor) or average.is_contiguous()
+    assert not layouts[0], "the first cut left it wide"
 
 
 def test_a_cut_network_trains_on_in_another_layout_with_the_averages_it_had():

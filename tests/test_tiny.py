@@ -92,7 +92,7 @@ def test_a_pruner_may_have_a_start_of_its_own():
     assert TINY.settings({"start": "kept"}).start == "kept"
     assert pruners().load("SNIP").settings().start == "kept"
     with pytest.raises(
-        ValueError, match=r"start of pruner Mine: got 'redrwn'; must be kept or .* or shuffled; did you mean 'redrawn'"
+        ValueError, match=r"start of pruner Mine: got 'redrwn'; must be kept or .* or shuffled-rescaled; did you mean 'redrawn'"
     ):
         Pruner("Mine", None, cut=WEIGHTS, plan=[Train()], start="redrwn")
     assert TINY.cut == CHANNELS
