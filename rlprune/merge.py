@@ -11,17 +11,16 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from rlprune.costs import judged
 from rlprune.costs.measures import SOLO
 from rlprune.files import written
 from rlprune.safely import plain
-from rlprune.store import RESULTS, TOGETHER, Row, Store, results_of
+from rlprune.store import RESULTS, Row, Store, results_of, together
 
 OF_THE_MACHINE = SOLO | {"worker_seconds", "resumed", "memory_static_bytes"}
 """Measures that are not compared."""
@@ -31,8 +30,6 @@ MADE_AGAIN = ("figures", "tables")
 """Folders of a run that hold nothing of a cell."""
 TOLD = 20
 """Most conflicts that are told one by one."""
-
-Item = TypeVar("Item")
 
 
 class Conflict(ValueError):  # noqa: N818 (it reads as it is)
@@ -76,7 +73,7 @@ def planned(folders: Sequence[Path], to: Path, tell: Callable[[str], None]) -> P
         shared = [cell for cell, having in holders.items() if having[1:]]
         kept = {cell: having[0] for cell, having in holders.items()}
         conflicts: list[str] = []
-        for some in _batches(shared):
+        for some in together(shared):
             rows = {folder: {row.id: row for row in store.rows(some)} for folder, store in stores.items()}
             for cell in some:
                 mine = {folder: rows[folder][cell] for folder in holders[cell]}
@@ -199,7 +196,3 @@ def _copied(file: Path, to: Path) -> bool:
     to.parent.mkdir(parents=True, exist_ok=True)
     written(to, lambda fresh: shutil.copy2(file, fresh))
     return True
-
-
-def _batches(cells: Sequence[Item]) -> Iterable[Sequence[Item]]:
-    return (cells[start : start + TOGETHER] for start in range(0, len(cells), TOGETHER))

@@ -22,7 +22,7 @@ from operator import itemgetter, le
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType, TracebackType
-from typing import Any, SupportsFloat, overload
+from typing import Any, SupportsFloat, TypeVar, overload
 from urllib.parse import quote
 
 from rlprune import packed
@@ -42,6 +42,8 @@ RESULTS = "results.sqlite"
 
 TOGETHER = 500
 """Most cells that are asked for by their ids at once."""
+
+Item = TypeVar("Item")
 
 LARGEST = 1e100
 """What is larger, squares of which would overflow, is no measurement."""
@@ -276,6 +278,11 @@ def results_of(run: Path) -> Path:
     return run if run.is_file() else run / RESULTS
 
 
+def together(cells: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield cells, or their ids, as many as are asked for at once."""
+    return (cells[start : start + TOGETHER] for start in range(0, len(cells), TOGETHER))
+
+
 class Store:
     """The file of results. Use as a context manager; whoever writes waits for others that do, and others may read meanwhile.
 
@@ -452,8 +459,8 @@ class Store:
                 self._take_rows(other, ids)
                 return
             try:
-                for start in range(0, len(ids), TOGETHER):
-                    self._take(ids[start : start + TOGETHER])
+                for some in together(ids):
+                    self._take(some)
             finally:
                 ask("DETACH other")
         self.check()
@@ -482,8 +489,8 @@ class Store:
         return int(cells)
 
     def _take_rows(self, other: "Store", ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), TOGETHER):
-            self.save(*other.rows(ids[start : start + TOGETHER]))
+        for some in together(ids):
+            self.save(*other.rows(some))
 
     def _take(self, ids: Sequence[str]) -> None:
         marks, columns = ", ".join("?" * len(ids)), ", ".join(_COLUMNS + _DOCUMENTS)

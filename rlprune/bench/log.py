@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from rlprune import files, safely
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Finished, News
-from rlprune.store import TOGETHER, Store
+from rlprune.store import Store, together
 
 LOG = "log"
 """The folder of a run that they are in."""
@@ -155,8 +155,8 @@ class Log:
         for kind, sink in self._sinks.items():
             complete = self._complete(kind)
             left = {cell.id: cell for cell in cells if cell.id not in complete}
-            for start in range(0, len(left), TOGETHER):
-                for row in store.rows(list(left)[start : start + TOGETHER]):
+            for some in together(list(left)):
+                for row in store.rows(some):
                     if row.status == "done":
                         sink.whole(self._place(left[row.id]), row.epochs)
                         self._note(kind, row.id)

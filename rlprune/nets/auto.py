@@ -88,16 +88,17 @@ def _kinds(net: nn.Module, groups: Sequence[Group], stays: Mapping[str, str]) ->
         member.tensor.rpartition(".")[0] for group in groups for member in group.members if member.produces or not member.dim
     }
     found: dict[str, str] = {}
-    names = [name for name in weights(net) if (path := name.rpartition(".")[0]) not in grouped and path not in stays]
-    for name in names:
+    for name in weights(net):
         path, weight = name.rpartition(".")[0], net.get_parameter(name)
+        if path in grouped or path in stays or path in found:
+            continue
         tied = [other for other, one in net.named_parameters(remove_duplicate=False) if one is weight and other != name]
         if not path:
             found[name] = f"its kind, a parameter of the {type(net).__name__} itself"
         elif tied:
-            found.setdefault(path, f"its weight, which is {tied[0]}, too")
+            found[path] = f"its weight, which is {tied[0]}, too"
         else:
-            found.setdefault(path, f"its kind, {type(net.get_submodule(path)).__name__}")
+            found[path] = f"its kind, {type(net.get_submodule(path)).__name__}"
     return found
 
 

@@ -299,10 +299,11 @@ def in_words(facts: Sequence[Mapping[str, object]]) -> list[str]:
     Where these are many, and every one differs from most others in something, that alone is told.
     """
     names = list(dict.fromkeys(name for one in facts for name in one))
-    differing = [name for name in names if len({_as_text(one.get(name, ...)) for one in facts}) > 1]
+    texts = {name: [_as_text(one.get(name, ...)) for one in facts] for name in names}
+    differing = [name for name in names if len({*texts[name]}) > 1]
     if len(differing) > TOLD:
-        usual = {name: Counter(_as_text(one.get(name, ...)) for one in facts).most_common(1)[0][0] for name in differing}
-        odd = [[name for name in differing if _as_text(one.get(name, ...)) != usual[name]] for one in facts]
+        usual = {name: Counter(texts[name]).most_common(1)[0][0] for name in differing}
+        odd = [[name for name in differing if texts[name][place] != usual[name]] for place in range(len(facts))]
         told = [", ".join(filter(None, (_told(one, name) for name in own))) for one, own in zip(facts, odd, strict=True)]
         if all(told) and len({*told}) == len(told) and max(map(len, odd)) <= TOLD:
             return told

@@ -167,17 +167,17 @@ class OffPolicyTrainer(Played[R]):
     # -- training ------------------------------------------------------------------------------------------------
 
     def train_epoch(self, epoch: TrainEpoch) -> Mapping[str, float]:
-        model, recipe, learned = self.model, self._recipe, []
+        model, recipe, learned = self.model, self._recipe, 0
         with self._generators.owned():
             self._begin()
-            for iteration in epoch.span(recipe.iterations):
+            for iteration in (span := epoch.span(recipe.iterations)):
                 for step in range(1, recipe.play_steps + 1):
                     done = (iteration + step / recipe.play_steps) / recipe.iterations
                     self._play(epoch.remaining(done), epoch.left(done))
-                learned.append(model.num_timesteps > recipe.learning_starts)
-                if learned[-1]:
+                if model.num_timesteps > recipe.learning_starts:
                     model.train(recipe.updates, recipe.minibatch)
-        self._learning = sum(learned) / max(1, len(learned))
+                    learned += 1
+        self._learning = learned / max(1, len(span))
         return {**self.latest(), **self._insides()} if epoch.ends else {}
 
     def _insides(self) -> Mapping[str, float]:
