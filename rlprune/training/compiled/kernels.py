@@ -36,8 +36,8 @@ llvmlite.binding.add_symbol("rlprune_sgemm", library()[1])  # by name, as what i
 _sgemm: Any = types.ExternalFunction("rlprune_sgemm", types.void(*[types.intp] * 13))
 
 _0, _1 = np.float32(0), np.float32(1)
-# x P(x²) / Q(x²), fitted to tanh on ±8 with the least relative error, 6e-9 before rounding
-_END = np.float32(8)
+# x P(x²) / Q(x²), fitted to tanh on ±8 with the least relative error, 6e-9 before rounding; at _END it is surely beyond 1
+_END = np.float32(8.75)
 _P = tuple(np.float32(c) for c in (1, 0.13444487750530243, 0.00357158575206995, 2.1894453311688267e-05, 1.5230112282438313e-08))
 _Q = tuple(np.float32(c) for c in (1, 0.46777814626693726, 0.026164395734667778, 0.000341127160936594, 8.522325174453727e-07))
 
@@ -77,11 +77,12 @@ def gumbel(word):
 
 @_plain
 def tanh(x):
-    """Return tanh of a float32, within 4e-7."""
+    """Return tanh of a float32, within 4e-7; beyond ``_END`` it is ±1, so that its slope there is 0."""
     x = min(max(x, -_END), _END)
     s = x * x
     above = _P[0] + s * (_P[1] + s * (_P[2] + s * (_P[3] + s * _P[4])))
-    return x * above / (_Q[0] + s * (_Q[1] + s * (_Q[2] + s * (_Q[3] + s * _Q[4]))))
+    found = x * above / (_Q[0] + s * (_Q[1] + s * (_Q[2] + s * (_Q[3] + s * _Q[4]))))
+    return min(max(found, -_1), _1)
 
 
 @_exact
