@@ -44,7 +44,7 @@ from rlprune.run import (
     writing,
 )
 from rlprune.safely import plain
-from rlprune.store import RESULTS, StoreError, results_of
+from rlprune.store import RESULTS, StoreError, lacks
 from rlprune.task import tasks
 from rlprune.words import nearest, share_meant, shown
 
@@ -520,11 +520,10 @@ def _folder(run: str) -> Path:
     folder = Path(run)
     if why := unusable(run):
         raise SuiteError([Mistake("OUT", "", f"{plain(run.strip(), 100) or 'it'} {why}")])
-    if not folder.exists() and folder.suffix:
-        raise SuiteError([Mistake(run, "", "there is no such file, nor folder")])
-    if not results_of(folder).is_file():
+    if why := lacks(folder):
         beside = [file.parent.name for file in folder.parent.glob(f"*/{RESULTS}")]
-        raise SuiteError([Mistake(run, "", f"has no {RESULTS}{nearest(folder.name, beside)}")])
+        beside += [file.name for file in folder.parent.glob("*.sqlite.xz")]
+        raise SuiteError([Mistake(run, "", why + nearest(folder.name, beside))])
     return folder
 
 

@@ -278,6 +278,13 @@ def results_of(run: Path) -> Path:
     return run if run.is_file() else run / RESULTS
 
 
+def lacks(run: Path) -> str:
+    """Return why there are no results to read, or an empty string."""
+    if run.suffix and not run.exists():
+        return "there is no such file, nor folder"
+    return "" if results_of(run).is_file() else f"has no {RESULTS}"
+
+
 def together(cells: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """Yield cells, or their ids, as many as are asked for at once."""
     return (cells[start : start + TOGETHER] for start in range(0, len(cells), TOGETHER))

@@ -123,6 +123,8 @@ def test_rows_of_one_run_are_looked_at_once(tmp_path):
 def test_what_is_no_run_is_refused_and_an_empty_one_is_an_empty_table(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere: has no results\.sqlite"):
         rlprune.load_results(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"gone\.sqlite\.xz: there is no such file, nor folder"):
+        rlprune.load_results(tmp_path / "gone.sqlite.xz")
     with pytest.raises(ValueError, match="name a folder"):
         rlprune.load_results()
     with pytest.raises(ValueError, match="one table at a time"):

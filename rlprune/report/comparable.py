@@ -18,7 +18,7 @@ from rlprune.bench.suite import Cell, Suite, cell_maker, cells
 from rlprune.pruning.pruner import CommonSettings, pruners
 from rlprune.report.sound import Sound, sound
 from rlprune.safely import plain, shortened
-from rlprune.store import RESULTS, Row, Store, StoreError, results_of
+from rlprune.store import Row, Store, StoreError, lacks, results_of
 
 OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 """Parts of a configuration in which the cells of one group may differ; all others they share."""
@@ -88,8 +88,9 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
 
 
 def _read(folder: Path) -> list[Row]:
-    if not (file := results_of(folder)).is_file():
-        raise ValueError(f"{folder}: has no {RESULTS}")
+    if why := lacks(folder):
+        raise ValueError(f"{folder}: {why}")
+    file = results_of(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # what is said of a damaged row stops nothing
