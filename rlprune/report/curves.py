@@ -200,9 +200,10 @@ class Comparison:
 
     @cached_property
     def longer(self) -> dict[str, float]:
-        """Return the pruners that train longer than usual, those that rewind, and how many times as long."""
+        """Return the pruners that train longer than usual, those that rewind, and how many times as long; dense is usual."""
         epochs = {pruner: max(measure(it, "trained_epochs") or 0.0 for it in self._rows_of(pruner)) for pruner in self.pruners}
-        usual = float(np.median([*filter(None, epochs.values())] or [0.0]))
+        dense = [*filter(None, (epochs[pruner] for pruner in self.cutting("nothing")))]
+        usual = float(np.median(dense or [*filter(None, epochs.values())] or [0.0]))
         return {pruner: trained / usual for pruner, trained in epochs.items() if usual and trained > LONG * usual}
 
     @cached_property

@@ -491,10 +491,11 @@ def _trained(comparison: Comparison) -> str:
 
 
 def _lengths(curves: Sequence[LearningCurve], pruners: Sequence[str]) -> tuple[dict[str, float], float, float]:
-    """Return how long pruners train, how long is usual, dense among them, and the longest that is no longer than that by much."""
+    """Return how long pruners train, how long is usual, as dense does, and the longest that is no longer than that by much."""
     ends = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
-    everybody = [*ends.values(), *(_end(curve) for curve in curves if curve.sparsity == 0)]
-    usual = float(np.median(everybody))
+    dense = [_end(curve) for curve in curves if curve.sparsity == 0]
+    everybody = [*ends.values(), *dense]
+    usual = float(np.median(dense or everybody))
     return ends, usual, max([length for length in everybody if length <= LONG * usual], default=usual)
 
 
