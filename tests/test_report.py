@@ -891,6 +891,27 @@ def test_figure_2_keeps_settings_apart() -> None:
     assert [axes.get_title(loc="left") for axes in moments.figure(one, 0.9).axes[:2]] == moments.told(one, 0.9)
 
 
+def test_figure_2_keeps_triggers_and_company_apart() -> None:
+    """Cells that waited for other triggers were one moment together, and a seed that was trained twice was two seeds."""
+
+    def some(value: float, epoch: int | None, margin: float | None, *, fleet: bool) -> list[Row]:
+        until = {"epoch": epoch} if margin is None else {"epoch": epoch, "margin": margin}
+        config = {"settings": {"until": until}, "recipe": {"budget": 500_000}, "pruner": "EarlyCroP-S", "fleet": fleet}
+        cells = [row("EarlyCroP-S", 0.9, seed, id=f"{epoch}{margin}{fleet}{seed}", config=config) for seed in range(2)]
+        return [with_values(one, return_greedy=value, pruning_epoch=3.0 if margin is None else 2 * margin) for one in cells]
+
+    told = some(50.0, 3, None, fleet=True)
+    one = only([*told, *some(100.0, None, 1.0, fleet=True), *some(400.0, None, 4.0, fleet=True)])
+    assert moments.told(one, 0.9) == ["EarlyCroP-S, until.margin 1.0", "EarlyCroP-S, until.margin 4.0"]
+    assert moments.table(one, 0.9).splitlines()[2:] == [
+        "| 3 | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] |",
+        "| the trigger's | 100 [100, 100] | 400 [400, 400] |",
+    ]
+    twice = only([*told, *some(150.0, 3, None, fleet=False)])
+    assert moments.told(twice, 0.9) == ["EarlyCroP-S, alone", "EarlyCroP-S, in a fleet"]
+    assert moments.table(twice, 0.9).splitlines()[2:] == ["| 3 | 150 [150, 150] | 50.0 [50.0, 50.0] |"]
+
+
 def test_figure_4_is_drawn_from_stored_results(tmp_path: Path) -> None:
     with Store(tmp_path / "run" / "results.sqlite") as store:
         for one in rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,)):

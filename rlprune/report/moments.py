@@ -134,21 +134,39 @@ def _of(one: Comparison, sparsity: float, method: str) -> list[Row]:
 
 
 def _methods(one: Comparison, sparsity: float) -> dict[str, list[Row]]:
-    """Return the cells of each pruner under the same settings, whatever moment they were told."""
+    """Return the cells of each pruner under the same settings and in the same company, whatever moment they were told.
+
+    Where its own trigger was set in several ways, each has a name, and beside it the same cells that were told.
+    """
     kinds = defaultdict[tuple[str, str], list[Row]](list)
-    others = {}
+    others: dict[tuple[str, str], dict[str, object]] = {}
     for row in _at(one, sparsity):
         if row.cut != "nothing":
             chosen = {name: value for name, value in settings(row).items() if name.partition(".")[0] != "until"}
+            chosen[""] = "in a fleet" if row.config.get("fleet") else "alone"
             kind = str(row.config.get("pruner", row.pruner)), repr(sorted(chosen.items(), key=str))
             kinds[kind].append(row)
             others[kind] = chosen
     found = {}
     for pruner in sorted({pruner for pruner, _ in kinds}):
-        mine = [kind for kind in kinds if kind[0] == pruner]
-        for kind, words in zip(mine, in_words([others[kind] for kind in mine]), strict=True):
-            found[f"{pruner}, {words}" if words else pruner] = kinds[kind]
+        apart = [it for kind in kinds if kind[0] == pruner for it in _by_trigger(others[kind], kinds[kind])]
+        for (_, rows), words in zip(apart, in_words([facts for facts, _ in apart]), strict=True):
+            found[f"{pruner}, {words}" if words else pruner] = rows
     return found
+
+
+def _by_trigger(facts: dict[str, object], rows: list[Row]) -> list[tuple[dict[str, object], list[Row]]]:
+    """Return cells and what they have in common, once for each way in which their own trigger was set."""
+    waits = [
+        {it: value for it, value in settings(row).items() if it.startswith("until.")} if triggers.own(row) else None
+        for row in rows
+    ]
+    ways = [way for place, way in enumerate(waits) if way is not None and way not in waits[:place]]
+    if not ways[1:]:
+        return [(facts, rows)]
+    return [
+        ({**facts, **way}, [row for row, mine in zip(rows, waits, strict=True) if mine is None or mine == way]) for way in ways
+    ]
 
 
 def _ends(rows: Sequence[Row], metric: str) -> dict[int, Estimate]:
