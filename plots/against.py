@@ -22,13 +22,16 @@ def table(one: Comparison, sparsity: float, metric: str, pruner: str, others: li
     values = {name: one.by_seed(name, sparsity, metric) for name in ends}
     most = max(end.seeds for end in ends.values())
     there = [name for name in others if name in ends]
-    scale = one.measure_of(metric).scale
-    found = {it.other: it for it in differences([(pruner, name) for name in there], values, one.metric.sign)}
+    measure = one.measure_of(metric)
+    found = {it.other: it for it in differences([(pruner, name) for name in there], values, measure.sign)}
     lines = [["pruner", "ends at", f"{pruner} − it", "p"]]
     for name in there:
         told = [MISSING, MISSING]
         if it := found.get(name):
-            told = [difference_text(scale * it.mean, ends[pruner], ends[name]), sure_text(it.p, it.improvement.pairs, most)]
+            told = [
+                difference_text(measure.scale * it.mean, ends[pruner], ends[name]),
+                sure_text(it.p, it.improvement.pairs, most),
+            ]
         lines.append([name, counted_text(ends[name], most), *told])
     about = f"{one.title}, {percent(sparsity)} removed, {one.heading_of(metric)}; {pruner} {counted_text(ends[pruner], most)}"
     return f"**{about}**\n\n{markdown(lines)}"

@@ -40,7 +40,7 @@ def table(one: Comparison, sparsity: float, metric: str) -> str:
     wanted += [(named[pruner][rate], named[it][rate]) for pruner, it in waiting.items() if it in named for rate in RATES]
     most = max((end.seeds for end in ends.values()), default=0)
     pairs = [pair for pair in wanted if values.keys() >= {*pair}]
-    found = {(it.pruner, it.other): it for it in differences(pairs, values, one.metric.sign)}
+    found = {(it.pruner, it.other): it for it in differences(pairs, values, one.measure_of(metric).sign)}
 
     def told(pruner: str, other: str) -> str:
         if (it := found.get((pruner, other))) is None:

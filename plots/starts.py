@@ -74,7 +74,7 @@ def brought(one: Comparison, sparsity: float, metric: str) -> dict[Step, list[Di
     values, found = {name: one.by_seed(name, sparsity, metric) for name in one.pruners}, {}
     for start, than in STEPS:
         pairs = [(names[start], names[than]) for names in compared(one).values() if {start, than} <= names.keys()]
-        found[start, than] = [it for it in differences(pairs, values, one.metric.sign) if it.improvement.pairs > 1]
+        found[start, than] = [it for it in differences(pairs, values, one.measure_of(metric).sign) if it.improvement.pairs > 1]
     return found
 
 

@@ -505,6 +505,18 @@ def test_a_summary_counts_the_pruners_that_a_start_is_sure_for(tmp_path):
     )
 
 
+def test_a_summary_of_a_cost_counts_less_as_better(tmp_path):
+    """By the task's metric, of which more is better, a start that took half the time was surely worse."""
+    some = [
+        replace(one, id=f"{one.id} {start}", pruner=f"SNIP {start}", values={**one.values, "wall_seconds": seconds + one.seed})
+        for one in rows(6, ("SNIP",), (0.8,))
+        for start, seconds in {"kept": 200.0, "rescaled": 100.0}.items()
+    ]
+    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some), "--summary", "--metric", "wall_seconds"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told[2].endswith("| training time (s) | 1 of 1: SNIP | 0 of 1 |")
+
+
 def test_starts_of_what_is_no_agent_are_compared_by_its_own_metric(tmp_path):
     some = [
         replace(
