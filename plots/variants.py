@@ -22,13 +22,14 @@ def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
         ValueError: no run has the measure at this sparsity.
     """
     pruners = sorted({pruner for one in runs.values() for pruner in one.pruners}, key=order)
-    ended = {name: one.estimates(sparsity, metric) for name, one in runs.items()}
+    ended = {name: one.shown(sparsity, metric) for name, one in runs.items()}
     cells = [row for one in runs.values() for row in one.rows if row.cut != "nothing" and metric in row.values]
     there = sorted({row.sparsity for row in cells})
     if not any(ended.values()) or (there and sparsity not in there):
         others = f"; there are {', '.join(f'{other:g}' for other in there)}" if there else ""
         raise ValueError(f"no finished cell has {metric} at sparsity {sparsity:g}{others}")
-    lines, most = [["run", *pruners]], max(end.seeds for ends in ended.values() for end in ends.values())
+    heading = next(one.heading_of(metric) for name, one in runs.items() if ended[name])
+    lines, most = [[f"run, {heading}", *pruners]], max(end.seeds for ends in ended.values() for end in ends.values())
     for name, ends in ended.items():
         lines.append([name, *(counted_text(ends[pruner], most) if pruner in ends else "" for pruner in pruners)])
     return markdown(lines)
@@ -44,7 +45,9 @@ def main(folders: Sequence[Path], metric: str, sparsity: float, to: Path | None)
     """Print the table of some runs, and write it."""
     runs: dict[str, Comparison] = {}
     for folder in folders:
-        runs |= {name if name not in runs else f"{folder}: {one.title}": one for name, one in finished(folder).items()}
+        runs |= {
+            name if name not in runs else f"{folder}: {one.title}, {one.profile}": one for name, one in finished(folder).items()
+        }
     print(told := table(runs, metric, sparsity))
     if to:
         file = place(to, "variants.md", [".md"])

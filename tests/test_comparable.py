@@ -643,6 +643,18 @@ def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
     assert "| SNIP |" not in everybody
 
 
+def test_variants_have_a_line_each_in_the_unit_of_the_measure(tmp_path):
+    """Profiles of a task in two folders of one name were one line, and seconds stood where others write milliseconds."""
+    slow = [replace(one, values={**one.values, "batch_seconds": 0.002}) for one in rows(2, ("SNIP",), (0.9,))]
+    both = [*slow, *(replace(one, id=f"{one.id} paper", profile="paper") for one in slow)]
+    folders = [stored(tmp_path / "a" / "run", both), stored(tmp_path / "b" / "run", both)]
+    command = [sys.executable, PLOTS / "variants.py", *folders, "--metric", "batch_seconds", "--sparsity", ".9"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told[0] == "| run, batch time (ms) | SNIP |"
+    assert len(told) == 2 + 4
+    assert all(line.endswith("| 2.00 [2.00, 2.00] |") for line in told[2:])
+
+
 def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
     folders = [stored(tmp_path / "a", SOME), stored(tmp_path / "b", under(SOME, budget=1))]
     ended = subprocess.run([sys.executable, PLOTS / "by_sparsity.py", *folders], capture_output=True, text=True, check=True)
