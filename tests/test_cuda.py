@@ -4,6 +4,7 @@ Torch's fake tensors refuse arithmetic between devices and any look at a value, 
 passes them on ``cuda`` neither mixes devices nor waits.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from subjects import seeds
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from rlprune.bench.cell import lacking, run_cell
+from rlprune.bench.cell import lacking, run_cell, run_cells
 from rlprune.bench.suite import cells, load_suite
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.probe import Probe, Scoring
@@ -137,6 +138,15 @@ def one_cell(kind, device):
     suite, small, pruner = CELLS[kind]
     options = {"pruners": pruner, "sparsities": ".9", "seeds": "1"}
     return cells(load_suite(suite, profile="smoke", overrides=small, options=options), device)[0]
+
+
+@pytest.mark.cuda
+def test_what_the_gpu_holds_is_of_all_of_a_fleet_and_of_no_member():
+    """Each member had the memory of all that were still there for its own."""
+    (alone,) = run_cells([one_cell("alone", "cuda")], [None])
+    members = run_cells([replace(one_cell("fleet", "cuda"), seed=seed) for seed in range(3)], [None] * 3)
+    assert alone.values["memory_static_bytes"] > 0
+    assert not [one for one in members if "memory_static_bytes" in one.values]
 
 
 @pytest.mark.cuda

@@ -322,7 +322,8 @@ class Trainee:
         if self._cell.alone:
             values |= _timings(self.trainer)
         else:
-            values = {name: value for name, value in values.items() if name not in SOLO}
+            allocated = {"memory_static_bytes"} if self._cell.device.startswith("cuda") else set[str]()  # by all of the fleet
+            values = {name: value for name, value in values.items() if name not in SOLO | allocated}
         if (judged := tasks().load(self._cell.task).metric.name) not in values:
             raise ValueError(
                 f"{self._cell.task} is judged by '{judged}', which its training does not measure{nearest(judged, quality)}; "
