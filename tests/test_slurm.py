@@ -281,9 +281,21 @@ def test_where_no_sbatch_is_it_says_so(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("given", "minutes"), [(30, 30), ("30", 30), ("04:00:00", 240), ("2-00:00:00", 2880), ("0:30", 30), ("0:00:01", 1)]
+    ("given", "minutes"),
+    [
+        (30, 30),
+        ("30", 30),
+        ("04:00:00", 240),
+        ("2-00:00:00", 2880),
+        ("0:00:01", 1),
+        ("30:00", 30),
+        ("0:30", 1),
+        ("1-02", 1560),
+        ("1-02:30", 1590),
+    ],
 )
 def test_times_are_those_of_sbatch(given, minutes):
+    """Of two numbers the first was hours: half an hour asked a cluster for thirty."""
     assert SlurmOptions(time=given).time == minutes
 
 

@@ -39,14 +39,17 @@ _FOREVER = 7 * 24 * 60
 
 
 def _minutes(value: object) -> object:
-    """Return a time as sbatch has it, ``[days-]hours:minutes:seconds`` or minutes, in minutes."""
+    """Return a time in minutes, as sbatch has it: minutes, ``[hours:]minutes:seconds`` or ``days-hours[:minutes[:seconds]]``."""
     text = value.isoformat() if isinstance(value, clock) else str(value)
-    if found := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+)(?::(\d+))?", text):
+    if found := re.fullmatch(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?", text):
         days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        return (days * 24 + hours) * 60 + minutes + -(-seconds // 60)
-    if not re.fullmatch(r"\d+", text):
+    elif found := re.fullmatch(r"(?:(\d+):)?(\d+):(\d+)", text):
+        days, (hours, minutes, seconds) = 0, (int(part or 0) for part in found.groups())
+    elif re.fullmatch(r"\d+", text):
+        return int(text)
+    else:
         raise ValueError("must be minutes, or as sbatch writes a time: 04:00:00, 2-00:00:00")
-    return int(text)
+    return (days * 24 + hours) * 60 + minutes + -(-seconds // 60)
 
 
 def _size(value: object) -> object:
