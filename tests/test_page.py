@@ -26,6 +26,20 @@ def only(some: list[Row]) -> curves.Comparison:
     return one
 
 
+def test_a_sparsity_at_which_all_have_diverged_hides_no_other(tmp_path: Path) -> None:
+    """The page said that no pruner had finished, and its profiles could not be drawn."""
+    some = [
+        replace(one, values={name: it for name, it in one.values.items() if name != "return_greedy" or one.sparsity < 0.9})
+        for one in rows(3, ("Dense", "SNIP", "CroP-S"), (0.8, 0.9))
+    ]
+    told: list[str] = []
+    page = write_report(some, tmp_path, tell=told.append).read_text(encoding="utf-8")
+    assert told == []
+    assert "no pruner that removes anything has finished" not in page
+    assert "with 80 % of weights removed, CroP-S ends best" in page
+    assert "With 90 % of weights removed no cell has a return." in page
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_report(rows(3, FEW, (0.8, 0.98)), tmp_path_factory.mktemp("page")).read_text(encoding="utf-8")

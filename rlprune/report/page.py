@@ -382,7 +382,7 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
         fewest = min(map(_fewest, inside.values()))
         caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds, fewest)}"
         page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
-    if one.seeds[1] > 1:
+    if one.seeds[1] > 1 and any(one.cut(pruner) != "nothing" for pruner in one.estimates(sparsity, one.metric.name)):
         caption = f"{where}: performance profiles, the share of seeds that end better than each value, {seeds}."
         page.figure(f"{one.stem}-profiles-{stem}", partial(figures.profile_figure, one, sparsity), caption)
 

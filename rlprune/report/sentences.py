@@ -146,12 +146,15 @@ def _machines(one: Comparison) -> str:
 def finding(one: Comparison) -> str:
     """Return in words which pruner ends best at the highest sparsity, who cannot be told from it, and where dense ends.
 
-    Where all end alike, or another measure ranks them differently, it says so.
+    The highest is that at which any has a metric. Where all end alike, or another measure ranks them differently, it says so.
     """
     ended = one.chart.curves
     dense = [f"{curve.pruner}: {tables.iqm_text(curve.points[0].estimate)}." for curve in ended if curve.cut == "nothing"]
-    sparsity = max(one.sparsities, default=0.0)
-    ends = {curve.pruner: end for curve in ended if curve.cut != "nothing" and (end := curve.at(sparsity))}
+    cut = [curve for curve in ended if curve.cut != "nothing"]
+    sparsity = max((point.sparsity for curve in cut for point in curve.points), default=0.0)
+    ends = {curve.pruner: end for curve in cut if (end := curve.at(sparsity))}
+    if lacking := [percent(other) for other in one.sparsities if other > sparsity and ends]:
+        dense.append(f"With {_all(lacking)} of weights removed no cell has a {one.measured}.")
     if not ends:
         return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
     where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
@@ -179,7 +182,7 @@ def finding(one: Comparison) -> str:
         sentences.append(f"{overlap} with those of all but {', '.join(apart)}.")
     elif rivals:
         sentences.append(f"{overlap} with those of {', '.join(rivals)}.")
-    others = [said for other in one.also if other.better and (said := _ranked_otherwise(one, ends, other))]
+    others = [said for other in one.also if other.better and (said := _ranked_otherwise(one, sparsity, ends, other))]
     sentences += _sure(one, sparsity)
     sentences += [f"Other measures rank them differently: {'; '.join(others)}."] if others else []
     return " ".join([*sentences, *_kept(one), *dense])
@@ -242,9 +245,8 @@ def _kept(one: Comparison) -> list[str]:
     ]
 
 
-def _ranked_otherwise(one: Comparison, ends: dict[str, Estimate], other: Measure) -> str:
+def _ranked_otherwise(one: Comparison, sparsity: float, ends: dict[str, Estimate], other: Measure) -> str:
     """Return how many pairs of pruners another measure ranks the other way round, and which it has best."""
-    sparsity = max(one.sparsities)
     others = {pruner: end for pruner, end in one.estimates(sparsity, other.name).items() if pruner in ends}
     sign = one.metric.sign * other.sign
     pairs = list(combinations(others, 2))
