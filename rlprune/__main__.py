@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -217,7 +218,7 @@ def _status(folder: Path) -> Iterator[str]:
         return
     if not found.title:
         old = "it has no plan, being merged, of an older rlprune or not begun: which cells are missing says a run of its suite"
-        yield f"{folder}: {old} with --out {folder} --dry-run"
+        yield f"{folder}: {old} with --out {shlex.quote(str(folder))} --dry-run"
         yield counts.removesuffix(", 0 missing")
         return
     yield f"{found.title}, in {folder}: {found.state}, by {'; '.join(found.by)}"
@@ -415,7 +416,9 @@ def _merge(runs: Sequence[str], to: Path) -> str:
         except OSError as error:
             raise SuiteError([Mistake("--to", str(to), f"{line(error)}; the same command goes on from what is there")]) from None
     both = f", {merged.shared:,} of them finished in several runs with the same values" if merged.shared else ""
-    return f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {to}"
+    return (
+        f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {shlex.quote(str(to))}"
+    )
 
 
 def _pack(run: str, to: Path) -> str:
@@ -430,7 +433,8 @@ def _pack(run: str, to: Path) -> str:
         size = to.stat().st_size / 1e6
     except OSError as error:
         raise SuiteError([Mistake(str(to), "", f"cannot be written: {line(error)}")]) from None
-    return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. To go on from it: rlprune merge {to} --to DIR"
+    onward = f"To go on from it: rlprune merge {shlex.quote(str(to))} --to DIR"
+    return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. {onward}"
 
 
 def _taken(file: Path) -> str:

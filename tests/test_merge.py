@@ -185,6 +185,23 @@ def joined(folders, to):
     return merge(planned(folders, to, pytest.fail), to)
 
 
+def test_commands_that_are_told_can_be_typed_where_folders_have_blanks(tmp_path, capsys):
+    """As they stood, a shell took one folder for several."""
+    run = stored(tmp_path / "my run", [row()], files=False)
+    told = []
+    for words in (
+        ["pack", str(run), str(tmp_path / "my rows.xz")],
+        ["merge", str(run), "--to", str(tmp_path / "my copy")],
+        ["status", str(run)],
+    ):
+        assert main(words) == 0
+        told.append(capsys.readouterr().out)
+    assert main(["run", str(run)]) == 2
+    told.append(capsys.readouterr().err)
+    for said, what in zip(told, ("rows.xz", "copy", "run", "run"), strict=True):
+        assert f"'{tmp_path}/my {what}'" in said
+
+
 def test_merging_depends_on_no_order_and_again_changes_nothing(tmp_path):
     later = replace(
         SOME[1], ended="2027-01-01T00:00:00+00:00", machine={"cpu": "another"}, values={**SOME[1].values, "wall_seconds": 1.0}

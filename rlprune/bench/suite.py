@@ -3,6 +3,7 @@
 import codecs
 import json
 import re
+import shlex
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -566,7 +567,7 @@ def _read(name: str, folder: Path) -> _File:
     with suppress(OSError, ValueError):  # not in it, or it is gone
         file = file.relative_to(Path.cwd())
     if _has_results(file):
-        raise ValueError(f"holds results and is no suite: rlprune report {file} shows them")
+        raise ValueError(f"holds results and is no suite: rlprune report {shlex.quote(str(file))} shows them")
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for
             raise IsADirectoryError
