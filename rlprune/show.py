@@ -35,7 +35,7 @@ def found(store: Store, words: Sequence[str]) -> Row:
     """Return the one cell that is meant: by the first digits of its id, or by pruner, sparsity, seed and perhaps task.
 
     Raises:
-        LookupError: there is none, or more than one; the message says what there is.
+        LookupError: there is none, or more than one, or it is damaged; the message says what there is.
     """
     known = store.identities()
     if len(words) == 1:
@@ -54,7 +54,8 @@ def found(store: Store, words: Sequence[str]) -> Row:
     if cells[1:]:
         more = f"; and {len(cells) - TOLD:,} more" if cells[TOLD:] else ""
         raise LookupError(f"{shown(' '.join(words))} is {len(cells):,} cells: {'; '.join(_told_apart(cells[:TOLD]))}{more}")
-    rows = store.rows([cells[0].id])
+    if not (rows := store.rows([cells[0].id])):  # which has told what of it is
+        raise LookupError(f"{cells[0].id} is damaged, and cannot be shown")
     return sound(rows)[0]
 
 

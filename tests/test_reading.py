@@ -3,8 +3,10 @@
 import json
 import lzma
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,6 +214,16 @@ def test_a_failed_cell_is_shown_with_its_traceback_and_other_versions_are_told(t
     assert "no command trains it again here" in told
     assert "numbers may be others here: " in told
     assert "commit 5d3890a then" in told or "torch 2.15.0 then" in told
+
+
+def test_a_cell_that_is_damaged_is_told_to_be(tmp_path, capsys):
+    """It was "list index out of range"."""
+    stored(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "results.sqlite")) as file, file:
+        file.execute("UPDATE cells SET machine = 'x' WHERE id = ?", [SOME[0].id])
+    assert main(["show", str(tmp_path), SOME[0].id]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"{tmp_path}: {SOME[0].id} is damaged, and cannot be shown"
 
 
 def test_another_processor_is_told_before_other_versions():
