@@ -26,6 +26,25 @@ def only(some: list[Row]) -> curves.Comparison:
     return one
 
 
+def test_what_a_report_no_longer_has_goes_and_what_is_somebody_elses_stays(tmp_path: Path) -> None:
+    """Tables of other rows stood beside the new ones, under names of the same run."""
+    write_report(rows(2, ("Dense", "SNIP"), (0.8, 0.9)), tmp_path)
+    whole = {folder: {file.name for file in (tmp_path / folder).iterdir()} for folder in ("figures", "tables")}
+    own = tmp_path / "tables" / "mine-90.md"
+    own.write_text("my own", encoding="utf-8")
+    write_report(rows(2, ("Dense", "SNIP"), (0.8,)), tmp_path)
+    write_report(rows(2, ("Dense", "SNIP"), (0.8,)), tmp_path / "fresh")
+    for folder in whole:
+        left = {file.name for file in (tmp_path / folder).iterdir()} - {own.name}
+        assert left == {file.name for file in (tmp_path / "fresh" / folder).iterdir()} != whole[folder]
+    assert own.is_file()
+    page = tmp_path / "report.html"
+    page.write_text("<!-- made: tables/../report.html|tables/mine-90.md/|/etc/passwd|tables/ -->", encoding="utf-8")
+    write_report(rows(2, ("Dense", "SNIP"), (0.8,)), tmp_path)
+    assert page.is_file()
+    assert own.is_file()
+
+
 def test_a_sparsity_at_which_all_have_diverged_hides_no_other(tmp_path: Path) -> None:
     """The page said that no pruner had finished, and its profiles could not be drawn."""
     some = [

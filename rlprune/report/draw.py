@@ -32,6 +32,8 @@ FONT = ["STIXGeneral", "DejaVu Sans"]  # come with matplotlib; the first goes wi
 LEGEND_COLUMNS = 6
 APART = 0.05  # inches between the names of ticks, at least
 HANDLE = 0.5  # inches of a line in a legend, with its gaps
+UNDATED: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""Formats of a figure, and what they say of themselves without a date."""
 
 
 _STYLE = {
@@ -96,10 +98,9 @@ def _backend_of_files() -> Iterator[None]:
 
 def rendered(figure: "Figure") -> dict[str, bytes]:
     """Return a figure as ``png`` (200 dpi), ``svg`` and ``pdf``; the same figure gives the same bytes."""
-    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    drawn = {ending: io.BytesIO() for ending in undated}
+    drawn = {ending: io.BytesIO() for ending in UNDATED}
     with print_style():
-        for ending, metadata in undated.items():
+        for ending, metadata in UNDATED.items():
             figure.savefig(drawn[ending], format=ending, dpi=200, metadata=metadata)
     return {ending: content.getvalue() for ending, content in drawn.items()}
 

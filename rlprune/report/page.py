@@ -4,6 +4,7 @@ It is self-contained, and nothing comes from elsewhere; its one script sorts tab
 tables lie beside it as files.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ Made = TypeVar("Made")
 
 MATRIX = 18  # most columns of pruners beside each other
 LEARNERS = 28  # most pruners whose learning curves are one figure, a page high
+_END = 2**22  # bytes of a page in which it says what was written with it
 
 
 def write_report(
@@ -48,6 +50,8 @@ def write_report(
     """Write ``figures/*.{png,svg,pdf}``, ``tables/*.{md,tex,csv}`` and ``report.html`` into ``out``; return the page's path.
 
     The same rows give the same bytes.
+
+    Figures and tables that the page before it had, and this one has not, are removed.
 
     Args:
         rows: of one run or of several.
@@ -83,7 +87,13 @@ def write_report(
         page.add(_tracebacks(rows))
     page.add(f'<h2 id="sources">Where the numbers come from</h2>{_provenance(rows)}')
     path = out / "report.html"
+    before = _made(path)
+    page.add(lambda: f"<!-- made: {'|'.join(sorted(page.made))} -->")
     files.write(path, html.page(_title(compared), page.body()))
+    made = {name.casefold() for name in page.made}
+    for name in before:
+        if name.casefold() not in made:  # of other rows, which nobody should take for these
+            (out / name).unlink(missing_ok=True)
     for warning in warned:
         warn(safely.plain(warning))
     return path
@@ -104,6 +114,15 @@ def summary_table(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
     return ["task", "pruner", *map(percent, sparsities), "seeds"], lines
 
 
+def _made(page: Path) -> set[str]:
+    """Return the figures and tables that a page says it was written with, as paths beside it."""
+    with suppress(OSError), page.open("rb") as opened:
+        opened.seek(max(0, page.stat().st_size - _END))
+        told = re.findall(r"<!-- made: (.*?) -->", opened.read().decode("utf-8", "replace"))
+        return {name for name in (told or [""])[-1].split("|") if re.fullmatch(r"(figures|tables)/[^/]*[^/.]\.[a-z]{2,3}", name)}
+    return set()
+
+
 # -- sections ----------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +136,7 @@ class _Page:
         self._beside = Beside()
         self._tell = tell
         self._files: set[Path] = set()
+        self.made: set[str] = set()
 
     def add(self, part: str | Callable[[], str]) -> None:
         """Add a part to the page, or what returns it once all others are made."""
@@ -131,6 +151,8 @@ class _Page:
     def figure(self, stem: str, drawn: "Callable[[], Figure]", caption: str, kind: str = "drawn") -> None:
         """Save a figure and show it; one of ``pictures`` keeps its colours in the dark. It is drawn while the page goes on."""
         stem = self._own(self.figures, stem)
+        made = {f"{self.figures.name}/{stem}.{ending}" for ending in draw.UNDATED}
+        self.made |= made
         with suppress(Exception):  # which every figure then tells
             draw.ready()
         wait = self._beside.begin(partial(_save, drawn, self.figures, stem))
@@ -139,6 +161,7 @@ class _Page:
             try:
                 wait()
             except Failed as error:
+                self.made -= made
                 return self._missing(f"figure {stem}", str(error))
             image = html.image((self.figures / f"{stem}.svg").read_bytes(), caption)
             return f'<figure class="{kind}"><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>'
@@ -170,9 +193,9 @@ class _Page:
             return
         some = parts(table)
         for ending, render in (("md", tables.to_markdown), ("csv", tables.to_csv)):
-            files.write(self.tables / f"{stem}.{ending}", render(table))
+            self._write(f"{stem}.{ending}", render(table))
         for place, part in enumerate(some):
-            files.write(self.tables / f"{stem}{f'-part{place + 1}' if place else ''}.tex", tables.to_latex(part))
+            self._write(f"{stem}{f'-part{place + 1}' if place else ''}.tex", tables.to_latex(part))
         listings = {one.task if of[1:] else "": self.listings[id(one)] for one in of}
 
         def anchor(entry: tables.Entry) -> str:
@@ -185,6 +208,11 @@ class _Page:
         else:
             title = f"<figcaption><b>{escape(table.title)}</b></figcaption>" if kind != "plain" else ""
             self.add(f"<figure>{title}{shown}</figure>")
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a file of a table."""
+        self.made.add(f"{self.tables.name}/{name}")
+        files.write(self.tables / name, text)
 
     def attempt(self, what: str, make: Callable[[], Made]) -> Made | None:
         """Return what is made; where that cannot be made, say so in one line: nothing else is lost by it."""
