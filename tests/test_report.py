@@ -590,6 +590,15 @@ def test_an_unknown_price_is_said() -> None:
     assert "No price: the suite named no price_per_hour when these cells ran." in tables.cost_table(only(bare), 0.9).note
 
 
+def test_of_cells_that_measured_no_time_no_missing_price_is_told() -> None:
+    """It was said that the suite had named none, whether it had or not."""
+    bare = [
+        replace(one, values={name: it for name, it in one.values.items() if name not in ("price_usd", "wall_seconds")})
+        for one in rows(1, ("SNIP",), (0.9,))
+    ]
+    assert "price_per_hour" not in tables.cost_table(only(bare), 0.9).note
+
+
 def test_recipe_table_has_suite_recipe_and_settings() -> None:
     some = rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,))
     labels = {**some[0].labels, "suite_title": "My suite (cartpole)"}

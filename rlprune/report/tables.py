@@ -133,7 +133,7 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
         f"{_of_dense(comparison)} Costs are means over the cells that measured them, n of "
         "them where these are not all; training time counts from a cell's start until its final network is evaluated."
         f"{_marks(blocks)} {MISSING}: not measured.{f' No cell measured {absent}.' if absent else ''}"
-        f"{'' if measured['price_usd'] else UNPRICED}"
+        f"{UNPRICED if measured['wall_seconds'] and not measured['price_usd'] else ''}"
     )
     title = f"{comparison.title}, {percent(sparsity)} of weights removed"
     return Table(title, note, (*header, *(cost.heading for cost in shown)), tuple(blocks), tuple(fields))
