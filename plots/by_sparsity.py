@@ -21,8 +21,10 @@ def table(one: Comparison, measures: Sequence[str]) -> str:
     """Return the table of one task.
 
     Raises:
-        ValueError: no cell has one of the measures.
+        ValueError: no measure was named, or no cell has one of them.
     """
+    if not measures:
+        raise ValueError("no measure was named")
     columns = [(sparsity, measure) for sparsity in one.sparsities or [0.0] for measure in measures]
     names = {measure: f", {one.heading_of(measure)}" if len(measures) > 1 else "" for measure in measures}
     lines = [["pruner", *(f"{percent(sparsity)}{names[measure]}" for sparsity, measure in columns)]]
@@ -55,7 +57,7 @@ def main() -> None:
         if given.of_dense:
             told.append(to_markdown(dense_table(one)))
             continue
-        measures = (given.measures or one.metric.name).split(",")
+        measures = [name for name in map(str.strip, (given.measures or one.metric.name).split(",")) if name]
         named = [one.heading_of(measure) for measure in measures]
         told.append(f"{one.title}, {one.profile}{f', {named[0]}' if len(named) == 1 else ''}\n\n{table(one, measures)}\n")
     print("\n".join(told))

@@ -32,8 +32,10 @@ def table(one: Comparison, sparsity: float, names: Sequence[str]) -> str:
     """Return the table of a task at a sparsity.
 
     Raises:
-        ValueError: a name is no cost's, or no cell has it.
+        ValueError: there is no name, or one is no cost's, or no cell has it.
     """
+    if not names:
+        raise ValueError(f"no cost was named; there are {', '.join(MEASURES)}")
     if unknown := sorted({*names} - {*MEASURES}):
         raise ValueError(f"no cost is named {', '.join(unknown)}; there are {', '.join(MEASURES)}")
     if lacking := [name for name in names if not one.values(sparsity, name)]:
@@ -52,8 +54,8 @@ def main() -> None:
     parser.add_argument("--measures", default=",".join(USUAL), help="names of costs, with commas between them")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write costs.md into; it is printed, too")
     given = parser.parse_args()
-    found = read(given.results)
-    told = [table(one, sparsity, given.measures.split(",")) for one in found for sparsity in one.sparsities or [0.0]]
+    found, measures = read(given.results), [name for name in map(str.strip, given.measures.split(",")) if name]
+    told = [table(one, sparsity, measures) for one in found for sparsity in one.sparsities or [0.0]]
     if not told:
         raise ValueError("no cell has finished")
     print("\n\n".join(told))

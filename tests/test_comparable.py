@@ -419,6 +419,8 @@ PLOTS = Path(__file__).parent.parent / "plots"
         ("insides.py", ["--to", "x"], "no epoch of these cells measured what is inside their networks"),
         ("by_sparsity.py", ["--measures", "top1"], "no cell has top1"),
         ("by_sparsity.py", ["--measures", "top1", "--of-dense"], "--of-dense is of the metric"),
+        ("by_sparsity.py", ["--measures", " ,"], "no measure was named"),
+        ("costs.py", ["--measures", ","], "no cost was named; there are "),
         ("costs.py", ["--measures", "wall_seconds,frobs"], "no cost is named frobs; there are "),
         ("costs.py", ["--measures", "training_macs"], "CartPole-v1, 90 %: no cell measured training_macs (--set solo=1)"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
@@ -661,6 +663,17 @@ def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
     assert ended.stdout.count("| Dense |") == 2
     assert "budget 1)" in ended.stdout
     assert "budget 500000)" in ended.stdout
+
+
+@pytest.mark.parametrize("script", ["by_sparsity.py", "costs.py"])
+def test_measures_may_have_blanks_between_them(script, tmp_path):
+    """There was no cost named " macs", with macs in the list of what there is."""
+    command = [sys.executable, PLOTS / script, stored(tmp_path / "run", SOME), "--measures"]
+    one, other = (
+        subprocess.run([*command, names], capture_output=True, text=True, check=True).stdout
+        for names in ("disk_csr_mb,macs", "disk_csr_mb, macs,")
+    )
+    assert one == other
 
 
 def test_by_sparsity_names_what_it_shows_and_shows_it_in_its_unit(tmp_path):
