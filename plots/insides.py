@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rlprune.report import figures
-from rlprune.report.curves import insides
+from rlprune.report.curves import insides, stems
 from rlprune.report.scripts import chosen, drawn, ended, read
 
 
@@ -30,15 +30,14 @@ def main() -> None:
     if given.sparsity is not None and all(given.sparsity not in one.sparsities for one in found_all):
         there = sorted({sparsity for one in found_all for sparsity in one.sparsities})
         raise ValueError(f"no cell here has sparsity {given.sparsity:g}; there are {', '.join(f'{one:g}' for one in there)}")
-    for one in found_all:
+    for one, stem in zip(found_all, stems(found_all), strict=True):
         sparsity = max(one.sparsities, default=0.0) if given.sparsity is None else given.sparsity
         if given.sparsity is not None and sparsity not in one.sparsities:
             continue
         rows = tuple(row for row in one.rows if row.cut == "nothing" or row.pruner in asked)
         some = replace(one, rows=rows)
         if found := insides(some, sparsity) if rows else {}:
-            stem = f"insides-{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}"
-            figures_of.append((stem, partial(figures.insides_figure, some, sparsity, found)))
+            figures_of.append((f"insides-{stem}-{100 * sparsity:g}", partial(figures.insides_figure, some, sparsity, found)))
     drawn(figures_of, given.to, "no epoch of these cells measured what is inside their networks")
 
 

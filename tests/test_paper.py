@@ -16,7 +16,7 @@ from rows import JUDGED, rows
 
 from rlprune.costs.measures import Measure
 from rlprune.pruning.pruner import pruners
-from rlprune.report import curves, draw, exhibits, figures, printed
+from rlprune.report import curves, draw, exhibits, figures, moments, printed
 from rlprune.report.paper import Exhibit
 from rlprune.store import Store
 from rlprune.task import tasks
@@ -229,6 +229,21 @@ def test_printed_values_are_drawn_hollow_grey_and_named_where_their_pruners_are(
 
 
 # -- what they show ------------------------------------------------------------------------------------------------
+
+
+def test_profiles_of_a_task_have_files_of_their_own():
+    """They had one name: what was drawn last was all that was left."""
+    paper = [replace(one, id=f"{one.id} paper", profile="paper") for one in RESNET]
+    both = curves.comparisons([*RESNET, *paper])
+    assert [ending for ending, _, _ in exhibits.against_memory(both, False)] == [
+        "resnet18-cifar10-paper",
+        "resnet18-cifar10-quick",
+    ]
+    assert curves.stems(both[:1]) == ["resnet18-cifar10"]
+    config = {"recipe": {}, "pruner": "SNIP", "settings": {"until": {"epoch": 3}}}
+    told = [replace(one, config=config) for one in (*RESNET, *paper) if one.pruner == "SNIP" and one.sparsity == 0.9]
+    stems = [stem for stem, _, _ in moments.against_moments(curves.comparisons(told), False)]
+    assert stems == ["resnet18-cifar10-paper-90", "resnet18-cifar10-quick-90"]
 
 
 def test_figures_say_who_trains_longer():

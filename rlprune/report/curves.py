@@ -74,8 +74,11 @@ class Comparison:
     @property
     def stem(self) -> str:
         """Return the beginning of its files' names."""
-        label = re.sub(r"[^\w.]+", "-", self.label).strip("-")
-        return safely.name("-".join(filter(None, (self.suite, self.profile, self.task, label))))
+        return safely.name("-".join(filter(None, (self.suite, self.profile, self.task, self._label))))
+
+    @property
+    def _label(self) -> str:
+        return re.sub(r"[^\w.]+", "-", self.label).strip("-")
 
     @property
     def task_title(self) -> str:
@@ -244,6 +247,12 @@ class Comparison:
         groups = dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
         counts = [len(self.by_seed(*group, self.metric.name)) for group in groups]
         return min(counts), max(counts)
+
+
+def stems(compared: Sequence[Comparison]) -> list[str]:
+    """Return short beginnings of files' names: task and label of each, and the profile where another has these, too."""
+    names = ["-".join(filter(None, (one.task, one._label))) for one in compared]
+    return [name if names.count(name) == 1 else f"{name}-{one.profile}" for name, one in zip(names, compared, strict=True)]
 
 
 def comparisons(rows: Iterable[Row]) -> list[Comparison]:

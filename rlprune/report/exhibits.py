@@ -9,7 +9,7 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import draw, figures
-from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent
+from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent, stems
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
 from rlprune.report.tables import BLOCKS, MISSING, Entry, Fields, Table, mean_text, number
@@ -83,12 +83,12 @@ def against_memory(compared: Sequence[Comparison], paper: bool) -> Iterator[Made
         ValueError: no cell measured memory, for none had its worker to itself.
     """
     found = {}
-    for one in compared:
+    for one, stem in zip(compared, stems(compared), strict=True):
         theirs = [each.sparsity for each in printed(one.task, one.metric.name) if each.sparsity in one.sparsities]
         sparsity = max(theirs or one.sparsities, default=0.0)
         discs = {pruner: disc for pruner in one.pruners if (disc := _disc(one.cells(pruner, sparsity), one.metric.name))}
         if discs:
-            found[one.task + one.stem.partition(one.task)[2]] = memory_figure(one, sparsity, discs, paper)
+            found[stem] = memory_figure(one, sparsity, discs, paper)
     if not found:
         raise ValueError("no cell had a worker to itself, so none measured memory (--set solo=1)")
     for ending, figure in found.items():

@@ -9,7 +9,7 @@ import numpy as np
 from rlprune.costs.measures import Measure
 from rlprune.report import draw, triggers
 from rlprune.report.comparable import in_words, settings
-from rlprune.report.curves import STABLE, Comparison, Style, base, by_seed, count_of, measure, percent, style
+from rlprune.report.curves import STABLE, Comparison, Style, base, by_seed, count_of, measure, percent, stems, style
 from rlprune.report.paper import Made
 from rlprune.report.tables import iqm_text, markdown
 from rlprune.stats import Estimate, estimate
@@ -28,12 +28,11 @@ def against_moments(compared: Sequence[Comparison], paper: bool) -> Iterator[Mad
     """
     if not any(told(one, sparsity) for one in compared for sparsity in one.sparsities):
         raise ValueError("no cell was told when to prune (until.epoch)")
-    for one in compared:
+    for one, stem in zip(compared, stems(compared), strict=True):
         for sparsity in one.sparsities:
             if methods := told(one, sparsity):
                 words = "\n".join(f"  {method}: {moments(one, sparsity, method)}" for method in methods)
-                stem = f"{one.task}{one.stem.partition(one.task)[2]}-{100 * sparsity:g}"
-                yield stem, figure(one, sparsity), f"{words}\n\n{table(one, sparsity)}\n"
+                yield f"{stem}-{100 * sparsity:g}", figure(one, sparsity), f"{words}\n\n{table(one, sparsity)}\n"
 
 
 def told(one: Comparison, sparsity: float) -> list[str]:
