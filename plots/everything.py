@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from rlprune.report.comparable import gathered
-from rlprune.report.curves import comparisons
+from rlprune.report.curves import comparisons, titled
 from rlprune.report.paper import Exhibit
 from rlprune.report.scripts import ended, place
 from rlprune.store import RESULTS, Row
@@ -51,7 +51,7 @@ def main() -> None:
     rows = readable(given.results or [file.parent for file in sorted(Path("results").glob(f"*/{RESULTS}"))])
     place(given.to, "")  # what is no folder is told once
     for exhibit in exhibits():
-        shown = exhibit.of(comparisons(row for row in rows if row.suite in exhibit.suites))
+        shown = exhibit.of(titled(comparisons(row for row in rows if row.suite in exhibit.suites)))
         if not shown:
             print(f"missing: {exhibit.lacking}")
             continue

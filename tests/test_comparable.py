@@ -645,6 +645,30 @@ def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
     assert "| SNIP |" not in everybody
 
 
+@pytest.mark.parametrize(
+    ("script", "more"),
+    [
+        ("money.py", []),
+        ("costs.py", ["--measures", "macs"]),
+        ("against.py", ["--pruner", "SNIP"]),
+        ("by_sparsity.py", []),
+        ("variants.py", ["--sparsity", ".9"]),
+    ],
+)
+def test_profiles_of_a_task_are_told_apart(script, more, tmp_path):
+    """A run's folder has both where nobody named another; tables did not say whose a line was."""
+    some = rows(2, ("Dense", "SNIP"), (0.9,))
+    folder = stored(tmp_path / "run", [*some, *(replace(one, id=f"{one.id} paper", profile="paper") for one in some)])
+    told = subprocess.run([sys.executable, PLOTS / script, folder, *more], capture_output=True, text=True, check=True).stdout
+    assert "CartPole-v1, paper" in told
+    assert "CartPole-v1, quick" in told
+    assert "quick, quick" not in told
+    lone = stored(tmp_path / "lone", some)
+    if script in ("money.py", "costs.py", "against.py"):
+        alone = subprocess.run([sys.executable, PLOTS / script, lone, *more], capture_output=True, text=True, check=True).stdout
+        assert "quick" not in alone
+
+
 def test_variants_have_a_line_each_in_the_unit_of_the_measure(tmp_path):
     """Profiles of a task in two folders of one name were one line, and seconds stood where others write milliseconds."""
     slow = [replace(one, values={**one.values, "batch_seconds": 0.002}) for one in rows(2, ("SNIP",), (0.9,))]

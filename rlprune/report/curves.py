@@ -255,6 +255,12 @@ def stems(compared: Sequence[Comparison]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name}-{one.profile}" for name, one in zip(names, compared, strict=True)]
 
 
+def titled(compared: Sequence[Comparison]) -> list[Comparison]:
+    """Return comparisons with their profiles in their titles, where another of some other profile has the same title."""
+    counts = Counter(one.title for one in compared)
+    return [one if counts[one.title] == 1 else replace(one, title=f"{one.title}, {one.profile}") for one in compared]
+
+
 def comparisons(rows: Iterable[Row]) -> list[Comparison]:
     """Return a comparison for every group of finished cells that may be compared, sorted by suite, profile and task."""
     return [_comparison(group) for group in comparable.groups(rows)]

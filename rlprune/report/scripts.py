@@ -10,7 +10,7 @@ from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, load_suite
 from rlprune.report import draw
 from rlprune.report.comparable import apart, gathered, mixed
-from rlprune.report.curves import Comparison, comparisons
+from rlprune.report.curves import Comparison, comparisons, titled
 from rlprune.words import nearest, several
 
 if TYPE_CHECKING:
@@ -27,13 +27,21 @@ def ended(script: Callable[[], object]) -> str | None:
 
 
 def read(folders: Sequence[Path]) -> list[Comparison]:
-    """Return what the rows of runs compare; say on stderr how many cells failed, and what is compared though versions differ."""
+    """Return what the rows of runs compare, profiles of a task told apart.
+
+    How many cells failed, and what is compared though versions differ, is said on stderr.
+    """
     rows = gathered(folders)
     found, failed = comparisons(rows), sum(row.status == "failed" for row in rows)
     told = [f"{failed} {'cells' if failed > 1 else 'cell'} failed, and nothing here shows them"] if failed else []
     told += [*apart(rows), *(f"{one.title}, {one.profile}: {said}" for one in found if (said := mixed(one.rows)))]
     sys.stderr.writelines(f"{safely.plain(line)}\n" for line in told)
-    return found
+    return titled(found)
+
+
+def heading(one: Comparison) -> str:
+    """Return a comparison's title with its profile, once."""
+    return f"{one.title.removesuffix(f', {one.profile}')}, {one.profile}"
 
 
 def planned(suite: str, profile: str, *overrides: str, **options: str) -> list[Cell]:
