@@ -300,6 +300,21 @@ def test_branched_cells_stand_beside_the_others_and_say_from_when_on_copies_are_
     assert replace(one, branched=one.branched[:2]).stable is None
 
 
+def test_barriers_are_those_of_the_dense_network_whoever_else_is_not_cut():
+    """Of two that are not cut, the one that came last was told of."""
+    some = [branched(epoch, 0, barrier) for epoch, barrier in BARRIERS.items()]
+    others = [
+        replace(
+            one, id=f"{one.id} held", pruner=one.pruner.replace("Dense", "Dense rate held"), values={**one.values, "barrier": 1.0}
+        )
+        for one in some
+    ]
+    (one,) = curves.comparisons([*rows(1, ("Dense", "SNIP"), (0.9,)), *some, *others])
+    assert one.stable == 5
+    assert [barrier.iqm for barrier in one.barriers.values()] == pytest.approx([100 * barrier for barrier in BARRIERS.values()])
+    assert {line["line_ends"] for line in tables.barrier_table(one).csv} == {480.0}
+
+
 def test_the_table_of_barriers_has_a_line_an_epoch():
     some = [branched(epoch, seed, barrier) for epoch, barrier in BARRIERS.items() for seed in (0, 1)]
     (one,) = curves.comparisons([*rows(2, pruners=("Dense", "SNIP"), sparsities=(0.9,)), *some])

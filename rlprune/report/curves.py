@@ -52,7 +52,7 @@ class Comparison:
         shared: what all its cells have in common: fields of the recipe, the device.
         runs: folders of its rows, where there are several runs.
         label: what tells it from others of this task and profile; empty where there is no other.
-        branched: cells that trained two copies of a network, for the barriers between them.
+        branched: cells that trained two copies of the dense network, for the barriers between them.
     """
 
     suite: str
@@ -288,8 +288,14 @@ def _comparison(group: comparable.Group) -> Comparison:
         shared=group.shared,
         runs=group.runs,
         label=group.label,
-        branched=group.branched,
+        branched=_of_dense(group.branched),
     )
+
+
+def _of_dense(branched: Sequence[Row]) -> tuple[Row, ...]:
+    """Return of branched cells those of the network that is called dense, where others, say variants of it, branched too."""
+    dense = [row for row in branched if row.pruner.casefold() == f"dense branched at {comparable.branch(row)}"]
+    return tuple(dense or branched)
 
 
 # -- what was measured -------------------------------------------------------------------------------------------
