@@ -34,6 +34,12 @@ def test_scores_are_seeds_by_tasks_normalised_by_the_anchors():
     assert elsewhere.to_rliable(BOTH, told.append) == elsewhere.to_rliable(BOTH[::-1], told.append)
 
 
+def test_profiles_that_stand_beside_each_other_are_told():
+    told = []
+    scores([replace(one, profile="paper") if one.task == "acrobot-v1" else one for one in BOTH], told)
+    assert told == ["columns: acrobot-v1 (paper), cartpole-v1 (quick)"]
+
+
 def test_what_not_all_tasks_have_is_left_out_and_named():
     told = []
     found = scores([one for one in BOTH if (one.task, one.sparsity) != ("acrobot-v1", 0.8) and one.id != "SNAP-0.9-2"], told)

@@ -32,7 +32,8 @@ def to_rliable(rows: Iterable[Row], tell: Callable[[str], object]) -> bytes:
         if twice := [task for task, count in counts.items() if count > 1]:
             raise ValueError(f"{', '.join(twice)} is there under several profiles or recipes: rliable takes a task once")
         raise ValueError(f"{', '.join(counts) or 'no finished cell'}: no task states both a random and a dense anchor")
-    tell(f"columns: {', '.join(one.task for one in over)}")
+    several = len({one.profile for one in over}) > 1
+    tell(f"columns: {', '.join(f'{one.task} ({one.profile})' if several else one.task for one in over)}")
     if left := [one.title for one in found if one not in over]:
         tell(f"left out: {', '.join(left)}, without both anchors")
     scores: dict[str, FloatArray] = {}
