@@ -357,6 +357,19 @@ def test_time_over_dense_is_of_training_and_scoring():
     }
     (line,) = [line for line in table.csv if line["pruner"] == "SNIP"]
     assert line["time_over_dense"] == pytest.approx(seconds["SNIP"] / seconds["Dense"])
+    slow = {"training_seconds": 1e6, "accuracy": 1.0}
+    held = [
+        replace(one, id=f"{one.id} held", pruner="Dense held", values={**one.values, **slow})
+        for one in some
+        if one.cut == "nothing"
+    ]
+    (one,) = curves.comparisons([*some, *held])
+    ((_, beside, _),) = exhibits.over_dense([one], False)
+    assert [line for line in beside.csv if line["pruner"] == "SNIP"] == [line], "whoever else is not cut"
+    config = {**some[0].config, "pruner": "SNIP", "settings": {"until": {"epoch": 3}}}
+    (one,) = curves.comparisons([*(replace(it, config=config) if it.pruner == "SNIP" else it for it in some), *held])
+    level = moments.figure(one, 0.7).axes[0].get_lines()[-1].get_ydata()[0]
+    assert level == pytest.approx(one.estimates(0.0, "accuracy")["Dense"].iqm)
 
 
 @pytest.mark.slow

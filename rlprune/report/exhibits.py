@@ -338,7 +338,7 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
 
 
 def _dense(one: Comparison) -> list[Row]:
-    return [row for row in one.rows if row.cut == "nothing"]
+    return one.cells(one.against.dense, 0.0)
 
 
 def _seconds(row: Row) -> float | None:

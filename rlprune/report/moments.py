@@ -9,7 +9,7 @@ import numpy as np
 from rlprune.costs.measures import Measure
 from rlprune.report import draw, triggers
 from rlprune.report.comparable import in_words, settings
-from rlprune.report.curves import STABLE, Comparison, Style, base, by_seed, count_of, measure, percent, stems, style
+from rlprune.report.curves import STABLE, Comparison, Style, base, count_of, measure, percent, stems, style
 from rlprune.report.paper import Made
 from rlprune.report.tables import iqm_text, markdown
 from rlprune.stats import Estimate, estimate
@@ -80,16 +80,17 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
     methods = told(one, sparsity)
     lines = 3 if one.barriers else 2
     drawn, panels = draw.grid(lines, len(methods), 1.5, right=0.15, gap=0.25, below=0.42, between=0.15, sharey="row")
-    dense = list(by_seed([row for row in rows if row.cut == "nothing"], one.metric.name).values())
+    dense = one.estimates(sparsity, one.metric.name).get(one.against.dense)
     for column, method in enumerate(methods):
         mine = _of(one, sparsity, method)
         above, below, *bottom = (line[column] for line in panels)
         look = style(base(method), mine[0].cut)
         _metric(above, mine, one.metric, look)
         if dense:
-            level = estimate([dense]).iqm
-            above.axhline(level, color=draw.INK, linewidth=0.8)
-            above.annotate("dense", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL)
+            above.axhline(dense.iqm, color=draw.INK, linewidth=0.8)
+            above.annotate(
+                "dense", (1, dense.iqm), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=draw.SMALL
+            )
         _trigger(below, mine, look.colour)
         above.set_title(method)
         for axes in bottom:
