@@ -327,6 +327,34 @@ def test_looking_at_an_agent_changes_nothing_of_it(name):
     assert model.policy.training == mode
 
 
+class Given(networks.BaseFeaturesExtractor):
+    """An encoder that somebody made before."""
+
+    def __init__(self, space, encoder):
+        super().__init__(space, 12)
+        self.encoder = encoder
+
+    def forward(self, observations):
+        return self.encoder(observations)
+
+
+@pytest.mark.parametrize("name", ["Random-U", "Random-S"])
+def test_an_encoder_among_the_arguments_is_the_agents_own(name, tmp_path):
+    """The dense network was built around the agent's own: to look at the agent drew it anew, or failed once it was cut."""
+    encoder = nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 12), nn.ReLU())
+    given = {"features_extractor_class": Given, "features_extractor_kwargs": {"encoder": encoder}}
+    model, callback = pruned(A2C, name, 0.5, policy_kwargs=given)
+    loaded, dense = check(model, callback, tmp_path), 4 * 20 + 20 * 12
+    for each in (model, loaded):
+        again = PruneCallback(name, 0.8, epochs=2)
+        with pytest.warns(UserWarning, match=r"^this agent was pruned before: (49|50|51)\..% of its dense network's weights"):
+            learn(each, again)
+        assert again.pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.03)
+        before = copy.deepcopy(each.policy.state_dict())
+        assert again.summary()["costs"]["weights, features"][0] == dense
+        assert all(torch.equal(tensor, before[key]) for key, tensor in each.policy.state_dict().items())
+
+
 def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
     model, _ = pruned(DQN, "EarlyCroP-S", policy_kwargs=NORMED, target_update_interval=1, tau=1.0)
     own, target = (net.features_extractor.body[2] for net in (model.q_net, model.q_net_target))

@@ -57,6 +57,7 @@ class Agent:
         self.policy: BasePolicy = model.policy
         self.unit, self.warmup = paces(model)
         self._pruner, self._seeds, self._steps = pruner, seeds, steps
+        model.policy_kwargs = networks.unshared(model.policy_kwargs)  # the dense network is built of them again
         self.dense = dense(model)
         self._shapes, self._arch = networks.shapes(self.dense), networks.arch(self.dense)
         try:
@@ -275,7 +276,7 @@ def dense(model: Any) -> Any:
     if not hasattr(model, _DENSE):
         return model.policy
     kind = model.policy_class.kind if isinstance(model.policy_class, policies.Held) else model.policy_class
-    options = {**model.policy_kwargs, "net_arch": getattr(model, _DENSE)}
+    options = {**networks.unshared(model.policy_kwargs), "net_arch": getattr(model, _DENSE)}
     with torch.random.fork_rng([]):
         return kind(model.observation_space, model.action_space, model.lr_schedule, **options)
 

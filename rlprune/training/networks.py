@@ -216,6 +216,21 @@ def acting(policy: Any) -> Callable[[], object]:
     return act
 
 
+def unshared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a policy's arguments with modules of their own: what is built of these is drawn anew, masked and cut."""
+    made: dict[int, nn.Module] = {}
+
+    def own(value: Any) -> Any:
+        if not isinstance(value, nn.Module):
+            return value
+        if id(value) not in made:
+            made[id(value)] = surgery.copied(value)
+        return made[id(value)]
+
+    found: dict[str, Any] = tree_map(own, dict(options))
+    return found
+
+
 def forget(policy: nn.Module) -> None:
     """Let go of the graph that the last update left in a policy's distribution, with which nothing can copy the policy."""
     with evaluating(policy):

@@ -207,7 +207,7 @@ class Held:
     def __call__(self, *args: Any, **options: Any) -> "BasePolicy":
         from rlprune.training import networks  # a second, which listing tasks must not take
 
-        policy = self.kind(*args, **options)
+        policy = self.kind(*args, **networks.unshared(options))
         networks.narrow(policy, self.shapes)
         hold(policy, Masked(policy, networks.optimizers(policy), networks.copies(policy)), self.masks)
         return policy
