@@ -386,6 +386,34 @@ def test_environments_in_other_processes_play_before_the_first_cut():
     env.close()
 
 
+class Look(BaseCallback):
+    """Notes what each layer passes on whenever a rollout begins."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def _on_rollout_start(self):
+        named = dict(self.model.policy.named_parameters())
+        self.seen.append({name: float(p.detach().square().sum()) / len(p) for name, p in named.items() if p.dim() > 1})
+
+    def _on_step(self):
+        return True
+
+
+def test_layers_pass_on_what_they_did_at_the_cut_that_had_to_wait():
+    """They were multiplied to what they passed on before the dense agent learned from the rollouts that it waited for."""
+    env = SubprocVecEnv([lambda: gym.make("CartPole-v1")], start_method="fork")
+    model, callback = agent(PPO, env=env, learning_rate=0.05), PruneCallback("SNIP", 0.5, epochs=4, scoring_steps=20)
+    before, after = Look(), Look()
+    with pytest.warns(UserWarning, match="it waits for 2 rollout"):
+        learn(model, [before, callback, after])
+    env.close()
+    (cut,) = [number for number, pair in enumerate(zip(before.seen, after.seen, strict=True)) if pair[0] != pair[1]]
+    assert after.seen[cut] == pytest.approx(before.seen[cut], rel=1e-5)
+    assert before.seen[cut] != pytest.approx(before.seen[0], rel=0.1), "they have learned meanwhile"
+
+
 def test_training_by_games_prunes_between_them():
     model = agent(TD3, env=gym.make("Pendulum-v1", max_episode_steps=10), train_freq=(1, "episode"), gradient_steps=2)
     callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=1)

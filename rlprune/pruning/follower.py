@@ -218,8 +218,13 @@ class PlanFollower:
                     self._prepare(self.plan[self.progress.step])
                     return action
                 case PruneTo(beyond=0):
+                    stood = self._stood
                     self._stand(self.masked.masks)
-                    self._prune(action)
+                    try:
+                        self._prune(action)
+                    except BaseException:
+                        self._stood = stood  # whoever has nothing to score on yet may train before the next attempt
+                        raise
                     if action.sparsity == self.sparsity and self._formula is not None:
                         self._tell_what_is_missed()
                 case PruneTo():
