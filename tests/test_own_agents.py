@@ -355,6 +355,25 @@ def test_an_encoder_among_the_arguments_is_the_agents_own(name, tmp_path):
         assert all(torch.equal(tensor, before[key]) for key, tensor in each.policy.state_dict().items())
 
 
+class Wide(worlds.World):
+    """Its bounds are those of its type, as those of many who know none."""
+
+    def __init__(self, dtype):
+        most = np.finfo(dtype).max
+        super().__init__(spaces.Box(-most, most, (40,), dtype))
+
+    def _see(self):
+        return self.np_random.normal(size=40).astype(self.observation_space.dtype)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(PPO, np.float32), (PPO, np.float64), (DQN, np.float64)])
+def test_bounds_of_observations_may_be_as_wide_as_floats_are(kind, dtype):
+    """An observation was drawn of such a space, and what networks make of it is no number."""
+    _, callback = pruned(kind, "Random-S", env=Wide(dtype), policy_kwargs={"activation_fn": nn.ReLU})
+    dense, left = callback.summary()["costs"]["multiply-accumulates an action"]
+    assert dense > left > 0
+
+
 def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
     model, _ = pruned(DQN, "EarlyCroP-S", policy_kwargs=NORMED, target_update_interval=1, tau=1.0)
     own, target = (net.features_extractor.body[2] for net in (model.q_net, model.q_net_target))

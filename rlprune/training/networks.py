@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -196,8 +197,8 @@ def _named_as_in(policy: nn.Module, bare: Bare, text: str) -> str:
 
 def example(policy: Any) -> Call:
     """Return one observation of ones, as the networks are given it, and an action of ones, in the policy's own precision."""
-    weight, space = next(policy.parameters()), copy.deepcopy(policy.observation_space)  # whose generator stays where it is
-    seen = tree_map(lambda part: torch.as_tensor(part)[None], space.sample())
+    weight = next(policy.parameters())
+    seen = tree_map(lambda part: torch.as_tensor(part)[None], _shown(policy.observation_space))
     seen = preprocess_obs(seen, policy.observation_space, normalize_images=policy.normalize_images)
     ones = tree_map(lambda part: torch.ones(part.shape, dtype=weight.dtype, device=weight.device), seen)
     acts = get_action_dim(policy.action_space) if any(branch.acts for branch in branches(policy)) else 1
@@ -206,7 +207,7 @@ def example(policy: Any) -> Call:
 
 def acting(policy: Any) -> Callable[[], object]:
     """Return a function that chooses an action for one observation, greedily, as ``predict`` does."""
-    seen = tree_map(lambda part: np.asarray(part)[None], copy.deepcopy(policy.observation_space).sample())
+    seen = tree_map(lambda part: np.asarray(part)[None], _shown(policy.observation_space))
     observation = obs_as_tensor(seen, policy.device)
 
     def act() -> object:
@@ -214,6 +215,17 @@ def acting(policy: Any) -> Callable[[], object]:
             return policy._predict(observation, deterministic=True)
 
     return act
+
+
+def _shown(space: spaces.Space[Any]) -> Any:
+    """Return one observation of a space, of ones where bounds allow: a sample of wide ones is beyond what networks can take."""
+    match space:
+        case spaces.Dict():
+            return {name: _shown(part) for name, part in space.items()}
+        case spaces.Box(low=low, high=high):
+            return np.ones(space.shape, space.dtype).clip(low, high)
+        case _:
+            return copy.deepcopy(space).sample()  # whose generator stays where it is
 
 
 def unshared(options: Mapping[str, Any]) -> dict[str, Any]:
