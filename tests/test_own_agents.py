@@ -486,6 +486,33 @@ def test_an_extractor_of_ones_own_that_cannot_be_followed_loses_weights():
     assert "q_net.features_extractor.layer.weight" in callback.pruning.masked.masks
 
 
+@pytest.mark.parametrize("names", [("EarlyRandom-S", "SNIP"), ("SNIP", "EarlyRandom-S"), ("Random-S", "EarlyRandom-S")])
+def test_two_callbacks_at_a_time(names):
+    """The second cut came upon sizes, or masks, that were not its own, and all that was learned by then was lost."""
+    model = agent(A2C)
+    callbacks = [PruneCallback(name, sparsity, epochs=4) for name, sparsity in zip(names, (0.5, 0.8), strict=True)]
+    if names[0] == "Random-S":  # it is done when the other begins
+        with pytest.warns(UserWarning, match="this agent was pruned before"):
+            learn(model, callbacks)
+        assert callbacks[1].pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.02)
+        return
+    before = networks.shapes(model.policy)
+    with pytest.raises(ValueError, match=r"^EarlyRandom-S cuts channels.* (while|masked)"):
+        learn(model, callbacks)
+    assert model.num_timesteps == 0
+    assert networks.shapes(model.policy) == before
+
+
+@pytest.mark.parametrize("kind", [A2C, SAC])
+def test_a_copy_is_held_once_pruning_is_resumed(kind):
+    model, _ = pruned(kind, "Random-U")
+    twin = copy.deepcopy(model)
+    assert resume_pruning(twin) == pytest.approx(0.8, abs=0.01)
+    zeros = {name: p == 0 for name, p in twin.policy.named_parameters() if p.dim() > 1}
+    learn(twin, None)
+    assert all(not twin.policy.get_parameter(name)[gone].any() for name, gone in zeros.items())
+
+
 @pytest.mark.parametrize("kind", [A2C, SAC])
 def test_pruning_is_resumed_where_masks_were_lost(kind, tmp_path):
     model, callback = pruned(kind, "CroP-U")

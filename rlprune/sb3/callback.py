@@ -4,16 +4,17 @@ import hashlib
 import math
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback, EventCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rlprune.pruning.arguments import scope_of, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Plan, Prune, PruneTo, Train, after, begin, next_action, trained_epochs
-from rlprune.pruning.pruner import Scope, pruners
+from rlprune.pruning.pruner import CHANNELS, Scope, pruners
 from rlprune.registry import spelled
 from rlprune.sb3 import agents
 from rlprune.sb3.summary import Summary, summary
@@ -133,6 +134,7 @@ class PruneCallback(BaseCallback):
         """Begin with an agent that this callback has not met."""
         model = self.model
         supported(model)
+        self._alone()
         unit, warmup = agents.paces(model)
         replays = isinstance(model, OffPolicyAlgorithm)
         rollouts = -(-(model._total_timesteps - max(model.num_timesteps, warmup)) // unit)
@@ -170,6 +172,21 @@ class PruneCallback(BaseCallback):
                 f"them: it waits for {agent.least} rollout(s) that the dense agent plays and learns from",
                 stacklevel=2,
             )
+
+    def _alone(self) -> None:
+        """Refuse another callback of the same ``learn`` that is at work, where one of the two cuts what the other knows.
+
+        Raises:
+            ValueError: which of them cuts, and which is not done.
+        """
+        for other in _each(self.locals.get("callback")):
+            if isinstance(other, PruneCallback) and other is not self and other._follower is not None and not other.done:
+                cutting = next((one._pruner.name for one in (other, self) if one._pruner.cut == CHANNELS), None)
+                if cutting and other._agent.policy is self.model.policy:
+                    raise ValueError(
+                        f"{cutting} cuts channels while another callback is at work ({other._pruner.name} is not done): "
+                        "let one learn() follow the other"
+                    )
 
     def _on_step(self) -> bool:
         return True
@@ -260,6 +277,15 @@ class _After(BaseCallback):
 
     def update_child_locals(self, locals_: dict[str, Any]) -> None:
         self._callback.update_locals(locals_)
+
+
+def _each(callback: BaseCallback | None) -> Iterator[BaseCallback]:
+    """Return the callbacks of a list, and of lists in it."""
+    if isinstance(callback, CallbackList):
+        for inner in callback.callbacks:
+            yield from _each(inner)
+    elif callback is not None:
+        yield callback
 
 
 def _training(plan: Plan, epochs: int, sparsity: float) -> list[bool]:
