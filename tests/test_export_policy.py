@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import worlds
+from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
@@ -172,6 +173,27 @@ def test_statistics_of_vecnormalize_are_inside_exactly(suffix, tmp_path):
     taken = player(model, env.venv)
     logits = model.policy.get_distribution(torch.as_tensor(env.venv.normalize_obs(raw))).distribution.logits.detach()
     assert np.diff(taken(torch.as_tensor(raw))[0], axis=1) == pytest.approx(np.diff(logits, axis=1), abs=1e-5)
+
+
+class Late(worlds.World):
+    """Shows the time in seconds since 1970, in double."""
+
+    def __init__(self):
+        super().__init__(spaces.Box(-np.inf, np.inf, (3,), np.float64))
+
+    def _see(self):
+        return 1.7e9 + self.np_random.normal(size=3)
+
+
+def test_what_float32_cannot_hold_of_an_observation_is_found_out(tmp_path):
+    """VecNormalize computes in double; ``predict`` was shown observations in float32, too, and agreed."""
+    env = VecNormalize(DummyVecEnv([Late]), training=False)
+    env.obs_rms.mean, env.obs_rms.var = np.full(3, 1.7e9), np.ones(3)
+    model = agent(env=env)
+    given = 1.7e9 + np.random.default_rng(0).normal(size=(100, 3))
+    for shown in (None, given):
+        with pytest.raises(RuntimeError, match=r"^what was read of the agent: it acts as predict does in \d\d\.\d% of"):
+            rlprune.export_policy(model, tmp_path / "late.safetensors", observations=shown, tell=quiet)
 
 
 def test_statistics_of_an_agent_without_its_environment(tmp_path):

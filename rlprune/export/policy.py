@@ -99,6 +99,7 @@ def export_policy(
     shown, whence = _shown(model, known, taken, observations, 2 * _MEASURED if calibrated else _MEASURED)
     measured, calibrating = (shown[::2], shown[1::2]) if calibrated else (shown, shown[:0])
     theirs, first = _predicted(model, known, measured)
+    measured, calibrating = (part.astype(taken.about["kind"]) for part in (measured, calibrating))
     with torch.inference_mode():
         outputs, actions = (found.numpy() for found in taken(torch.as_tensor(measured)))
     judge = _Judge(taken, theirs, outputs)
@@ -153,10 +154,10 @@ def _refusal(taken: Player, endings: Sequence[str]) -> str:
 
 
 def _shown(model: BaseAlgorithm, known: VecNormalize | None, taken: Player, given: Any, count: int) -> tuple[Array, str]:
-    """Return observations as the environment shows them, and whence they are."""
+    """Return observations as the environment shows them, in double where it does, and whence they are."""
     kind, shape = np.dtype(taken.about["kind"]), tuple(taken.about["shape"])
     if given is not None:
-        found = np.asarray(given, kind)
+        found = np.asarray(given, None if kind == np.float32 else kind)
         if found.shape[1:] != shape or len(found) < 2:
             raise ValueError(f"observations are at least two of shape {shape}, one a row; these have shape {found.shape}")
         return found, ""
@@ -168,7 +169,7 @@ def _shown(model: BaseAlgorithm, known: VecNormalize | None, taken: Player, give
         why = "its environment has no VecNormalize"
     else:
         try:
-            return _played(model, env, count).astype(kind), " that the agent played, half of them with its own noise"
+            return _played(model, env, count), " that the agent played, half of them with its own noise"
         except ValueError:
             why = "its environments cannot be copied"
     return _drawn(model, known, (count, *shape)).astype(kind), f" drawn from the agent's space, for {why}"
