@@ -383,6 +383,19 @@ def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
     assert own.running_mean.data_ptr() in [tensor.data_ptr() for tensor in model.batch_norm_stats]
 
 
+def test_ppo_is_scored_some_steps_at_a_time():
+    """All of a rollout went through the networks at once, whatever ``scoring_steps``: of images more than memory holds."""
+    for steps, wanted in ((20, [17, 17, 16]), (4, [10] * 5), (100, [50] * 2)):  # minibatches have ten
+        callback = PruneCallback("SNIP", 0.8, epochs=2, scoring_steps=steps)
+        learn(agent(PPO, env=make_vec_env("CartPole-v1", 5)), callback, 100)
+        losses = callback._agent.scoring(0).collect()
+        assert [len(loss.keywords["batch"]["advantages"]) for loss in losses] == wanted
+        assert callback.pruning.scoring_samples == sum(wanted)
+    few = PruneCallback("SNIP", 0.8, epochs=2, scoring_steps=1)
+    learn(agent(PPO, n_steps=20, batch_size=2, env=make_vec_env("CartPole-v1", 2)), few, 80)
+    assert {len(loss.keywords["batch"]["advantages"]) for loss in few._agent.scoring(0).collect()} == {2, 3}
+
+
 @pytest.mark.parametrize("kind", [PPO, SAC])
 def test_normalised_environments(kind):
     env = VecNormalize(make_vec_env("Pendulum-v1", seed=0))

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -157,7 +157,17 @@ class OnPolicy(Agent, onpolicy.Agent):
         return self.scored_on(self._wanted, self._latest)
 
     def scored_on(self, rollouts: int, play: Any) -> Scoring:
-        return replace(super().scored_on(rollouts, play), outputs=networks.outputs)
+        return replace(super().scored_on(rollouts, lambda: self._in_parts(play())), outputs=networks.outputs)
+
+    def _in_parts(self, batches: Iterable[onpolicy.Batch]) -> Iterator[onpolicy.Batch]:
+        """Return PPO's rollouts some steps at a time, as it learns from them: whole ones may be more than memory holds."""
+        for batch in batches:
+            size = len(batch["advantages"])
+            least = 3  # so that no part is a single step, which has no deviation to normalise by
+            most = max(self._steps, self.model.batch_size, least) if isinstance(self.model, PPO) else size
+            for part in np.array_split(np.arange(size), -(-size // most)):
+                rows = slice(part[0], part[-1] + 1)
+                yield tree_map(lambda values, rows=rows: values[rows], dict(batch))
 
     def _latest(self) -> Iterable[onpolicy.Batch]:
         if len(self._rollouts) < self.least and elsewhere(self.model):
