@@ -368,6 +368,16 @@ def test_a_world_that_cannot_be_copied_is_begun_again():
     assert zeros(model) == pytest.approx(0.9, abs=0.01)
 
 
+def test_a_world_that_may_not_be_begun_again_is_refused_before_it_is_played():
+    """It was played for scores, and then its own monitor said that somebody had tried to reset it."""
+    env = Monitor(gym.make("LunarLander-v3"), allow_early_resets=False)
+    with pytest.raises(ValueError, match=r"^SNIP plays games .* Monitor cannot be kept from .*\(allow_early_resets=False"):
+        agent(env=env).learn(16, callback=PruneCallback("SNIP", 0.9, scoring_steps=20))
+    assert env.total_steps == 0
+    small = Monitor(gym.make("CartPole-v1"), allow_early_resets=False)
+    assert agent(env=small).learn(16, callback=PruneCallback("SNIP", 0.9, scoring_steps=20)).num_timesteps == 16
+
+
 class Stuck(gym.Wrapper):
     """Knows something that cannot be copied."""
 

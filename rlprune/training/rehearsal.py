@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 from gymnasium.wrappers import RecordVideo
-from stable_baselines3.common.monitor import ResultsWriter
+from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecVideoRecorder
 
 _Layer: TypeAlias = "VecEnv | gym.Env[Any, Any]"
@@ -33,6 +33,8 @@ def of(env: VecEnv, who: str) -> Iterator[bool]:
     except Exception:  # whatever a stranger's object raises that cannot be copied
         still, copies = False, []
         for wrapper in wrappers:
+            if isinstance(wrapper, Monitor) and not wrapper.allow_early_resets:
+                raise _refusal(who, wrapper, "allow_early_resets=False, and the world inside cannot be copied") from None
             try:
                 _copied([wrapper], [*wrappers, *worlds])
             except Exception as error:
