@@ -218,6 +218,22 @@ def test_a_pruner_waits_for_replay_and_prunes_before_the_first_update(kind, star
         learn(agent(kind), PruneCallback("SNIP", 0.8), 20)
 
 
+def test_an_agent_that_was_loaded_without_its_replay_is_scored_on_little_and_that_is_told(tmp_path):
+    model = learn(agent(SAC), None)
+    model.save(tmp_path / "agent")
+    model.save_replay_buffer(tmp_path / "replay")
+    model = SAC.load(tmp_path / "agent", env=model.get_env(), device="cpu")
+    with pytest.warns(UserWarning, match=r"^SNIP was scored on 1 transition, .*: load_replay_buffer\(\) before learn\(\)"):
+        model.learn(20, PruneCallback("SNIP", 0.8, epochs=2), log_interval=None, reset_num_timesteps=False)
+    model = SAC.load(tmp_path / "agent", env=model.get_env(), device="cpu")
+    model.load_replay_buffer(tmp_path / "replay")
+    callback = PruneCallback("SNIP", 0.8, epochs=2)
+    model.learn(20, callback, log_interval=None, reset_num_timesteps=False)
+    assert callback.pruning.scoring_samples == 81
+    model = SAC.load(tmp_path / "agent", env=model.get_env(), device="cpu")
+    model.learn(20, PruneCallback("Random-U", 0.8, epochs=2), log_interval=None, reset_num_timesteps=False)  # needs none
+
+
 @pytest.mark.parametrize("starts", [20, 21, 23])
 @pytest.mark.parametrize("kind", [DQN, SAC])
 def test_a_plan_ends_with_learning_wherever_that_starts(kind, starts):

@@ -203,6 +203,7 @@ class PruneCallback(BaseCallback):
         self._steps += max(0, learned)
         if self._waits and self._replays and learned > 0:
             self._advance()  # what comes next is the first update
+            self._tell_how_little()
         self.logger.record("pruning/sparsity", self._gone)
         for name, value in (("distance", self.pruning.travelled), ("trigger", self.pruning.trigger_value)):
             if value is not None:
@@ -210,6 +211,17 @@ class PruneCallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._catch_up()
+
+    def _tell_how_little(self) -> None:
+        """Warn where there was less to score on than learning itself waits for, as of an agent loaded without its replay."""
+        model: Any = self.model
+        held, most = (size * model.n_envs for size in (model.replay_buffer.size(), model.replay_buffer.buffer_size))
+        if self.pruning.scoring_samples and held < min(self._scoring_steps, self._agent.warmup, most):
+            warnings.warn(
+                f"{self._pruner.name} was scored on {held} transition{'s' if held > 1 else ''}, all that the replay holds: "
+                "load_replay_buffer() before learn()",
+                stacklevel=2,
+            )
 
     def _catch_up(self) -> None:
         """End the epochs, or the parts of them, whose rollouts were played and learned from."""
