@@ -399,6 +399,13 @@ def test_statistics_of_batch_normalisation_go_on_reaching_the_target():
     assert own.running_mean.data_ptr() in [tensor.data_ptr() for tensor in model.batch_norm_stats]
 
 
+def test_samples_are_those_that_were_played_by_then():
+    """They were told to be as many as were asked for, though fewer rollouts had been played."""
+    callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=1, scoring_steps=1000, until={"margin": 1e9})
+    learn(agent(A2C), callback, 80)  # eight rollouts of ten
+    assert callback.pruning.scoring_samples == 40
+
+
 def test_ppo_is_scored_some_steps_at_a_time():
     """All of a rollout went through the networks at once, whatever ``scoring_steps``: of images more than memory holds."""
     for steps, wanted in ((20, [17, 17, 16]), (4, [10] * 5), (100, [50] * 2)):  # minibatches have ten

@@ -154,7 +154,7 @@ class OnPolicy(Agent, onpolicy.Agent):
         self._rollouts.append(self.batch)
 
     def scoring(self, round: int) -> Scoring:
-        return self.scored_on(self._wanted, self._latest)
+        return self.scored_on(len(self._rollouts) or self._wanted, self._latest)
 
     def scored_on(self, rollouts: int, play: Any) -> Scoring:
         return replace(super().scored_on(rollouts, lambda: self._in_parts(play())), outputs=networks.outputs)
