@@ -216,6 +216,17 @@ def test_what_two_places_share_has_no_snapshot():
     assert snapshots.save(env) is None
 
 
+@pytest.mark.parametrize("kind", [gym.spaces.Tuple, lambda parts: gym.spaces.Dict(a=parts[0], b=gym.spaces.Tuple(parts[1:]))])
+def test_a_space_inside_a_space_that_is_drawn_from_has_no_snapshot(kind):
+    """Only the space around it was asked whether anybody draws, and games went on by other draws."""
+    env, parts = Odd(gym.make("CartPole-v1")), [gym.spaces.Discrete(3), gym.spaces.Discrete(100)]
+    env.reset(seed=0)
+    env.space = kind(parts)
+    assert snapshots.save(env) is not None
+    parts[1].sample()
+    assert snapshots.save(env) is None
+
+
 def test_plain_values_come_back_as_they_were():
     env, other = Odd(gym.make("CartPole-v1")), Odd(gym.make("CartPole-v1"))
     known = [1, 2.5, float("inf"), "ü", b"\xff", (1, (2,)), {3: [None], "a": True}, np.float32(0.1), np.int64(7)]

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from torch.utils._pytree import tree_leaves
 
 
 def save(env: gym.Env[Any, Any]) -> str | None:
@@ -49,7 +50,10 @@ def _known(layer: gym.Env[Any, Any], met: set[int]) -> dict[str, Any]:
 
 def _built(value: object) -> bool:
     """Return True for what stays as its environment was built: a spec, or a space that nobody draws from."""
-    return isinstance(value, EnvSpec) or (isinstance(value, gym.Space) and value._np_random is None)
+    if not isinstance(value, gym.Space):
+        return isinstance(value, EnvSpec)
+    inside = [part for part in tree_leaves(vars(value)) if isinstance(part, gym.Space)]
+    return all(map(_built, inside)) and value._np_random is None
 
 
 def _pack(value: Any, met: set[int]) -> Any:
