@@ -160,13 +160,16 @@ class OnPolicy(Agent, onpolicy.Agent):
         return replace(super().scored_on(rollouts, lambda: self._in_parts(play())), outputs=networks.outputs)
 
     def _in_parts(self, batches: Iterable[onpolicy.Batch]) -> Iterator[onpolicy.Batch]:
-        """Return PPO's rollouts some steps at a time, as it learns from them: whole ones may be more than memory holds."""
+        """Return PPO's rollouts some steps at a time: whole ones may be more than memory holds.
+
+        Advantages are normalised in each part, as in minibatches. So a part has steps of all games and of all times.
+        """
         for batch in batches:
             size = len(batch["advantages"])
             least = 3  # so that no part is a single step, which has no deviation to normalise by
             most = max(self._steps, self.model.batch_size, least) if isinstance(self.model, PPO) else size
-            for part in np.array_split(np.arange(size), -(-size // most)):
-                rows = slice(part[0], part[-1] + 1)
+            parts = -(-size // most)
+            for rows in (slice(first, None, parts) for first in range(parts)):
                 yield tree_map(lambda values, rows=rows: values[rows], dict(batch))
 
     def _latest(self) -> Iterable[onpolicy.Batch]:
