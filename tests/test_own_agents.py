@@ -415,7 +415,9 @@ def test_ppo_is_scored_some_steps_at_a_time():
         assert [len(loss.keywords["batch"]["advantages"]) for loss in losses] == wanted
         if steps < 50:  # one rollout
             played, parts = callback._agent.batch["returns"], [loss.keywords["batch"]["returns"] for loss in losses]
-            assert all(torch.equal(part, played[first :: len(parts)]) for first, part in enumerate(parts)), "of all games and times"
+            assert all(torch.equal(part, played[first :: len(parts)]) for first, part in enumerate(parts)), (
+                "of all games and times"
+            )
         assert callback.pruning.scoring_samples == sum(wanted)
     few = PruneCallback("SNIP", 0.8, epochs=2, scoring_steps=1)
     learn(agent(PPO, n_steps=20, batch_size=2, env=make_vec_env("CartPole-v1", 2)), few, 80)

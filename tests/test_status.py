@@ -150,6 +150,19 @@ def test_it_works_while_a_run_writes(tmp_path, capsys):
         assert store.outcomes() == {}
 
 
+def test_another_process_of_the_same_number_is_not_the_run(out, every):
+    """In a container that was killed and started again every process had its number again: killed runs were running."""
+    with Store(out / "results.sqlite"):
+        pass
+    board = Board(out, Ahead(every, 2, Known()))
+    board.close()
+    (out / RUNNING).mkdir(exist_ok=True)
+    mine = {"process": os.getpid(), "host": socket.gethostname(), "begun": "then", "at": "now", "left": 5.0, "cells": {}}
+    for born, state in ((board._mine["born"], "running"), ("", "running"), ("another boot 77", "stopped")):
+        (out / RUNNING / "mine.json").write_text(json.dumps({**mine, "born": born}))
+        assert read(out, {}, Known).state == (state if sys.platform == "linux" else "running")
+
+
 def test_cells_of_which_the_same_is_told_are_one_line(out, every, capsys):
     """A fleet of forty was forty lines."""
     with Store(out / "results.sqlite"):

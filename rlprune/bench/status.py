@@ -70,7 +70,7 @@ class Board:
 
     def __init__(self, out: Path, ahead: Ahead) -> None:
         self._file, self._ahead = out / RUNNING / f"{socket.gethostname()}-{os.getpid()}.json", ahead
-        self._mine = {"process": os.getpid(), "host": socket.gethostname(), "begun": now()}
+        self._mine = {"process": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname(), "begun": now()}
         self._file.parent.mkdir(exist_ok=True)
         for file in self._file.parent.glob("*.json*"):  # of runs that were killed here
             if not _alive(_read(file)):
@@ -240,7 +240,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _alive(one: Mapping[str, Any]) -> bool:
-    """Say whether a process runs: on this machine by its number, on another one as long as it has not said that it ended."""
+    """Say whether a process runs: on this machine by its number and birth, on another one as long as it has not said it ended."""
     if one.get("host") != socket.gethostname():
         return bool(one)
     try:
@@ -248,8 +248,18 @@ def _alive(one: Mapping[str, Any]) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's
-        return True
-    return True
+        pass
+    then, here = one.get("born"), _born(one["process"])
+    return not (then and here) or then == here
+
+
+def _born(process: int) -> str:
+    """Return what tells a process from a later one of its number, as in a container begun again; Linux alone says it."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        ticks = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return f"{boot} {ticks}"
+    return ""
 
 
 def _who(one: Mapping[str, Any]) -> str:
