@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rlprune import files
 from rlprune.report.curves import Comparison, percent
-from rlprune.report.scripts import ended, heading, place, read
+from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import counted_text, dense_table, markdown, to_markdown
 
 
@@ -59,7 +59,7 @@ def main() -> None:
             continue
         measures = [name for name in map(str.strip, (given.measures or one.metric.name).split(",")) if name]
         named = [one.heading_of(measure) for measure in measures]
-        told.append(f"{heading(one)}{f', {named[0]}' if len(named) == 1 else ''}\n\n{table(one, measures)}\n")
+        told.append(f"{one.heading}{f', {named[0]}' if len(named) == 1 else ''}\n\n{table(one, measures)}\n")
     print("\n".join(told))
     if given.to:
         file = place(given.to, "by_sparsity.md", [".md"])

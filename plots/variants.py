@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlprune import files
 from rlprune.report.curves import Comparison, order
-from rlprune.report.scripts import ended, heading, place, read
+from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import counted_text, markdown
 
 
@@ -38,14 +38,14 @@ def table(runs: dict[str, Comparison], metric: str, sparsity: float) -> str:
 def finished(folder: Path) -> dict[str, Comparison]:
     """Return what a run has finished, each comparison under the folder's name and, where there are several, its title."""
     found = read([folder])
-    return {folder.name if len(found) == 1 else f"{folder.name}: {heading(one)}": one for one in found}
+    return {folder.name if len(found) == 1 else f"{folder.name}: {one.heading}": one for one in found}
 
 
 def main(folders: Sequence[Path], metric: str, sparsity: float, to: Path | None) -> None:
     """Print the table of some runs, and write it."""
     runs: dict[str, Comparison] = {}
     for folder in folders:
-        runs |= {name if name not in runs else f"{folder}: {heading(one)}": one for name, one in finished(folder).items()}
+        runs |= {name if name not in runs else f"{folder}: {one.heading}": one for name, one in finished(folder).items()}
     print(told := table(runs, metric, sparsity))
     if to:
         file = place(to, "variants.md", [".md"])

@@ -11,7 +11,6 @@ if __name__ == "__main__":
 
 import argparse
 import os
-import shlex
 import shutil
 import sys
 import textwrap
@@ -44,7 +43,7 @@ from rlprune.run import (
     unusable,
     writing,
 )
-from rlprune.safely import plain
+from rlprune.safely import plain, typed
 from rlprune.store import RESULTS, StoreError, lacks
 from rlprune.task import tasks
 from rlprune.words import nearest, share_meant, shown
@@ -218,7 +217,7 @@ def _status(folder: Path) -> Iterator[str]:
         return
     if not found.title:
         old = "it has no plan, being merged, of an older rlprune or not begun: which cells are missing says a run of its suite"
-        yield f"{folder}: {old} with --out {shlex.quote(str(folder))} --dry-run"
+        yield f"{folder}: {old} with --out {typed(folder)} --dry-run"
         yield counts.removesuffix(", 0 missing")
         return
     yield f"{found.title}, in {folder}: {found.state}, by {'; '.join(found.by)}"
@@ -416,9 +415,7 @@ def _merge(runs: Sequence[str], to: Path) -> str:
         except OSError as error:
             raise SuiteError([Mistake("--to", str(to), f"{line(error)}; the same command goes on from what is there")]) from None
     both = f", {merged.shared:,} of them finished in several runs with the same values" if merged.shared else ""
-    return (
-        f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {shlex.quote(str(to))}"
-    )
+    return f"{to}: {merged.cells:,} cells{both}; {merged.files:,} files copied. Their report: rlprune report {typed(to)}"
 
 
 def _pack(run: str, to: Path) -> str:
@@ -433,8 +430,7 @@ def _pack(run: str, to: Path) -> str:
         size = to.stat().st_size / 1e6
     except OSError as error:
         raise SuiteError([Mistake(str(to), "", f"cannot be written: {line(error)}")]) from None
-    onward = f"To go on from it: rlprune merge {shlex.quote(str(to))} --to DIR"
-    return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. {onward}"
+    return f"{to}: {cells:,} cell{'s' * (cells != 1)} in {size:.3g} MB. To go on from it: rlprune merge {typed(to)} --to DIR"
 
 
 def _taken(file: Path) -> str:

@@ -48,7 +48,7 @@ from rlprune.data import folders
 from rlprune.executors import Executor, executors
 from rlprune.files import write
 from rlprune.reason import line
-from rlprune.safely import plain
+from rlprune.safely import plain, typed
 from rlprune.store import RESULTS, results_of
 from rlprune.task import tasks
 from rlprune.training.recipes import ALLOW_IMPORT
@@ -439,11 +439,7 @@ def writing(out: Path, *, join: bool = False, option: str = "--out") -> "Iterato
         try:
             folder = held.enter_context(claimed(out, join=join))
         except OSError as error:
-            read = (
-                f"; what is there can be read: rlprune report {shlex.quote(str(out))} --out DIR"
-                if os.path.exists(out / RESULTS)
-                else ""
-            )
+            read = f"; what is there can be read: rlprune report {typed(out)} --out DIR" if os.path.exists(out / RESULTS) else ""
             why = (
                 f"cannot be written to: {error.strerror}{read}"
                 if error.strerror
@@ -669,7 +665,7 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     for row in (*outcome.failed, *outcome.skipped):
         print(plain(f"{named(row)}: {ending(row)}"))
     if others := len(everything) - len(rows):
-        say(f"{others} more cells in {out} are of other settings: rlprune report {shlex.quote(str(out))} shows all")
+        say(f"{others} more cells in {out} are of other settings: rlprune report {typed(out)} shows all")
     attempt("the report", lambda: say(f"\n{write_report(rows, out, command, notes=parted([out]), tell=failures.append)}"))
     if not failures and not outcome.failed and not outcome.skipped:
         attempt(SHOWN, lambda: write(out / SHOWN, "\n".join([key, *said])))

@@ -1,8 +1,10 @@
 """What leaves the program: what may be a name, text that acts on nothing, names that are safe for files."""
 
 import re
+import shlex
 import unicodedata
 from hashlib import sha256
+from pathlib import Path
 
 FORBIDDEN = '/\\$<>:"|?*{}`'
 LONGEST = 100
@@ -47,6 +49,11 @@ def _visible(letter: str) -> str:
     if letter.isprintable():
         return letter
     return letter.encode("unicode_escape").decode()
+
+
+def typed(path: Path) -> str:
+    """Return a path as it can be typed in a shell, blanks and all."""
+    return shlex.quote(str(path))
 
 
 def shortened(text: str, length: int = 60) -> str:

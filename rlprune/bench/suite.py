@@ -3,7 +3,6 @@
 import codecs
 import json
 import re
-import shlex
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from rlprune.packed import is_packed
 from rlprune.pruning.plan import Rewind, Save, Train, reached, trained_epochs, unheard, waits
 from rlprune.pruning.pruner import CHANNELS, NOTHING, CommonSettings, Pruner, pruners
 from rlprune.registry import Registry
-from rlprune.safely import fault
+from rlprune.safely import fault, typed
 from rlprune.store import RESULTS
 from rlprune.task import Recipe, Task, tasks
 from rlprune.words import MOST, Keys, in_words, nearest, share_meant, shown
@@ -567,7 +566,7 @@ def _read(name: str, folder: Path) -> _File:
     with suppress(OSError, ValueError):  # not in it, or it is gone
         file = file.relative_to(Path.cwd())
     if _has_results(file):
-        raise ValueError(f"holds results and is no suite: rlprune report {shlex.quote(str(file))} shows them")
+        raise ValueError(f"holds results and is no suite: rlprune report {typed(file)} shows them")
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for
             raise IsADirectoryError

@@ -279,14 +279,15 @@ def _named_apart(rows: Sequence[Row]) -> list[Row]:
         facts = [{**{name: it for name, it in LATER.items() if any(name in one for one in facts)}, **one} for one in facts]
         words = dict(zip(kinds, in_words(facts), strict=True))
         named += [replace(row, pruner=shortened(f"{pruner}, {told}")) if (told := words[_set(row)]) else row for row in mine]
-    for way in (_company, _id):
+    for way in (company, _id):
         cells = Counter((row.pruner, row.sparsity, row.seed) for row in named)
         twice = {pruner for (pruner, _, _), count in cells.items() if count > 1}
         named = [replace(row, pruner=shortened(f"{row.pruner}, {way(row)}")) if row.pruner in twice else row for row in named]
     return sorted(named, key=lambda row: (row.pruner, row.sparsity, row.seed))
 
 
-def _company(row: Row) -> str:
+def company(row: Row) -> str:
+    """Return in words whether a cell trained with others."""
     return "in a fleet" if row.config.get("fleet") else "alone"
 
 

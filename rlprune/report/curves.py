@@ -81,6 +81,11 @@ class Comparison:
         return re.sub(r"[^\w.]+", "-", self.label).strip("-")
 
     @property
+    def heading(self) -> str:
+        """Return how it is called: its title with its profile, once."""
+        return self.title.removesuffix(f", {self.profile}") + f", {self.profile}"
+
+    @property
     def task_title(self) -> str:
         """Return its title without the label."""
         return self.title.removesuffix(f" ({self.label})")
@@ -258,7 +263,7 @@ def stems(compared: Sequence[Comparison]) -> list[str]:
 def titled(compared: Sequence[Comparison]) -> list[Comparison]:
     """Return comparisons with their profiles in their titles, where another of some other profile has the same title."""
     counts = Counter(one.title for one in compared)
-    return [one if counts[one.title] == 1 else replace(one, title=f"{one.title}, {one.profile}") for one in compared]
+    return [one if counts[one.title] == 1 else replace(one, title=one.heading) for one in compared]
 
 
 def comparisons(rows: Iterable[Row]) -> list[Comparison]:

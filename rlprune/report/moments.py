@@ -8,7 +8,7 @@ import numpy as np
 
 from rlprune.costs.measures import Measure
 from rlprune.report import draw, triggers
-from rlprune.report.comparable import in_words, settings
+from rlprune.report.comparable import company, in_words, settings
 from rlprune.report.curves import STABLE, Comparison, Style, base, count_of, measure, percent, stems, style
 from rlprune.report.paper import Made
 from rlprune.report.tables import iqm_text, markdown
@@ -143,7 +143,7 @@ def _methods(one: Comparison, sparsity: float) -> dict[str, list[Row]]:
     for row in _at(one, sparsity):
         if row.cut != "nothing":
             chosen = {name: value for name, value in settings(row).items() if name.partition(".")[0] != "until"}
-            chosen[""] = "in a fleet" if row.config.get("fleet") else "alone"
+            chosen[""] = company(row)
             kind = str(row.config.get("pruner", row.pruner)), repr(sorted(chosen.items(), key=str))
             kinds[kind].append(row)
             others[kind] = chosen

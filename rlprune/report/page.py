@@ -21,7 +21,7 @@ from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.efficiency import measurable
 from rlprune.report.listing import Listing
 from rlprune.report.question import question_table
-from rlprune.report.sentences import finding, heading, warnings
+from rlprune.report.sentences import finding, warnings
 from rlprune.report.sound import sound
 from rlprune.report.sure import with_dense, with_random
 from rlprune.report.tables import Table
@@ -79,7 +79,7 @@ def write_report(
         some = [one for one in compared if one.profile == profile]
         page.attempt(f"overview of {profile}", partial(_overview, page, profile, some))
     for place, one in enumerate(compared):
-        page.attempt(heading(one), partial(_task, page, one, networks, place))
+        page.attempt(one.heading, partial(_task, page, one, networks, place))
     missing = tables.missing_table(rows)
     if missing.blocks:
         page.add(f'<h2 id="missing">{escape(missing.title)}</h2>')
@@ -110,7 +110,7 @@ def summary_table(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
     for one in compared:
         for curve in one.chart.curves:
             texts = [tables.iqm_text(curve.at(sparsity)) for sparsity in sparsities]
-            lines.append([heading(one), curve.pruner, *texts, str(min(point.estimate.seeds for point in curve.points))])
+            lines.append([one.heading, curve.pruner, *texts, str(min(point.estimate.seeds for point in curve.points))])
     return ["task", "pruner", *map(percent, sparsities), "seeds"], lines
 
 
@@ -257,7 +257,7 @@ def _opening(rows: Sequence[Row], compared: Sequence[Comparison], command: str |
     status = Counter({(row.id, comparable.outcome(row)): row.status for row in rows}.values())
     cells = f"{status['done']} of {status.total()} cells done, {status['failed']} failed, {status['skipped']} skipped."
     suites = dict.fromkeys(f"{one.suite_title}, profile {one.profile}" for one in compared)
-    places = [(f"t{place}", heading(one)) for place, one in enumerate(compared)] + [("sources", "Where the numbers come from")]
+    places = [(f"t{place}", one.heading) for place, one in enumerate(compared)] + [("sources", "Where the numbers come from")]
     parts = [f"<h1>{escape(_title(compared))}</h1>"]
     parts += [f"<pre>{escape(safely.plain(command))}</pre>"] if command else []
     parts += [f"<p>Suite: {escape('; '.join(suites))}.</p>"] if suites else []
@@ -329,7 +329,7 @@ def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES, *, alone: bool = Fa
 
 
 def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) -> None:
-    page.add(f'<h2 id="t{place}">{escape(heading(one))}</h2>')
+    page.add(f'<h2 id="t{place}">{escape(one.heading)}</h2>')
     page.table(f"{one.stem}-recipe", partial(tables.recipe_table, one), folded=True, kind="plain")
     if one.sparsities and one.seeds[1]:
         chart = one.chart

@@ -34,14 +34,9 @@ def read(folders: Sequence[Path]) -> list[Comparison]:
     rows = gathered(folders)
     found, failed = comparisons(rows), sum(row.status == "failed" for row in rows)
     told = [f"{failed} {'cells' if failed > 1 else 'cell'} failed, and nothing here shows them"] if failed else []
-    told += [*apart(rows), *(f"{one.title}, {one.profile}: {said}" for one in found if (said := mixed(one.rows)))]
+    told += [*apart(rows), *(f"{one.heading}: {said}" for one in found if (said := mixed(one.rows)))]
     sys.stderr.writelines(f"{safely.plain(line)}\n" for line in told)
     return titled(found)
-
-
-def heading(one: Comparison) -> str:
-    """Return a comparison's title with its profile, once."""
-    return f"{one.title.removesuffix(f', {one.profile}')}, {one.profile}"
 
 
 def planned(suite: str, profile: str, *overrides: str, **options: str) -> list[Cell]:

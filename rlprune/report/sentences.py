@@ -33,11 +33,6 @@ def opening(rows: Iterable[Row]) -> list[str]:
     return [*warnings(rows, compared), *map(finding, compared)]
 
 
-def heading(comparison: Comparison) -> str:
-    """Return how a comparison is called: its task and profile."""
-    return f"{comparison.title}, {comparison.profile}"
-
-
 # -- warnings ----------------------------------------------------------------------------------------------------
 
 
@@ -45,7 +40,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
     """Return what a reader must know before believing a number."""
     found = []
     for one in compared:
-        name, dense = heading(one), [curve for curve in one.chart.curves if curve.cut == "nothing"]
+        name, dense = one.heading, [curve for curve in one.chart.curves if curve.cut == "nothing"]
         if one.seeds[0] < PUBLISHABLE_SEEDS:
             found.append(f"{name}: fewer than ten seeds ({count_of(one.seeds)}): do not publish.")
         if not dense:
@@ -156,8 +151,8 @@ def finding(one: Comparison) -> str:
     if lacking := [percent(other) for other in one.sparsities if other > sparsity and ends]:
         dense.append(f"With {_all(lacking)} of weights removed no cell has a {one.measured}.")
     if not ends:
-        return " ".join([f"{heading(one)}: no pruner that removes anything has finished.", *dense])
-    where = f"{heading(one)}: with {percent(sparsity)} of weights removed"
+        return " ".join([f"{one.heading}: no pruner that removes anything has finished.", *dense])
+    where = f"{one.heading}: with {percent(sparsity)} of weights removed"
     alike = leaders(ends, one.metric.sign)
     top, counted = ends[alike[0]], [ends[pruner].seeds for pruner in alike]
     seeds = count_of((min(counted), max(counted)))

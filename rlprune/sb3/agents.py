@@ -169,8 +169,8 @@ class OnPolicy(Agent, onpolicy.Agent):
             least = 3  # so that no part is a single step, which has no deviation to normalise by
             most = max(self._steps, self.model.batch_size, least) if isinstance(self.model, PPO) else size
             parts = -(-size // most)
-            for rows in (slice(first, None, parts) for first in range(parts)):
-                yield tree_map(lambda values, rows=rows: values[rows], dict(batch))
+            for first in range(parts):
+                yield tree_map(lambda values, rows=slice(first, None, parts): values[rows], dict(batch))
 
     def _latest(self) -> Iterable[onpolicy.Batch]:
         if len(self._rollouts) < self.least and elsewhere(self.model):
