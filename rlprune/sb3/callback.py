@@ -184,8 +184,8 @@ class PruneCallback(BaseCallback):
                 cutting = next((one._pruner.name for one in (other, self) if one._pruner.cut == CHANNELS), None)
                 if cutting and other._agent.policy is self.model.policy:
                     raise ValueError(
-                        f"{cutting} cuts channels while another callback is at work ({other._pruner.name} is not done): "
-                        "let one learn() follow the other"
+                        f"{cutting} cuts channels while another callback is at work, for {self._pruner.name} begins before "
+                        f"{other._pruner.name} is done: let one learn() follow the other"
                     )
 
     def _on_step(self) -> bool:
