@@ -184,6 +184,7 @@ def inside(one: Comparison, sparsity: float) -> Figure:
     return figures.insides_figure(one, sparsity, curves.insides(one, sparsity, INSIDE))
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_nothing_written_in_a_figure_is_cut_off_or_too_small_for_print(name: str, seeds: int, tmp_path: Path) -> None:
@@ -796,6 +797,7 @@ def test_a_report_asks_once_what_the_same_seeds_say(tmp_path: Path, monkeypatch:
         return estimate(strata)
 
     monkeypatch.setattr(stats, "estimate", counted)
+    monkeypatch.setattr(draw, "rendered", lambda figure: dict.fromkeys(draw.UNDATED, b""))
     some = rows(3, pruners=FEW, sparsities=(0.8, 0.98))
     write_report(some, tmp_path / "one")
     samples, measures = 1 + 2 * (len(FEW) - 1), 2  # Dense is the same at both sparsities

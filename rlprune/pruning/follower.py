@@ -26,7 +26,7 @@ from rlprune.pruning import plan as plans
 from rlprune.pruning import select, start, surgery
 from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
-from rlprune.pruning.masked import Masked, Masks
+from rlprune.pruning.masked import Held, Masked, Masks
 from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
 from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating, normalising_by_batch
 from rlprune.pruning.pruner import CHANNELS, CONTROLS, SHUFFLED, WEIGHTS, CommonSettings, Pruner, Scope, Start
@@ -172,6 +172,7 @@ class PlanFollower:
         self._starts = _starts(settings, subject.anatomy)
         self._stood: _Stood | None = None
         self._barred: Masks = {}
+        self._dropped: list[Held] = []
         self._seeds = seeds
         self._dense = {name: tuple(subject.module.get_parameter(name).shape) for name in subject.anatomy.all_weights()}
         self._dense |= {name: shape for name, shape in getattr(subject.module, DENSE, {}).items() if name in self._dense}
@@ -271,8 +272,7 @@ class PlanFollower:
 
     def mask_distance(self, window: int) -> float:
         """Draw the channels that would be kept now, and compare; see ``Watch``."""
-        sparsities = dict.fromkeys(self._subject.anatomy.weights, self.sparsity) | self._own
-        kept = self._chosen(self._scored(self._probe(0)), sparsities)
+        kept = self._chosen(self._scored(self._probe(0)), self._ends())
         self._drawn = [*self._drawn, torch.cat([keep.cpu() for keep in kept.values()])][-window:]
         if len(self._drawn) < window:
             return 1.0
@@ -402,6 +402,8 @@ class PlanFollower:
         for names, quota in self._quotas(self._sparsities(action.sparsity), most):
             masks |= select.grow_weights({name: scores[name] for name in names}, self.masked.masks, quota)
         self.masked.set(masks, moved=True)
+        self.masked.put_back(self._dropped)  # what was dropped a moment ago and grows again was never gone
+        self._dropped = []
         self._spent(began, probe.samples)
 
     def _spent(self, began: float, samples: int) -> None:
@@ -513,6 +515,10 @@ class PlanFollower:
         fewer = [select.weights_left(shapes, groups, {group.name: group.size - group.blocks}) for group in groups]
         return max((whole - less for less in fewer), default=0)
 
+    def _ends(self) -> dict[str, float]:
+        """Return the sparsity of each network at the end of the plan."""
+        return dict.fromkeys(self._subject.anatomy.weights, self.sparsity) | self._own
+
     def _sparsities(self, sparsity: float) -> dict[str, float]:
         """Return the sparsity of each network in this round; the plan leads one with a target of its own to that."""
         found = dict.fromkeys(self._subject.anatomy.weights, sparsity)
@@ -533,15 +539,17 @@ class PlanFollower:
         if self._pruner.cut == WEIGHTS:
             least = {name: count if name in self._heads else min(self._floor, count) for name, count in most.items()}
         sizes = {name: int(np.prod(shape)) for name, shape in self._dense.items()}
+        ends = self._ends()
         found: list[tuple[list[str], int]] = []
         for networks in self._together():
             parts = self._parts(networks)
             summed = [[sum(counts[name] for name in names) for names in parts] for counts in (sizes, least, most)]
             quotas = select.quotas(summed[0], sparsities[networks[0]], *summed[1:])
-            for names, quota in zip(parts, quotas, strict=True):
+            last = select.quotas(summed[0], max(sparsities[networks[0]], ends[networks[0]]), *summed[1:])
+            for names, quota, end in zip(parts, quotas, last, strict=True):
                 if self._scope == "erk":
                     shapes = [self._dense[name] for name in names]
-                    own = select.erk_quotas(shapes, quota, [least[name] for name in names], [most[name] for name in names])
+                    own = select.erk_quotas(shapes, quota, [least[name] for name in names], [most[name] for name in names], end)
                     found += [([name], share) for name, share in zip(names, own, strict=True)]
                 else:
                     found.append((names, quota))
@@ -552,9 +560,11 @@ class PlanFollower:
         alive |= {name: int(mask.sum()) for name, mask in self.masked.masks.items()}
         masks: dict[str, Tensor] = {}
         for names, quota in self._quotas(sparsities, alive):
-            left = quota if self._heads.issuperset(names) else quota - round(quota * beyond)
+            whole = self._heads.issuperset(names) or quota == sum(int(np.prod(self._dense[name])) for name in names)
+            left = quota if whole else quota - round(quota * beyond)  # nothing of what is to be whole moves elsewhere
             masks |= select.keep_weights({name: scores[name] for name in names}, self.masked.masks, left, self._floor)
         self._subject.resized()
+        self._dropped = self.masked.held(masks) if beyond else []
         self.masked.set(masks)
 
     def _chosen(self, scores: Mapping[str, Tensor], sparsities: Mapping[str, float]) -> dict[str, Tensor]:

@@ -13,6 +13,9 @@ Masks: TypeAlias = dict[str, Tensor]
 """Parameter name to a boolean tensor of its shape, True where a weight is kept."""
 
 
+Held: TypeAlias = tuple[str, Tensor, Tensor, Tensor]
+"""A weight's name, it or something that goes with it, the values of that, and where these are about to go."""
+
 _SMALL = 2**20
 """Weights up to which a gradient is masked by numbers of its own kind: several times faster than by truth values, and larger."""
 
@@ -92,6 +95,23 @@ class Masked:
         self.zero()
         self._forget()
         self._watch()
+
+    def held(self, masks: Mapping[str, Tensor]) -> list[Held]:
+        """Return what weights are, and the optimizer's averages of them, that these masks are about to remove."""
+        found: list[Held] = []
+        for name, mask in masks.items():
+            weight = self._module.get_parameter(name)
+            gone = ~mask & self.masks.get(name, torch.ones_like(mask))
+            if bool(gone.any()):
+                beside = [tensor for _, tensor in self._averages(weight)]
+                found += [(name, it, it.detach().clone(), gone) for it in (weight, *self.followers(name), *beside)]
+        return found
+
+    def put_back(self, held: Sequence[Held]) -> None:
+        """Give what has come back of weights that were removed the values that it had, and its averages theirs."""
+        for name, tensor, values, gone in held:
+            back = (gone & self.masks[name]).to(tensor.device)
+            tensor.data[back] = values[back]
 
     def _watch(self) -> None:
         """Look at what optimizers do to the first weights at zero: at their next steps, or for good once one has moved any."""

@@ -55,17 +55,25 @@ def erk(shapes: Sequence[Sequence[int]], share: float) -> list[float]:
         full |= over
 
 
-def erk_quotas(shapes: Sequence[Sequence[int]], quota: int, least: Sequence[int], most: Sequence[int]) -> list[int]:
+def erk_quotas(
+    shapes: Sequence[Sequence[int]], quota: int, least: Sequence[int], most: Sequence[int], end: int | None = None
+) -> list[int]:
     """Return how many of ``quota`` weights each weight of a network keeps, by their ``erk`` densities as far as bounds allow.
+
+    On the way to fewer, each is as far from its whole to its own share at the end as the network is: gradual pruning takes
+    every layer along the same curve (Zhu & Gupta, 2017).
 
     Args:
         shapes: of the dense weights.
         quota: how many are kept in all.
         least: how many each keeps at least.
         most: how many each can keep.
+        end: how many are kept in all at the end, no more than ``quota``; that many if left out.
     """
     sizes = [prod(shape) for shape in shapes]
-    exact = [density * size for density, size in zip(erk(shapes, quota / max(1, sum(sizes))), sizes, strict=True)]
+    end = quota if end is None else end
+    way = (sum(sizes) - quota) / max(1, sum(sizes) - end)
+    exact = [size * (1 - way * (1 - density)) for density, size in zip(erk(shapes, end / max(1, sum(sizes))), sizes, strict=True)]
     bounds = [0, *(round(part) for part in accumulate(exact))]
     return _bounded([stop - start for start, stop in pairwise(bounds)], least, most)
 
