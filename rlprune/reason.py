@@ -45,6 +45,11 @@ def reason(told: str | None) -> str:
     return _first(text) or "no reason recorded"
 
 
+def diverged(told: str | None) -> bool:
+    """Return whether what was told of a failed cell is that its weights were finite numbers no more."""
+    return reason(told).startswith(f"{FloatingPointError.__name__}: ")
+
+
 def _first(text: str) -> str:
     """Return the first line that says something, printable, and not too long for a line of a table."""
     rows = (" ".join("".join(c if c.isprintable() else " " for c in row).split()) for row in _COLOUR.sub("", text).splitlines())

@@ -266,3 +266,17 @@ def test_timing_the_final_network_is_no_cost_of_its_cell(tmp_path, monkeypatch):
     assert record.values["wall_seconds"] < time.perf_counter() - began - 1.1
     assert record.values["worker_seconds"] > record.values["wall_seconds"] + 1.1
     assert 0 < record.values["training_seconds"] < record.values["wall_seconds"]
+
+
+def test_what_stumbles_over_weights_that_are_no_numbers_is_a_divergence(monkeypatch):
+    """A distribution refuses them at the next action, in words about its parameters, say: a report took that for a crash."""
+
+    def stumble(trainers, epochs):
+        next(trainers[0].module.parameters()).data.fill_(torch.nan)
+        raise ValueError("expected parameter loc to satisfy the constraint Real()")
+
+    cell = CELLS["Dense"]
+    made = type(bench_cell.Trainee(cell, None).trainer)
+    monkeypatch.setattr(made, "train_together", staticmethod(stumble))
+    with pytest.raises(FloatingPointError, match="after epoch 1 of training, weights are NaN or infinite"):
+        run_cell(cell)

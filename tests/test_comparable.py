@@ -15,6 +15,7 @@ from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import changed_code
 from rlprune.report import curves, scripts, tables
 from rlprune.report.comparable import apart, gathered, in_words
+from rlprune.report.efficiency import efficiency
 from rlprune.report.page import summary_table
 from rlprune.report.sentences import finding, opening
 from rlprune.store import Store
@@ -742,3 +743,59 @@ def test_a_printed_table_is_written_where_it_is_asked_for(script, to, written, t
     told = (tmp_path / written).read_text(encoding="utf-8")
     assert "| SNIP |" in told
     assert ended.stdout == f"{told}\n{written}\n"
+
+
+# -- seeds that diverged -----------------------------------------------------------------------------------------
+
+DIVERGED = "FloatingPointError: after epoch 3 of training, weights are NaN or infinite: action_net.weight"
+
+
+def half_lost(error=DIVERGED):
+    """SNIP ends best in the ten of twenty seeds that are left of it."""
+    some = rows(20, pruners=("Dense", "Random-U", "SNIP"), sparsities=(0.9,))
+    ends = {"Dense": 500.0, "Random-U": 300.0, "SNIP": 490.0}
+    some = [replace(one, values={**one.values, "return_greedy": ends[one.pruner] + one.seed / 100}) for one in some]
+    lost = {"status": "failed", "error": error, "values": {}, "epochs": (), "layers": {}}
+    return [replace(one, **lost) if one.pruner == "SNIP" and one.seed % 2 else one for one in some]
+
+
+def test_a_pruner_is_not_good_by_the_seeds_that_it_spares():
+    """A pruner half of whose seeds had diverged ended best, surely better than random, and near dense in all of its seeds."""
+    (one,) = curves.comparisons(half_lost())
+    ends = one.by_seed("SNIP", 0.9, "return_greedy")
+    assert list(ends) == list(range(20))
+    assert {seed for seed, end in ends.items() if end == one.anchors["random"]} == set(range(1, 20, 2))
+    assert one.estimates(0.9, "return_greedy")["SNIP"].iqm == pytest.approx((490 + one.anchors["random"]) / 2, abs=1)
+    assert one.against.pruners["SNIP"].near == {0.9: (10, 20)}
+    assert "Random-U ends best" in finding(one)
+    assert "SNIP is surely better" not in finding(one)
+    assert one.by_seed("SNIP", 0.9, "macs").keys() == set(range(0, 20, 2)), "what is no quality is not made up"
+    assert efficiency(one)[1]["SNIP"][0.9].seeds == 20
+    (told,) = [line for line in opening(half_lost()) if "diverged" in line]
+    assert told.endswith(
+        "training diverged with 90 % of weights removed in 10 of 20 seeds of SNIP: they count as "
+        f"{one.anchors['random']:g}, as chance does; learning curves and costs are the others'."
+    )
+
+
+def test_a_crash_is_no_divergence_and_the_worst_of_all_stands_where_chance_is_unknown():
+    (one,) = curves.comparisons(half_lost("MemoryError: no more"))
+    assert len(one.by_seed("SNIP", 0.9, "return_greedy")) == 10
+    some = [replace(row, judged=replace(row.judged, anchors={})) for row in half_lost()]
+    (one,) = curves.comparisons(some)
+    assert one.by_seed("SNIP", 0.9, "return_greedy")[1] == 300
+    told = [line for line in opening(some) if "diverged" in line]
+    assert "they count as 300, as the worst cell of all" in told[0]
+
+
+def test_an_end_that_is_no_number_is_a_divergence_too_and_lower_may_be_better():
+    some = [replace(one, judged=LOWER) for one in rows(3, pruners=("Dense", "SNIP"), sparsities=(0.9,))]
+    endless = [
+        replace(one, values={name: it for name, it in one.values.items() if name != "return_greedy"})
+        if one.pruner == "SNIP" and not one.seed
+        else one
+        for one in some
+    ]
+    (one,) = curves.comparisons(endless)
+    worst = max(row.values["return_greedy"] for row in endless if "return_greedy" in row.values)
+    assert one.by_seed("SNIP", 0.9, "return_greedy")[0] == max(worst, one.anchors["random"])

@@ -49,6 +49,12 @@ def test_samples_count_until_the_pruned_network_is_nearly_as_good_and_those_befo
     assert found["EarlyCroP-U"][0.9].length == pytest.approx(5 / 4)
 
 
+def test_nearly_all_is_not_all_of_the_way_at_high_sparsities():
+    """A thousandth of what is removed was let pass: at 99.9 % as much again as is left."""
+    late = [learned("LTR", seed, [460, 470, 480], [0.0, 0.998, 0.999], sparsity=0.999) for seed in range(3)]
+    assert efficiency(compared(*DENSE, *late))[1]["LTR"][0.999].samples.iqm == 3000
+
+
 def test_what_never_is_counts_as_infinity_and_half_of_the_seeds_decide():
     some = [learned("SNIP", seed, [1, 1, 1, 500 if seed < 2 else 1]) for seed in range(3)]
     found = efficiency(compared(*DENSE, *some, *(learned("GraSP", seed, [1, 1, 1, 1]) for seed in range(3))))[1]

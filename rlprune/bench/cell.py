@@ -152,11 +152,22 @@ class _Company:
             try:
                 yields[member] = act(member)
             except Exception as error:  # whatever it is, it is this member's
-                if (file := self._checkpoints[member]) is not None and not (resumable or isinstance(error, SURROUNDINGS)):
+                own = not (resumable or isinstance(error, SURROUNDINGS))
+                if own and (file := self._checkpoints[member]) is not None:
                     with suppress(OSError):
                         removed(file)
-                self.leave(member, error)
+                self.leave(member, (own and self._diverged(member)) or error)
         return yields
+
+    def _diverged(self, member: int) -> FloatingPointError | None:
+        """Return that a member's weights are finite numbers no more, whatever was first to stumble over them."""
+        try:
+            self.trainees[member].check()
+        except FloatingPointError as error:
+            return error
+        except Exception:  # what is left of it cannot be asked
+            return None
+        return None
 
     def together(
         self, members: Sequence[int], act: Callable[[Sequence[int]], Sequence[Yield]], *, resumable: bool = False
@@ -273,15 +284,23 @@ class Trainee:
         self._samples = self.trainer.samples
         self._first = saved["first"]
 
-    def trained(self, seconds: float) -> None:
-        """Take note of what an epoch, or a part of one, has cost, each sample at what the network as it is takes.
+    def check(self) -> None:
+        """See that something can come of training on.
 
         Raises:
-            FloatingPointError: a weight is no finite number any more, so that nothing can come of training on.
+            FloatingPointError: a weight is no finite number any more.
         """
         if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
             position, more = self.pruning.progress.epoch + 1, f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
             raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
+
+    def trained(self, seconds: float) -> None:
+        """Take note of what an epoch, or a part of one, has cost, each sample at what the network as it is takes.
+
+        Raises:
+            FloatingPointError: as ``check`` does.
+        """
+        self.check()
         training, trainer, fresh = self._training, self.trainer, self.trainer.samples - self._samples
         training.seconds += seconds
         training.macs += trainer.sample_macs() * fresh

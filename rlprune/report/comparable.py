@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlprune import reason
 from rlprune.bench.suite import Cell, Suite, cell_maker, cells
 from rlprune.pruning.pruner import CommonSettings, pruners
 from rlprune.report.sound import Sound, sound
@@ -46,6 +47,7 @@ class Group:
         runs: folders they are from, where there are several runs.
         label: what tells the group from others of this task and profile; empty where there is no other.
         branched: cells that trained two copies of a network: they measure a barrier, and stand beside the others.
+        diverged: cells that came to no end because their weights were finite numbers no more.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +55,7 @@ class Group:
     runs: tuple[str, ...]
     label: str = ""
     branched: tuple[Row, ...] = ()
+    diverged: tuple[Row, ...] = ()
 
 
 def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.warn) -> list[Row]:
@@ -152,20 +155,26 @@ def _but_for_data(config: Mapping[str, object]) -> str:
 
 def groups(rows: Iterable[Row]) -> list[Group]:
     """Return the groups of finished cells that may be compared, sorted by suite, profile and task."""
-    done = _spelled([row for row in sound(rows) if row.status == "done"])
+    ended = _spelled([row for row in sound(rows) if row.status == "done" or diverged(row)])
     found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
     texts: dict[object, str] = {}
-    for row in {_identity(row): row for row in done}.values():
+    for row in {_identity(row): row for row in ended}.values():
         found[row.suite, row.profile, row.task, _shared_text(row, texts)].append(row)
     made = []
     for key in sorted(found):
         for rows_of_one in _by_run(found[key]):
             runs = tuple(sorted({run for row in rows_of_one if (run := row.labels.get("run"))}))
-            mine = [row for row in rows_of_one if branch(row) is None]
-            branched = tuple(row for row in rows_of_one if branch(row) is not None)
-            if mine:
-                made.append(Group(tuple(_named_apart(mine)), _shared(mine[0]), runs, branched=branched))
+            mine = _named_apart([row for row in rows_of_one if branch(row) is None])
+            branched = tuple(row for row in rows_of_one if branch(row) is not None and row.status == "done")
+            if done := tuple(row for row in mine if row.status == "done"):
+                lost = tuple(row for row in mine if row.status != "done")
+                made.append(Group(done, _shared(done[0]), runs, branched=branched, diverged=lost))
     return _labelled(made)
+
+
+def diverged(row: Row) -> bool:
+    """Return whether a cell came to no end because its weights were finite numbers no more."""
+    return row.status == "failed" and reason.diverged(row.error)
 
 
 def apart(rows: Iterable[Row]) -> list[str]:

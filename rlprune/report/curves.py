@@ -53,6 +53,7 @@ class Comparison:
         runs: folders of its rows, where there are several runs.
         label: what tells it from others of this task and profile; empty where there is no other.
         branched: cells that trained two copies of the dense network, for the barriers between them.
+        lost: pruner and requested sparsity to the seeds whose weights were finite numbers no more.
     """
 
     suite: str
@@ -70,6 +71,7 @@ class Comparison:
     runs: tuple[str, ...]
     label: str
     branched: tuple[Row, ...] = ()
+    lost: Mapping[tuple[str, float], tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -145,9 +147,46 @@ class Comparison:
         return next(row.cut for row in self._rows_of(pruner))
 
     def by_seed(self, pruner: str, sparsity: float, name: str) -> dict[int, float]:
-        """Return seed to what a pruner measured at one requested sparsity, without those that measured nothing."""
+        """Return seed to what a pruner measured at one requested sparsity, without those that measured nothing.
+
+        One that diverged counts as ``floor`` where quality is asked for, as long as another measured it: a pruner is not good by
+        the seeds that it spares.
+        """
         seeds, columns = self._measured(pruner, sparsity)
-        return {seed: value for seed, value in zip(seeds, columns.get(name, ()), strict=False) if isfinite(value)}
+        found = {seed: value for seed, value in zip(seeds, columns.get(name, ()), strict=False) if isfinite(value)}
+        if (lost := self.diverged(pruner, sparsity)) and (floor := self.floor(name)) is not None:
+            return dict(sorted({**found, **{seed: floor for seed in lost if seed not in found}}.items()))
+        return found
+
+    def diverged(self, pruner: str, sparsity: float) -> list[int]:
+        """Return the seeds of a pruner at one requested sparsity that came to no end, or to one that is no number.
+
+        None where nobody who removes as much came to any.
+        """
+        own = sparsity if self.cut(pruner) != "nothing" else 0.0
+        if own not in self._ended:
+            return []
+        name = self.metric.name
+        judged = [row for row in self.cells(pruner, sparsity) if row.judged.metric.name == name]
+        endless = [row.seed for row in judged if not isfinite(row.values.get(name, nan))]
+        return sorted({*endless, *self.lost.get((pruner, own), ())})
+
+    @cached_property
+    def _ended(self) -> set[float]:
+        """The requested sparsities at which somebody measured the metric."""
+        return {row.sparsity for row in self.rows if isfinite(row.values.get(self.metric.name, nan))}
+
+    def floor(self, name: str) -> float | None:
+        """Return what a seed that diverged counts as: what chance reaches, or the worst of all cells where that is worse.
+
+        None where it counts as nothing: for what is no quality, and where nobody measured that.
+        """
+        measure = next((one for one in (self.metric, *self.also) if one.name == name), None)
+        if measure is None or measure.better is None:
+            return None
+        chance = [self.anchors["random"]] if measure is self.metric and "random" in self.anchors else []
+        seen = [row.values[name] for row in self.rows if isfinite(row.values.get(name, nan))]
+        return min([*seen, *chance], key=lambda value: measure.sign * value) if seen else None
 
     def values(self, sparsity: float, name: str) -> dict[str, list[float]]:
         """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
@@ -294,7 +333,16 @@ def _comparison(group: comparable.Group) -> Comparison:
         runs=group.runs,
         label=group.label,
         branched=_of_dense(group.branched),
+        lost=_lost(group.diverged),
     )
+
+
+def _lost(rows: Sequence[Row]) -> dict[tuple[str, float], tuple[int, ...]]:
+    """Return pruner and sparsity to seeds."""
+    found: dict[tuple[str, float], list[int]] = {}
+    for row in rows:
+        found.setdefault((row.pruner, row.sparsity), []).append(row.seed)
+    return {key: tuple(seeds) for key, seeds in found.items()}
 
 
 def _of_dense(branched: Sequence[Row]) -> tuple[Row, ...]:

@@ -15,6 +15,9 @@ from rlprune.store import Row
 NEARLY = 0.9
 """Share of what the dense network ends at that counts as nearly as good."""
 
+_WHOLE = 1.001
+"""Times what is left at the end that may be left of a network that is pruned all the way."""
+
 
 @dataclass(frozen=True)
 class Efficiency:
@@ -52,7 +55,7 @@ def efficiency(one: Comparison) -> tuple[float, Mapping[str, Mapping[float, Effi
     if origin is None or not measurable(one):
         raise ValueError("no learning curve can be set against the dense network's")
     learned = {
-        (pruner, sparsity): found
+        (pruner, sparsity): found.beside(len(one.diverged(pruner, sparsity)), one.floor(one.curve.name))
         for pruner in one.pruners
         for sparsity in (one.sparsities if one.cut(pruner) != "nothing" else [0.0])
         if len((found := _learned(one, one.cells(pruner, sparsity))).values)
@@ -88,6 +91,15 @@ class _Learned:
         places = self.known.shape[1] - 1 - self.known[:, ::-1].argmax(axis=1)
         return np.asarray(of[np.arange(len(of)), places], dtype=float)
 
+    def beside(self, lost: int, floor: float | None) -> "_Learned":
+        """Return them with as many seeds more that diverged: as bad throughout as anything is, and never pruned all the way."""
+        if not lost or floor is None:
+            return self
+        samples, known = np.nanmean(self.samples, axis=0, keepdims=True), self.known.any(axis=0, keepdims=True)
+        values, never = np.full_like(samples, floor), np.zeros_like(known)
+        added = (np.repeat(one, lost, axis=0) for one in (samples, values, never, known))
+        return _Learned(*(np.concatenate(pair) for pair in zip(vars(self).values(), added, strict=True)))
+
     @property
     def length(self) -> FloatArray:
         """Return the samples that every seed trained on."""
@@ -114,7 +126,7 @@ def _learned(one: Comparison, rows: Sequence[Row]) -> _Learned:
     known = np.isfinite(samples) & np.isfinite(values)
     last = [min(len(row.epochs), removed.shape[1]) - 1 for row in rows]
     ends = removed[np.arange(len(rows)), last] if removed.size else np.empty(len(rows))
-    whole = ~(removed < 0.999 * ends[:, None])
+    whole = ~((1 - removed) > _WHOLE * (1 - ends[:, None]))
     some = known.any(axis=1)
     return _Learned(samples[some], values[some], whole[some], known[some])
 

@@ -47,6 +47,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
             found.append(f"{name}: no dense network to compare with.")
         found += [f"{name}: {complaint}" for curve in dense if (complaint := _weak(one, curve))]
         found += [f"{name}: {missed}" for sparsity in one.sparsities if (missed := _missed(one, sparsity))]
+        found += [f"{name}: {lost}" for sparsity in (0.0, *one.sparsities) if (lost := _lost(one, sparsity))]
         if starving := _counted(one, _starved):
             found.append(f"{name}: layers were left with at most one weight by {starving}.")
         for network in curves.NETWORKS:
@@ -108,6 +109,23 @@ def _missed(one: Comparison, sparsity: float) -> str:
         if wrong and not whole and one.cut(pruner) != "nothing":
             told.append(f"{pruner} ({len(wrong)} of {len(reached)} cells: {percent(round(float(np.mean(wrong)), 3))})")
     return f"{percent(sparsity)} of weights were to go, and another share went by {', '.join(told)}." if told else ""
+
+
+def _lost(one: Comparison, sparsity: float) -> str:
+    """Return of which pruners seeds diverged at a sparsity, 0 of the dense network, and what these count as."""
+    found = {pruner: one.diverged(pruner, sparsity) for pruner in one.pruners if (one.cut(pruner) == "nothing") != bool(sparsity)}
+    told = [
+        f"{len(lost)} of {len(one.by_seed(pruner, sparsity, one.metric.name))} seeds of {pruner}"
+        for pruner, lost in found.items()
+        if lost
+    ]
+    if not told:
+        return ""
+    floor = one.floor(one.metric.name)
+    chance = floor is not None and floor == one.anchors.get("random")
+    as_bad = f"{tables.number(floor or 0.0)}, as {'chance does' if chance else 'the worst cell of all'}"
+    where = f" with {percent(sparsity)} of weights removed" if sparsity else ""
+    return f"training diverged{where} in {', '.join(told)}: they count as {as_bad}; learning curves and costs are the others'."
 
 
 def _uneven(one: Comparison) -> str:
