@@ -155,6 +155,26 @@ def test_of_a_part_of_a_weight_its_own_kept_entries_count():
     assert cost.macs(lambda: module(torch.randn(2, 6)), module, masks) == 2 * (3 * 6 + 6 + 8 * 6 + (4 * 6 + 8 * 6))
 
 
+class Tied(nn.Module):
+    """What every layer does, and one of their weights by a function besides."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.hidden = nn.Embedding(11, 8), nn.Linear(8, 8, bias=False)
+
+    def forward(self, ids):
+        return nn.functional.linear(self.hidden(self.embed(ids)) @ self.embed.weight.T, self.embed.weight.T)
+
+
+def test_a_weight_of_a_layer_is_counted_where_a_function_uses_it_too():
+    """Where all layers were called, nothing else was looked at: tied output weights cost nothing."""
+    net, ids = Tied(), torch.randint(11, (3, 5))
+    for _ in range(2):  # what is known of a network by then
+        assert cost.macs(lambda: net(ids), net) == 15 * (64 + 2 * 88)
+    assert cost.macs(lambda: net.hidden(net.embed(ids)), net) == 15 * 64
+    assert cost.macs(lambda: net.hidden(net.embed(ids)), net) == 15 * 64
+
+
 def test_masks_of_attention_and_of_a_parametrized_layer_count():
     attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
     masks = masked(attention, "self_attn.in_proj_weight", "linear1.weight")

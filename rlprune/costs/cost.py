@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from statistics import median
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import save
@@ -33,8 +34,8 @@ def macs(run: Act, module: nn.Module, masks: Mapping[str, Tensor] | None = None)
     Raises:
         TypeError: such a weight goes into a step that is no plain product.
     """
-    counted, called, within = [0.0], set[nn.Module](), [0]
-    layers = [layer for layer in module.modules() if any(own.ndim > 1 for own in layer.parameters(recurse=False))]
+    counted, within, called = [0.0], [0], set[int]()
+    layers = (layer for layer in module.modules() if any(own.ndim > 1 for own in layer.parameters(recurse=False)))
     ruled = [layer for layer in layers if isinstance(layer, tuple(_RULES))]
     kept = {module.get_parameter(name): mask for name, mask in (masks or {}).items()}
     shares = {layer: _share_of(layer, kept) for layer in ruled}
@@ -43,19 +44,29 @@ def macs(run: Act, module: nn.Module, masks: Mapping[str, Tensor] | None = None)
         within[0] -= 1
         rule = next(rule for kind, rule in _RULES.items() if isinstance(layer, kind))
         counted[0] += int(rule(layer, inputs[0], output)) * shares[layer]
-        called.add(layer)
+        called.add(id(layer))
 
     def enter(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         within[0] += 1
 
     hooks = [hook for layer in ruled for hook in (layer.register_forward_pre_hook(enter), layer.register_forward_hook(count))]
     try:
-        run()
-        by_rule = counted[0]
-        return round(by_rule if len(called) == len(layers) else by_rule + _products(run, module, kept, within))
+        if module in _PLAIN:  # looking for products takes several times as long as a run
+            run()
+            if called in _PLAIN[module]:
+                return round(counted[0])
+            counted[0], called = 0.0, set()
+        beside = _products(run, module, kept, within)
+        if not beside:
+            _PLAIN.setdefault(module, []).append(called)
+        return round(counted[0] + beside)
     finally:
         for hook in hooks:
             hook.remove()
+
+
+_PLAIN: "WeakKeyDictionary[nn.Module, list[set[int]]]" = WeakKeyDictionary()
+"""Networks to the layers that were called where nothing but layers multiplied: of what runs through these nothing else does."""
 
 
 def _share_of(layer: nn.Module, kept: _Kept) -> float:
