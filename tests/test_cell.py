@@ -280,3 +280,17 @@ def test_what_stumbles_over_weights_that_are_no_numbers_is_a_divergence(monkeypa
     monkeypatch.setattr(made, "train_together", staticmethod(stumble))
     with pytest.raises(FloatingPointError, match="after epoch 1 of training, weights are NaN or infinite"):
         run_cell(cell)
+
+
+@pytest.mark.parametrize("engine", ["fleet", "sb3"])
+def test_games_of_another_network_are_no_measure_of_this_one(engine):
+    """The hundred games before a cut, or a rewind, stayed in the mean: a cut network was "nearly as good as dense" by them."""
+    sizes = ["recipe.budget=12_000", "recipe.epochs=6", "recipe.widths=[16, 16]", "recipe.evaluation_games=2"]
+    suite = load_suite(
+        "cartpole", "smoke", [*sizes, f"engine='{engine}'", "sparsities=[0.98]", "pruners=['Magnitude-After', 'LTR']"]
+    )
+    for cell in cells(suite, "cpu"):
+        curve = [row["return_train"] for row in run_cell(cell).epochs]
+        cut = 6 if cell.pruner == "LTR" else next(place for place in range(1, 6) if curve[place] < 0.75 * curve[place - 1])
+        assert curve[cut] < 0.75 * curve[cut - 1]
+        assert max(curve[cut:]) < 0.75 * curve[cut - 1]

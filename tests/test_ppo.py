@@ -145,3 +145,18 @@ def test_a_checkpoint_goes_on_with_what_it_normalised_by(tmp_path):
 def test_a_minibatch_divides_a_rollout():
     with pytest.raises(ValueError, match=r"minibatch must divide a rollout, environments \* rollout_steps = 64; got 48"):
         make(minibatch=48)
+
+
+def test_what_rewards_are_divided_by_goes_back_with_the_network():
+    """It went on: the rewound network met its rewards on another scale than it had met them first."""
+    trainer = make(normalise=True)
+    pruner = pruners().load("LTR")
+    pruning = PlanFollower(trainer, pruner, pruner.settings({"levels": 1, "epoch": 1}), 0.5, 2, "network", seeds, trainer.steps)
+    met = []
+    while (epoch := pruning.next_epoch()) is not None:
+        met.append((pruning.progress.epoch, float(trainer._rewards.ret_rms.count), float(trainer._rewards.ret_rms.var)))
+        trainer.train_epoch(epoch)
+        pruning.epoch_done()
+    assert [epoch for epoch, *_ in met] == [0, 1, 1]
+    assert met[1] == met[2]
+    assert met[0] != met[1]

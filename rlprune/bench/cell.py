@@ -35,6 +35,8 @@ from rlprune.words import nearest
 Yield = TypeVar("Yield")
 SURROUNDINGS = (OSError, MemoryError, torch.OutOfMemoryError)
 """Failures that a cell has no part in."""
+ALIKE = 0.9
+"""Share of the weights that must be left by one round of pruning for the network to be taken for the one that it was."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class _Company:
         """Do what a member's plan has due; a sparsity that it cannot reach is said."""
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
-            epoch = self.trainees[member].pruning.next_epoch()
+            epoch = self.trainees[member].next_epoch()
         for warning in heard:
             if issubclass(warning.category, Missed):
                 self._tell({"said": str(warning.message), "member": float(member)})
@@ -275,6 +277,7 @@ class Trainee:
         self._rows: list[dict[str, float]] = []
         self._training, self._samples = Training(), 0
         self._budget, self._first = epochs, None if cell.branch is None else dict[str, Tensor]()
+        self._left = self._kept()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
@@ -283,6 +286,24 @@ class Trainee:
         self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
         self._samples = self.trainer.samples
         self._first = saved["first"]
+        self._left = self._kept()
+
+    def next_epoch(self) -> TrainEpoch | None:
+        """Do what the plan has due; where that leaves another network, what is measured by its past games begins anew."""
+        pruning, then = self.pruning, self.pruning.progress
+        epoch = pruning.next_epoch()
+        now = pruning.progress
+        if now.rounds != then.rounds:
+            left, self._left = self._left, self._kept()
+            if self._left < ALIKE * left:
+                self.trainer.forget()
+        if now.epoch < then.epoch:
+            self.trainer.forget()
+        return epoch
+
+    def _kept(self) -> float:
+        """Return how many prunable weights are left."""
+        return sum(layer["kept"] for layer in self.pruning.layers().values())
 
     def check(self) -> None:
         """See that something can come of training on.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -78,6 +78,17 @@ class Subject(Protocol):
         Raises:
             NotApplicable: a weight whose first values nobody can draw.
         """
+
+
+@runtime_checkable
+class Adapting(Protocol):
+    """What has numbers besides its network that training adapts, and that go back with it where it is rewound."""
+
+    def adapted(self) -> dict[str, Tensor]:
+        """Return the numbers."""
+
+    def adapt(self, numbers: Mapping[str, Tensor]) -> None:
+        """Take numbers that it had before."""
 
 
 @dataclass(frozen=True)
@@ -779,6 +790,7 @@ class PlanFollower:
             "module": {name: tensor.detach().clone() for name, tensor in self._subject.module.state_dict().items()},
             "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self._subject.optimizers],
             "masks": dict(self.masked.masks),
+            **({"adapted": self._subject.adapted()} if isinstance(self._subject, Adapting) else {}),
         }
 
     def _rewind(self) -> None:
@@ -787,6 +799,8 @@ class PlanFollower:
         self._subject.module.load_state_dict(self._saved["module"])
         for optimizer, saved in zip(self._subject.optimizers, self._saved["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))
+        if isinstance(self._subject, Adapting):
+            self._subject.adapt(self._saved.get("adapted", {}))
         self._stand(self._saved["masks"])
         self.masked.zero()
 

@@ -85,6 +85,9 @@ class Member(OnPolicyTrainer[R]):
         mean = float(self.games.means()[0])
         return {} if np.isnan(mean) else {"return_train": mean}
 
+    def forget(self) -> None:
+        self.games.forget()
+
     def state(self) -> dict[str, Any]:
         return {
             "policy": self.module.state_dict(),

@@ -32,6 +32,11 @@ class Played(Apart, Generic[R]):
         ended = [info["r"] for info in self.model.ep_info_buffer or ()]
         return {"return_train": float(np.mean(ended))} if ended else {}
 
+    def forget(self) -> None:
+        """Count no game that has ended before now."""
+        if self.model.ep_info_buffer is not None:
+            self.model.ep_info_buffer.clear()
+
     def illustration(self) -> None:
         """Return None: there is nothing to draw."""
 

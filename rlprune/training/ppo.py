@@ -42,9 +42,17 @@ class PPOTrainer(OnPolicyTrainer[PPORecipe]):
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
         if envs := self._rewards:
-            saved = {name: values.numpy() for name, values in state["rewards"].items()}
-            envs.ret_rms.mean, envs.ret_rms.var, envs.ret_rms.count = (saved[name] for name in ("mean", "variance", "count"))
-            envs.returns = saved["returns"]
+            self.adapt(state["rewards"])
+            envs.returns = state["rewards"]["returns"].numpy()
+
+    def adapted(self) -> dict[str, Tensor]:
+        """Return the numbers that rewards are divided by: the games that go on stay where they are."""
+        return {name: values for name, values in _saved(self._rewards).items() if name != "returns"} if self._rewards else {}
+
+    def adapt(self, numbers: Mapping[str, Tensor]) -> None:
+        if (envs := self._rewards) and numbers:
+            mean, variance, count = (numbers[name].numpy().copy() for name in ("mean", "variance", "count"))
+            envs.ret_rms.mean, envs.ret_rms.var, envs.ret_rms.count = mean, variance, count
 
     def _opened(self, seed: np.random.SeedSequence) -> VecEnv:
         envs = super()._opened(seed)

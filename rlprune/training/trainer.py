@@ -61,6 +61,9 @@ class Trainer(Subject, Protocol):
     def evaluate(self) -> Mapping[str, float]:
         """Return the task's measures of the network as it is, by their names."""
 
+    def forget(self) -> None:
+        """Let what is measured over several epochs begin anew: the network is another one now."""
+
     def normalise_anew(self) -> None:
         """Take the statistics of normalisation layers anew from training data, for the weights as they are."""
 
@@ -98,6 +101,9 @@ class Trainer(Subject, Protocol):
 
 class Apart:
     """Trainers that have nothing to gain from company: what several are asked for together, each does by itself."""
+
+    def forget(self) -> None:
+        """Do nothing: every epoch is measured by itself."""
 
     @staticmethod
     def train_together(trainers: Sequence[Any], epochs: Sequence[TrainEpoch]) -> list[Mapping[str, float]]:

@@ -48,6 +48,11 @@ class Games:
         """Return the mean return of the last games of each agent [P], NaN before the first."""
         return self._returns[:, : self.WINDOW].sum(1) / self._count.clamp(max=self.WINDOW)
 
+    def forget(self) -> None:
+        """Begin anew; games that go on count whole once they end."""
+        self._returns.zero_()
+        self._count.zero_()
+
     def state(self) -> dict[str, Tensor]:
         return {"running": self._running.clone(), "returns": self._returns.clone(), "count": self._count.clone()}
 
