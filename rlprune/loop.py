@@ -123,7 +123,7 @@ class Pruning:
             cut = _made_of(cut, pruned)
             _reachable(method, net, pruned, cut, sparsity, chosen.floor, stays)
             _unread(unreached, cut)
-        anatomy = Anatomy({"network": pruned}, {"network": cut}, stays)
+        anatomy = Anatomy({"network": pruned}, {"network": cut}, stays, heads=auto.heads(pruned, stays))
         self._subject = _Network(net, optimizer, anatomy, losses, samples, calls, beside)
         self._subject.check(cuts=method.cut == CHANNELS)
 

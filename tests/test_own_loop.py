@@ -477,6 +477,40 @@ def test_a_penalty_that_no_optimizer_would_add_is_refused(name):
         rlprune.Pruning(mlp(), name, 0.5, epochs=4, loss=error, optimizer=None, penalty=0.0)
 
 
+class Flipped(nn.Module):
+    """A convolution whose channels cannot be followed between two whose can and the output layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6)
+        self.second, self.head = nn.Conv2d(6, 6, 3), nn.Linear(6, 3)
+
+    def forward(self, images):
+        hidden = self.second(self.norm(self.first(images)).relu())
+        return self.head((hidden.flip(1) * torch.arange(6.0).view(-1, 1, 1)).mean((2, 3)))
+
+
+def test_gates_are_decorated_with_the_output_layer_alone():
+    """Every layer whose channels stay was taken for an output layer, and trained on."""
+    torch.manual_seed(0)
+    net, images, labels = Flipped(), torch.randn(8, 1, 7, 7), torch.randint(3, (8,))
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+
+    def error(net):
+        return nn.functional.cross_entropy(net(images), labels)
+
+    pruning = rlprune.Pruning(net, "GateDecorators", 0.3, epochs=10, loss=error, optimizer=optimizer, rounds=2)
+    trained = set()
+    while not pruning.done:
+        trained.add(tuple(name for name, weight in net.named_parameters() if weight.requires_grad and weight.ndim > 1))
+        optimizer.zero_grad()
+        error(net).backward()
+        optimizer.step()
+        pruning.epoch_end()
+    assert ("head.weight",) in trained
+    assert trained - {("head.weight",)} == {("first.weight", "second.weight", "head.weight")}
+
+
 @dataclass
 class Answer:
     logits: torch.Tensor

@@ -32,8 +32,12 @@ def anatomy(net: nn.Module, example: Tensor) -> Anatomy:
     """
     groups, stays = cuttable(net, [((example,), {})])
     names = weights(net)
-    heads = [name for name in names if stays.get(name.rpartition(".")[0]) == RETURNED]
-    return Anatomy({"network": names}, {"network": groups}, stays, heads=heads or None)
+    return Anatomy({"network": names}, {"network": groups}, stays, heads=heads(names, stays))
+
+
+def heads(names: Sequence[str], stays: Mapping[str, str]) -> list[str] | None:
+    """Return which of these weights make the outputs, by what keeps their layers whole; None where none is known to."""
+    return [name for name in names if stays.get(name.rpartition(".")[0]) == RETURNED] or None
 
 
 def cuttable(net: nn.Module, calls: Sequence[Call]) -> tuple[list[Group], dict[str, str]]:

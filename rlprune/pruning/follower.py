@@ -775,8 +775,10 @@ class PlanFollower:
             hooks = [optimizer.register_step_pre_hook(pull) for optimizer in self._subject.optimizers]
             self._undo += [hook.remove for hook in hooks]
         if step.only == "gates":
-            made = {member.tensor for group in self._subject.anatomy.all_groups() for member in group.members if member.produces}
-            heads = {name.rpartition(".")[0] for name in self._dense if name not in made}
+            anatomy = self._subject.anatomy
+            made = {member.tensor for group in anatomy.all_groups() for member in group.members if member.produces}
+            last = [name for name in self._dense if name not in made] if anatomy.heads is None else anatomy.heads
+            heads = {name.rpartition(".")[0] for name in last}
             for name, parameter in module.named_parameters():
                 if parameter.requires_grad and name.rpartition(".")[0] not in heads | set(layers):
                     parameter.requires_grad_(False)

@@ -51,8 +51,8 @@ class PPOTrainer(OnPolicyTrainer[PPORecipe]):
 
     def adapt(self, numbers: Mapping[str, Tensor]) -> None:
         if (envs := self._rewards) and numbers:
-            mean, variance, count = (numbers[name].numpy().copy() for name in ("mean", "variance", "count"))
-            envs.ret_rms.mean, envs.ret_rms.var, envs.ret_rms.count = mean, variance, count
+            seen: Any = envs.ret_rms
+            seen.mean, seen.var, seen.count = (numbers[name].numpy().copy() for name in ("mean", "variance", "count"))
 
     def _opened(self, seed: np.random.SeedSequence) -> VecEnv:
         envs = super()._opened(seed)
