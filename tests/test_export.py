@@ -12,11 +12,14 @@ from PIL import Image
 from stable_baselines3 import A2C
 
 from rlprune.__main__ import main
+from rlprune.bench import checkpoint
+from rlprune.bench.cell import kept_zeros
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import sweep
 from rlprune.bench.worker import run as work
 from rlprune.executors import Begun, Returned
 from rlprune.export import export
+from rlprune.export.cell import opened
 from rlprune.export.trial import compiler
 from rlprune.store import Store
 from rlprune.task import seed_sequence
@@ -231,8 +234,37 @@ def test_a_network_with_other_weights_than_were_counted_is_refused(run, tmp_path
     (name, layer), *_ = row.layers.items()
     for kept in (layer["kept"] - 1, 2 * layer["kept"]):
         changed = replace(row, layers={**row.layers, name: {**layer, "kept": kept}})
-        with pytest.raises(ValueError, match=f"{name} has {layer['kept']:.0f} weights that are not zero"):
+        with pytest.raises(ValueError, match=f"{name} has {layer['kept']:.0f} weights that are kept"):
             export(changed, run / "checkpoints", tmp_path / "policy.safetensors")
+
+
+def test_weights_that_are_kept_and_zero_stay_free_to_learn(run, tmp_path):
+    """What grew a moment ago is zero: such a network was called damaged, or its agent held these at zero for good."""
+    with Store(run / "results.sqlite") as store:
+        row = next(row for row in store.rows() if row.pruner == "SNIP")
+    (name, layer), *_ = row.layers.items()
+    file = tmp_path / "networks" / f"{row.id}.safetensors"
+    file.parent.mkdir()
+    tensors, about = opened(row, run / "checkpoints" / file.name)
+    assert json.loads(about["zeros"]) == {}
+    masks = {key: tensors[key] != 0 for key in row.layers}
+    places = masks[name].flatten().nonzero().flatten()[: int(layer["kept"]) // 2]
+    tensors[name].view(-1)[places] = 0
+    checkpoint.save_network(file, tensors, {**about, "zeros": json.dumps(kept_zeros(tensors, masks))})
+    export(row, file.parent, tmp_path / "policy.zip")
+    agent = A2C.load(tmp_path / "policy.zip", device="cpu")
+    assert {key: int(mask.sum()) for key, mask in agent.policy_class.masks.items()} == {
+        key: one["kept"] for key, one in row.layers.items() if one["kept"] < one["dense"]
+    }
+    for odd in ("[]", "{", json.dumps({name: [10**9]}), json.dumps({name: [int((tensors[name] != 0).flatten().nonzero()[0])]})):
+        checkpoint.save_network(file, tensors, {**about, "zeros": odd})
+        with pytest.raises(ValueError, match="is damaged: what it says of weights that are kept and zero cannot be"):
+            export(row, file.parent, tmp_path / "policy.zip")
+    del about["zeros"]  # as older versions did
+    checkpoint.save_network(file, tensors, about)
+    with pytest.raises(ValueError, match="is damaged, or not the network that was measured"):
+        export(row, file.parent, tmp_path / "policy.zip")
+    export(replace(row, config={**row.config, "pruner": "SET", "settings": {}}), file.parent, tmp_path / "policy.safetensors")
 
 
 def test_a_format_that_is_not_known_is_told(run, tmp_path, capsys):

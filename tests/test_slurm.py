@@ -1,6 +1,7 @@
 """The executor for Slurm: what sbatch is told, and what becomes of jobs under a scheduler made of four short scripts."""
 
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -220,6 +221,37 @@ def test_jobs_outlive_who_sent_them_and_the_next_run_takes_their_results_in(tmp_
     assert {job: end.result[0] for job, end in found.items()} == {2: 4, 3: 9}
     assert {end.result[1] for end in found.values()} == pids, "they were not sent again"
     assert not folder.exists()
+
+
+class Hostile:
+    """What a stranger's pickle may hold: a call."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_strangers_folder_runs_nothing(tmp_path):
+    """``rlprune status`` of such a folder ran what lay in it, and so did a run there that waited for its results."""
+    executor, mark = SLURM.under({"cluster": "local"}, tmp_path / "jobs"), tmp_path / "was-here"
+    theirs = pickle.dumps(Hostile(mark))
+    folder = tmp_path / "jobs" / "0-0"
+    folder.mkdir(parents=True)
+    for name, content in (("sent", b"1"), ("job", theirs), ("result", theirs)):
+        (folder / name).write_bytes(content)
+    assert executor.left() == []
+    sent = next(iter(executor.execute.__self__._entered(jobs.square, [3])))
+    (sent.folder / "sent").write_text("999999999")
+    (sent.folder / "job").write_bytes(theirs * 2)
+    assert ends(executor.execute(jobs.square, [3], 1))[3].result == 9, "sent again, as what it is"
+    sent.folder.mkdir(parents=True)
+    (sent.folder / "sent").write_text("999999999")
+    (sent.folder / "result").write_bytes(theirs)
+    with pytest.raises(pickle.UnpicklingError, match=r"it holds posix\.mkdir, which is neither a plain value nor a data class"):
+        ends(executor.execute(jobs.square, [3], 1))
+    assert not mark.exists()
 
 
 def test_who_ends_leaves_alone_what_another_in_the_same_folder_is_about_to_send(tmp_path):

@@ -190,3 +190,23 @@ def test_options_of_an_executor_are_kept_whatever_they_are(out, every):
 def test_a_folder_without_results_is_told_so(tmp_path, capsys):
     assert main(["status", str(tmp_path / "nowhere")]) == 2
     assert "has no results.sqlite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "odd", ['{"host": "HOST"}', "[]", '{"host": "HOST", "process": "x", "begun": 1, "at": 1, "left": 1, "cells": {}}']
+)
+def test_files_that_say_less_than_they_have_to_are_as_none(out, every, odd, capsys):
+    """They were taken for damage of results.sqlite, and would have stopped a run."""
+    with Store(out / "results.sqlite"):
+        pass
+    (out / RUNNING).mkdir()
+    (out / RUNNING / "a.json").write_text(odd.replace("HOST", socket.gethostname()))
+    assert main(["status", str(out)]) == 0
+    assert "stopped" in capsys.readouterr().out
+    told = json.loads((out / PLAN).read_text())
+    for less in ({"cells": [[1, 2]]}, {"kinds": []}):
+        (out / PLAN).write_text(json.dumps({**told, **less}))
+        assert main(["status", str(out)]) == 0
+        assert "it has no plan" in capsys.readouterr().out
+    Board(out, Ahead(every, 2, known(every))).close()
+    assert not (out / RUNNING / "a.json").exists()

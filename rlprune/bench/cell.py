@@ -431,6 +431,12 @@ def _timings(trainer: Trainer) -> dict[str, float]:
     }
 
 
+def kept_zeros(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """Return the places, in order and counted through, of weights that are kept and zero."""
+    found = {name: (mask.cpu() & (tensors[name] == 0)).flatten().nonzero().flatten().tolist() for name, mask in masks.items()}
+    return {name: places for name, places in found.items() if places}
+
+
 def _save_network(file: Path, cell: Cell, trainer: Trainer) -> None:
     """Write the final network, pruned weights as zeros and removed channels left out, with the cell it came from.
 
@@ -440,6 +446,8 @@ def _save_network(file: Path, cell: Cell, trainer: Trainer) -> None:
     about = {"cell": cell.id, "task": cell.task, "pruner": cell.pruner, "seed": str(cell.seed)}
     if outline := getattr(trainer, "outline", lambda: None)():  # what made the network from data, for those who lack the data
         about["outline"] = json.dumps(outline, sort_keys=True)
+    if trainer.masked.masks:  # of a weight that is kept and zero, having grown a moment ago, nothing else tells
+        about["zeros"] = json.dumps(kept_zeros(tensors, trainer.masked.masks), sort_keys=True)
     checkpoint.save_network(file, tensors, about)
     if pictures := trainer.illustration():
         with io.BytesIO() as packed:

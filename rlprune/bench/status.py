@@ -22,6 +22,8 @@ from rlprune.executors import Left, executors
 from rlprune.files import now, write
 
 PLAN, RUNNING = "plan.json", "running"
+_OF_A_PLAN = ("title", "profile", "command", "process", "host", "begun", "workers", "kinds", "cells")
+_OF_A_PROCESS = ("process", "host", "begun", "at", "left", "cells")
 SELDOM = 2.0
 """Seconds between two writings of what runs."""
 _FORMAT = 1
@@ -73,7 +75,7 @@ class Board:
         self._mine = {"process": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname(), "begun": now()}
         self._file.parent.mkdir(exist_ok=True)
         for file in self._file.parent.glob("*.json*"):  # of runs that were killed here
-            if not _alive(_read(file)):
+            if not _alive(_read(file, _OF_A_PROCESS)):
                 file.unlink(missing_ok=True)
         self._cells: dict[str, list[object]] = {}
         self._left = ahead.left()
@@ -184,7 +186,7 @@ def read(out: Path, ends: Mapping[str, tuple[str, str]], paces: Callable[[], Kno
         failed = [(cell, why) for cell, (status, why) in ends.items() if status == "failed"]
         return Status("", "stopped", [], stored, [], None, failed)
     told = found.told
-    running = [one for file in sorted(out.glob(f"{RUNNING}/*.json")) if _alive(one := _read(file))]
+    running = [one for file in sorted(out.glob(f"{RUNNING}/*.json")) if _alive(one := _read(file, _OF_A_PROCESS))]
     missing = [cell for cell in found.names if ends.get(cell, ("missing",))[0] not in ("done", "skipped")]
     cells = {cell: values for one in running for cell, values in one["cells"].items() if cell in missing}
     runs = [Runs(found.names[cell], *values) for cell, values in cells.items()]
@@ -220,23 +222,28 @@ def read(out: Path, ends: Mapping[str, tuple[str, str]], paces: Callable[[], Kno
 
 
 def _planned(out: Path) -> _Plan | None:
-    told = _read(out / PLAN)
+    """Return what a run said of itself; nothing where that is of another version, or no plan."""
+    told = _read(out / PLAN, _OF_A_PLAN)
     if told.get("format") != _FORMAT:
         return None
     found = _Plan(told)
-    for cell, kind, sparsity, seed, job in told["cells"]:
-        task, method, alike, epochs = told["kinds"][kind]
-        found.names[cell] = f"{task} {method} {f'{sparsity:g} ' if sparsity else ''}seed {seed}"
-        found.dues[cell], found.jobs[cell] = Due(alike, method, epochs), job
+    try:
+        for cell, kind, sparsity, seed, job in told["cells"]:
+            task, method, alike, epochs = told["kinds"][kind]
+            found.names[cell] = f"{task} {method} {f'{sparsity:g} ' if sparsity else ''}seed {seed}"
+            found.dues[cell], found.jobs[cell] = Due(alike, method, epochs), job
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
     return found
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a file says; nothing where it cannot be read, or says less than it has to."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and found.keys() >= set(names) else {}
 
 
 def _alive(one: Mapping[str, Any]) -> bool:
@@ -245,7 +252,7 @@ def _alive(one: Mapping[str, Any]) -> bool:
         return bool(one)
     try:
         os.kill(int(one["process"]), 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError, TypeError, ValueError):  # nobody has such a number
         return False
     except PermissionError:  # somebody else's
         pass

@@ -118,7 +118,7 @@ def sweep(
     planned = {cell.id: cell for cell in cells}
     store.judge(by := judged(planned.values()))
     finished = store.finished(by)
-    given = [job for job in left if any(cell.id in planned for cell in job.cells)]
+    given = [job for job in left if any(cell.id in planned for cell in job.cells) and _ours(job, out)]
     elsewhere = {cell.id for job in given for cell in job.cells}
     todo = [cell for name, cell in planned.items() if name not in finished]
     fresh = [cell for cell in todo if cell.id not in elsewhere]
@@ -465,6 +465,11 @@ def _row(known: Identity, record: Record, suite: Suite) -> Row:
 
 def _stopped(record: Record) -> bool:
     return record.status == "stopped"
+
+
+def _ours(job: Assignment, out: Path) -> bool:
+    """Return whether what a folder says was given out keeps its states in that folder."""
+    return all(file is None or file.resolve().parent == (out / "checkpoints").resolve() for file in job.checkpoints)
 
 
 def _checkpoint(out: Path, cell: Cell) -> Path:

@@ -1,8 +1,8 @@
 """Workers of a Slurm cluster: submitit's arrays, one job a task, and a folder that they share with who waits for them.
 
 Slurm's state comes late and its accounting may be off, so that what a job did is read from files, each job's in a folder of
-its own: ``job`` (what to do), ``sent`` (its number in the queue), ``begun``, ``told`` (a line each time) and ``result``. The
-queue is only asked whether a job without a result is still there.
+its own: ``job`` (what it is, and what is done to it), ``sent`` (its number in the queue), ``begun``, ``told`` (a line each time)
+and ``result``. The queue is only asked whether a job without a result is still there.
 """
 
 import json
@@ -26,7 +26,7 @@ from typing import Annotated, Any, Generic, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 
-from rlprune.executors import Begun, Event, Executor, Failed, Job, Left, Options, Result, Returned, Tell, Told, preloaded
+from rlprune.executors import Begun, Event, Executor, Failed, Job, Left, Options, Result, Returned, Tell, Told, plain, preloaded
 from rlprune.executors.local import sees as here
 from rlprune.files import now, process, write
 from rlprune.reason import told
@@ -111,7 +111,8 @@ class Task:
         _append(self.folder / "begun", begun)
         preloaded(self.preload)
         try:
-            work, job = pickle.loads((self.folder / "job").read_bytes())  # noqa: S301 (this run's own)
+            with (self.folder / "job").open("rb") as opened:  # written when it was sent
+                job, work = (pickle.load(opened) for _ in range(2))  # noqa: S301 (this run's own)
             outcome = pickle.dumps(("returned", work(job, lambda values: _append(self.folder / "told", dict(values)))))
         except Exception as error:
             outcome = pickle.dumps(("raised", told(error)))
@@ -297,7 +298,7 @@ class _Sent(Generic[Job]):
     def news(self) -> Iterator[Event[Job, Any]]:
         """Yield what is new; ``Returned`` or ``Failed`` comes last."""
         result = self.folder / "result"
-        ended = pickle.loads(result.read_bytes()) if result.exists() else None  # noqa: S301 (this run's own)
+        ended = plain.load(result.read_bytes()) if result.exists() else None
         begun, self.begun = _lines(self.folder / "begun", self.begun)
         for values in begun:
             yield Begun(self.job, str(values["where"]))
@@ -348,7 +349,7 @@ class Cluster:
                 taken += islice(fresh, room - len(taken))
                 out += taken
                 unsent = [sent for sent in taken if not sent.number]
-                self._send(queue, unsent, max(1, workers - len(taken) + len(unsent)), preload)
+                self._send(queue, work, unsent, max(1, workers - len(taken) + len(unsent)), preload)
                 if not out:
                     return
                 gone = queue.gone([sent.number for sent in out])  # before looking for results: they come first
@@ -397,12 +398,15 @@ class Cluster:
             except FileNotFoundError:
                 shutil.rmtree(sent.folder, ignore_errors=True)
                 sent.folder.mkdir(parents=True)
-                write(sent.folder / "job", pickle.dumps((work, job)))
             yield sent
 
-    def _send(self, queue: "Queue", sent: Sequence[_Sent[Job]], at_once: int, preload: Sequence[str]) -> None:
+    def _send(
+        self, queue: "Queue", work: Callable[[Job, Tell], Any], sent: Sequence[_Sent[Job]], at_once: int, preload: Sequence[str]
+    ) -> None:
         if not sent:
             return
+        for one in sent:  # whatever somebody else, to whom the folder belonged, may have left there
+            write(one.folder / "job", pickle.dumps(one.job) + pickle.dumps(work))
         with _inherited():
             numbers = queue.send([Task(one.folder, tuple(preload)) for one in sent], at_once)
         for one, number in zip(sent, numbers, strict=True):
@@ -415,7 +419,7 @@ class Cluster:
         for folder in sorted(self.folder.glob("*-*")):
             with suppress(Exception):  # of another version, or not yet written
                 (folder / "sent").stat()
-                _, job = pickle.loads((folder / "job").read_bytes())  # noqa: S301 (this run's own)
+                job = plain.load((folder / "job").read_bytes())
                 begun, _ = _lines(folder / "begun", 0)
                 told, _ = _lines(folder / "told", 0)
                 where, since = (str(begun[-1][key]) for key in ("where", "at")) if begun else ("", "")

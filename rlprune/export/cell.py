@@ -18,7 +18,8 @@ from rlprune.export import onnx
 from rlprune.export.policy import export_policy, met
 from rlprune.files import write
 from rlprune.pruning import surgery
-from rlprune.pruning.pruner import WEIGHTS
+from rlprune.pruning.plan import Grow
+from rlprune.pruning.pruner import WEIGHTS, pruners
 from rlprune.safely import plain
 from rlprune.store import Row
 from rlprune.task import tasks
@@ -27,7 +28,10 @@ from rlprune.words import in_words
 
 FORMATS = (".safetensors", ".onnx", ".zip", ".h")
 _FEWEST = 0.9
-"""Least share of the weights counted as left that must not be zero: a few are zero by chance, or are padding."""
+"""Least share of the weights counted as left that must not be zero: a few are zero by chance, or are padding.
+
+Where a network says itself which weights are kept and zero, as those of older versions do not, all are accounted for.
+"""
 
 
 def export(
@@ -101,12 +105,39 @@ def opened(row: Row, source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{source} is damaged: {plain(name, 100)} holds infinities or values that are not numbers")
+    zeros = _zeros(tensors, about, source)
+    fewest = 0 if "zeros" not in about and _grows(row) else _FEWEST
     for name, layer in row.layers.items():
-        left = int(tensors[name].count_nonzero()) if name in tensors else 0
-        if not _FEWEST * layer["kept"] <= left <= layer["kept"]:
-            counts = f"{plain(name, 100)} has {left:,} weights that are not zero, the cell was stored with {layer['kept']:,.0f}"
+        left = int(tensors[name].count_nonzero()) + len(zeros.get(name, ())) if name in tensors else 0
+        if not fewest * layer["kept"] <= left <= layer["kept"]:
+            counts = f"{plain(name, 100)} has {left:,} weights that are kept, the cell was stored with {layer['kept']:,.0f}"
             raise ValueError(f"{source} is damaged, or not the network that was measured: {counts}")
     return tensors, about
+
+
+def _zeros(tensors: Mapping[str, Tensor], about: Mapping[str, str], source: Path) -> dict[str, list[int]]:
+    """Return the places of weights that are kept and zero, as far as a file says.
+
+    Raises:
+        ValueError: it says what cannot be.
+    """
+    try:
+        found = json.loads(about.get("zeros", "{}"))
+        if all(not bool(tensors[name].flatten()[places].any()) and min(places) >= 0 for name, places in found.items()):
+            return cast(dict[str, list[int]], found)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        pass
+    raise ValueError(f"{source} is damaged: what it says of weights that are kept and zero cannot be")
+
+
+def _grows(row: Row) -> bool:
+    """Return whether weights may come back by a cell's pruner, so that many are zero that are kept."""
+    try:
+        pruner = pruners().load(str(row.config["pruner"]))
+        settings = pruner.settings(cast(Mapping[str, Any], row.config["settings"]))
+    except Exception:  # somebody's own, which is not here
+        return False
+    return any(isinstance(step, Grow) for step in pruner.steps(settings))
 
 
 def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], data: str | None = None) -> Trainer:
@@ -122,8 +153,11 @@ def rebuild(row: Row, tensors: Mapping[str, Tensor], about: Mapping[str, str], d
         kept[group.name] = torch.arange(group.size) % (group.size // group.blocks) < size // group.blocks
     surgery.cut(trainer.module, surgery.cuts(trainer.module, groups, kept, trainer.anatomy.copies), trainer.optimizers)
     trainer.module.load_state_dict(tensors)
-    if row.cut == WEIGHTS:  # the file of a finished network has zeros where weights are pruned
-        trainer.masked.set({name: tensors[name] != 0 for name in trainer.anatomy.all_weights() if not bool(tensors[name].all())})
+    if row.cut == WEIGHTS:  # the file of a finished network has zeros where weights are pruned, and says which others are
+        masks = {name: tensors[name] != 0 for name in trainer.anatomy.all_weights()}
+        for name, places in json.loads(about.get("zeros", "{}")).items():
+            masks[name].view(-1)[places] = True
+        trainer.masked.set({name: mask for name, mask in masks.items() if not bool(mask.all())})
     trainer.resized()
     return trainer
 
