@@ -1,5 +1,6 @@
 """Results as tables for pandas, as reports count them: a cell that several runs have is there once."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ def load_results(*folders: str | Path, epochs: bool = False, layers: bool = Fals
     The columns are those of ``results.csv``: ``id``, ``suite``, ``profile``, ``task``, ``pruner``, ``cut``, ``sparsity``,
     ``seed``, ``status``, ``error`` (one line), ``started`` and ``ended``; every measure by its name in the catalogue; and,
     dotted, ``labels.*``, ``judged.*``, ``config.*`` (recipe and settings), ``machine.*``, ``versions.*`` (with the commit).
-    Of several runs ``labels.run`` is the folder.
+    Of several runs ``labels.run`` is the folder. Where one cell ended otherwise in another run, the cells of both runs are there.
 
     Args:
         folders: of runs, or files that ``rlprune pack`` wrote.
@@ -35,6 +36,12 @@ def load_results(*folders: str | Path, epochs: bool = False, layers: bool = Fals
     if not folders or (epochs and layers):
         raise ValueError("name a folder of results" if not folders else "one table at a time: epochs or layers")
     rows = gathered(list(map(Path, folders)))
+    twice = [cell for cell, runs in Counter(row.id for row in rows if row.status == "done").items() if runs > 1]
+    if twice and len(folders) > 1:
+        said = "1 cell is" if len(twice) == 1 else f"{len(twice)} cells are"
+        warnings.warn(
+            f"{said} there more than once: not all ended alike in these runs; labels.run tells them apart", stacklevel=2
+        )
     return _epochs(rows) if epochs else _layers(rows) if layers else _cells(rows)
 
 

@@ -74,8 +74,8 @@ WRITTEN = (
 
 DESCRIPTION = "Run a suite: train what is missing, then write the report. The same command again repeats nothing."
 EXIT_CODES = (
-    "Exit codes: 0 all cells done; 1 some cells failed, or what came out could not be written; 2 the request is wrong; "
-    "130 stopped by Ctrl-C; 141 nobody reads the output any more."
+    "Exit codes: 0 all cells done, or skipped for a reason that is told; 1 some cells failed, or what came out could not be "
+    "written; 2 the request is wrong; 130 stopped by Ctrl-C; 141 nobody reads the output any more."
 )
 
 

@@ -56,7 +56,7 @@ def test_what_not_all_tasks_have_is_left_out_and_named():
 def test_what_cannot_be_normalised_is_refused():
     with pytest.raises(ValueError, match="cartpole-v1: no task states both a random and a dense anchor"):
         scores([replace(one, judged=replace(one.judged, anchors={"random": 22.0})) for one in FEW])
-    with pytest.raises(ValueError, match="cartpole-v1 is there under several profiles or recipes"):
+    with pytest.raises(ValueError, match="cartpole-v1 is there of several profiles, recipes or runs"):
         scores(FEW + [replace(one, profile="paper", id=f"{one.id}-paper") for one in FEW])
     with pytest.raises(ValueError, match="no pruner has a seed that is finished in all tasks"):
         scores([one for one in BOTH if (one.task == "acrobot-v1") == (one.seed < 2)])

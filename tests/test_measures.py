@@ -29,7 +29,9 @@ def recorded(tmp_path_factory):
         (record,) = worker.run(worker.Assignment((cell,), (file,), "FRA"), lambda values: None)
         assert record.error is None
         trainer = make(cell.task, cell.recipe, cell.seed, cell.device, fleet=cell.fleet)
-        quality = {*trainer.evaluate(), tasks().load(cell.task).metric.name, "return_train"}
+        task = tasks().load(cell.task)
+        quality = {one.name for one in (task.metric, *task.also, task.recipe.curve)}
+        assert trainer.evaluate().keys() <= quality | NAMES
         records.append([set(record.values) - quality, {name for epoch in record.epochs for name in epoch} - quality])
     return records
 

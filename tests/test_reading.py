@@ -110,8 +110,21 @@ def test_what_several_runs_have_counts_once(tmp_path):
     assert len(found) == len(SOME)
     assert set(found["labels.run"]) == {str(one)}
     other = stored(tmp_path / "c", [replace(SOME[0], values={**SOME[0].values, "return_greedy": 1.0})])
-    assert len(rlprune.load_results(one, other)) == len(SOME) + 1
-    assert set(rlprune.load_results(one, other, layers=True)["labels.run"]) == {str(one), str(other)}
+    with pytest.warns(UserWarning, match="1 cell is there more than once"):
+        assert len(rlprune.load_results(one, other)) == len(SOME) + 1
+    with pytest.warns(UserWarning, match="1 cell is there more than once"):
+        assert set(rlprune.load_results(one, other, layers=True)["labels.run"]) == {str(one), str(other)}
+
+
+def test_what_two_runs_disagree_on_is_told(tmp_path):
+    """One cell that ended otherwise in a second run, and all cells were there twice, without a word: four seeds of two."""
+    other = [replace(one, values={**one.values, "return_greedy": 1.0}) if one is SOME[1] else one for one in SOME]
+    first, second = stored(tmp_path / "a"), stored(tmp_path / "b", other)
+    with pytest.warns(
+        UserWarning, match=r"6 cells are there more than once: not all ended alike .*; labels\.run tells them apart"
+    ):
+        found = rlprune.load_results(first, second)
+    assert len(found[found.status == "done"]) == 12
 
 
 def test_rows_of_one_run_are_looked_at_once(tmp_path):

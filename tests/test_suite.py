@@ -884,3 +884,10 @@ def test_mistakes_in_spread_variants_name_the_line_of_the_list(write):
         "mine.toml:5: pruners: no pruner is named 'SNUP'",
         'mine.toml:23: variant.X x.floor: got "x"',
     ]
+
+
+def test_suites_are_looked_for_where_the_path_leads(tmp_path):
+    """It named pyproject.toml, which lay where the command was typed."""
+    (tmp_path / "mine.toml").write_text("")
+    with pytest.raises(SuiteError, match=r"did you mean '.*/mine\.toml'\?"):
+        load_suite(str(tmp_path / "mien.toml"))

@@ -382,6 +382,11 @@ class _Layer:
     option: str = ""
 
 
+def _beside(file: Path, name: str) -> list[str]:
+    """Return the suites beside a file, named as it is."""
+    return [str(Path(name).parent / other.name) for other in file.parent.glob("*.toml")]
+
+
 def suites() -> dict[str, Path]:
     """Return the suites that have names: the checkout's own, or those of the wheel."""
     package = Path(__file__).parents[1]
@@ -573,7 +578,7 @@ def _read(name: str, folder: Path) -> _File:
         with file.open("rb") as opened:
             text = _decoded(opened.read(LARGEST + 1))
     except FileNotFoundError:
-        known = nearest(name, [*suites(), *(other.name for other in folder.glob("*.toml"))])
+        known = nearest(name, [*suites(), *_beside(folder / name, name)])
         raise ValueError(f"no suite and no file has this name{known} (see: rlprune list suites)") from None
     except IsADirectoryError:
         raise ValueError("is not a file") from None

@@ -48,6 +48,15 @@ class Measure:
 
 
 CATALOGUE = (
+    # how alike games are
+    Measure(
+        "return_greedy_std",
+        "deviation of greedy games",
+        "",
+        None,
+        about="standard deviation of the return over the evaluation games of a cell, their number in the denominator",
+    ),
+    Measure("return_sampled_std", "deviation of sampled games", "", None, about="the same, actions drawn from the policy"),
     # how much is left
     Measure(
         "sparsity_weights", "weights removed", "%", None, 100, column=True, about="share of the dense network's prunable weights"

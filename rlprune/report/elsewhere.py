@@ -30,7 +30,7 @@ def to_rliable(rows: Iterable[Row], tell: Callable[[str], object]) -> bytes:
     if not over:
         counts = Counter(one.task for one in found)
         if twice := [task for task, count in counts.items() if count > 1]:
-            raise ValueError(f"{', '.join(twice)} is there under several profiles or recipes: rliable takes a task once")
+            raise ValueError(f"{', '.join(twice)} is there of several profiles, recipes or runs: rliable takes a task once")
         raise ValueError(f"{', '.join(counts) or 'no finished cell'}: no task states both a random and a dense anchor")
     several = len({one.profile for one in over}) > 1
     tell(f"columns: {', '.join(f'{one.task} ({one.profile})' if several else one.task for one in over)}")
