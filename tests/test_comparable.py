@@ -774,7 +774,7 @@ def test_a_pruner_is_not_good_by_the_seeds_that_it_spares():
     (told,) = [line for line in opening(half_lost()) if "diverged" in line]
     assert told.endswith(
         "training diverged with 90 % of weights removed in 10 of 20 seeds of SNIP: they count as "
-        f"{one.anchors['random']:g}, as chance does; learning curves and costs are the others'."
+        f"{tables.number(one.anchors['random'])}, as chance does; learning curves and costs are the others'."
     )
 
 

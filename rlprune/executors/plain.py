@@ -1,7 +1,6 @@
 """Pickles out of a folder that may be a stranger's, read without running anything of theirs.
 
-They are made of plain values, paths and rlprune's own data classes; whatever else one names, a function say, is refused before
-it is looked up.
+They are made of plain values, paths and rlprune's own data classes; whatever else one names, a function say, is refused.
 """
 
 import io

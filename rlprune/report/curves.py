@@ -17,6 +17,7 @@ from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
 from rlprune.report.printed import Printed
+from rlprune.report.sound import DAMAGED
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
 from rlprune.store import Row, column, counts
 
@@ -167,7 +168,7 @@ class Comparison:
         if own not in self._ended:
             return []
         name = self.metric.name
-        judged = [row for row in self.cells(pruner, sparsity) if row.judged.metric.name == name]
+        judged = [row for row in self.cells(pruner, sparsity) if row.judged.metric.name == name and DAMAGED not in row.labels]
         endless = [row.seed for row in judged if not isfinite(row.values.get(name, nan))]
         return sorted({*endless, *self.lost.get((pruner, own), ())})
 
@@ -181,7 +182,7 @@ class Comparison:
 
         None where it counts as nothing: for what is no quality, and where nobody measured that.
         """
-        measure = next((one for one in (self.metric, *self.also) if one.name == name), None)
+        measure = next((one for one in (self.metric, *self.also, self.curve) if one.name == name), None)
         if measure is None or measure.better is None:
             return None
         chance = [self.anchors["random"]] if measure is self.metric and "random" in self.anchors else []
