@@ -169,7 +169,7 @@ class Comparison:
             return []
         name = self.metric.name
         judged = [row for row in self.cells(pruner, sparsity) if row.judged.metric.name == name and DAMAGED not in row.labels]
-        endless = [row.seed for row in judged if not isfinite(row.values.get(name, nan))]
+        endless = [row.seed for row in judged if row.values and not isfinite(row.values.get(name, nan))]
         return sorted({*endless, *self.lost.get((pruner, own), ())})
 
     @cached_property
