@@ -36,8 +36,8 @@ def load_results(*folders: str | Path, epochs: bool = False, layers: bool = Fals
     if not folders or (epochs and layers):
         raise ValueError("name a folder of results" if not folders else "one table at a time: epochs or layers")
     rows = gathered(list(map(Path, folders)))
-    twice = [cell for cell, runs in Counter(row.id for row in rows if row.status == "done").items() if runs > 1]
-    if twice and len(folders) > 1:
+    done = Counter((row.id, row.suite, row.profile) for row in rows if row.status == "done")  # suites may share a cell
+    if twice := [cell for cell, runs in done.items() if runs > 1]:
         said = "1 cell is" if len(twice) == 1 else f"{len(twice)} cells are"
         warnings.warn(
             f"{said} there more than once: not all ended alike in these runs; labels.run tells them apart", stacklevel=2

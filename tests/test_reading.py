@@ -127,6 +127,12 @@ def test_what_two_runs_disagree_on_is_told(tmp_path):
     assert len(found[found.status == "done"]) == 12
 
 
+def test_a_cell_that_two_suites_share_is_no_disagreement(tmp_path):
+    """It was told that not all had ended alike; warnings are errors here."""
+    first, second = stored(tmp_path / "a"), stored(tmp_path / "b", [replace(one, suite="other") for one in SOME])
+    assert len(rlprune.load_results(first, second)) == 2 * len(SOME)
+
+
 def test_rows_of_one_run_are_looked_at_once(tmp_path):
     one, other = stored(tmp_path / "a"), stored(tmp_path / "b", SOME[:3])
     alone, together = gathered([one]), gathered([one, other])

@@ -163,12 +163,8 @@ class _Company:
 
     def _diverged(self, member: int) -> FloatingPointError | None:
         """Return that a member's weights are finite numbers no more, whatever was first to stumble over them."""
-        try:
-            self.trainees[member].check()
-        except FloatingPointError as error:
-            return error
-        except Exception:  # what is left of it cannot be asked
-            return None
+        with suppress(Exception):  # what is left of it may be past asking
+            return self.trainees[member].diverged()
         return None
 
     def together(
@@ -277,7 +273,6 @@ class Trainee:
         self._rows: list[dict[str, float]] = []
         self._training, self._samples = Training(), 0
         self._budget, self._first = epochs, None if cell.branch is None else dict[str, Tensor]()
-        self._left = self._kept()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
@@ -286,18 +281,13 @@ class Trainee:
         self._rows, self._training = list(saved["rows"]), Training(**{**saved["training"], "resumed": True})
         self._samples = self.trainer.samples
         self._first = saved["first"]
-        self._left = self._kept()
 
     def next_epoch(self) -> TrainEpoch | None:
         """Do what the plan has due; where that leaves another network, what is measured by its past games begins anew."""
-        pruning, then = self.pruning, self.pruning.progress
+        pruning, then, left = self.pruning, self.pruning.progress, self._kept()
         epoch = pruning.next_epoch()
-        now = pruning.progress
-        if now.rounds != then.rounds:
-            left, self._left = self._left, self._kept()
-            if self._left < ALIKE * left:
-                self.trainer.forget()
-        if now.epoch < then.epoch:
+        rewound, cut = pruning.progress.epoch < then.epoch, pruning.progress.rounds != then.rounds
+        if rewound or (cut and self._kept() < ALIKE * left):
             self.trainer.forget()
         return epoch
 
@@ -305,23 +295,21 @@ class Trainee:
         """Return how many prunable weights are left."""
         return sum(layer["kept"] for layer in self.pruning.layers().values())
 
-    def check(self) -> None:
-        """See that something can come of training on.
-
-        Raises:
-            FloatingPointError: a weight is no finite number any more.
-        """
+    def diverged(self) -> FloatingPointError | None:
+        """Return that a weight is no finite number any more, so that nothing can come of training on."""
         if spoilt := [name for name, weights in self.trainer.module.named_parameters() if not _finite(weights)]:
             position, more = self.pruning.progress.epoch + 1, f" and {len(spoilt) - 1} more" if spoilt[1:] else ""
-            raise FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
+            return FloatingPointError(f"after epoch {position} of training, weights are NaN or infinite: {spoilt[0]}{more}")
+        return None
 
     def trained(self, seconds: float) -> None:
         """Take note of what an epoch, or a part of one, has cost, each sample at what the network as it is takes.
 
         Raises:
-            FloatingPointError: as ``check`` does.
+            FloatingPointError: it has diverged.
         """
-        self.check()
+        if error := self.diverged():
+            raise error
         training, trainer, fresh = self._training, self.trainer, self.trainer.samples - self._samples
         training.seconds += seconds
         training.macs += trainer.sample_macs() * fresh

@@ -155,7 +155,7 @@ class Comparison:
         """
         seeds, columns = self._measured(pruner, sparsity)
         found = {seed: value for seed, value in zip(seeds, columns.get(name, ()), strict=False) if isfinite(value)}
-        if (lost := self.diverged(pruner, sparsity)) and (floor := self.floor(name)) is not None:
+        if name in self._qualities and (lost := self.diverged(pruner, sparsity)) and (floor := self.floor(name)) is not None:
             return dict(sorted({**found, **{seed: floor for seed in lost if seed not in found}}.items()))
         return found
 
@@ -173,6 +173,11 @@ class Comparison:
         return sorted({*endless, *self.lost.get((pruner, own), ())})
 
     @cached_property
+    def _qualities(self) -> dict[str, Measure]:
+        """What networks are judged by, by its name, the metric first of all that share one."""
+        return {one.name: one for one in (self.curve, *reversed(self.also), self.metric) if one.better is not None}
+
+    @cached_property
     def _ended(self) -> set[float]:
         """The requested sparsities at which somebody measured the metric."""
         return {row.sparsity for row in self.rows if isfinite(row.values.get(self.metric.name, nan))}
@@ -182,10 +187,9 @@ class Comparison:
 
         None where it counts as nothing: for what is no quality, and where nobody measured that.
         """
-        measure = next((one for one in (self.metric, *self.also, self.curve) if one.name == name), None)
-        if measure is None or measure.better is None:
+        if (measure := self._qualities.get(name)) is None:
             return None
-        chance = [self.anchors["random"]] if measure is self.metric and "random" in self.anchors else []
+        chance = [self.anchors["random"]] if name == self.metric.name and "random" in self.anchors else []
         seen = [row.values[name] for row in self.rows if isfinite(row.values.get(name, nan))]
         return min([*seen, *chance], key=lambda value: measure.sign * value) if seen else None
 
