@@ -268,6 +268,16 @@ def test_timing_the_final_network_is_no_cost_of_its_cell(tmp_path, monkeypatch):
     assert 0 < record.values["training_seconds"] < record.values["wall_seconds"]
 
 
+@pytest.mark.parametrize(("training", "limit"), [(0.25, 0.25), (3600.0, 5.0)])
+def test_the_final_network_is_not_timed_for_longer_than_it_trained(training, limit, monkeypatch):
+    """Where a machine is busy no time settles, and each cell lost ten seconds to it, however small it was."""
+    limits = []
+    monkeypatch.setattr(cost, "settled_seconds", lambda run, device, limit: limits.append(limit) or 1.0)
+    monkeypatch.setattr(bench_cell.Trainee, "trained", lambda trainee, seconds: setattr(trainee._training, "seconds", training))
+    run_cell(CELLS["Dense"])
+    assert limits == [limit, limit]
+
+
 def test_what_stumbles_over_weights_that_are_no_numbers_is_a_divergence(monkeypatch):
     """A distribution refuses them at the next action, in words about its parameters, say: a report took that for a crash."""
 

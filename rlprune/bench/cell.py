@@ -348,7 +348,7 @@ class Trainee:
         if self._first is not None:
             values |= connectivity.measured(self.trainer, self._first, tasks().load(self._cell.task).metric)
         if self._cell.alone:
-            values |= _timings(self.trainer)
+            values |= _timings(self.trainer, limit=min(5.0, self._training.seconds))
         else:
             allocated = {"memory_static_bytes"} if self._cell.device.startswith("cuda") else set[str]()  # by all of the fleet
             values = {name: value for name, value in values.items() if name not in SOLO | allocated}
@@ -408,13 +408,13 @@ def _costs(trainer: Trainer, pruning: PlanFollower) -> dict[str, float]:
 
 
 @_tiny_is_zero()
-def _timings(trainer: Trainer) -> dict[str, float]:
-    """Time the final network."""
+def _timings(trainer: Trainer, limit: float) -> dict[str, float]:
+    """Time the final network; where a time does not settle, for about ``limit`` seconds."""
     device = next(trainer.module.parameters()).device
     step = trainer.training_step()
     return {
-        "batch_seconds": cost.settled_seconds(step, device=device),
-        "latency_seconds": cost.settled_seconds(trainer.forward, device=device),
+        "batch_seconds": cost.settled_seconds(step, device=device, limit=limit),
+        "latency_seconds": cost.settled_seconds(trainer.forward, device=device, limit=limit),
         **cost.peak_memory(step, device=device),
     }
 
