@@ -1,13 +1,11 @@
 """Which rows are compared: one recipe at a time, nothing pooled, nothing dropped, everything labelled."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rows import LOWER, as_task, row, rows
+from scripted import scripted
 
 from rlprune.__main__ import main
 from rlprune.bench import sweep
@@ -290,8 +288,8 @@ def test_cells_of_several_versions_in_one_folder_are_told_by_reports_and_scripts
     assert line in capsys.readouterr().err
     assert main(["report", str(folder), "--to-rliable", str(tmp_path / "scores.npz")]) == 0
     assert line in capsys.readouterr().err
-    script = [sys.executable, PLOTS / "by_sparsity.py", folder]
-    told = subprocess.run(script, capture_output=True, text=True, check=True).stderr
+    script = ["by_sparsity.py", folder]
+    told = scripted(*script).stderr
     assert told == f"1 cell failed, and nothing here shows them\nCartPole-v1, quick: {line}\n"
 
 
@@ -344,7 +342,7 @@ def test_scripts_say_where_seeds_are_fewer_than_others(tmp_path):
     folder = stored(tmp_path / "run", some)
 
     def lines(script, *more):
-        told = subprocess.run([sys.executable, PLOTS / script, folder, *more], capture_output=True, text=True, check=True).stdout
+        told = scripted(script, folder, *more).stdout
         return {line.split("|")[1].strip(): line for line in told.splitlines() if line.startswith("|")}
 
     told = lines("by_sparsity.py")
@@ -409,9 +407,6 @@ def test_a_finding_of_one_pruner_has_no_rivals():
 # -- scripts of the paper ------------------------------------------------------------------------------------------
 
 
-PLOTS = Path(__file__).parent.parent / "plots"
-
-
 @pytest.mark.parametrize(
     ("script", "more", "lacking"),
     [
@@ -450,9 +445,7 @@ PLOTS = Path(__file__).parent.parent / "plots"
 )
 def test_a_script_says_in_a_line_what_results_lack(script, more, lacking, tmp_path):
     folder = tmp_path if script == "table8.py" else stored(tmp_path / "run", SOME)
-    ended = subprocess.run(
-        [sys.executable, PLOTS / script, folder, *more], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    ended = scripted(script, folder, *more, cwd=tmp_path, check=False)
     assert ended.returncode == 1
     assert lacking in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -474,8 +467,8 @@ def test_starts_are_compared_in_pairs_of_seeds(tmp_path):
         for start, more in gain.items()
     ]
     folder = stored(tmp_path / "run", [*(one for one in some if one.cut == "nothing"), *started])
-    command = [sys.executable, PLOTS / "starts.py", folder, "--to", tmp_path / "drawn"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["starts.py", folder, "--to", tmp_path / "drawn"]
+    ended = scripted(*command)
     lines = [line for line in ended.stdout.splitlines() if line.startswith(("| SNIP", "| CroP-S"))]
     assert len(lines) == 4
     assert all(line.endswith("| +9 | 0.250 |") for line in lines), "two patterns of 16, for two pruners"
@@ -495,13 +488,11 @@ def test_a_summary_counts_the_pruners_that_a_start_is_sure_for(tmp_path):
         for start, end in ends.items()
         if (one.pruner, start) != ("CroP-S", "measured")
     ]
-    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some), "--summary"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["starts.py", stored(tmp_path / "run", some), "--summary"]
+    told = scripted(*command).stdout.splitlines()
     entries = [entry.strip() for entry in told[2].split("|")[1:-1]]
     assert len(told) == 3
-    lacking = subprocess.run(
-        [*command[:2], stored(tmp_path / "one", some[::3]), "--summary"], capture_output=True, text=True, check=False
-    )
+    lacking = scripted(command[0], stored(tmp_path / "one", some[::3]), "--summary", check=False)
     assert lacking.stderr.startswith("no pruner here was run from two starts that are compared")
     assert entries[1:] == ["80 %", "return (sampled games)", "0 of 2", "0 of 2", "0 of 1", "1 of 1: SNIP"], (
         "6 seeds: p = 1/32, twice"
@@ -515,8 +506,8 @@ def test_a_summary_of_a_cost_counts_less_as_better(tmp_path):
         for one in rows(6, ("SNIP",), (0.8,))
         for start, seconds in {"kept": 200.0, "rescaled": 100.0}.items()
     ]
-    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some), "--summary", "--metric", "wall_seconds"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["starts.py", stored(tmp_path / "run", some), "--summary", "--metric", "wall_seconds"]
+    told = scripted(*command).stdout.splitlines()
     assert told[2].endswith("| training time (s) | 1 of 1: SNIP | 0 of 1 |")
 
 
@@ -531,14 +522,14 @@ def test_starts_of_what_is_no_agent_are_compared_by_its_own_metric(tmp_path):
         for one in rows(3, ("SNIP",), (0.9,))
         for start in ("kept", "rescaled")
     ]
-    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "run", some)]
-    named = subprocess.run([*command, "--metric", "return_greedy"], capture_output=True, text=True, check=True).stdout
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == named
+    command = ["starts.py", stored(tmp_path / "run", some)]
+    named = scripted(*command, "--metric", "return_greedy").stdout
+    assert scripted(*command).stdout == named
     assert "90 % removed, return (greedy games)**" in named, "and no dense network beside it"
     other = [replace(one, id=f"{one.id} b", task="b", labels={**one.labels, "task_title": "B"}) for one in some]
     both = [*other, *(replace(one, values={**one.values, "return_sampled": 9.0}) for one in some)]
-    command = [sys.executable, PLOTS / "starts.py", stored(tmp_path / "both", both), "--to", tmp_path / "drawn"]
-    shown = subprocess.run([*command, "--metric", "return_sampled"], capture_output=True, text=True, check=True).stdout
+    command = ["starts.py", stored(tmp_path / "both", both), "--to", tmp_path / "drawn"]
+    shown = scripted(*command, "--metric", "return_sampled").stdout
     assert "B, quick" not in shown, "which has none"
     assert (tmp_path / "drawn" / "starts.png").is_file()
 
@@ -547,12 +538,7 @@ def test_starts_of_what_is_no_agent_are_compared_by_its_own_metric(tmp_path):
 def test_a_measure_that_no_cell_has_is_told(script, variants, tmp_path):
     names = [f"SNIP {variants}"] if script == "rates.py" else [f"SNIP {name}" for name in variants.split()]
     some = [replace(one, id=f"{one.id} {name}", pruner=name) for one in rows(2, ("SNIP",), (0.9,)) for name in names]
-    ended = subprocess.run(
-        [sys.executable, PLOTS / script, stored(tmp_path / "run", some), "--metric", "top1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = scripted(script, stored(tmp_path / "run", some), "--metric", "top1", check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "no finished cell has top1\n")
 
 
@@ -564,7 +550,7 @@ def test_rates_and_waiting_are_told_apart(tmp_path):
         for name, end in {**ends, "SynFlow rate held": 8}.items()
     ]
     folder = stored(tmp_path / "run", [*some, *(one for one in rows(4, ("Dense",), ()))])
-    ended = subprocess.run([sys.executable, PLOTS / "rates.py", folder], capture_output=True, text=True, check=True)
+    ended = scripted("rates.py", folder)
     told = dict(line.strip("| ").split(" | ", 1) for line in ended.stdout.splitlines() if line.startswith("| "))
     assert told["SNIP"] == "10.0 [10.0, 10.0] | 15.0 [15.0, 15.0] | +5.0 (p = 0.625)"
     assert told["EarlySNIP"] == "12.0 [12.0, 12.0] | 40.0 [40.0, 40.0] | +28.0 (p = 0.625)"
@@ -574,25 +560,25 @@ def test_rates_and_waiting_are_told_apart(tmp_path):
 
 
 def test_signals_before_training_are_shares_of_the_dense_networks():
-    command = [sys.executable, PLOTS / "signals.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "1", "--task"]
-    told = subprocess.run([*command, "cartpole-v1"], capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["signals.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "1", "--task"]
+    told = scripted(*command, "cartpole-v1").stdout.splitlines()
     assert [line.split("|")[1].strip() for line in told] == ["pruner", "---", "SNIP", "CroP-S"]
     for line in told[2:]:
         kept, rescaled, measured = (float(entry.removesuffix(" % ")) for entry in line.split("|")[2:5])
         assert 10 < kept < rescaled < 400
         assert 80 < measured < 120
-    lacking = subprocess.run([*command, "cartpole"], capture_output=True, text=True, check=False)
+    lacking = scripted(*command, "cartpole", check=False)
     assert "no task is named 'cartpole'; did you mean 'cartpole-v1'?" in lacking.stderr
     assert lacking.stderr.count("\n") == 1
-    unknown = subprocess.run([*command[:2], "startt", *command[3:], "cartpole-v1"], capture_output=True, text=True, check=False)
+    unknown = scripted(command[0], "startt", *command[2:], "cartpole-v1", check=False)
     assert "did you mean 'start'" in unknown.stderr
     assert unknown.stderr.count("\n") == 1
 
 
 def test_a_cut_is_told_by_what_it_leaves_of_the_policy():
-    command = [sys.executable, PLOTS / "cuts.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "2", "--task"]
+    command = ["cuts.py", "start", "--profile", "smoke", "--sparsity", ".9", "--seeds", "2", "--task"]
     pruners = "Dense,SNIP kept,EarlyRandom-S kept,EarlyRandom-S rescaled,EarlyRandom-S measured"
-    told = subprocess.run([*command, "cartpole-v1", "--pruners", pruners], capture_output=True, text=True, check=True).stdout
+    told = scripted(*command, "cartpole-v1", "--pruners", pruners).stdout
     lines = {line.split("|")[1].strip(): line.split("|")[3:-1] for line in told.splitlines() if line.startswith("|")}
     assert [*lines] == ["pruner", "---", "EarlyRandom-S kept", "EarlyRandom-S rescaled", "EarlyRandom-S measured"]
     assert told.endswith("\nNot cut once, in training, for good: Dense, SNIP kept.\n")
@@ -607,7 +593,7 @@ def test_a_cut_is_told_by_what_it_leaves_of_the_policy():
         ("cartpole-v1,acrobot-v1", "SNIP kept"): "one task at a time; got acrobot-v1, cartpole-v1\n",
     }
     for (task, names), why in odd.items():
-        lacking = subprocess.run([*command, task, "--pruners", names], capture_output=True, text=True, check=False)
+        lacking = scripted(*command, task, "--pruners", names, check=False)
         assert lacking.stderr == why
 
 
@@ -623,16 +609,8 @@ def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
         for one in rows(6, ("Dense", "SNIP", "CroP-S", "SynFlow"), (0.8, 0.9))
         if not (one.pruner == "CroP-S" and one.sparsity == 0.8)
     ]
-    command = [
-        sys.executable,
-        PLOTS / "against.py",
-        stored(tmp_path / "run", some),
-        "--metric",
-        "return_sampled",
-        "--pruner",
-        "snip",
-    ]
-    ended = subprocess.run([*command, "--others", "crop-s,synflow"], capture_output=True, text=True, check=True)
+    command = ["against.py", stored(tmp_path / "run", some), "--metric", "return_sampled", "--pruner", "snip"]
+    ended = scripted(*command, "--others", "crop-s,synflow")
     first, second = ended.stdout.split("\n\n**")
     lines = [
         [line.strip("| ").split(" | ") for line in told.splitlines() if line.startswith("| ")][2:] for told in (first, second)
@@ -640,7 +618,7 @@ def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
     assert [[name, *rest] for name, _, *rest in lines[0]] == [["SynFlow", "0", "1.000"]]
     assert [[name, *rest] for name, _, *rest in lines[1]] == [["CroP-S", "+15", "0.062"], ["SynFlow", "0", "1.000"]], "two of 32"
     assert "90 % removed, return (sampled games); SNIP 402" in second
-    everybody = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    everybody = scripted(*command).stdout
     assert everybody.count("| CroP-S |") == 1
     assert everybody.count("| SynFlow |") == 2
     assert "| SNIP |" not in everybody
@@ -660,13 +638,13 @@ def test_profiles_of_a_task_are_told_apart(script, more, tmp_path):
     """A run's folder has both where nobody named another; tables did not say whose a line was."""
     some = rows(2, ("Dense", "SNIP"), (0.9,))
     folder = stored(tmp_path / "run", [*some, *(replace(one, id=f"{one.id} paper", profile="paper") for one in some)])
-    told = subprocess.run([sys.executable, PLOTS / script, folder, *more], capture_output=True, text=True, check=True).stdout
+    told = scripted(script, folder, *more).stdout
     assert "CartPole-v1, paper" in told
     assert "CartPole-v1, quick" in told
     assert "quick, quick" not in told
     lone = stored(tmp_path / "lone", some)
     if script in ("money.py", "costs.py", "against.py"):
-        alone = subprocess.run([sys.executable, PLOTS / script, lone, *more], capture_output=True, text=True, check=True).stdout
+        alone = scripted(script, lone, *more).stdout
         assert "quick" not in alone
 
 
@@ -675,8 +653,8 @@ def test_variants_have_a_line_each_in_the_unit_of_the_measure(tmp_path):
     slow = [replace(one, values={**one.values, "batch_seconds": 0.002}) for one in rows(2, ("SNIP",), (0.9,))]
     both = [*slow, *(replace(one, id=f"{one.id} paper", profile="paper") for one in slow)]
     folders = [stored(tmp_path / "a" / "run", both), stored(tmp_path / "b" / "run", both)]
-    command = [sys.executable, PLOTS / "variants.py", *folders, "--metric", "batch_seconds", "--sparsity", ".9"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["variants.py", *folders, "--metric", "batch_seconds", "--sparsity", ".9"]
+    told = scripted(*command).stdout.splitlines()
     assert told[0] == "| run, batch time (ms) | SNIP |"
     assert len(told) == 2 + 4
     assert all(line.endswith("| 2.00 [2.00, 2.00] |") for line in told[2:])
@@ -684,7 +662,7 @@ def test_variants_have_a_line_each_in_the_unit_of_the_measure(tmp_path):
 
 def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
     folders = [stored(tmp_path / "a", SOME), stored(tmp_path / "b", under(SOME, budget=1))]
-    ended = subprocess.run([sys.executable, PLOTS / "by_sparsity.py", *folders], capture_output=True, text=True, check=True)
+    ended = scripted("by_sparsity.py", *folders)
     assert ended.stdout.count("| Dense |") == 2
     assert "budget 1)" in ended.stdout
     assert "budget 500000)" in ended.stdout
@@ -693,11 +671,8 @@ def test_by_sparsity_has_a_table_for_each_of_two_recipes(tmp_path):
 @pytest.mark.parametrize("script", ["by_sparsity.py", "costs.py"])
 def test_measures_may_have_blanks_between_them(script, tmp_path):
     """There was no cost named " macs", with macs in the list of what there is."""
-    command = [sys.executable, PLOTS / script, stored(tmp_path / "run", SOME), "--measures"]
-    one, other = (
-        subprocess.run([*command, names], capture_output=True, text=True, check=True).stdout
-        for names in ("disk_csr_mb,macs", "disk_csr_mb, macs,")
-    )
+    command = [script, stored(tmp_path / "run", SOME), "--measures"]
+    one, other = (scripted(*command, names).stdout for names in ("disk_csr_mb,macs", "disk_csr_mb, macs,"))
     assert one == other
 
 
@@ -707,8 +682,8 @@ def test_by_sparsity_names_what_it_shows_and_shows_it_in_its_unit(tmp_path):
         ("return_sampled", ", return (sampled games)\n", None),
         ("memory_peak_bytes,batch_seconds", "CartPole-v1, quick\n", "95 %, peak memory (MB)"),
     ):
-        command = [sys.executable, PLOTS / "by_sparsity.py", folder, "--measures", measures]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        command = ["by_sparsity.py", folder, "--measures", measures]
+        told = scripted(*command).stdout
         assert title in told
         assert "greedy" not in told
         if value:
@@ -721,8 +696,8 @@ def test_by_sparsity_names_what_it_shows_and_shows_it_in_its_unit(tmp_path):
 
 
 def test_by_sparsity_has_shares_of_dense_and_up_to_where_they_are_kept(tmp_path):
-    command = [sys.executable, PLOTS / "by_sparsity.py", stored(tmp_path / "a", SOME), "--of-dense"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["by_sparsity.py", stored(tmp_path / "a", SOME), "--of-dense"]
+    ended = scripted(*command)
     (one,) = curves.comparisons(SOME)
     assert ended.stdout.strip() == tables.to_markdown(tables.dense_table(one)).strip()
     assert "| ultimate compression" in ended.stdout
@@ -737,9 +712,9 @@ def test_by_sparsity_has_shares_of_dense_and_up_to_where_they_are_kept(tmp_path)
     ],
 )
 def test_a_printed_table_is_written_where_it_is_asked_for(script, to, written, tmp_path):
-    command = [sys.executable, PLOTS / script, stored(tmp_path, SOME), "--to", to]
+    command = [script, stored(tmp_path, SOME), "--to", to]
     more = ["--sparsity", ".9"] if script == "variants.py" else []
-    ended = subprocess.run([*command, *more], capture_output=True, text=True, check=True, cwd=tmp_path)
+    ended = scripted(*command, *more, cwd=tmp_path)
     told = (tmp_path / written).read_text(encoding="utf-8")
     assert "| SNIP |" in told
     assert ended.stdout == f"{told}\n{written}\n"

@@ -2,15 +2,13 @@
 
 import csv
 import io
-import subprocess
-import sys
 from dataclasses import replace
 from math import log
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rows import JUDGED, LOWER, as_task, row, rows, sparse_training
+from scripted import scripted
 
 from rlprune.costs.measures import Measure
 from rlprune.report import curves, tables
@@ -350,7 +348,5 @@ def test_figures_show_shares_of_dense_too(tmp_path):
     chart = one.chart_of_dense
     assert chart.metric.heading == "return, share from chance to dense"
     assert [curve.at(0.9).iqm for curve in chart.curves] == [1.0, one.against.pruners["SNIP"].at(0.9).iqm]
-    script = Path(__file__).parent.parent / "plots" / "sparsity.py"
-    command = [sys.executable, str(script), str(tmp_path / "run"), "--to", str(tmp_path / "drawn"), "--of-dense"]
-    subprocess.run(command, check=True, capture_output=True)
+    scripted("sparsity.py", tmp_path / "run", "--to", tmp_path / "drawn", "--of-dense")
     assert (tmp_path / "drawn" / "sparsity.pdf").is_file()
