@@ -25,7 +25,7 @@ from rlprune.report import curves, draw, figures, moments, tables
 from rlprune.report.curves import Comparison
 from rlprune.report.page import finding, summary_table, write_report
 from rlprune.report.page import warnings as complaints
-from rlprune.stats import estimate
+from rlprune.stats import Estimate, estimate
 from rlprune.store import Row, Store
 
 FEW = ("Dense", "SNIP", "Magnitude-Before", "CroP-U", "CroP-S", "SNAP", "LTR")
@@ -636,6 +636,13 @@ def test_one_seed_shows_neither_deviation_nor_interval() -> None:
 )
 def test_numbers_have_three_digits_and_read_plainly(value: float, text: str) -> None:
     assert tables.number(value) == text
+
+
+def test_nothing_is_less_than_nothing() -> None:
+    one = Estimate(-0.04, (-300.0, -0.2), -0.01, 250.0, 5)
+    assert tables.iqm_text(one) == "0 [−300, 0]"
+    assert tables.mean_text(one) == "0 ± 250"
+    assert tables.number(-0.0) == "0"
 
 
 def test_markdown_is_a_table_with_marks(compared: Comparison) -> None:

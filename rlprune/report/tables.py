@@ -605,7 +605,7 @@ def number(value: float) -> str:
     for suffix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if size >= max(factor, 1e5) * 0.9995:
             return _signed(f"{value / factor:#.3g}".rstrip(".") + suffix)
-    return _signed(f"{value:,.0f}" if size >= 999.5 or size == 0 else f"{value:#.3g}".rstrip("."))
+    return _signed(f"{value:z,.0f}" if size >= 999.5 or size == 0 else f"{value:#.3g}".rstrip("."))
 
 
 def mean_text(one: Estimate | None) -> str:
@@ -613,7 +613,7 @@ def mean_text(one: Estimate | None) -> str:
     if one is None:
         return MISSING
     decimals = _decimals(max(abs(one.mean), one.std or 0.0))
-    return _signed(f"{one.mean:.{decimals}f}") + ("" if one.std is None else f" ± {one.std:.{decimals}f}")
+    return _signed(f"{one.mean:z.{decimals}f}") + ("" if one.std is None else f" ± {one.std:.{decimals}f}")
 
 
 def iqm_text(one: Estimate | None) -> str:
@@ -621,8 +621,8 @@ def iqm_text(one: Estimate | None) -> str:
     if one is None:
         return MISSING
     decimals = _decimals(_size(one))
-    spread = "" if one.interval is None else " [{}, {}]".format(*(_signed(f"{end:.{decimals}f}") for end in one.interval))
-    return _signed(f"{one.iqm:.{decimals}f}") + spread
+    spread = "" if one.interval is None else " [{}, {}]".format(*(_signed(f"{end:z.{decimals}f}") for end in one.interval))
+    return _signed(f"{one.iqm:z.{decimals}f}") + spread
 
 
 def counted_text(one: Estimate | None, most: int) -> str:
