@@ -80,7 +80,7 @@ def _range(model: type[BaseModel], key: str) -> str:
     schema = model.model_json_schema()["properties"][key]
     schema = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
     kinds = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "less than"}
-    return " and ".join(f"{words} {schema[kind]:,}" for kind, words in kinds.items() if kind in schema)
+    return " and ".join(f"{words} {schema[kind]:,}".removesuffix(".0") for kind, words in kinds.items() if kind in schema)
 
 
 def _arguments(kind: type) -> str:

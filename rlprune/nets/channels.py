@@ -33,6 +33,7 @@ _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _SAME = {
     *("clone", "detach", "alias", "contiguous", "_to_copy", "native_dropout", "bernoulli", "lift_fresh", "_prelu_kernel"),
     *("hardswish", "log_sigmoid_forward", "rrelu_with_noise"),
+    *("leaky_relu", "hardtanh", "elu", "celu", "selu", "hardsigmoid"),  # which torch tags as pointwise from 2.7 on or later
 }
 _MOVES = {
     *("view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand"),
