@@ -463,6 +463,7 @@ def _run(request: Request, planned: Sequence[Cell], command: str, held: "Held") 
                 print(f"beside {held.others()}", flush=True)
             _tell_of_other_data(planned, store, request)
             _tell_of_other_code(planned, store)
+            _tell_of_lacking_costs(planned, store)
             plan(request.out, planned, _about(request, command), workers=request.jobs)
             outcome = _sweep(request, planned, store, held)
             if not outcome.interrupted:
@@ -617,6 +618,17 @@ def _tell_of_other_code(planned: Sequence[Cell], store: "Store") -> None:
         )
 
 
+def _tell_of_lacking_costs(planned: Sequence[Cell], store: "Store") -> None:
+    """Say how many finished cells were to train alone, for their costs, and did not."""
+    from rlprune.bench.sweep import costless
+
+    if count := costless(planned, store):
+        cells = "1 finished cell that is to train alone" if count == 1 else f"{count} finished cells that are to train alone"
+        print(
+            f"{cells} trained in a fleet, and count as done, without costs: another --out, or --fresh, measures them", flush=True
+        )
+
+
 def _data_changed(suite: Suite) -> bool:
     try:
         return with_fingerprints(suite).fingerprints != suite.fingerprints
@@ -708,6 +720,7 @@ def preview(request: Request, planned: Sequence[Cell], *, fresh: bool, calibrate
         def known(store: "Store") -> tuple[set[str], tuple[ahead.Known, dict[str, float]]]:
             _tell_of_other_data(planned, store, request)
             _tell_of_other_code(planned, store)
+            _tell_of_lacking_costs(planned, store)
             return store.finished(judged(planned)), ahead.known(store)
 
         finished, (paces, watts) = read(request.out, known)

@@ -10,7 +10,7 @@ from scripted import scripted
 from rlprune.__main__ import main
 from rlprune.bench import sweep
 from rlprune.bench.suite import cells, load_suite
-from rlprune.bench.sweep import changed_code
+from rlprune.bench.sweep import changed_code, costless
 from rlprune.report import curves, scripts, tables
 from rlprune.report.comparable import apart, gathered, in_words
 from rlprune.report.efficiency import efficiency
@@ -337,6 +337,20 @@ def test_finished_cells_of_code_that_has_changed_are_counted(tmp_path, monkeypat
         assert changed_code(planned, store) == {}
 
 
+def test_finished_cells_whose_costs_are_asked_for_and_were_not_measured_are_counted(tmp_path):
+    """A cell's costs are no part of its name: --set solo=1 in a folder of fleets trained nothing, and told nothing."""
+    planned = [cell for cell in cells(load_suite("cartpole", "smoke"), "cpu") if cell.pruner in ("SNIP", "CroP-S")]
+    assert all(cell.alone and cell.fleet for cell in planned)
+    config = {"fleet": True, "device": "cpu"}
+    with Store(tmp_path / "results.sqlite") as store:
+        assert costless(planned, store) == 0
+        store.save(row("SNIP", id=planned[0].id, config=config, values={"return_greedy": 1.0}))
+        assert costless(planned, store) == 1
+        assert costless([replace(cell, alone=False) for cell in planned], store) == 0
+        store.save(row("SNIP", id=planned[0].id, config=config, values={"return_greedy": 1.0, "wall_seconds": 2.0}))
+        assert costless(planned, store) == 0
+
+
 def test_scripts_say_where_seeds_are_fewer_than_others(tmp_path):
     some = [one for one in rows(3, ("Dense", "SNIP", "GraSP"), (0.9,)) if (one.pruner, one.seed) != ("GraSP", 0)]
     folder = stored(tmp_path / "run", some)
@@ -396,6 +410,31 @@ def test_networks_of_one_size_with_two_speeds_are_told():
 def test_costs_of_two_machines_are_told():
     two = [replace(one, machine={"cpu": f"cpu {one.seed}"}) for one in SOME]
     assert any("costs were measured on 2 machines: cpu 0; cpu 1" in sentence for sentence in opening(two))
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({"cpu": ("a", "b")}, "costs were measured on 2 machines: a; b."),
+        ({"energy_method": ("RAPL", "estimate")}, "energy was measured in 2 ways: RAPL; estimate."),
+        ({"price_per_hour": ("2", "5")}, "money is at USD an hour of 2 in some cells and of 5 in others."),
+        (
+            {"fleet": (True, False)},
+            "costs are of fleets of one in some cells, and of agents that trained without a fleet in others.",
+        ),
+    ],
+)
+def test_scripts_that_print_costs_say_what_they_differ_by_beside_pruning(of, said, tmp_path):
+    """Shards put a dense network's cell on a slow machine and a pruned one's on another: it trained in a tenth of the time."""
+    ((name, values),) = of.items()
+    some = [
+        replace(one, config={**one.config, name: values[one.seed]})
+        if name == "fleet"
+        else replace(one, machine={**one.machine, name: values[one.seed]})
+        for one in SOME
+    ]
+    told = scripted("costs.py", stored(tmp_path / "run", some), "--measures", "wall_seconds").stderr
+    assert told == f"CartPole-v1, quick: {said}\n"
 
 
 def test_a_finding_of_one_pruner_has_no_rivals():

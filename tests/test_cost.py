@@ -126,6 +126,37 @@ def test_kept_weights_are_counted_however_they_are_used():
     assert cost.macs(lambda: module(torch.randn(5, 6)), module, masks) == 5 * (first + filters + table + last)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        functional.linear,
+        lambda x, w: torch.addbmm(torch.zeros(4, 20), x[None], w.T[None]),
+        lambda x, w: torch.einsum("bi,oi", x, w),
+    ],
+)
+def test_weights_are_counted_under_inference_mode_too(use):
+    """What autograd takes apart into products stays whole there, and counted as no product: 0."""
+    module, x = nn.ParameterList([torch.randn(20, 30)]), torch.randn(4, 30)
+
+    def run():
+        with torch.inference_mode():
+            use(x, module[0])
+
+    assert cost.macs(run, module) == 4 * 20 * 30
+
+
+def test_weights_of_any_name_have_a_size_and_tied_ones_have_it_once():
+    module = nn.ModuleDict({"in": nn.Embedding(100, 10), "out": nn.Linear(10, 100, bias=False)})
+    module["out"].weight = module["in"].weight
+    one, tied = nn.Embedding(100, 10), cost.sizes(module, {})
+    assert tied["disk_file_mb"] - cost.sizes(one, {})["disk_file_mb"] < 0.0001
+    assert tied["parameters"] == 1000
+    own = nn.ParameterDict({"kernel": torch.randn(40, 50)})
+    masks = {"kernel": torch.arange(2000).view(40, 50) % 10 == 0}
+    assert cost.sizes(own, masks)["disk_csr_mb"] == cost.csr_bits(torch.Size((40, 50)), 200) / 8e6
+    assert cost.sizes(own, {})["disk_csr_mb"] == cost.csr_bits(torch.Size((40, 50)), 2000) / 8e6
+
+
 @pytest.mark.parametrize("kind", ["functional", "recurrent", "convolution"])
 def test_masks_of_ones_leave_every_multiplication(kind):
     module, x = {

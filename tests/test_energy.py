@@ -1,4 +1,6 @@
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from codecarbon import OfflineEmissionsTracker
@@ -79,6 +81,42 @@ def test_a_tracker_without_a_result_leaves_everything_absent(monkeypatch):
     energy = measure(0.0)
     assert energy.values == {}
     assert energy.method == "not measured"
+
+
+@pytest.mark.parametrize(("gpu", "grams"), [(2.0, 3.0), (0.0, None)])
+def test_co2_of_a_gpu_whose_energy_is_unknown_is_not_the_processors_alone(gpu, grams):
+    energy = Energy("FRA", "cuda")
+    found = SimpleNamespace(cpu_energy=1.0, gpu_energy=gpu, ram_energy=1.0)
+    energy._tracker = SimpleNamespace(stop=lambda: None, final_emissions_data=found)
+    energy._stop()
+    factor = measure(0.1).values
+    assert energy.values.get("co2_grams") == (
+        grams and pytest.approx(grams * JOULES_PER_KWH * factor["co2_grams"] / factor["energy_cpu_joules"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "board"),
+    [
+        ("", "cuda:1", ["1"]),
+        ("3,2", "cuda:1", ["2"]),
+        ("GPU-4e8", "cuda", ["1"]),
+        ("GPU-ffff", "cuda", ["GPU-ffff"]),
+        ("0", "cpu", []),
+    ],
+)
+def test_a_board_has_its_number_whatever_it_is_named_by(visible, device, board, monkeypatch):
+    """CodeCarbon takes G from the front of GPU-4e8 with MIG-, and then finds no board of that name: its energy was unknown."""
+    uuids = ["GPU-1111", "GPU-4e81"]
+    there = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: len(uuids),
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetUUID=lambda number: uuids[number],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", there)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert Energy(None, device)._boards == board
 
 
 def test_measuring_is_silent(capfd):

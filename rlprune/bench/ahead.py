@@ -11,7 +11,7 @@ from rlprune.bench import worker
 from rlprune.bench.suite import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind, kind_of, preload
 from rlprune.bench.worker import Assignment
-from rlprune.costs import measures
+from rlprune.costs import energy, measures
 from rlprune.executors import Execute, Failed, Returned, Told
 from rlprune.task import tasks
 
@@ -116,7 +116,7 @@ def known(store: "Store") -> tuple[Known, dict[str, float]]:
         alike = kind_of(one.config, alone=measures.alone(one.config, values))
         if epochs:
             found.add(Due(alike, one.pruner, epochs), values["worker_seconds"])
-        if (joules := _joules(values)) is not None:
+        if (joules := energy.joules(values, str(one.config.get("device", "cpu")))) is not None and values.get("wall_seconds"):
             watts.setdefault(_place(one.config), Pace()).add(joules, values["wall_seconds"])
     return found, {place: pace.of(1) for place, pace in watts.items()}
 
@@ -160,17 +160,12 @@ def calibrate(
                 epochs, times = epochs_of(event.job.cells[0]), told[event.job]
                 epoch = min((times[-1] - times[0]) / (len(times) - 1) / len(job), total / epochs) if times[1:] else total / epochs
                 paces.paces[kind(job[0]), ""] = Pace(epoch, 1, total - epoch * epochs)
-                if (joules := _joules(records[0].values)) is not None:
-                    watts.setdefault(_place(vars(job[0])), joules / records[0].values["wall_seconds"])
+                first, device = records[0].values, job[0].device
+                if (joules := energy.joules(first, device)) is not None and first.get("wall_seconds"):
+                    watts.setdefault(_place(vars(job[0])), joules / first["wall_seconds"])
                 yield f"{about}: {epoch:.3g} s an epoch, {total - epoch * epochs:.3g} s beside them"
             case Failed(error=error):
                 yield f"{about}: {error.partition(chr(10))[0]}"
-
-
-def _joules(values: Mapping[str, float]) -> float | None:
-    """Return the energy of a cell that was measured, and for how long."""
-    joules = [values[name] for name in ("energy_cpu_joules", "energy_gpu_joules") if name in values]
-    return sum(joules) if joules and values.get("wall_seconds") else None
 
 
 def _short(cell: Cell) -> Cell:

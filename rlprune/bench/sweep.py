@@ -16,7 +16,7 @@ from typing import TypeAlias
 from rlprune.bench import worker
 from rlprune.bench.suite import Cell, Suite, branched, code
 from rlprune.bench.worker import Assignment, Record
-from rlprune.costs import provenance
+from rlprune.costs import measures, provenance
 from rlprune.costs.judged import Judged
 from rlprune.executors import Begun, Event, Execute, Failed, Returned, Tell, Told
 from rlprune.files import Held, removed, settled
@@ -358,6 +358,16 @@ def changed_code(cells: Sequence[Cell], store: Store) -> dict[str, int]:
         for what, now in codes.get(row.id, {}).items() if row.status != "failed" else ():
             found[row.pruner if what == "pruner" else row.task] += row.versions.get(what, now) != now
     return {name: count for name, count in found.items() if count}
+
+
+def costless(cells: Sequence[Cell], store: Store) -> int:
+    """Return how many finished cells are to have a worker to themselves and trained in company: their costs were not measured."""
+    lone = {cell.id for cell in cells if cell.alone and cell.fleet}
+    if not lone:
+        return 0
+    ended = {name for name, (status, _) in store.outcomes().items() if status == "done"}
+    costs = store.measures("wall_seconds", "resumed", "batch_seconds")
+    return len((lone & ended) - {one.id for one, values in costs if measures.alone(one.config, values)})
 
 
 def judged(cells: Collection[Cell]) -> dict[str, Judged]:

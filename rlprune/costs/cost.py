@@ -104,6 +104,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             _viewed(self._kept.setdefault(_place(own), entries), own).copy_(mask)  # type: ignore[arg-type]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with self:  # what autograd takes apart it does not where inference_mode is on
+            if (parts := func.decompose(*args, **(kwargs or {}))) is not NotImplemented:
+                return parts
         output = func(*args, **(kwargs or {}))
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         weights = [self._is_weight(tensor) for tensor in given]
@@ -166,6 +169,7 @@ _PRODUCTS: Mapping[str, tuple[int, Callable[..., int]]] = {  # where the two fac
     "addmm": (1, _matrices),
     "addmv": (1, _matrices),
     "baddbmm": (1, _matrices),
+    "addbmm": (1, _matrices),
     "convolution": (0, _filters),
 }
 
@@ -295,12 +299,13 @@ def sizes(module: nn.Module, masks: Mapping[str, Tensor], copies: Collection[str
 
     ``parameters``: masked weights that are kept, and all other parameters. ``disk_dense_mb``: every parameter, pruned or
     not, in 32 bits. ``disk_csr_mb``: the paper's formula (see ``csr_bits``). ``disk_file_mb``: a safetensors file of the
-    state with its header, masked weights as CSR where that is smaller.
+    state with its header, masked weights as CSR where that is smaller; networks that cells save hold their zeros instead.
     """
     parameters = {name: tensor for name, tensor in module.named_parameters() if name not in copies}
-    state = {name: tensor for name, tensor in module.state_dict().items() if name not in copies}
+    once = {**parameters, **dict(module.named_buffers())}  # weights that are tied have several names in the state
+    state = {name: tensor for name, tensor in module.state_dict().items() if name not in copies and name in once}
     kept = {name: int(masks[name].sum()) if name in masks else tensor.numel() for name, tensor in parameters.items()}
-    weights = [name for name in parameters if "weight" in name.rpartition(".")[2]]
+    weights = [name for name, own in parameters.items() if own.ndim > 1 or "weight" in name.rpartition(".")[2]]
     return {
         "parameters": float(sum(kept.values())),
         "disk_dense_mb": sum(tensor.numel() for tensor in parameters.values()) * 32 / 8e6,
@@ -312,8 +317,8 @@ def sizes(module: nn.Module, masks: Mapping[str, Tensor], copies: Collection[str
 def csr_bits(shape: torch.Size, kept: int) -> int:
     """Return ``kept·34 + 2(min(m, n) + 1)`` bits: 32 a value, and 2 an index after 16:1 compression (Rachwan et al., 2022).
 
-    The tensor is an ``m × n`` matrix, its first dimension by all others. Summed over tensors named ``weight``, those of
-    BatchNorm among them and biases left out, it gives the paper's 397.8 Mbit for the dense ResNet18 and 1,723.1 for
+    The tensor is an ``m × n`` matrix, its first dimension by all others. Summed over matrices and whatever is named ``weight``,
+    those of BatchNorm among them and biases left out, it gives the paper's 397.8 Mbit for the dense ResNet18 and 1,723.1 for
     VGG16; with all parameters it would be 398.1 and 1,724.0, without BatchNorm 397.6 and 1,722.6.
     """
     rows = shape[0] if len(shape) > 1 else 1

@@ -23,7 +23,8 @@ class Energy:
 
     ``values`` holds, after the block, ``energy_cpu_joules``, ``energy_gpu_joules`` (of the whole board; absent for a
     cell that used none), ``energy_ram_joules`` (rated watts of the machine's whole memory × wall seconds, so cells side
-    by side count it again each) and ``co2_grams``, which is CPU and GPU energy × the country's grams a kWh: RAM is left out.
+    by side count it again each) and ``co2_grams``, which is ``joules`` × the country's grams a kWh: RAM is left out.
+    Where CodeCarbon may read the processor's own meter (RAPL), CPU energy is all the machine's, its other processes' too.
 
     Args:
         country: ISO 3166 code of three letters; None leaves CO2 out.
@@ -33,7 +34,7 @@ class Energy:
     def __init__(self, country: str | None, device: str = "cpu") -> None:
         self.values: dict[str, float] = {}
         self.method = "not measured"
-        self._country = country
+        self._country, self._device = country, device
         self._boards = _boards(device)
         self._tracker: Any = None
 
@@ -98,15 +99,26 @@ class Energy:
         if measured is None:
             return
         parts = {"cpu": measured.cpu_energy, "gpu": measured.gpu_energy if self._boards else 0, "ram": measured.ram_energy}
-        joules = {part: kwh * JOULES_PER_KWH for part, kwh in parts.items() if kwh > 0}
-        self.values = {f"energy_{part}_joules": value for part, value in joules.items()}
-        if "cpu" not in joules:
+        self.values = {f"energy_{part}_joules": kwh * JOULES_PER_KWH for part, kwh in parts.items() if kwh > 0}
+        if "energy_cpu_joules" not in self.values:
             return
         modes = [part._mode for part in getattr(self._tracker, "_hardware", ()) if hasattr(part, "_mode")]
         self.method = ", ".join(_METHODS.get(mode, mode) for mode in modes) or "not named by CodeCarbon"
-        if self._country is not None and known_country(self._country):
-            grams = _countries()[self._country]["carbon_intensity"]
-            self.values["co2_grams"] = (joules["cpu"] + joules.get("gpu", 0)) / JOULES_PER_KWH * grams
+        if self._country is not None and known_country(self._country) and (both := joules(self.values, self._device)):
+            self.values["co2_grams"] = both / JOULES_PER_KWH * _countries()[self._country]["carbon_intensity"]
+
+
+def joules(values: Mapping[str, float], device: str) -> float | None:
+    """Return the energy of processor and GPU, or None where one of them is unknown.
+
+    Args:
+        values: measures by their names.
+        device: what the energy was used by: a processor has no GPU whose energy could be missing.
+    """
+    cpu, gpu = (values.get(f"energy_{part}_joules") for part in ("cpu", "gpu"))
+    if cpu is None or (gpu is None and device != "cpu"):
+        return None
+    return cpu + (gpu or 0.0)
 
 
 def known_country(code: str) -> bool:
@@ -147,4 +159,19 @@ def _boards(device: str) -> list[str]:
         return []
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     number = int(index or 0)
-    return [visible[number].strip()] if number < len(visible) else [str(number)]
+    return [_numbered(visible[number].strip())] if number < len(visible) else [str(number)]
+
+
+def _numbered(board: str) -> str:
+    """Return the driver's number of a GPU that is named by its UUID or how that begins: CodeCarbon 3.3.2 finds none by it."""
+    if not board.startswith("GPU-"):
+        return board
+    with suppress(Exception):  # no driver, or none that tells
+        import pynvml
+
+        pynvml.nvmlInit()
+        for number in range(pynvml.nvmlDeviceGetCount()):
+            uuid = pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(number))
+            if (uuid.decode() if isinstance(uuid, bytes) else uuid).startswith(board):
+                return str(number)
+    return board

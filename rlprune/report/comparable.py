@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rlprune import reason
 from rlprune.bench.suite import Cell, Suite, cell_maker, cells
+from rlprune.costs.measures import SOLO
 from rlprune.pruning.pruner import CommonSettings, pruners
 from rlprune.report.sound import Sound, sound
 from rlprune.safely import plain, shortened
@@ -202,6 +203,26 @@ def mixed(rows: Sequence[Row]) -> str:
         changed = ", ".join(name for name, some in codes.items() if len(some) > 1)
         said += [f"the code of {changed} is not the same in all cells that are compared."] if changed else []
     return plain(" ".join(said))
+
+
+def unlike(rows: Iterable[Row]) -> list[str]:
+    """Return in a sentence each what costs of rows that are compared differ by beside pruning: machines, meters, prices."""
+    rows = list(rows)
+    timed = [row for row in rows if SOLO & row.values.keys()]
+    machines = sorted({", ".join(filter(None, (row.machine.get("cpu"), row.machine.get("gpu")))) for row in timed})
+    engines = {bool(row.config.get("fleet")) for row in timed}
+    meters, countries, prices = (
+        sorted({row.machine[name] for row in some if row.machine.get(name)})
+        for name, some in (("energy_method", timed), ("country", rows), ("price_per_hour", rows))
+    )
+    told = (
+        (machines, f"costs were measured on {len(machines)} machines: {'; '.join(machines)}."),
+        (engines, "costs are of fleets of one in some cells, and of agents that trained without a fleet in others."),
+        (meters, f"energy was measured in {len(meters)} ways: {'; '.join(meters)}."),
+        (countries, f"CO₂ is that of the energy of {' in some cells and of '.join(countries)} in others."),
+        (prices, f"money is at USD an hour of {' in some cells and of '.join(prices)} in others."),
+    )
+    return [plain(said) for some, said in told if len(some) > 1]
 
 
 def flat(table: object, inside: str = "") -> dict[str, object]:

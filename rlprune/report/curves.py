@@ -13,6 +13,7 @@ from statistics import median
 import numpy as np
 
 from rlprune import safely, stats
+from rlprune.costs import energy
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
@@ -372,8 +373,8 @@ def measure(row: Row, name: str) -> float | None:
 
 
 def _energy(row: Row) -> float:
-    cpu, gpu = (row.values.get(part, nan) for part in ENERGY_PARTS)
-    return cpu + (0.0 if not isfinite(gpu) and row.labels.get("device", "cpu") == "cpu" else gpu)
+    both = energy.joules(row.values, row.labels.get("device", "cpu"))
+    return nan if both is None else both
 
 
 def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:

@@ -9,7 +9,7 @@ from rlprune import safely
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, load_suite
 from rlprune.report import draw
-from rlprune.report.comparable import apart, gathered, mixed
+from rlprune.report.comparable import apart, gathered, mixed, unlike
 from rlprune.report.curves import Comparison, comparisons, titled
 from rlprune.words import nearest, several
 
@@ -29,12 +29,12 @@ def ended(script: Callable[[], object]) -> str | None:
 def read(folders: Sequence[Path]) -> list[Comparison]:
     """Return what the rows of runs compare, profiles of a task told apart.
 
-    How many cells failed, and what is compared though versions differ, is said on stderr.
+    How many cells failed, and what is compared though versions, or machines whose costs stand here, differ, is said on stderr.
     """
     rows = gathered(folders)
     found, failed = comparisons(rows), sum(row.status == "failed" for row in rows)
     told = [f"{failed} {'cells' if failed > 1 else 'cell'} failed, and nothing here shows them"] if failed else []
-    told += [*apart(rows), *(f"{one.heading}: {said}" for one in found if (said := mixed(one.rows)))]
+    told += [*apart(rows), *(f"{one.heading}: {said}" for one in found for said in (mixed(one.rows), *unlike(one.rows)) if said)]
     sys.stderr.writelines(f"{safely.plain(line)}\n" for line in told)
     return titled(found)
 

@@ -7,9 +7,9 @@ from itertools import combinations
 
 import numpy as np
 
-from rlprune.costs.measures import CATALOGUE, SOLO, Measure
+from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import curves, tables, triggers, widths
-from rlprune.report.comparable import mixed, settings
+from rlprune.report.comparable import mixed, settings, unlike
 from rlprune.report.curves import Comparison, Curve, count_of, leaders, percent, shown
 from rlprune.report.dense import WITHIN, Against, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
@@ -55,7 +55,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
                 found.append(f"{name}: the {network} was left with a single unit in a hidden layer by {narrowed}.")
         if late := _counted(one, triggers.overtaken):
             found.append(f"{name}: waiting had to end, and pruning began, before the trigger had fired in {late}.")
-        found += [f"{name}: {complaint}" for complaint in (_uneven(one), _machines(one), mixed(one.rows)) if complaint]
+        found += [f"{name}: {complaint}" for complaint in (_uneven(one), *unlike(one.rows), mixed(one.rows)) if complaint]
     for (title, profile), count in Counter((one.task_title, one.profile) for one in compared).items():
         if count > 1:
             found.append(f"{title}, {profile}: {count} recipes or runs differ; they stand apart, and are not averaged.")
@@ -141,16 +141,6 @@ def _uneven(one: Comparison) -> str:
                         worst = max(worst, (times[slow] / times[fast], cost.title, slow, fast))
     ratio, title, slow, fast = worst
     return f"{title} of {slow} is {ratio:.2g} times that of {fast} at equal MACs: times were measured unevenly." if title else ""
-
-
-def _machines(one: Comparison) -> str:
-    timed = [row for row in one.rows if SOLO & row.values.keys()]
-    machines = sorted({", ".join(filter(None, (row.machine.get("cpu"), row.machine.get("gpu")))) for row in timed})
-    found = [f"costs were measured on {len(machines)} machines: {'; '.join(machines)}."] if len(machines) > 1 else []
-    for name, what in (("country", "CO₂ is that of the energy of"), ("price_per_hour", "money is at USD an hour of")):
-        if len(said := sorted({row.machine[name] for row in one.rows if row.machine.get(name)})) > 1:
-            found.append(f"{what} {' in some cells and of '.join(said)} in others.")
-    return " ".join(found)
 
 
 # -- findings ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from rlprune.costs import cost
-from rlprune.costs.energy import Energy
+from rlprune.costs.energy import Energy, joules
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.probe import evaluating
 from rlprune.sb3.agents import Agent, dense
@@ -71,7 +71,7 @@ def _summary(pruning: PlanFollower, agent: Agent, whole: Any, actions_a_second: 
     if actions_a_second is not None:
         methods: list[str] = []
         costs["joules an hour"] = _pair(lambda one: 3600 * actions_a_second * _joules(one[0], methods), *both)
-        note = "\n".join(filter(None, (note, f"energy of {actions_a_second:g} actions a second, without idling: {methods[0]}")))
+        note = "\n".join(filter(None, (note, f"energy of {actions_a_second:g} actions a second, while it acts: {methods[0]}")))
     return Summary(layers=layers, costs=costs, note=note)
 
 
@@ -95,8 +95,8 @@ def _joules(policy: Any, methods: list[str]) -> float:
             act()
             count += 1
     methods.append(energy.method)
-    joules = [value for name, value in energy.values.items() if name in ("energy_cpu_joules", "energy_gpu_joules")]
-    return sum(joules) / count if joules else math.nan
+    both = joules(energy.values, str(policy.device))
+    return math.nan if both is None else both / count
 
 
 def _shown(value: float) -> str:
