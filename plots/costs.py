@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlprune import files
+from rlprune.costs.measures import SOLO
 from rlprune.report.curves import Comparison, count_of, percent
 from rlprune.report.exhibits import MEASURES, Line
 from rlprune.report.scripts import ended, place, read
@@ -39,7 +40,9 @@ def table(one: Comparison, sparsity: float, names: Sequence[str]) -> str:
     if unknown := sorted({*names} - {*MEASURES}):
         raise ValueError(f"no cost is named {', '.join(unknown)}; there are {', '.join(MEASURES)}")
     if lacking := [name for name in names if not one.values(sparsity, name)]:
-        raise ValueError(f"{one.title}, {percent(sparsity)}: no cell measured {', '.join(lacking)} (--set solo=1)")
+        alone = any(one.values(sparsity, name) for name in SOLO)
+        hint = "" if alone else " (--set solo=1, and a folder of its own)"
+        raise ValueError(f"{one.title}, {percent(sparsity)}: no cell measured {', '.join(lacking)}{hint}")
     costs = [MEASURES[name] for name in names]
     lines = [Line(one, sparsity, cut, pruner) for cut in BLOCKS for pruner in one.cutting(cut)]
     told = [["pruner", *(cost.heading for cost in costs)], *([line.pruner, *map(line.mean, costs)] for line in lines)]
@@ -51,11 +54,15 @@ def main() -> None:
     """Print the tables of some runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="folders of runs")
-    parser.add_argument("--measures", default=",".join(USUAL), help="names of costs, with commas between them")
+    parser.add_argument("--measures", help="names of costs, with commas between them; the usual ones that were measured, if none")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write costs.md into; it is printed, too")
     given = parser.parse_args()
-    found, measures = read(given.results), [name for name in map(str.strip, given.measures.split(",")) if name]
-    told = [table(one, sparsity, measures) for one in found for sparsity in one.sparsities or [0.0]]
+    told = []
+    for one in read(given.results):
+        for sparsity in one.sparsities or [0.0]:
+            usual = [name for name in USUAL if one.values(sparsity, name)] or USUAL
+            asked = usual if given.measures is None else [name for name in map(str.strip, given.measures.split(",")) if name]
+            told.append(table(one, sparsity, asked))
     if not told:
         raise ValueError("no cell has finished")
     print("\n\n".join(told))

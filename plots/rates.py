@@ -24,10 +24,10 @@ WAITS = "Early"
 
 def compared(one: Comparison) -> dict[str, dict[str, str]]:
     """Return pruner to rate to the name of the variant; the one that says nothing of its rate has the other."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for pruner, _, rate in (name.rpartition(" rate ") for name in one.pruners if " rate " in name):
         usual = f"{pruner} rescaled" if f"{pruner} rescaled" in one.pruners else pruner
-        found[pruner] = {**dict.fromkeys(RATES, usual), rate: f"{pruner} rate {rate}"}
+        found.setdefault(pruner, dict.fromkeys(RATES, usual))[rate] = f"{pruner} rate {rate}"
     return {pruner: found[pruner] for pruner in sorted(found, key=lambda it: order(it.removeprefix(WAITS)))}
 
 

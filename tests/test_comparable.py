@@ -11,10 +11,11 @@ from rlprune.__main__ import main
 from rlprune.bench import sweep
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import changed_code, costless
-from rlprune.report import curves, scripts, tables
+from rlprune.report import curves, figures, moments, question, scripts, tables
 from rlprune.report.comparable import apart, gathered, in_words
 from rlprune.report.efficiency import efficiency
-from rlprune.report.page import summary_table
+from rlprune.report.exhibits import against_memory, over_dense
+from rlprune.report.page import summary_table, write_report
 from rlprune.report.sentences import finding, opening
 from rlprune.store import Store
 
@@ -373,9 +374,9 @@ def test_a_lone_pruner_is_named_where_nothing_is_sure():
     assert "Against Dense, SNIP is neither surely better nor worse; 1 comparison needs" in told
 
 
-def test_intervals_that_all_overlap_tell_nobody_apart():
+def test_intervals_that_all_overlap_are_told():
     told = said({"SNIP": [(1, 1), (9, 9), (5, 5)], "GraSP": [(2, 2), (8, 8), (6, 6)]})
-    assert "none can be told from it" in told
+    assert "The intervals of all 2 pruners overlap with it." in told
 
 
 @pytest.mark.parametrize(("end", "chance"), [(22.0, True), (9.4, True), (40.0, True), (300.0, False), (500.0, False)])
@@ -457,7 +458,7 @@ def test_a_finding_of_one_pruner_has_no_rivals():
         ("by_sparsity.py", ["--measures", " ,"], "no measure was named"),
         ("costs.py", ["--measures", ","], "no cost was named; there are "),
         ("costs.py", ["--measures", "wall_seconds,frobs"], "no cost is named frobs; there are "),
-        ("costs.py", ["--measures", "training_macs"], "CartPole-v1, 90 %: no cell measured training_macs (--set solo=1)"),
+        ("costs.py", ["--measures", "training_macs"], "CartPole-v1, 90 %: no cell measured training_macs\n"),
         ("variants.py", ["--metric", "top1"], "no finished cell has top1"),
         ("variants.py", [], "no finished cell has return_greedy at sparsity 0.95; there are 0.9"),
         (
@@ -639,6 +640,11 @@ def test_a_cut_is_told_by_what_it_leaves_of_the_policy():
 def test_pruners_are_asked_for_in_any_case_unless_case_tells_them_apart():
     assert scripts.chosen(["snip", " SNIP ", ""], ["Dense", "SNIP"]) == ["SNIP"]
     assert scripts.chosen(["Mine", "mine"], ["mine", "Mine"]) == ["Mine", "mine"]
+    assert scripts.chosen(["dense", "snap", " floor 1", "SNAP"], ["Dense", "SNAP", "SNAP, floor 1"]) == [
+        "Dense",
+        "SNAP, floor 1",
+        "SNAP",
+    ]
 
 
 def test_one_pruner_is_told_from_others_in_pairs_of_seeds(tmp_path):
@@ -759,6 +765,66 @@ def test_a_printed_table_is_written_where_it_is_asked_for(script, to, written, t
     assert ended.stdout == f"{told}\n{written}\n"
 
 
+def test_a_task_with_more_seeds_weighs_no_more():
+    """Perfect in twenty seeds of one task and at chance in three of another, a pruner was perfect over both."""
+    ends = {"cartpole-v1": (500.0, 20), "acrobot-v1": (-500.0, 3)}
+    some = []
+    for task, (end, seeds) in ends.items():
+        mine = rows(seeds, ("Dense", "SNIP"), (0.9,))
+        mine = mine if task == "cartpole-v1" else as_task(mine, task, "Acrobot-v1", -500, 0.8)
+        some += [replace(one, values={**one.values, "return_greedy": end}) if one.pruner == "SNIP" else one for one in mine]
+    over = curves.comparisons(some)
+    together = curves.aggregate(over)
+    (snip,) = [curve for curve in together.curves if curve.pruner == "SNIP"]
+    assert 0.4 < snip.at(0.9).iqm < 0.6
+    assert snip.at(0.9).seeds == 3
+
+
+def test_seeds_beyond_a_panel_are_marked_at_its_edge():
+    """Two of twenty that failed lay below the axis, under a note that dots are seeds."""
+
+    def drawn(least):
+        some = [
+            replace(one, values={**one.values, "return_greedy": least if (one.pruner, one.seed) == ("SNIP", 3) else 490.0})
+            for one in rows(20, ("Dense", "SNIP"), (0.8, 0.9))
+        ]
+        (one,) = curves.comparisons(some)
+        figure = figures.sparsity_figure([one.chart])
+        (axes,) = figure.axes
+        marks = [float(mark.get_offsets()[0][1]) for mark in axes.collections if mark.get_zorder() == 5]
+        return marks, axes.get_ylim()[0], " ".join(text.get_text() for text in figure.texts)
+
+    marks, low, note = drawn(20.0)
+    assert low > 20
+    assert marks == [low] * 2
+    assert "triangles at the edge: bands or seeds beyond it" in note
+    assert drawn(490.0)[0] == []
+
+
+def test_either_rate_is_told_where_both_are_named(tmp_path):
+    some = [
+        replace(one, id=f"{one.id} {rate}", pruner=f"SNIP rate {rate}", values={**one.values, "return_sampled": end})
+        for one in rows(3, ("SNIP",), (0.9,))
+        for rate, end in (("falls", 10.0), ("held", 20.0))
+    ]
+    told = scripted("rates.py", stored(tmp_path / "run", some)).stdout
+    assert "| SNIP | 10.0 [10.0, 10.0] | 20.0 [20.0, 20.0] | +10.0 (p = 0.250) |" in told
+
+
+def test_costs_that_were_measured_are_printed_without_the_others(tmp_path):
+    some = [replace(one, values={name: it for name, it in one.values.items() if name != "co2_grams"}) for one in SOME]
+    told = scripted("costs.py", stored(tmp_path / "run", some)).stdout
+    assert "| SNIP |" in told
+    assert "CO₂" not in told
+
+
+def test_tasks_stand_three_abreast(tmp_path):
+    """Ten tasks in one figure had mirrored axes."""
+    some = [one for place in range(4) for one in as_task(SOME, f"task-{place}", f"Task {place}", -500, 0.8)]
+    told = scripted("sparsity.py", stored(tmp_path / "run", some), "--to", tmp_path / "to").stdout
+    assert [line.rpartition("/")[2] for line in told.splitlines()] == ["sparsity-1.png", "sparsity-2.png"]
+
+
 # -- seeds that diverged -----------------------------------------------------------------------------------------
 
 DIVERGED = "FloatingPointError: after epoch 3 of training, weights are NaN or infinite: action_net.weight"
@@ -813,3 +879,97 @@ def test_an_end_that_is_no_number_is_a_divergence_too_and_lower_may_be_better():
     (one,) = curves.comparisons(endless)
     worst = max(row.values["return_greedy"] for row in endless if "return_greedy" in row.values)
     assert one.by_seed("SNIP", 0.9, "return_greedy")[0] == max(worst, one.anchors["random"])
+
+
+def all_lost():
+    """SNIP diverged in every seed, at its only sparsity."""
+    lost = {"status": "failed", "error": DIVERGED, "values": {}, "epochs": (), "layers": {}}
+    return [replace(one, **lost) if one.pruner == "SNIP" else one for one in rows(5, ("Dense", "Random-U", "SNIP"), (0.9,))]
+
+
+def test_a_pruner_whose_seeds_all_diverged_is_in_every_table_of_quality_and_no_line_across(tmp_path):
+    """It was in no table, or, where it had ended at another sparsity, a second black line beside the dense network's."""
+    (one,) = curves.comparisons(all_lost())
+    assert one.pruners == ["Dense", "Random-U", "SNIP"]
+    assert one.estimates(0.9, "return_greedy")["SNIP"].iqm == one.anchors["random"]
+    for table in (tables.cost_table(one, 0.9), tables.measures_table(one, 0.9)):
+        assert any(line[0].text == "SNIP" for _, lines in table.blocks for line in lines)
+    axes = figures.cost_figure(one, 0.9).axes[0]
+    across = [line for line in axes.get_lines() if len(set(line.get_xdata())) == 1 and list(line.get_ydata()) == [0, 1]]
+    assert len(across) == 1
+    assert "SNIP" in [label.get_text() for label in axes.get_yticklabels()]
+    write_report(all_lost(), tmp_path)
+    assert "10 cells failed" not in (told := scripted("by_sparsity.py", stored(tmp_path / "run", all_lost()))).stderr
+    assert "training diverged with 90 % of weights removed in 5 of 5 seeds of SNIP" in told.stderr
+
+
+def test_figure_1_and_table_8_count_seeds_that_diverged():
+    """Of half-lost SNIP they told 490, the mean of the seeds that were left."""
+    (one,) = curves.comparisons(half_lost())
+    mean = (490.1 + one.anchors["random"]) / 2
+    ((_, table, _),) = over_dense([one], False)
+    (snip,) = [line for _, lines in table.blocks for line in lines if line[0].text == "SNIP"]
+    assert float(snip[1].text) == pytest.approx(mean, rel=0.01)
+    ((_, figure, _),) = against_memory([one], False)
+    heights = {round(float(height), 6) for disc in figure.axes[0].collections for _, height in disc.get_offsets()}
+    assert round(one.estimates(0.9, "return_greedy")["SNIP"].iqm, 6) in heights
+
+
+def test_figure_2_counts_seeds_that_diverged():
+    """The best fixed moment was the one at which seven of ten agents had diverged."""
+
+    def at(moment, one, **changes):
+        config = {**one.config, "pruner": one.pruner, "settings": {"until": {"epoch": moment}}}
+        return replace(one, id=f"{one.id} {moment}", config=config, **changes)
+
+    some = rows(10, ("Dense", "SNIP"), (0.9,))
+    lost = {"status": "failed", "error": DIVERGED, "values": {}, "epochs": (), "layers": {}}
+    ends = {0: 451.0, 4: 404.0}
+    made = [one for one in some if one.cut == "nothing"]
+    for moment, end in ends.items():
+        for one in (one for one in some if one.cut != "nothing"):
+            gone = moment == 0 and one.seed >= 3
+            made.append(at(moment, one, **(lost if gone else {"values": {**one.values, "return_greedy": end}})))
+    (compared,) = curves.comparisons(made)
+    (method,) = moments.told(compared, 0.9)
+    assert moments.moments(compared, 0.9, method).startswith("best fixed moment 4")
+
+
+def test_a_done_cell_without_a_metric_counts_once_in_how_fast_pruners_learn():
+    some = rows(10, ("Dense", "SNIP"), (0.9,))
+    endless = [
+        replace(one, values={name: it for name, it in one.values.items() if name != "return_greedy"})
+        if one.pruner == "SNIP" and one.seed < 3
+        else one
+        for one in some
+    ]
+    (one,) = curves.comparisons(endless)
+    assert efficiency(one)[1]["SNIP"][0.9].seeds == 10
+
+
+# -- what is told of who is best ---------------------------------------------------------------------------------
+
+
+def test_overlapping_intervals_are_no_verdict_and_few_pairs_of_one_rival_are_not_all():
+    """Pairs of seeds can tell apart whose intervals overlap; the page denied it above the table that said so."""
+    noise = {seed: 40.0 * seed for seed in range(10)}
+    ends = {"Dense": 400.0, "SNIP": 300.0, "GraSP": 299.0, "SynFlow": 298.0}
+    some = [
+        replace(one, values={**one.values, "return_greedy": ends[one.pruner] - noise[one.seed] / 4 + (one.seed % 3) / 10})
+        for one in rows(10, tuple(ends), (0.9,))
+    ]
+    (one,) = curves.comparisons(some)
+    assert "The intervals of all 3 pruners overlap with it." in finding(one)
+    assert "told from" not in finding(one)
+    assert "yes: better than each of 2 others" in question.question_table(one).blocks[0][1][0][-1].text
+    (few,) = curves.comparisons([row for row in some if row.pruner != "SynFlow" or row.seed > 6])
+    assert question.question_table(few).blocks[0][1][0][-1].text == "no: 1 of 2 others cannot be told from it: SynFlow"
+
+
+def test_numbers_that_tables_show_apart_are_no_tie():
+    """From a thousand on tables show whole numbers, and 4,012 was alike with 4,007 by its three digits."""
+    assert [curves.rounded(value) for value in (4012.3, 4007.0, 83.44, 123_456.0)] == [4012, 4007, 83.4, 123_000]
+    ends = {"Dense": 5000.0, "SNIP": 4012.0, "GraSP": 4007.0}
+    some = [replace(one, values={**one.values, "return_greedy": ends[one.pruner]}) for one in rows(3, tuple(ends), (0.9,))]
+    (one,) = curves.comparisons(some)
+    assert "SNIP ends best" in finding(one)

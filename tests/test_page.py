@@ -1,6 +1,7 @@
 """The page of a report as its readers use it: the question first, every line leads to its cells, tables fit on paper."""
 
 import base64
+import json
 import re
 import shutil
 import subprocess
@@ -284,6 +285,27 @@ def test_headings_in_latex_are_no_wider_than_their_columns() -> None:
     head = tables.to_latex(first).partition(r"\toprule")[2].partition(r"\midrule")[0].strip().splitlines()
     assert len(head) > 1
     assert {line.count("&") for line in head} == {8}
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node")
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["< 0.001, worse", "0.010, worse", "0.039, better", "0.125", "1.000"],
+        ["−156", "−0.500", "0", "+0.25", "+9.50", "+110"],
+        ["0.66×", "33,410", "63.1k [48.0k, never] (8 of 10)", "120k", "1.05M (n = 3)", "never"],
+        ["9, 10", "10, 9", "10, 10"],
+    ],
+)
+def test_a_click_on_a_heading_sorts_by_value(texts):
+    """Numbers with a sign, or a verdict behind them, were put in order as words are."""
+    functions = html.SCRIPT[: html.SCRIPT.index("for (const title")]
+    mixed = json.dumps(texts[1::2] + texts[0::2][::-1])
+    program = f"const told = {mixed}.sort((a, b) => ordered(valued({{textContent: a}}), valued({{textContent: b}})));"
+    ended = subprocess.run(
+        ["node", "-e", f"{functions}{program}console.log(JSON.stringify(told))"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stdout) == texts
 
 
 @pytest.mark.slow

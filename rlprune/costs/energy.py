@@ -167,7 +167,7 @@ def _numbered(board: str) -> str:
     if not board.startswith("GPU-"):
         return board
     with suppress(Exception):  # no driver, or none that tells
-        import pynvml
+        import pynvml  # type: ignore[import-untyped]
 
         pynvml.nvmlInit()
         for number in range(pynvml.nvmlDeviceGetCount()):

@@ -55,7 +55,7 @@ class Comparison:
         runs: folders of its rows, where there are several runs.
         label: what tells it from others of this task and profile; empty where there is no other.
         branched: cells that trained two copies of the dense network, for the barriers between them.
-        lost: pruner and requested sparsity to the seeds whose weights were finite numbers no more.
+        lost: cells that came to no end because their weights were finite numbers no more.
     """
 
     suite: str
@@ -73,7 +73,7 @@ class Comparison:
     runs: tuple[str, ...]
     label: str
     branched: tuple[Row, ...] = ()
-    lost: Mapping[tuple[str, float], tuple[int, ...]] = field(default_factory=dict)
+    lost: tuple[Row, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -102,7 +102,7 @@ class Comparison:
     @cached_property
     def pruners(self) -> list[str]:
         """Return its pruners in the order of every figure and table."""
-        return sorted({row.pruner for row in self.rows}, key=order)
+        return sorted({row.pruner for row in (*self.rows, *self.lost)}, key=order)
 
     @cached_property
     def sparsities(self) -> list[float]:
@@ -146,7 +146,12 @@ class Comparison:
 
     def cut(self, pruner: str) -> str:
         """Return what a pruner cuts: ``weights``, ``channels`` or ``nothing``."""
-        return next(row.cut for row in self._rows_of(pruner))
+        found = self._rows_of(pruner) or [row for row in self.lost if row.pruner == pruner]
+        return found[0].cut
+
+    def there(self, pruner: str, sparsity: float) -> bool:
+        """Return whether cells of a pruner ended at one requested sparsity, or diverged beside others that ended."""
+        return bool(self.cells(pruner, sparsity) or self.diverged(pruner, sparsity))
 
     def by_seed(self, pruner: str, sparsity: float, name: str) -> dict[int, float]:
         """Return seed to what a pruner measured at one requested sparsity, without those that measured nothing.
@@ -171,7 +176,15 @@ class Comparison:
         name = self.metric.name
         judged = [row for row in self.cells(pruner, sparsity) if row.judged.metric.name == name and DAMAGED not in row.labels]
         endless = [row.seed for row in judged if row.values and not isfinite(row.values.get(name, nan))]
-        return sorted({*endless, *self.lost.get((pruner, own), ())})
+        return sorted({*endless, *self._endless.get((pruner, own), ())})
+
+    @cached_property
+    def _endless(self) -> dict[tuple[str, float], list[int]]:
+        """Pruner and requested sparsity to the seeds of ``lost``."""
+        found: dict[tuple[str, float], list[int]] = {}
+        for row in self.lost:
+            found.setdefault((row.pruner, row.sparsity), []).append(row.seed)
+        return found
 
     @cached_property
     def _qualities(self) -> dict[str, Measure]:
@@ -254,7 +267,10 @@ class Comparison:
     @cached_property
     def longer(self) -> dict[str, float]:
         """Return the pruners that train longer than usual, those that rewind, and how many times as long; dense is usual."""
-        epochs = {pruner: max(measure(it, "trained_epochs") or 0.0 for it in self._rows_of(pruner)) for pruner in self.pruners}
+        epochs = {
+            pruner: max((measure(it, "trained_epochs") or 0.0 for it in self._rows_of(pruner)), default=0.0)
+            for pruner in self.pruners
+        }
         dense = [*filter(None, (epochs[pruner] for pruner in self.cutting("nothing")))]
         usual = float(np.median(dense or [*filter(None, epochs.values())] or [0.0]))
         return {pruner: trained / usual for pruner, trained in epochs.items() if usual and trained > LONG * usual}
@@ -339,16 +355,8 @@ def _comparison(group: comparable.Group) -> Comparison:
         runs=group.runs,
         label=group.label,
         branched=_of_dense(group.branched),
-        lost=_lost(group.diverged),
+        lost=group.diverged,
     )
-
-
-def _lost(rows: Sequence[Row]) -> dict[tuple[str, float], tuple[int, ...]]:
-    """Return pruner and sparsity to seeds."""
-    found: dict[tuple[str, float], list[int]] = {}
-    for row in rows:
-        found.setdefault((row.pruner, row.sparsity), []).append(row.seed)
-    return {key: tuple(seeds) for key, seeds in found.items()}
 
 
 def _of_dense(branched: Sequence[Row]) -> tuple[Row, ...]:
@@ -454,7 +462,7 @@ def aggregate(over: Sequence[Comparison]) -> Chart | None:
         return None
 
     def end(pruner: str, sparsity: float) -> Estimate | None:
-        strata = [list(values.values()) for values in normalised(over, pruner, sparsity)]
+        strata = evenly(normalised(over, pruner, sparsity))
         return stats.estimate(strata) if all(strata) else None
 
     titles = " + ".join(one.title for one in over)
@@ -477,6 +485,12 @@ def normalised(over: Sequence[Comparison], pruner: str, sparsity: float) -> list
         values = one.by_seed(pruner, sparsity, one.metric.name)
         found.append({seed: (value - random) / (dense - random) for seed, value in values.items()})
     return found
+
+
+def evenly(tasks: Sequence[Mapping[int, float]]) -> list[list[float]]:
+    """Return of each task the values of as many seeds, its first, as the one with the fewest has: no task weighs more."""
+    fewest = min(map(len, tasks))
+    return [[values[seed] for seed in sorted(values)[:fewest]] for values in tasks]
 
 
 def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callable[[str, float], Estimate | None]) -> Chart:
@@ -512,7 +526,12 @@ def leaders(ends: Mapping[str, Estimate], sign: int) -> list[str]:
 
 def shown(end: Estimate) -> float:
     """Return an interquartile mean as tables show it."""
-    return float(f"{end.iqm:.3g}")
+    return rounded(end.iqm)
+
+
+def rounded(value: float) -> float:
+    """Return a number as tables show it: three digits, and whole numbers from a thousand to a hundred thousand."""
+    return float(round(value) if 1000 <= abs(value) < 1e5 else f"{value:.3g}")
 
 
 def percent(sparsity: float) -> str:

@@ -55,7 +55,7 @@ def efficiency(one: Comparison) -> tuple[float, Mapping[str, Mapping[float, Effi
     if origin is None or not measurable(one):
         raise ValueError("no learning curve can be set against the dense network's")
     learned = {
-        (pruner, sparsity): found.beside(len(one.diverged(pruner, sparsity)), one.floor(one.curve.name))
+        (pruner, sparsity): found.beside(len(_unseen(one, pruner, sparsity)), one.floor(one.curve.name))
         for pruner in one.pruners
         for sparsity in (one.sparsities if one.cut(pruner) != "nothing" else [0.0])
         if len((found := _learned(one, one.cells(pruner, sparsity))).values)
@@ -119,6 +119,12 @@ class _Learned:
         first = there.argmax(axis=1)
         seeds = np.arange(len(first))
         return np.where(there[seeds, first], self.samples[seeds, first], inf)
+
+
+def _unseen(one: Comparison, pruner: str, sparsity: float) -> set[int]:
+    """Return the seeds that diverged and have no learning curve: of one that has, it says enough."""
+    seen = {row.seed for row in one.cells(pruner, sparsity) if len(_learned(one, [row]).values)}
+    return {*one.diverged(pruner, sparsity)} - seen
 
 
 def _learned(one: Comparison, rows: Sequence[Row]) -> _Learned:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import draw, figures
-from rlprune.report.curves import Chart, Comparison, Curve, Point, by_seed, count_of, measure, order, percent, stems
+from rlprune.report.curves import Chart, Comparison, Curve, Point, count_of, order, percent, stems
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
 from rlprune.report.tables import BLOCKS, MISSING, Entry, Fields, Table, mean_text, number
@@ -86,7 +86,7 @@ def against_memory(compared: Sequence[Comparison], paper: bool) -> Iterator[Made
     for one, stem in zip(compared, stems(compared), strict=True):
         theirs = [each.sparsity for each in printed(one.task, one.metric.name) if each.sparsity in one.sparsities]
         sparsity = max(theirs or one.sparsities, default=0.0)
-        discs = {pruner: disc for pruner in one.pruners if (disc := _disc(one.cells(pruner, sparsity), one.metric.name))}
+        discs = {pruner: disc for pruner in one.pruners if (disc := _disc(one, pruner, sparsity))}
         if discs:
             found[stem] = memory_figure(one, sparsity, discs, paper)
     if not found:
@@ -99,8 +99,9 @@ Disc: TypeAlias = tuple[Estimate, float, float]
 """Metric, peak memory and disk, the last two in megabytes."""
 
 
-def _disc(rows: Sequence[Row], metric: str) -> Disc | None:
-    earned, memory, disk = (list(by_seed(rows, name).values()) for name in (metric, "memory_peak_bytes", "disk_csr_mb"))
+def _disc(one: Comparison, pruner: str, sparsity: float) -> Disc | None:
+    names = one.metric.name, "memory_peak_bytes", "disk_csr_mb"
+    earned, memory, disk = (list(one.by_seed(pruner, sparsity, name).values()) for name in names)
     return (estimate([earned]), float(np.mean(memory)) / 1e6, float(np.mean(disk))) if earned and memory and disk else None
 
 
@@ -230,7 +231,7 @@ def _lines(one: Comparison) -> Iterator[Line]:
     yield from (Line(one, 0.0, "nothing", pruner) for pruner in one.cutting("nothing"))
     for sparsity in one.sparsities:
         for cut in ("channels", "weights"):
-            yield from (Line(one, sparsity, cut, pruner) for pruner in one.cutting(cut) if one.cells(pruner, sparsity))
+            yield from (Line(one, sparsity, cut, pruner) for pruner in one.cutting(cut) if one.there(pruner, sparsity))
 
 
 def costs(
@@ -312,7 +313,7 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
         for pruner in sorted({pruner for one in compared for pruner in one.cutting(cut)}, key=order):
             lines.append([pruner])
             for one, sparsity in columns:
-                earned = _mean([measure(row, one.metric.name) for row in one.cells(pruner, sparsity)])
+                earned = _mean(list(one.by_seed(pruner, sparsity, one.metric.name).values()) if pruner in one.pruners else [])
                 time, base = (_mean(list(map(_seconds, rows))) for rows in (one.cells(pruner, sparsity), _dense(one)))
                 times = time / base if time and base else None
                 lines[-1] += [MISSING if value is None else number(value) for value in (earned, times)]

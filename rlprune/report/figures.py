@@ -337,13 +337,14 @@ def _draw_seeds(axes: "Axes", one: Chart, curve: Curve, look: Style, aside: floa
 
 
 def _mark_cut(axes: "Axes", one: Chart, cut: str, looks: Mapping[str, Style]) -> bool:
-    """Put a triangle at the panel's edge wherever an interval goes on beyond it; return whether any does."""
+    """Put a triangle at the panel's edge wherever an interval, or a seed, lies beyond it; return whether any does."""
     low, high = axes.get_ylim()
     found = False
     for curve in (curve for curve in one.curves if curve.cut in (cut, "nothing")):
         places = [axes.get_xlim()[0]] if curve.cut == "nothing" else _places(one, curve)
         for at, point in zip(places, curve.points, strict=True):
-            bottom, top = point.estimate.interval or (low, high)
+            reaches = [*(point.estimate.interval or ()), *(point.values if curve.cut != "nothing" else ())]
+            bottom, top = min(reaches, default=low), max(reaches, default=high)
             for edge in [end for end, beyond in ((low, bottom < low), (high, top > high)) if beyond]:
                 marker = "v" if edge == low else "^"
                 colour = looks[curve.pruner].colour
@@ -418,11 +419,11 @@ def _note(seeds: tuple[int, int], *, dots: bool = False, alone: bool = False) ->
 
 
 def _note_of(charts: Sequence[Chart], *, cut: bool) -> str:
-    """Return what is said of the metric against sparsity; ``cut``: some interval goes on beyond a panel."""
+    """Return what is said of the metric against sparsity; ``cut``: some interval, or seed, lies beyond a panel."""
     curves = [curve for one in charts for curve in one.curves]
     dots = any(len(point.values) > 1 for curve in curves for point in curve.points if curve.cut != "nothing")
     note = _note(seed_range(curves), dots=dots, alone=all(len(one.sparsities) == 1 for one in charts))
-    return note + ("; triangles at the edge: they go on beyond it" if cut else "") + _aside(charts)
+    return note + ("; triangles at the edge: bands or seeds beyond it" if cut else "") + _aside(charts)
 
 
 def trains_longer(longer: Mapping[str, float]) -> str:
@@ -778,7 +779,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
     places: dict[str, float] = {}
     for cut in PANELS:
         top = max(places.values(), default=-1.7) + 1.7
-        block = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
+        block = [pruner for pruner in comparison.cutting(cut) if comparison.there(pruner, sparsity)]
         places |= {pruner: top + place for place, pruner in enumerate(block)}
     left = max(map(text_width, places)) + 0.15
     height = 0.15 * (max(places.values()) + 1)
@@ -792,7 +793,7 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
                 axes.plot([low, high], [places[pruner]] * 2, color=look.colour, linewidth=1.0, zorder=3)
                 (marker,) = axes.plot([middle], [places[pruner]], zorder=4, label=pruner)
                 wear(marker, look)
-            else:
+            elif comparison.cut(pruner) == "nothing":
                 axes.axvline(middle, color=INK, linewidth=0.8, zorder=2)
         _scale(axes, [middle for _, middle, _ in spreads.values()], logarithmic=heading in costs)
         below_zero = [pruner for pruner, (low, _, _) in spreads.items() if pruner in places and low <= 0]

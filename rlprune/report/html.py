@@ -103,7 +103,7 @@ SCRIPT = """
 const sizes = {k: 1e3, M: 1e6, G: 1e9, T: 1e12};
 const valued = (cell) => {
   const text = cell.textContent.replace(/,(?=\\d{3})/g, "").replace(/\\u2212/g, "-").replace(/^[<\\u2265] /, "");
-  const found = text.match(/^(-?[\\d.]+)([kMGT]?)[%\\u00d7]?(?: |$)/);
+  const found = text.match(/^([-+]?[\\d.]+)([kMGT]?)[%\\u00d7]?(?: |,|$)/);
   return found ? found[1] * (sizes[found[2]] || 1) : text === "\\u2013" || text === "" ? null : text;
 };
 const ordered = (one, other) => one === null || other === null ? (one === null) - (other === null)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,7 +126,10 @@ def figure(one: Comparison, sparsity: float) -> "Figure":
 
 
 def _at(one: Comparison, sparsity: float) -> list[Row]:
-    rows = [row for row in one.rows if row.cut == "nothing" or row.sparsity == sparsity]
+    """Return the cells that count at a sparsity, those that diverged, too: no moment is good by the seeds that it spares."""
+    floor = one.floor(one.metric.name)
+    lost = [replace(row, values={one.metric.name: floor}) for row in one.lost if floor is not None]
+    rows = [row for row in (*one.rows, *lost) if row.cut == "nothing" or row.sparsity == sparsity]
     return [row for row in rows if measure(row, one.metric.name) is not None]
 
 

@@ -63,7 +63,7 @@ def _sure(p: dict[str, float], seeds: int, cut: str) -> str:
         others = f"each of {len(p)} others (p ≤" if len(p) > 1 else f"{', '.join(p)} (p ="
         return f"yes: better than {others} {number(max(p.values()))})"
     least = 2 ** (1 - seeds) * len(p)
-    if least > LEVEL:
+    if least > LEVEL and len(rivals) == len(p):
         others = f"any of {len(p)} others" if len(p) > 1 else ", ".join(p)
         return f"no: {count_of((seeds, seeds))} {'is' if seeds == 1 else 'are'} too few to tell {others} from it"
     if len(p) == 1:

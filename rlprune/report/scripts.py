@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rlprune import safely
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import Cell, cells, load_suite
-from rlprune.report import draw
-from rlprune.report.comparable import apart, gathered, mixed, unlike
+from rlprune.report import draw, sentences
+from rlprune.report.comparable import apart, diverged, gathered, mixed, unlike
 from rlprune.report.curves import Comparison, comparisons, titled
 from rlprune.words import nearest, several
 
@@ -29,12 +29,15 @@ def ended(script: Callable[[], object]) -> str | None:
 def read(folders: Sequence[Path]) -> list[Comparison]:
     """Return what the rows of runs compare, profiles of a task told apart.
 
-    How many cells failed, and what is compared though versions, or machines whose costs stand here, differ, is said on stderr.
+    How many cells failed or diverged, and in what they differ beside pruning, versions and machines, is said on stderr.
     """
     rows = gathered(folders)
-    found, failed = comparisons(rows), sum(row.status == "failed" for row in rows)
+    found, failed = comparisons(rows), sum(row.status == "failed" and not diverged(row) for row in rows)
     told = [f"{failed} {'cells' if failed > 1 else 'cell'} failed, and nothing here shows them"] if failed else []
-    told += [*apart(rows), *(f"{one.heading}: {said}" for one in found for said in (mixed(one.rows), *unlike(one.rows)) if said)]
+    told += apart(rows)
+    for one in found:
+        lost = [sentences.lost(one, sparsity) for sparsity in (0.0, *one.sparsities)]
+        told += [f"{one.heading}: {said}" for said in (*lost, mixed(one.rows), *unlike(one.rows)) if said]
     sys.stderr.writelines(f"{safely.plain(line)}\n" for line in told)
     return titled(found)
 
@@ -54,12 +57,18 @@ def planned(suite: str, profile: str, *overrides: str, **options: str) -> list[C
 def chosen(asked: Iterable[str], known: Iterable[str], kind: str = "pruner") -> list[str]:
     """Return the pruners, or what else is asked for by its name here, each once; upper and lower case are alike if they may.
 
+    Names that have commas are asked for in their parts, as whoever splits a list at commas has them.
+
     Raises:
         ValueError: nothing here has such a name, or nothing was asked for.
     """
     own = list(dict.fromkeys(known))
     names = {**{name.casefold(): name for name in own}, **{name: name for name in own}}  # some differ in case alone
-    listed = list(dict.fromkeys(filter(None, (name.strip() for name in asked))))
+    parts, listed = [part for part in map(str.strip, asked) if part], list[str]()
+    while parts:
+        joined = [", ".join(parts[:count]) for count in range(len(parts), 0, -1)]
+        listed.append(next((name for name in joined if name in names or name.casefold() in names), parts[0]))
+        parts = parts[listed[-1].count(", ") + 1 :]
     there = f"there {'is' if len(own) == 1 else 'are'} {several(sorted(own))}"
     if not listed:
         raise ValueError(f"no {kind} was named; {there}")

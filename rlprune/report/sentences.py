@@ -47,7 +47,7 @@ def warnings(rows: Sequence[Row], compared: Sequence[Comparison]) -> list[str]:
             found.append(f"{name}: no dense network to compare with.")
         found += [f"{name}: {complaint}" for curve in dense if (complaint := _weak(one, curve))]
         found += [f"{name}: {missed}" for sparsity in one.sparsities if (missed := _missed(one, sparsity))]
-        found += [f"{name}: {lost}" for sparsity in (0.0, *one.sparsities) if (lost := _lost(one, sparsity))]
+        found += [f"{name}: {said}" for sparsity in (0.0, *one.sparsities) if (said := lost(one, sparsity))]
         if starving := _counted(one, _starved):
             found.append(f"{name}: layers were left with at most one weight by {starving}.")
         for network in curves.NETWORKS:
@@ -111,13 +111,13 @@ def _missed(one: Comparison, sparsity: float) -> str:
     return f"{percent(sparsity)} of weights were to go, and another share went by {', '.join(told)}." if told else ""
 
 
-def _lost(one: Comparison, sparsity: float) -> str:
+def lost(one: Comparison, sparsity: float) -> str:
     """Return of which pruners seeds diverged at a sparsity, 0 of the dense network, and what these count as."""
     found = {pruner: one.diverged(pruner, sparsity) for pruner in one.pruners if (one.cut(pruner) == "nothing") != bool(sparsity)}
     told = [
-        f"{len(lost)} of {len(one.by_seed(pruner, sparsity, one.metric.name))} seeds of {pruner}"
-        for pruner, lost in found.items()
-        if lost
+        f"{len(seeds)} of {len(one.by_seed(pruner, sparsity, one.metric.name))} seeds of {pruner}"
+        for pruner, seeds in found.items()
+        if seeds
     ]
     if not told:
         return ""
@@ -179,7 +179,7 @@ def finding(one: Comparison) -> str:
     sentences = [f"{where}, {_all(alike)} {verb} {told}", *chance]
     if len(rivals) + len(alike) == len(ends) > 1:
         it = "it" if len(alike) == 1 else "them"
-        sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}: none can be told from {it}.")
+        sentences.append(f"The intervals of all {len(ends)} pruners overlap with {it}.")
     elif 2 * len(rivals) > len(ends) - len(alike) + 1:
         apart = [pruner for pruner in ends if pruner not in (*alike, *rivals)]
         sentences.append(f"{overlap} with those of all but {', '.join(apart)}.")

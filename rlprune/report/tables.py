@@ -16,7 +16,21 @@ from rlprune import safely, stats
 from rlprune.costs.measures import CATALOGUE, COLUMNS, Measure, alone
 from rlprune.reason import reason
 from rlprune.report import comparable
-from rlprune.report.curves import BARRIER, STABLE, Chart, Comparison, base, by_seed, count_of, measure, normalised, order, percent
+from rlprune.report.curves import (
+    BARRIER,
+    STABLE,
+    Chart,
+    Comparison,
+    base,
+    by_seed,
+    count_of,
+    evenly,
+    measure,
+    normalised,
+    order,
+    percent,
+    rounded,
+)
 from rlprune.report.dense import WITHIN, Kept
 from rlprune.report.efficiency import NEARLY, Efficiency, efficiency
 from rlprune.report.sound import DAMAGED
@@ -99,7 +113,7 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
     shown = [cost for cost in COLUMNS if measured[cost.name]]
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
-        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
+        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.there(pruner, sparsity)]
         ends = [metric.get(pruner) for pruner in pruners]
         columns = [
             [Entry(pruner, of=(pruner, sparsity)) for pruner in pruners],
@@ -237,7 +251,7 @@ def macs_table(comparison: Comparison, sparsity: float) -> Table:
     times = {cost.name: {name: it / means[cost.name][dense] for name, it in means[cost.name].items()} for cost in shown}
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
-        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
+        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.there(pruner, sparsity)]
         columns = [[Entry(pruner, of=(pruner, sparsity)) for pruner in pruners]]
         for cost in shown:
             found = [times[cost.name].get(pruner) for pruner in pruners]
@@ -258,7 +272,7 @@ def measures_table(comparison: Comparison, sparsity: float) -> Table:
     ends = {name: comparison.estimates(sparsity, name) for name in measures}
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
-        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.cells(pruner, sparsity)]
+        pruners = [pruner for pruner in comparison.cutting(cut) if comparison.there(pruner, sparsity)]
         columns = [[Entry(pruner, of=(pruner, sparsity)) for pruner in pruners]]
         for name, one in measures.items():
             found = [ends[name].get(pruner) for pruner in pruners]
@@ -330,7 +344,7 @@ def _interval(name: str, end: Estimate | None) -> dict[str, float | None]:
 
 def _marked(texts: Sequence[str], values: Sequence[float | None], of: Measure, cut: str) -> list[Entry]:
     """Mark the best and second best value of a column, ties included, but no value that more than half of the block share."""
-    seen = [None if value is None else float(f"{value:.3g}") for value in values]
+    seen = [None if value is None else rounded(value) for value in values]
     ranked = sorted({value for value in seen if value is not None}, reverse=of.better == "higher")
     if of.better is None or cut == "nothing" or len(ranked) < 2:
         return [Entry(text) for text in texts]
@@ -445,7 +459,8 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     blocks, fields = [], []
     for cut, heading in BLOCKS.items():
         ends = {curve.pruner: end for curve in together.curves if curve.cut == cut and (end := curve.at(sparsity))}
-        strata = [[list(values.values()) for values in normalised(over, pruner, sparsity)] for pruner in ends]
+        of_tasks = [normalised(over, pruner, sparsity) for pruner in ends]
+        strata = [evenly(tasks) for tasks in of_tasks]
         found = {
             "iqm": list(ends.values()),
             "median": [_bootstrapped(tasks, stats.median) for tasks in strata],
@@ -453,7 +468,7 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
         }
         columns = [[Entry(pruner) for pruner in ends], [Entry(str(end.seeds)) for end in ends.values()]]
         for place, one in enumerate(over):
-            own = [number(float(stats.iqm(tasks[place]))) for tasks in strata]
+            own = [number(float(stats.iqm(list(tasks[place].values())))) for tasks in of_tasks]
             columns.append([Entry(text, of=(pruner, sparsity), task=one.task) for pruner, text in zip(ends, own, strict=True)])
         for name, some in found.items():
             of = Measure(name, name, better="lower" if name == "optimality_gap" else "higher")
@@ -466,7 +481,7 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
     note = (
         f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over the seeds of "
-        "each task and over all seeds of all tasks, median over tasks of their means, and optimality gap, the mean of what is "
+        "each task and over as many seeds of every task, median over tasks of their means, and optimality gap, the mean of what is "
         f"short of 1 (less is better), with 95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
     header = ("pruner", "seeds a task", *(one.title for one in over), "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
