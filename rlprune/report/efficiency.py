@@ -123,8 +123,8 @@ class _Learned:
 
 def _unseen(one: Comparison, pruner: str, sparsity: float) -> set[int]:
     """Return the seeds that diverged and have no learning curve: of one that has, it says enough."""
-    seen = {row.seed for row in one.cells(pruner, sparsity) if len(_learned(one, [row]).values)}
-    return {*one.diverged(pruner, sparsity)} - seen
+    gone = {*one.diverged(pruner, sparsity)}
+    return gone - {row.seed for row in one.cells(pruner, sparsity) if row.seed in gone and len(_learned(one, [row]).values)}
 
 
 def _learned(one: Comparison, rows: Sequence[Row]) -> _Learned:

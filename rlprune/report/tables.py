@@ -481,8 +481,8 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
     anchors = "; ".join(f"{one.title} {number(one.anchors['random'])} and {number(one.anchors['dense'])}" for one in over)
     note = (
         f"Of (x − random) / (dense − random), with the anchors the tasks state ({anchors}): interquartile mean over the seeds of "
-        "each task and over as many seeds of every task, median over tasks of their means, and optimality gap, the mean of what is "
-        f"short of 1 (less is better), with 95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
+        "each task and over as many seeds of every task, median over tasks of their means, and optimality gap, the mean of what "
+        f"is short of 1 (less is better), with 95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
     header = ("pruner", "seeds a task", *(one.title for one in over), "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
     return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
