@@ -62,6 +62,9 @@ def test_fake_tensors_notice_a_host_that_waits():
             numbers + numbers.cpu()
 
 
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7), reason="torch 2.6 asks the driver of a GPU that is not there"
+)
 @pytest.mark.parametrize("optimizer", ["rmsprop", "rmsprop-tf", "adam"])
 @each_kind
 def test_an_iteration_stays_on_the_gpu_and_does_not_wait(recipe, optimizer):

@@ -89,7 +89,7 @@ def test_observations_are_brought_to_mean_0_and_deviation_1():
     found = normaliser(torch.tensor([[1e6, *[0.0] * 5]]))
     assert float(found[0, 0]) == 10.0, "as far as VecNormalize lets it go"
     expected = -shown.mean(0)[1:] / np.sqrt(shown.var(0)[1:] + 1e-8)
-    np.testing.assert_allclose(found[0, 1:].detach(), expected, rtol=1e-5)
+    np.testing.assert_allclose(found[0, 1:].detach(), expected.clip(-10, 10), rtol=1e-5)
 
 
 def test_before_anything_is_seen_observations_are_as_they_are():
