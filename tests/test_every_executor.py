@@ -100,7 +100,7 @@ def test_an_exception_fails_its_job_with_the_traceback_and_no_other(execute):
 def test_a_result_that_cannot_be_sent_fails_its_job(execute):
     (end,) = ends(execute(jobs.unpicklable, [1], 1)).values()
     assert isinstance(end, Failed)
-    assert "pickle" in end.error
+    assert "pickle" in end.error or "local object" in end.error, "as Python 3.13 says it"
 
 
 def test_a_job_whose_worker_was_killed_runs_again(execute, tmp_path):
