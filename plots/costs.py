@@ -57,12 +57,12 @@ def main() -> None:
     parser.add_argument("--measures", help="names of costs, with commas between them; the usual ones that were measured, if none")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write costs.md into; it is printed, too")
     given = parser.parse_args()
+    named = None if given.measures is None else [name for name in map(str.strip, given.measures.split(",")) if name]
     told = []
     for one in read(given.results):
         for sparsity in one.sparsities or [0.0]:
             usual = [name for name in USUAL if one.values(sparsity, name)] or USUAL
-            asked = usual if given.measures is None else [name for name in map(str.strip, given.measures.split(",")) if name]
-            told.append(table(one, sparsity, asked))
+            told.append(table(one, sparsity, usual if named is None else named))
     if not told:
         raise ValueError("no cell has finished")
     print("\n\n".join(told))

@@ -594,7 +594,7 @@ class Store:
             asked = self._connection.execute(f"SELECT cell, name, value FROM measures WHERE name IN ({marks})", names)
             for cell, name, value in asked:
                 values[cell][name] = value
-            cells = {cell["id"]: cell for cell in self._cells(columns)} if values else {}
+            cells = {cell["id"]: cell for cell in self._cells(columns, values if len(values) <= TOGETHER else None)}
         return [(Identity(**cells[own]), found) for own, odd in values.items() if own in cells and (found := _measured(odd))]
 
     def outcomes(self) -> dict[str, tuple[str, str]]:

@@ -363,11 +363,9 @@ def changed_code(cells: Sequence[Cell], store: Store) -> dict[str, int]:
 def costless(cells: Sequence[Cell], store: Store) -> int:
     """Return how many finished cells are to have a worker to themselves and trained in company: their costs were not measured."""
     lone = {cell.id for cell in cells if cell.alone and cell.fleet}
-    if not lone:
-        return 0
-    ended = {name for name, (status, _) in store.outcomes().items() if status == "done"}
-    costs = store.measures("wall_seconds", "resumed", "batch_seconds")
-    return len((lone & ended) - {one.id for one, values in costs if measures.alone(one.config, values)})
+    ended = {name for name, (status, _) in store.outcomes().items() if status == "done" and name in lone}
+    costs = store.measures("wall_seconds", "resumed", "batch_seconds") if ended else []
+    return len(ended - {one.id for one, values in costs if measures.alone(one.config, values)})
 
 
 def judged(cells: Collection[Cell]) -> dict[str, Judged]:

@@ -221,7 +221,7 @@ class Comparison:
             cells = self.cells(pruner, sparsity)
             names = {name for row in cells for name in row.values if name != ENERGY}
             columns = {name: array("d", [row.values.get(name, nan) for row in cells]) for name in names}
-            if ENERGY_PARTS[0] in names:
+            if "energy_cpu_joules" in names:
                 columns[ENERGY] = array("d", [_energy(row) for row in cells])
             self._columns[pruner, sparsity] = [row.seed for row in cells], columns
         return self._columns[pruner, sparsity]
@@ -367,8 +367,8 @@ def _of_dense(branched: Sequence[Row]) -> tuple[Row, ...]:
 
 # -- what was measured -------------------------------------------------------------------------------------------
 
-ENERGY, ENERGY_PARTS = "energy_joules", ("energy_cpu_joules", "energy_gpu_joules")
-"""What no cell measures by itself, and what it is the sum of."""
+ENERGY = "energy_joules"
+"""What no cell measures by itself: ``energy.joules`` adds it up."""
 
 
 def measure(row: Row, name: str) -> float | None:

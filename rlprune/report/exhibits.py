@@ -307,13 +307,14 @@ def over_dense(compared: Sequence[Comparison], paper: bool) -> Iterator[Made]:
     columns = [(one, sparsity) for one in compared for sparsity in one.sparsities]
     if not columns:
         raise ValueError("no cell of a pruner that removes anything has finished")
+    ends = [one.values(sparsity, one.metric.name) for one, sparsity in columns]
     blocks, fields = [], list[Fields]()
     for cut, heading in BLOCKS.items():
         lines = []
         for pruner in sorted({pruner for one in compared for pruner in one.cutting(cut)}, key=order):
             lines.append([pruner])
-            for one, sparsity in columns:
-                earned = _mean(list(one.by_seed(pruner, sparsity, one.metric.name).values()) if pruner in one.pruners else [])
+            for (one, sparsity), found in zip(columns, ends, strict=True):
+                earned = _mean(found.get(pruner, ()))
                 time, base = (_mean(list(map(_seconds, rows))) for rows in (one.cells(pruner, sparsity), _dense(one)))
                 times = time / base if time and base else None
                 lines[-1] += [MISSING if value is None else number(value) for value in (earned, times)]
