@@ -128,7 +128,7 @@ class Masked:
 
     def _look(self) -> None:
         if not self._restless and self._steps:
-            self._restless = any(bool(weight.data[~mask].any()) for weight, mask in self._present())
+            self._restless = any(bool((weight.data.bool() & ~mask).any()) for weight, mask in self._present())
             self._steps -= 1
         if self._restless:
             self.silence()
