@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +20,11 @@ from unittest.mock import patch
 
 from cogapp import Cog
 
+from rlprune.report import comparable
+
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+READ = cache(comparable._read)
 
 
 def put(command: str, picture: str = "") -> None:
@@ -52,10 +56,10 @@ def _told(command: str, *more: str) -> str:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Yield every page that has something put into it, and what it is with that put in anew."""
+    """Yield every page that has something put into it, and what it is with that put in anew; rows are read once."""
     for page in sorted(DOCS.glob("**/*.md")):
         if "[[[cog" in page.read_text(encoding="utf-8"):
-            with TemporaryDirectory() as folder:
+            with TemporaryDirectory() as folder, patch.object(comparable, "_read", READ):
                 fresh = Path(folder, page.name)
                 options = ["-I", str(DOCS), "-p", "from printed import put", "-P", "-U", "-o", str(fresh), str(page)]
                 if Cog().main(["cog", *options]):

@@ -18,6 +18,7 @@ from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import cells, load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.costs.measures import Measure
+from rlprune.data import shapes
 from rlprune.report import curves, moments, tables
 from rlprune.task import tasks
 from rlprune.training import connectivity
@@ -115,6 +116,16 @@ def test_hidden_units_in_another_order_are_the_same_network_behind_a_wall():
 
 
 # -- normalisation -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_drawings():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(shapes, "TRAIN", 160)
+        monkeypatch.setattr(shapes, "TEST", 200)
+        shapes.drawn.cache_clear()
+        yield
+    shapes.drawn.cache_clear()
 
 
 def small(name="vgg-small-shapes"):

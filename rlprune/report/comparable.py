@@ -74,7 +74,7 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
     folders = list({folder.resolve(): folder for folder in folders}.values())
     found: list[Row] = []
     for folder in folders:
-        rows = sound(_read(folder))
+        rows: list[Row] = _read(folder)
         if len(folders) > 1:
             rows = [replace(row, labels={**row.labels, "run": str(folder)}) for row in rows]
         known, mine = ({_place(row): row for row in some if row.status == "done"} for some in (found, rows))
@@ -91,7 +91,7 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
     return found if len(folders) > 1 else Sound(found)  # names of folders may hold anything
 
 
-def _read(folder: Path) -> list[Row]:
+def _read(folder: Path) -> Sound:
     if why := lacks(folder):
         raise ValueError(f"{folder}: {why}")
     file = results_of(folder)
@@ -99,11 +99,12 @@ def _read(folder: Path) -> list[Row]:
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # what is said of a damaged row stops nothing
             with Store(file, create=False) as store:
-                return store.rows()
+                rows = store.rows()
     except StoreError:
         raise
     except (OSError, ValueError, TypeError, AttributeError, sqlite3.Error) as error:
         raise ValueError(f"{file}: {error}") from None
+    return sound(rows)
 
 
 def _place(row: Row) -> tuple[str, ...]:

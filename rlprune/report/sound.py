@@ -22,7 +22,7 @@ class Sound(list[Row]):
     """Rows that were looked at, and are not looked at again."""
 
 
-def sound(rows: Iterable[Row]) -> list[Row]:
+def sound(rows: Iterable[Row]) -> Sound:
     """Return rows whose text is in single plain lines and whose numbers are finite; sound rows come back as they are.
 
     What was left out of a row is told by its label ``damaged``; a row without a sparsity, a seed or a cut has that status.
