@@ -4,8 +4,7 @@
 
 With `--of-dense` it is what is kept of the dense network's metric; a task where such a share means nothing is left out.
 Tasks stand side by side in the order of the folders, three in a figure; one task is drawn wide, with its pruners named at
-their lines. Where one has many variants of its pruners, every task has a figure of its own. Of several figures the files are
-``NAME-1`` and on.
+their lines, and so is each with more than twenty. Of several figures the files are ``NAME-1`` and on.
 """
 
 import argparse
@@ -14,7 +13,6 @@ from pathlib import Path
 
 from rlprune import safely
 from rlprune.report import draw, figures
-from rlprune.report.exhibits import ABREAST
 from rlprune.report.scripts import ended, place, read
 
 
@@ -33,8 +31,7 @@ def main() -> None:
     if found and not any(chart.curves for chart in charts):
         raise ValueError(f"{found[0].title}: {found[0].against.scale}")
     charts = [chart for chart in charts if any(curve.cut != "nothing" for curve in chart.curves)]
-    abreast = 1 if any(map(figures.crowded, charts)) else ABREAST
-    groups = [charts[start : start + abreast] for start in range(0, len(charts), abreast)]
+    groups = figures.together(charts)
     for number, some in enumerate(groups, 1):
         drawn = figures.sparsity_figure(some)
         file = place(given.to, f"{safely.name(f'{given.name}-{number}' if len(groups) > 1 else given.name)}.png")

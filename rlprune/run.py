@@ -623,10 +623,8 @@ def _tell_of_lacking_costs(planned: Sequence[Cell], store: "Store") -> None:
     from rlprune.bench.sweep import costless
 
     if count := costless(planned, store):
-        cells = "1 finished cell that is to train alone" if count == 1 else f"{count} finished cells that are to train alone"
-        print(
-            f"{cells} trained in a fleet, and count as done, without costs: another --out, or --fresh, measures them", flush=True
-        )
+        have = "1 finished cell has" if count == 1 else f"{count} finished cells have"
+        print(f"{have} no costs, for want of training alone: name another --out, or --fresh, to measure them", flush=True)
 
 
 def _data_changed(suite: Suite) -> bool:

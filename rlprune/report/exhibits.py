@@ -28,7 +28,6 @@ TIMES = ("training_seconds", "scoring_seconds")
 """What table 8 counts as the time of a cell."""
 
 PRINTED = "printed"
-ABREAST = 3  # tasks in one figure
 LARGEST = 240.0  # square points that the largest network on disk takes
 SMALLEST = 4.0
 ALIKE = 0.05  # of the most memory: an axis that is shorter would show noise
@@ -51,15 +50,12 @@ def against_sparsity(compared: Sequence[Comparison], paper: bool, levels: Mappin
     charts = [(profile, chart) for profile, chart in charts if any(curve.cut != "nothing" for curve in chart.curves)]
     if not charts:
         raise ValueError("no cell of a pruner that removes anything has finished")
-    together: list[list[tuple[str, Chart]]] = []
-    for profile in dict.fromkeys(profile for profile, _ in charts):
-        mine = [each for each in charts if each[0] == profile]
-        usual = [each for each in mine if len(each[1].curves) <= figures.CROWD]
-        together += [usual[start : start + ABREAST] for start in range(0, len(usual), ABREAST)]
-        together += [[each] for each in mine if each not in usual]
-    for place, some in enumerate(together, 1):
-        ending = f"{some[0][0]}-{place}" if len(together) > 1 else ""
-        yield ending, figures.sparsity_figure([chart for _, chart in some]), ""
+    mine: dict[str, list[Chart]] = {}
+    for profile, chart in charts:
+        mine.setdefault(profile, []).append(chart)
+    found = [(profile, some) for profile, its in mine.items() for some in figures.together(its)]
+    for place, (profile, some) in enumerate(found, 1):
+        yield f"{profile}-{place}" if len(found) > 1 else "", figures.sparsity_figure(some), ""
 
 
 def _chart(one: Comparison, paper: bool, levels: Mapping[str, str]) -> Chart:
@@ -90,7 +86,7 @@ def against_memory(compared: Sequence[Comparison], paper: bool) -> Iterator[Made
         if discs:
             found[stem] = memory_figure(one, sparsity, discs, paper)
     if not found:
-        raise ValueError("no cell had a worker to itself, so none measured memory (--set solo=1)")
+        raise ValueError("no cell had a worker to itself, so none measured memory (--set solo=1, in a folder of its own)")
     for ending, figure in found.items():
         yield ending if len(found) > 1 else "", figure, ""
 

@@ -62,6 +62,7 @@ WIDEST_NAMES = 3.2  # inches that names may take beside panels
 TALLEST_TITLE = 2.8  # inches along an upright axis
 TINY = 5.5  # points, of names among lines
 CROWD = 20  # more lines than two panels can show
+ABREAST = 3  # tasks in one figure
 BESIDE = 15.0  # points that the seeds of all pruners take beside each other
 ALONE = 0.1  # left and right of a sparsity that is alone, in decades of how many times smaller the network is
 ITSELF = "default"  # a pruner among its variants
@@ -103,8 +104,15 @@ def sparsity_figure(charts: Sequence[Chart]) -> "Figure":
 
 
 def crowded(one: Chart) -> bool:
-    """Return whether a chart has so many variants of a few pruners that each pruner has a panel."""
-    return bool(_variants(one))
+    """Return whether a chart has more lines than two panels can show beside those of other tasks."""
+    return len(one.curves) > CROWD
+
+
+def together(charts: Sequence[Chart]) -> list[list[Chart]]:
+    """Divide charts among figures: three side by side in their order, and each that is crowded alone, after them."""
+    others = [one for one in charts if not crowded(one)]
+    rows = [others[start : start + ABREAST] for start in range(0, len(others), ABREAST)]
+    return [*rows, *([one] for one in charts if crowded(one))]
 
 
 def _side_by_side(one: Chart, cuts: Sequence[str]) -> "Figure":

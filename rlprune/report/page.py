@@ -280,9 +280,9 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
     if len(charts) < 2:
         return
     page.add(f"<h2>All tasks, {escape(profile)}</h2>")
-    for start in range(0, 0 if any(map(figures.crowded, charts)) else len(charts), 3):
-        some = charts[start : start + 3]
-        number = f"-{start // 3 + 1}" if len(charts) > 3 else ""
+    divided = figures.together([one for one in charts if not figures.crowded(one)])
+    for place, some in enumerate(divided, 1):
+        number = f"-{place}" if len(divided) > 1 else ""
         caption = "Every task by itself. " + _explained(some)
         page.figure(safely.name(f"all-{profile}-sparsity{number}"), partial(figures.sparsity_figure, some), caption)
     for each in _each_task_once(compared):
