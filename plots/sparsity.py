@@ -4,7 +4,7 @@
 
 With `--of-dense` it is what is kept of the dense network's metric; a task where such a share means nothing is left out.
 Tasks stand side by side in the order of the folders, three in a figure; one task is drawn wide, with its pruners named at
-their lines, and so is each with more than twenty. Of several figures the files are ``NAME-1`` and on.
+their lines, and so is each with more than twenty, after the others. Of several figures the files are ``NAME-1`` and on.
 """
 
 import argparse

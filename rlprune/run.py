@@ -624,7 +624,7 @@ def _tell_of_lacking_costs(planned: Sequence[Cell], store: "Store") -> None:
 
     if count := costless(planned, store):
         have = "1 finished cell has" if count == 1 else f"{count} finished cells have"
-        print(f"{have} no costs, for want of training alone: name another --out, or --fresh, to measure them", flush=True)
+        print(f"{have} no costs, having trained in a fleet: name another --out, or --fresh, to measure them", flush=True)
 
 
 def _data_changed(suite: Suite) -> bool:

@@ -1,8 +1,8 @@
 """What several files of tests share."""
 
-import io
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,14 +27,11 @@ def pytest_collection_modifyitems(items):
 def _sketched(request, monkeypatch):
     """Draw figures as SVG alone, a third of the work, but where a test is marked drawn: their files are its subject."""
     if request.node.get_closest_marker("drawn") is None:
-        monkeypatch.setattr(draw, "rendered", _sketch)
+        monkeypatch.setattr(draw, "rendered", partial(_sketch, draw.rendered))
 
 
-def _sketch(figure):
-    content = io.BytesIO()
-    with draw.print_style():
-        figure.savefig(content, format="svg", metadata=draw.UNDATED["svg"])
-    return dict.fromkeys(draw.UNDATED, b"") | {"svg": content.getvalue()}
+def _sketch(rendered, figure):
+    return dict.fromkeys(draw.UNDATED, b"") | rendered(figure, ["svg"])
 
 
 @pytest.fixture(scope="session")

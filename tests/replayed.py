@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.logger import Logger
@@ -12,6 +13,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from rlprune.pruning.masked import Masked
 
 OPTIMIZERS = {"rmsprop": torch.optim.RMSprop, "rmsprop-tf": RMSpropTFLike, "adam": torch.optim.Adam}
+
+
+def of_each_length(cases, cut_short):
+    """Try each case with games of 500 steps and of 7, which are cut short: those not named ``cut_short`` so among slow tests."""
+    tried = [(case, limit, limit == 500 or case in cut_short) for case in cases for limit in (500, 7)]
+    marked = [pytest.param(case, limit, marks=() if soon else pytest.mark.slow) for case, limit, soon in tried]
+    return pytest.mark.parametrize(("case", "limit"), marked)
 
 
 def network(seed=0, actor=(16, 16), critic=None, features=4, actions=2, head=0.01):

@@ -5,7 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from replayed import Recorded, bits, distance, network, reference
+from replayed import Recorded, bits, distance, network, of_each_length, reference
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from rlprune.training import batched, environments, noise
@@ -47,14 +47,7 @@ CUT_SHORT = ("as SB3 has it", "gae", "long rollouts")
 """Cases that treat games that are cut short each in a way of its own; in the others they are no further thing to get wrong."""
 
 
-@pytest.mark.parametrize(
-    ("case", "limit"),
-    [
-        pytest.param(case, limit, marks=() if limit == 500 or case in CUT_SHORT else pytest.mark.slow)
-        for case in CASES
-        for limit in (500, 7)
-    ],
-)
+@of_each_length(CASES, CUT_SHORT)
 def test_updates_are_those_of_stable_baselines3(case, limit):
     """Each agent at its own point of a linear schedule; with 7 steps a game, games are cut short within rollouts."""
     recipe = TINY.model_copy(update=CASES[case])

@@ -17,9 +17,8 @@ NETWORKS = ("resnet-small", "vgg-small", "vgg-small-plain", "resnext-small")
 
 def effort(name, network):
     """To methods that remove weights a ResNeXt is a ResNet that takes ten times as long: SNIP and SET stand for them."""
-    return (
-        () if network != "resnext-small" or pruners().load(name).cut != "weights" or name in {"SNIP", "SET"} else pytest.mark.slow
-    )
+    slow = network == "resnext-small" and pruners().load(name).cut == "weights" and name not in {"SNIP", "SET"}
+    return pytest.mark.slow if slow else ()
 
 
 @pytest.mark.parametrize(

@@ -192,9 +192,7 @@ def test_nothing_written_in_a_figure_is_cut_off_or_too_small_for_print(name: str
     assert figure.get_figwidth() == 7.0
     for text in figure.findobj(Text):
         assert text.get_fontsize() >= 7.0
-    with draw.print_style():
-        figure.savefig(tmp_path / "drawn.png", dpi=200)
-    pixels = imread(tmp_path / "drawn.png")
+    pixels = imread(io.BytesIO(draw.rendered(figure, ["png"])["png"]))
     for edge in (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:]):
         assert edge.min() == 1.0, "ink at the edge: something is cut off there"
     assert f"{seeds} seed" in " ".join(text.get_text() for text in figure.texts)

@@ -96,12 +96,12 @@ def _backend_of_files() -> Iterator[None]:
             os.environ["MPLBACKEND"] = known
 
 
-def rendered(figure: "Figure") -> dict[str, bytes]:
-    """Return a figure as ``png`` (200 dpi), ``svg`` and ``pdf``; the same figure gives the same bytes."""
-    drawn = {ending: io.BytesIO() for ending in UNDATED}
+def rendered(figure: "Figure", endings: Iterable[str] = UNDATED) -> dict[str, bytes]:
+    """Return a figure as ``png`` (200 dpi), ``svg`` and ``pdf``, or some of them; the same figure gives the same bytes."""
+    drawn = {ending: io.BytesIO() for ending in endings}
     with print_style():
-        for ending, metadata in UNDATED.items():
-            figure.savefig(drawn[ending], format=ending, dpi=200, metadata=metadata)
+        for ending, content in drawn.items():
+            figure.savefig(content, format=ending, dpi=200, metadata=UNDATED[ending])
     return {ending: content.getvalue() for ending, content in drawn.items()}
 
 

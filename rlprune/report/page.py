@@ -280,7 +280,8 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
     if len(charts) < 2:
         return
     page.add(f"<h2>All tasks, {escape(profile)}</h2>")
-    divided = figures.together([one for one in charts if not figures.crowded(one)])
+    usual = [one for one in charts if not figures.crowded(one)]
+    divided = figures.together(usual) if len(usual) > 1 else []
     for place, some in enumerate(divided, 1):
         number = f"-{place}" if len(divided) > 1 else ""
         caption = "Every task by itself. " + _explained(some)

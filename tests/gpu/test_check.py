@@ -1,10 +1,10 @@
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripted import scripted
 
 CHECK = Path(__file__).with_name("check.py")
 
@@ -20,8 +20,7 @@ def test_a_step_leaves_its_numbers_as_json_and_as_a_table(tmp_path):
     found = json.loads((tmp_path / "check.json").read_text())
     assert all(row["steps/s"] > 0 for row in found["steps"]["fleets"]["rows"])
     assert "| cartpole-v1 | 16³ | 4 |" in (tmp_path / "check.md").read_text()
-    shown = runpy.run_path(str(CHECK))["tables"](found["steps"])
-    assert shown.strip() == (tmp_path / "check.md").read_text().strip()
+    assert scripted(CHECK, "--show", tmp_path / "check.json").stdout.strip() == (tmp_path / "check.md").read_text().strip()
 
 
 def test_a_step_that_hangs_or_crashes_costs_that_step_alone(tmp_path):
