@@ -11,7 +11,7 @@ import inspect
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import pairwise
 from types import EllipsisType
@@ -30,7 +30,7 @@ from rlprune.pruning import select, start, surgery
 from rlprune.pruning.arguments import scope_of, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
-from rlprune.pruning.masked import Masked
+from rlprune.pruning.masked import Masked, silence
 from rlprune.pruning.plan import Prune, Rewind, Train
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, CONTROLS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
@@ -131,6 +131,7 @@ class Pruning:
             return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
 
         self._asked = {"pruner": method.name, "sparsity": sparsity, "epochs": epochs, **chosen.model_dump(mode="json")}
+        self._others = weakref.WeakSet[torch.optim.Optimizer]()
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", seeds)
         self._stay_zero()
         _PRUNINGS.add(self)
@@ -156,13 +157,21 @@ class Pruning:
 
         Raises:
             RuntimeError: the plan is finished already.
-            ValueError: the optimizer does not hold the network's parameters any more.
+            ValueError: the optimizer does not hold the network's parameters any more, or another one trains what is to be cut.
         """
         if self.done:
             raise RuntimeError(f"the plan ended after {self.follower.progress.trained} epochs: stop when pruning.done")
         now, *later = self.follower.plan[self.follower.progress.step :]
         gates = isinstance(now, Train) and now.only == "gates"  # the plan itself has frozen all others
-        self._subject.check(cuts=any(isinstance(step, Prune) for step in (now, *later)), learns=not gates)
+        cuts = any(isinstance(step, Prune) for step in (now, *later))
+        self._subject.check(cuts=cuts, learns=not gates)
+        members = [member.tensor for group in self._subject.anatomy.all_groups() for member in group.members]
+        for optimizer in self._others if cuts else ():
+            if held := _held(optimizer, self._subject.module, members):
+                raise ValueError(
+                    f"a {type(optimizer).__name__} that this pruning does not know trains {held[0]}, and a cut would leave it "
+                    "behind: make it before the pruning, and give it as optimizer"
+                )
         self._subject.masked.zero()
         self.follower.epoch_done()
         self._epoch = self.follower.next_epoch()
@@ -193,18 +202,25 @@ class Pruning:
         self._epoch = self.follower.next_epoch()
 
     def _stay_zero(self) -> None:
-        """Zero masked weights after every step that moved them although they have no gradient."""
-        for optimizer in self._subject.optimizers:  # which so holds on to this pruning
+        """Zero masked weights after every step that moved them although they have no gradient, for as long as the network is.
+
+        Nobody has to hold on to the pruning; and an optimizer that takes the place of the one that was given is minded, too.
+        """
+        own, others = weakref.WeakSet(self._subject.optimizers), self._others
+        for optimizer in own:
             optimizer.register_step_post_hook(lambda *_: self._subject.masked.silence())
-        if self._subject.optimizers:
-            return
-        me = weakref.ref(self)
+        alone, masks, net = not own, self._subject.masked.masks, weakref.ref(self._subject.module)
 
-        def zero(*_: object) -> None:
-            if (pruning := me()) is not None:
-                pruning._subject.masked.silence()
+        def zero(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            module = net()
+            if module is None or optimizer in own:
+                return
+            if alone or _held(optimizer, module, masks):
+                silence(module, masks)
+            if not alone:
+                others.add(optimizer)
 
-        weakref.finalize(self, register_optimizer_step_post_hook(zero).remove)  # whichever optimizer it is
+        weakref.finalize(self._subject.module, register_optimizer_step_post_hook(zero).remove)
 
     def reached(self) -> dict[str, float]:
         """Return the sparsity reached so far, of weights and nodes, and the number of empty layers."""
@@ -334,6 +350,13 @@ def _with_inner(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]
             if isinstance(leaf, torch.optim.Optimizer) and all(leaf is not other for other in found):
                 found.append(leaf)
     return found
+
+
+def _held(optimizer: torch.optim.Optimizer, net: nn.Module, names: Iterable[str]) -> list[str]:
+    """Return which of these tensors of a network an optimizer moves."""
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    own = dict(net.named_parameters(remove_duplicate=False))
+    return [name for name in names if name in own and id(own[name]) in held]
 
 
 def _is_tempered(loss: Callable[..., Tensor]) -> bool:

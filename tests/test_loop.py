@@ -1,4 +1,6 @@
 import copy
+import gc
+import weakref
 from functools import partial
 
 import numpy as np
@@ -353,6 +355,35 @@ def test_pruned_weights_stay_zero_whatever_the_optimizer(make, given):
         pruning.epoch_end()
 
 
+class Noisy(torch.optim.SGD):
+    def step(self, closure=None):
+        super().step(closure)
+        for weight in self.param_groups[0]["params"]:
+            weight.data.add_(torch.randn_like(weight), alpha=0.01)
+
+
+@pytest.mark.parametrize(("given", "after"), [(False, False), (False, True), (True, True)])
+def test_pruned_weights_stay_zero_though_nobody_holds_on_to_the_pruning_or_its_optimizer(given, after):
+    net, loss, _ = setting()
+    optimizer = torch.optim.Adam(net.parameters())
+    loss(net).backward()
+    optimizer.step()  # what it remembers would move weights that have no gradient
+    rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, **({"optimizer": optimizer} if given else {}))
+    zeros = {name: parameter == 0 for name, parameter in net.named_parameters() if name.endswith("weight")}
+    if after:
+        optimizer = Noisy(net.parameters())
+    gc.collect()
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(net).backward()
+        optimizer.step()
+    assert all(not net.get_parameter(name)[zero].any() for name, zero in zeros.items())
+    gone = weakref.ref(net)
+    del net, optimizer, loss
+    gc.collect()
+    assert gone() is None
+
+
 @pytest.mark.parametrize("name", ["GMP", "EarlyCroP-U", "RigL"])
 def test_what_an_optimizer_keeps_of_all_weights_together_begins_anew_when_some_go(name):
     def trained(**settings):
@@ -427,6 +458,25 @@ def test_an_optimizer_that_goes_stale_is_told_at_the_epochs_end():
     net[0].weight = nn.Parameter(net[0].weight.detach().clone())
     with pytest.raises(ValueError, match=r"does not hold 0\.weight"):
         pruning.epoch_end()
+
+
+def test_an_optimizer_that_took_the_place_of_the_given_one_is_told_before_a_cut_leaves_it_behind():
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, "EarlyRandom-S", 0.5, epochs=4, loss=loss, optimizer=optimizer)
+    another = torch.optim.SGD(net.parameters(), lr=0.1)
+    loss(net).backward()
+    another.step()
+    with pytest.raises(ValueError, match=r"^a SGD that this pruning does not know trains 0\.weight, and a cut would"):
+        pruning.epoch_end()
+
+
+def test_pruned_weights_stay_zero_in_another_precision():
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, optimizer=optimizer)
+    net.to(torch.bfloat16)
+    net(torch.randn(8, 5, dtype=torch.bfloat16)).float().square().mean().backward()
+    optimizer.step()
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
 
 
 def test_a_layer_used_twice_is_cut_in_both_places():

@@ -622,10 +622,11 @@ def test_rounds_are_told_and_the_rest_is_summed_up(capsys):
             callback.summary(actions_a_second=wrong)
 
 
-def test_the_best_model_of_an_evaluation_is_a_pruned_one(tmp_path):
+@pytest.mark.parametrize("several", [False, True])
+def test_the_best_model_of_an_evaluation_is_a_pruned_one(several, tmp_path):
     callback = PruneCallback("EarlyCroP-S", 0.8, epochs=4, rounds=2)
     evaluation = EvalCallback(Monitor(gym.make("CartPole-v1")), best_model_save_path=tmp_path, eval_freq=20, verbose=0)
-    model = learn(agent(A2C), [callback, callback.evaluate_after(evaluation)])
+    model = learn(agent(A2C), [callback, callback.evaluate_after([evaluation] if several else evaluation)])
     assert callback.done
     assert evaluation.best_mean_reward > 0
     best = A2C.load(tmp_path / "best_model", device="cpu")

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import re
 
 import gymnasium as gym
@@ -305,6 +307,28 @@ def test_pruned_weights_stay_away_whatever_is_loaded(tmp_path):
     observations = np.zeros((1, 4), dtype=np.float32)
     plain = A2C.load(tmp_path / "sparse", custom_objects={"policy_class": ActorCriticPolicy})
     assert plain.predict(observations, deterministic=True)[0].shape == (1,)
+
+
+def test_pruned_weights_stay_away_from_a_part_that_is_loaded_and_from_weights_that_are_written(tmp_path):
+    dense, model = agent().policy.mlp_extractor.state_dict(), agent(n_steps=2)
+    model.learn(16, callback=PruneCallback("CroP-U", 0.9, scoring_steps=16))
+    model.save(tmp_path / "sparse")
+    loaded = A2C.load(tmp_path / "sparse", env=gym.make("CartPole-v1"), device="cpu")
+    for each in (model, loaded):
+        sparse = zeros(each)
+        with pytest.warns(UserWarning, match="weights that are pruned came with what was loaded; they are zero again"):
+            each.policy.mlp_extractor.load_state_dict(dense)
+        assert zeros(each) == sparse == pytest.approx(0.9, abs=0.01)
+        each.learn(240)
+        each.policy.load_from_vector(np.full_like(each.policy.parameters_to_vector(), 0.1))
+        assert zeros(each) == 0
+        each.save(tmp_path / "written")
+        with pytest.warns(UserWarning, match="weights that are pruned came with what was loaded; they are zero again"):
+            A2C.load(tmp_path / "written", device="cpu")
+        each.learn(240)
+        assert zeros(each) == sparse
+    copy.deepcopy(model.policy.mlp_extractor).load_state_dict(dense)
+    assert pickle.dumps(loaded.policy.features_extractor)
 
 
 def test_sparsity_counts_from_the_dense_network(tmp_path):

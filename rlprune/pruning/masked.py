@@ -3,6 +3,7 @@
 import copy
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -20,7 +21,25 @@ _SMALL = 2**20
 """Weights up to which a gradient is masked by numbers of its own kind: several times faster than by truth values, and larger."""
 
 _WATCHED = 100
-"""Steps after the first mask in which an optimizer may show that it moves weights without a gradient."""
+"""Steps after the first mask in which an optimizer may show that it moves weights without a gradient; after them each so many
+steps are looked at, for somebody else may have written to weights: a vector of all, say, or a layer that is drawn anew."""
+
+
+def _where(kept: Tensor, gradient: Tensor) -> Tensor:
+    """Return a gradient where weights are kept, in its own precision, which may be another by now."""
+    return (gradient * kept).to(gradient.dtype)
+
+
+def silence(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Zero masked weights alone, after a step that moved them although they have no gradient."""
+    for weight, mask in present(module, masks):
+        weight.data.masked_fill_(~mask, 0)  # what an optimizer has made of 0/0 is zero, too
+
+
+def present(module: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Return weights with their masks, but for those that somebody else has cut since."""
+    pairs = [(module.get_parameter(name), mask) for name, mask in masks.items()]
+    return [(weight, mask) for weight, mask in pairs if weight.shape == mask.shape]
 
 
 class Masked:
@@ -91,7 +110,7 @@ class Masked:
             if not bool(mask.all()):
                 weight = self._module.get_parameter(name)
                 quick = self.masks[name].to(weight.dtype) if mask.numel() <= _SMALL else self.masks[name]
-                self._hooks[name] = weight.register_hook(quick.__mul__)  # type: ignore[no-untyped-call]
+                self._hooks[name] = weight.register_hook(partial(_where, quick))  # type: ignore[no-untyped-call]
         self.zero()
         self._forget()
         self._watch()
@@ -114,7 +133,7 @@ class Masked:
             tensor.data[back] = values[back]
 
     def _watch(self) -> None:
-        """Look at what optimizers do to the first weights at zero: at their next steps, or for good once one has moved any."""
+        """Look at weights at zero after optimizers' next steps, then now and then, or for good once any has moved."""
         if self._watching or not self._hooks:
             return
         self._watching, self._steps, me = True, _WATCHED * len(self._optimizers), weakref.ref(self)
@@ -127,21 +146,20 @@ class Masked:
             optimizer.register_step_post_hook(stepped)
 
     def _look(self) -> None:
-        if not self._restless and self._steps:
+        if not self._restless and (self._steps > 0 or self._steps % _WATCHED == 0):
             self._restless = any(bool((weight.data.bool() & ~mask).any()) for weight, mask in self._present())
-            self._steps -= 1
+            if self._restless:
+                self.zero()  # copies, too
+        self._steps -= 1
         if self._restless:
             self.silence()
 
     def silence(self) -> None:
         """Zero masked weights alone, after a step that moved them although they have no gradient."""
-        for weight, mask in self._present():
-            weight.data.masked_fill_(~mask, 0)  # what an optimizer has made of 0/0 is zero, too
+        silence(self._module, self.masks)
 
     def _present(self) -> list[tuple[Tensor, Tensor]]:
-        """Return weights with their masks, but for those that somebody else has cut since."""
-        pairs = [(self._module.get_parameter(name), mask) for name, mask in self.masks.items()]
-        return [(weight, mask) for weight, mask in pairs if weight.shape == mask.shape]
+        return present(self._module, self.masks)
 
     def followers(self, name: str) -> list[Tensor]:
         """Return the tensors that follow a weight: copies of it, and its namesakes in the modules beside."""

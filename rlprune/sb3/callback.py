@@ -105,12 +105,12 @@ class PruneCallback(BaseCallback):
         follower = self._follower
         return follower is not None and not any(isinstance(step, Prune) for step in follower.plan[follower.progress.step :])
 
-    def evaluate_after(self, callback: BaseCallback) -> BaseCallback:
-        """Return a callback that begins once pruning is done, so that an EvalCallback's best model is a pruned one.
+    def evaluate_after(self, callback: BaseCallback | list[BaseCallback]) -> BaseCallback:
+        """Return a callback, of one or of a list, that begins once pruning is done, so that EvalCallback's best model is pruned.
 
         ``learn(callback=[pruning, pruning.evaluate_after(EvalCallback(...))])``
         """
-        return _After(self, callback)
+        return _After(self, CallbackList(callback) if isinstance(callback, list) else callback)
 
     def summary(self, actions_a_second: float | None = None) -> Summary:
         """Return sizes, the sparsity of every layer, and latency beside a dense agent's; printed, it is two tables.

@@ -221,17 +221,50 @@ def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> No
     """
     from rlprune.training import networks
 
-    def loaded(*_: object) -> None:
+    def loaded(optimizer: torch.optim.Optimizer | None = None) -> None:
+        due = masked.masks or masks or {}
+        weights = ((policy.get_parameter(name), mask) for name, mask in due.items()) if masked.masks or optimizer is None else ()
+        back = sum(int(weight[~mask.to(weight.device)].count_nonzero()) for weight, mask in weights)
         if masks and not masked.masks:
             masked.set(masks)
-        back = sum(int(policy.get_parameter(name)[~mask].count_nonzero()) for name, mask in masked.masks.items())
         if back:
             warnings.warn(f"{back} weights that are pruned came with what was loaded; they are zero again", stacklevel=2)
         masked.zero()
 
-    policy.register_load_state_dict_post_hook(loaded)  # type: ignore[no-untyped-call]
+    policy.register_load_state_dict_post_hook(lambda *_: loaded())  # type: ignore[no-untyped-call]
+    hook = _Loaded(loaded)
+    for part in policy.modules():
+        if part is not policy:
+            part.register_load_state_dict_pre_hook(hook.begins)
+            part.register_load_state_dict_post_hook(hook.ends)  # type: ignore[no-untyped-call]
     for optimizer in networks.optimizers(policy):
         optimizer.register_load_state_dict_post_hook(loaded)
+
+
+class _Loaded:
+    """Tells that something was loaded into a part of a policy by itself; of a part that is copied or pickled it tells nobody."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell: Callable[[], None] | None = tell
+        self._into: nn.Module | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _silent, ()
+
+    def begins(self, module: nn.Module, state: object, prefix: str, *_: object) -> None:
+        if not prefix:
+            self._into = module
+
+    def ends(self, module: nn.Module, keys: object) -> None:
+        if module is self._into and self._tell is not None:
+            self._into = None
+            self._tell()
+
+
+def _silent() -> _Loaded:
+    hook = _Loaded(lambda: None)
+    hook._tell = None
+    return hook
 
 
 class Actor(nn.Module):
