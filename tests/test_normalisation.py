@@ -1,6 +1,7 @@
 """What pruners do with batch normalisation: scales as scores, gates, penalties, frozen layers, masks that settle."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, Member
-from rlprune.pruning.plan import LazyRegime, MaskDistance, Prune, Train
+from rlprune.pruning.plan import Exponential, LazyRegime, Level, MaskDistance, Prune, Train
 from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import CHANNELS, Pruner, pruners
 from rlprune.reason import NotApplicable
@@ -197,3 +198,35 @@ def test_a_group_without_a_normalisation_of_its_own_is_refused_before_it_trains(
         layer.weight.requires_grad_(False)
     with pytest.raises(NotApplicable, match=r"the channels of actor\.0, actor\.2, critic\.0 and 1 more"):
         PlanFollower(tiny, pruner, pruner.settings(), 0.5, 4, "network", seeds)
+
+
+def test_gate_slopes_are_of_batches_however_small_their_pieces():
+    tiny = Tiny(normed=True)
+    halves = [partial(tiny.loss, rows=slice(start, start + 5)) for start in (0, 5, 10, 15)]
+    wholes = [lambda module, t=1.0, two=two: (two[0](module, t) + two[1](module, t)) / 2 for two in (halves[:2], halves[2:])]
+
+    def slopes(losses, pieces):
+        scoring = replace(tiny.scoring(0), collect=lambda: losses, pieces=pieces)
+        return Probe(
+            tiny.module, tiny.anatomy, scoring, torch.Generator(), groups=tiny.anatomy.all_groups()
+        ).gate_slopes()
+
+    whole, cut = slopes(wholes, 1), slopes(halves, 2)
+    assert all(torch.allclose(cut[name], whole[name], rtol=1e-9) for name in whole)
+
+
+def test_what_a_mask_distance_scores_is_counted():
+    pruning = follow(
+        Tiny(normed=True), [Train(until=MaskDistance(window=4, cap=1.0)), Prune(), Train()], pruners().load("SNAP").score, epochs=6
+    )
+    assert pruning.pruning_epoch >= 4
+    assert pruning.scoring_samples == 20 * (pruning.pruning_epoch + 1)
+
+
+@pytest.mark.parametrize("trigger", [LazyRegime(cap=0.8), MaskDistance(window=2, cap=0.8)])
+def test_a_plan_waits_again_after_channels_were_cut(trigger):
+    first = replace(trigger, cap=0.4)
+    plan = [Train(until=first), Prune(Level(Exponential(2), 1)), Train(until=trigger), Prune(), Train()]
+    pruning = follow(Tiny(normed=True), plan, pruners().load("SNAP").score, epochs=10)
+    assert pruning.progress.trained == 10
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.03)

@@ -5,6 +5,7 @@ import torch
 from subjects import Tiny, bits, outputs, seeds
 from torch import nn
 
+from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Group, Member
 from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import pruners
@@ -199,3 +200,24 @@ def test_actor_and_critic_apart_are_scored_each_by_its_own_loss():
         times = 1.0 if network == "actor" else 100.0
         for name in names:
             assert torch.allclose(scores[5.0][name], times * scores[0.5][name], rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["SNIP", "CroP-U", "CroP-S"])
+def test_scores_are_taken_in_single_precision_on_the_way_back_too(name):
+    cudnn, seen, subject = torch.backends.cudnn, set(), Tiny()
+
+    def note(*_):
+        seen.add((cudnn.enabled, cudnn.allow_tf32, torch.is_autocast_enabled("cpu")))
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, given, made: (note(), made.register_hook(note))[0])
+        for layer in subject.module.modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    pruner, before = pruners().load(name), (cudnn.enabled, cudnn.allow_tf32)
+    with torch.autocast("cpu", torch.bfloat16):
+        Formula(pruner, pruner.settings())(probing(subject))
+    for hook in hooks:
+        hook.remove()
+    assert seen == {(cudnn.enabled, False, False)}
+    assert (cudnn.enabled, cudnn.allow_tf32) == before

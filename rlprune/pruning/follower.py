@@ -283,7 +283,9 @@ class PlanFollower:
 
     def mask_distance(self, window: int) -> float:
         """Draw the channels that would be kept now, and compare; see ``Watch``."""
-        kept = self._chosen(self._scored(self._probe(0)), self._ends())
+        began, probe = time.perf_counter(), self._probe(0)
+        kept = self._chosen(self._scored(probe), self._ends())
+        self._spent(began, probe.samples)
         self._drawn = [*self._drawn, torch.cat([keep.cpu() for keep in kept.values()])][-window:]
         if len(self._drawn) < window:
             return 1.0
@@ -395,7 +397,7 @@ class PlanFollower:
             if self._start in SHUFFLED:
                 blocks = {group.name: group.blocks for group in self._subject.anatomy.all_groups()}
                 kept = start.shuffled_channels(kept, blocks, self._lots(f"shuffled/{self.progress.rounds}"))
-            self._cut(kept)
+            self._follow(self._cut(kept))
         for optimizer in self._subject.optimizers if self._moments == "reset" and not action.beyond else ():
             optimizer.state.clear()
         self.pruning_epoch = self.progress.trained
@@ -603,8 +605,14 @@ class PlanFollower:
         ]
         return {name: kept[name] for name in made}
 
-    def _cut(self, kept: Mapping[str, Tensor]) -> None:
-        """Cut to ``kept``, in the present numbering, and remember it in the dense one."""
+    def _follow(self, cuts: surgery.Cuts) -> None:
+        """Let what a plan may wait for go on from what was cut: distances of what stays, and masks of present channels."""
+        for reference in self._references.values():
+            reference |= {name: surgery.narrow(then, cuts[name]) for name, then in reference.items() if name in cuts}
+        self._drawn = []
+
+    def _cut(self, kept: Mapping[str, Tensor]) -> surgery.Cuts:
+        """Cut to ``kept``, in the present numbering, and remember it in the dense one; return what was cut."""
         groups = present(self._subject.anatomy.all_groups(), self._kept)
         cuts = surgery.cuts(self._subject.module, groups, kept, self._subject.anatomy.copies)
         surgery.cut(self._subject.module, cuts, self._subject.optimizers)
@@ -614,6 +622,7 @@ class PlanFollower:
         for name, keep in kept.items():
             self._kept[name][self._kept[name].clone()] = keep.cpu()
         self._subject.resized()
+        return cuts
 
     def _together(self) -> list[list[str]]:
         """Return the networks that are counted together, exactly to one weight: all but those that answer for themselves."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rlprune.pruning.plan import Score, Scores
-from rlprune.pruning.probe import Probe
+from rlprune.pruning.probe import Probe, in_full
 from rlprune.pruning.pruner import WEIGHTS, CommonSettings, Pruner
 from rlprune.reason import NotApplicable
 from rlprune.words import nearest
@@ -40,7 +40,8 @@ class Formula:
         name = self._name
         before, copies = _sums(probe.module), _copies(probe.module)
         try:
-            scores = self._score(probe)
+            with in_full(next(probe.module.parameters()).device):
+                scores = self._score(probe)
         except NotApplicable as error:
             raise NotApplicable(f"{name}: {error}") from None
         except RuntimeError as error:

@@ -5,10 +5,10 @@ on its stored statistics, dropout is off, and the batches and noise come fixed b
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class Scoring:
         trial: a cheap loss through the whole module, to try a formula on before anything is trained; left out, the squares of
             the outputs.
         tempered: whether the losses divide logits by their temperature.
+        pieces: losses one after the other that are of one batch, in equal parts of it.
     """
 
     collect: Callable[[], Sequence[Loss]]
@@ -44,6 +45,7 @@ class Scoring:
     outputs: Callable[[nn.Module], Sequence[Tensor]]
     trial: Loss | None = None
     tempered: bool = True
+    pieces: int = 1
 
     def rehearsal(self) -> "Scoring":
         """Return scoring on the trial alone, which costs no samples."""
@@ -51,7 +53,7 @@ class Scoring:
         def squares(module: nn.Module, temperature: float = 1.0) -> Tensor:
             return torch.stack([output.square().mean() for output in self.outputs(module)]).sum() / temperature
 
-        return replace(self, collect=lambda: [self.trial or squares], samples=0)
+        return replace(self, collect=lambda: [self.trial or squares], samples=0, pieces=1)
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,14 @@ class Probe:
     def gate_slopes(self) -> dict[str, Tensor]:
         """Return ``Σ_b |c · ∂L_b/∂c|`` a channel, c a gate of 1 behind its batch normalisation: ``c ∂L/∂c = γ g_γ + β g_β``."""
         every = self._gates()
-        sums = self._no_sums()
-        for parameters, loss in self._losses(1.0):
-            names = [name for _, gates in every for gate in gates for name in (gate.gamma, gate.beta)]
-            slopes = torch.autograd.grad(loss, [parameters[name] for name in names], materialize_grads=True)
-            along = {name: self.parameters[name] * slope for name, slope in zip(names, slopes, strict=True)}
+        names = list(dict.fromkeys(name for _, gates in every for gate in gates for name in (gate.gamma, gate.beta)))
+        sums, pieces = self._no_sums(), self.scoring.pieces
+        for batch in (self.batches[start : start + pieces] for start in range(0, len(self.batches), pieces)):
+            along = {name: torch.zeros_like(self.parameters[name]) for name in names}
+            for parameters, loss in self._losses(1.0, batch):
+                slopes = torch.autograd.grad(loss, [parameters[name] for name in names], materialize_grads=True)
+                for name, slope in zip(names, slopes, strict=True):
+                    along[name] += self.parameters[name] * slope / len(batch)
             for group, gates in every:
                 parts = [_across(along[gate.gamma] + along[gate.beta], gate.place, group.size) for gate in gates]
                 sums[group.name] += torch.stack(parts).sum(0).abs()
@@ -364,8 +369,27 @@ def _edges(slopes: Mapping[str, Tensor | None], direction: Mapping[str, Tensor])
 def twice_derivable(module: nn.Module) -> Iterator[None]:
     """Compute what has a second derivative: attention as its formula, and recurrences outside cuDNN."""
     recurrent = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext():
+    outside = torch.backends.cudnn.flags(enabled=False, allow_tf32=False) if recurrent else nullcontext()
+    with sdpa_kernel(SDPBackend.MATH), outside:
         yield
+
+
+@contextmanager
+def in_full(device: torch.device) -> Iterator[None]:
+    """Compute in the network's own precision, on the way back, too: no TF32 in convolutions, and no autocast."""
+    with _no_tf32(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def _no_tf32() -> AbstractContextManager[object]:
+    """Return where cuDNN does without TF32; all else stays as it is, and that, too, where torch's newer names have set it."""
+    cudnn: Any = torch.backends.cudnn
+    try:
+        now = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32")}
+    except RuntimeError:  # of convolutions or recurrences alone
+        return nullcontext()
+    newer = getattr(torch.backends, "fp32_precision", "none") != "none"
+    return nullcontext() if newer else cudnn.flags(**now | {"allow_tf32": False})
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from rlprune.pruning import start
 from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.pruning.probe import Loss, Scoring, evaluating
+from rlprune.pruning.probe import Loss, Scoring, evaluating, in_full
 from rlprune.training.recipes import SupervisedRecipe
 from rlprune.training.trainer import Apart, Generators, Seeds
 
@@ -158,11 +158,12 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
             taken = zip(range(count), self.batches(f"scoring/{round}", augmented=False), strict=False)
             return [partial(self._scored, piece) for _, batch in taken for piece in pieces(batch, size)]
 
-        return Scoring(collect, min(count, self.steps) * self.recipe.batch_size, self.outputs, tempered=self.tempered)
+        samples, parts = min(count, self.steps) * self.recipe.batch_size, self.recipe.batch_size // size if size else 1
+        return Scoring(collect, samples, self.outputs, tempered=self.tempered, pieces=parts)
 
     def _scored(self, batch: Batch, module: nn.Module, temperature: float = 1.0) -> Tensor:
         place = next(module.parameters()).device
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with in_full(place):
             return self.loss(module, tuple(tensor.to(place) for tensor in batch), temperature)
 
     # -- training ------------------------------------------------------------------------------------------------
