@@ -77,6 +77,7 @@ def row(pruner: str = "Dense", sparsity: float = 0.95, seed: int = 0, **changes:
         "return_train": epochs[-1]["return_train"],
         "sparsity_weights": sparsity,
         "sparsity_nodes": nodes,
+        "trained_epochs": float(len(epochs)),
         "empty_layers": float(sum(not weights for weights in kept.values())),
         "wall_seconds": rounds * (70 * speed + float(noise.uniform(0, 5))),
         "cpu_seconds": rounds * 70 * speed,

@@ -10,7 +10,6 @@ import numpy as np
 
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report.curves import (
-    LONG,
     NETWORKS,
     Chart,
     Comparison,
@@ -460,7 +459,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     dense = [curve for curve in curves if curve.sparsity == 0]
     pruners = list(dict.fromkeys(curve.pruner for curve in curves if curve.sparsity > 0)) or [curve.pruner for curve in dense]
     colours = {0.0: INK} | _shades(sorted({curve.sparsity for curve in curves if curve.sparsity > 0}))
-    lengths, usual, shared = _lengths(curves, pruners)
+    horizons = _horizons(comparison, curves, pruners)
     columns = min(4, len(pruners))
     rows = ceil(len(pruners) / columns)
     gap, shades = 0.28, _named_shades(colours, dense)
@@ -475,7 +474,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
         for curve in [*dense, *(curve for curve in curves if curve.pruner == pruner and curve.sparsity > 0)]:
             _draw_learning(axes, curve, colours[curve.sparsity])
             cut |= _mark_moment(axes, curve, colours[curve.sparsity])
-        title, length = _horizon(pruner, lengths[pruner], usual, shared)
+        title, length = horizons[pruner]
         axes.set_xlim(0, length)
         axes.set_title(fitted(title, size_of(axes)[0] + 0.1), fontsize=SMALL, pad=2.5)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
@@ -491,27 +490,18 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     return figure
 
 
-def _end(curve: LearningCurve) -> float:
-    return float(curve.samples[-1])
-
-
 def _trained(comparison: Comparison) -> str:
     return "environment steps" if comparison.unit == "steps" else "epochs trained"
 
 
-def _lengths(curves: Sequence[LearningCurve], pruners: Sequence[str]) -> tuple[dict[str, float], float, float]:
-    """Return how long pruners train, how long is usual, as dense does, and the longest that is no longer than that by much."""
-    ends = {pruner: max(_end(curve) for curve in curves if curve.pruner == pruner) for pruner in pruners}
-    dense = [_end(curve) for curve in curves if curve.sparsity == 0]
-    everybody = [*ends.values(), *dense]
-    usual = float(np.median(dense or everybody))
-    return ends, usual, max([length for length in everybody if length <= LONG * usual], default=usual)
-
-
-def _horizon(pruner: str, length: float, usual: float, shared: float) -> tuple[str, float | None]:
-    """Return what a panel is called and where its axis ends: one that trains far longer than usual says so."""
-    times = length / usual if usual else 1.0
-    return (f"{pruner} (trains {times:.2g} times as long)", length) if times > LONG else (pruner, shared or None)
+def _horizons(
+    comparison: Comparison, curves: Sequence[LearningCurve], pruners: Sequence[str]
+) -> dict[str, tuple[str, float | None]]:
+    """Return pruner to what its panel is called and where its axis ends: one that trains far longer than usual says so."""
+    ends = {pruner: end for end, pruner in sorted((float(curve.samples[-1]), curve.pruner) for curve in curves)}
+    shared = max((end for pruner, end in ends.items() if pruner not in comparison.longer), default=0.0)
+    told = {pruner: f"{pruner} (trains {times:.2g} times as long)" for pruner, times in comparison.longer.items()}
+    return {pruner: (told[pruner], ends[pruner]) if pruner in told else (pruner, shared or None) for pruner in pruners}
 
 
 def _shades(sparsities: Sequence[float]) -> dict[float, str]:
@@ -565,7 +555,7 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
     everything = [curve for curves in inside.values() for curve in curves]
     dense = [curve.pruner for curve in everything if curve.sparsity == 0][:1]
     pruners = list(dict.fromkeys(curve.pruner for curve in everything if curve.sparsity > 0)) or dense
-    lengths, usual, shared = _lengths(everything, pruners)
+    horizons = _horizons(comparison, everything, pruners)
     quantities = list(dict.fromkeys(map(_quantity, inside)))
     across = min(max(1, 6 // len(quantities)), len(pruners))
     columns, gap = across * len(quantities), 0.32
@@ -584,7 +574,7 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
                 _draw_learning(axes, curve, colour)
             elif curve.pruner in dense:
                 axes.plot(curve.samples, curve.iqm, color=colour, label=curve.pruner, **DOTTED)
-        title, length = _horizon(pruner, lengths[pruner], usual, shared)
+        title, length = horizons[pruner]
         if quantity == quantities[0]:
             axes.set_title(fitted(title, len(quantities) * (width + gap) - gap), fontsize=SMALL, pad=2.5)
         axes.set_xlim(0, length)
