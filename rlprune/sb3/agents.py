@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -150,7 +149,7 @@ class OnPolicy(Agent, onpolicy.Agent):
         return ppo.ratio(log_probs) if isinstance(self.model, PPO) else log_probs
 
     def remember(self) -> None:
-        self.batch = _remembered(self.model.rollout_buffer)
+        self.batch = onpolicy.remembered(self.model.rollout_buffer)
         self._rollouts.append(self.batch)
 
     def scoring(self, round: int) -> Scoring:
@@ -303,13 +302,6 @@ def arch(policy: nn.Module, whole: networks.Shapes) -> networks.Arch | None:
 def elsewhere(model: Any) -> bool:
     """Return whether an agent's environments are in other processes, which count every game that is played."""
     return not isinstance(model.env.unwrapped, DummyVecEnv)
-
-
-def _remembered(buffer: RolloutBuffer) -> Any:
-    """Return what a full buffer holds, copied."""
-    names = ("observations", "actions", "returns", "advantages")
-    held = {name: getattr(buffer, name) for name in names}
-    return tree_map(lambda values: torch.as_tensor(buffer.swap_and_flatten(values).copy()), held)
 
 
 class _Silent(BaseCallback):

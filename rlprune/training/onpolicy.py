@@ -129,10 +129,8 @@ class Agent:
 
         A policy has no temperature, it is left at 1.
         """
-        model, placed = (
-            self.model,
-            tree_map(lambda tensor: tensor.to(self.model.device), dict(batch)),
-        )  # observations may be a dict
+        model = self.model
+        placed = tree_map(lambda tensor: tensor.to(model.device), dict(batch))  # observations may be a dict
         actions = policies.taken(model.action_space, placed["actions"])
         values, log_probs, entropy = policy.evaluate_actions(placed["observations"], actions)  # type: ignore[operator]
         advantages, returns = placed["advantages"].flatten(), placed["returns"].flatten()
@@ -423,6 +421,7 @@ def play(
 
 
 def remembered(buffer: RolloutBuffer) -> Batch:
-    """Return what a full buffer holds, copied."""
-    names = ("observations", "actions", "returns", "advantages")
-    return {name: torch.as_tensor(buffer.swap_and_flatten(getattr(buffer, name)).copy()) for name in names}
+    """Return what a full buffer holds, copied; observations may be a dict."""
+    held = {name: getattr(buffer, name) for name in ("observations", "actions", "returns", "advantages")}
+    batch: Batch = tree_map(lambda values: torch.as_tensor(buffer.swap_and_flatten(values).copy()), held)
+    return batch
