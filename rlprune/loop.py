@@ -6,18 +6,17 @@ while not pruner.done:
     pruner.epoch_end()
 """
 
-import hashlib
 import inspect
 import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from itertools import pairwise
 from types import EllipsisType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -27,7 +26,7 @@ from rlprune.nets import accepted, auto
 from rlprune.nets.channels import Call
 from rlprune.pruners import magnitude, random
 from rlprune.pruning import select, start, surgery
-from rlprune.pruning.arguments import scope_of, share, whole
+from rlprune.pruning.arguments import scope_of, seed_sequence, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
 from rlprune.pruning.masked import Masked, silence
@@ -126,13 +125,9 @@ class Pruning:
         anatomy = Anatomy({"network": pruned}, {"network": cut}, stays, heads=auto.heads(pruned, stays))
         self._subject = _Network(net, optimizer, anatomy, losses, samples, calls, beside)
         self._subject.check(cuts=method.cut == CHANNELS)
-
-        def seeds(use: str) -> np.random.SeedSequence:
-            return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16], "big"))
-
         self._asked = {"pruner": method.name, "sparsity": sparsity, "epochs": epochs, **chosen.model_dump(mode="json")}
         self._others = weakref.WeakSet[torch.optim.Optimizer]()
-        self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", seeds)
+        self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", partial(seed_sequence, seed))
         self._stay_zero()
         _PRUNINGS.add(self)
         self._epoch = self.follower.next_epoch()

@@ -1,5 +1,6 @@
 """What ``Pruning`` and ``PruneCallback`` are given beside a pruner's settings: checked, and as Python's own numbers."""
 
+import hashlib
 from typing import Any, get_args
 
 import numpy as np
@@ -42,3 +43,8 @@ def scope_of(given: Any) -> Scope | None:
         scope: Scope | None = given
         return scope
     raise ValueError(f"scope is one of {', '.join(SCOPES)}; got {given!r}{nearest(str(given), SCOPES)}")
+
+
+def seed_sequence(seed: int, use: str) -> np.random.SeedSequence:
+    """Return the seed of one use of randomness."""
+    return np.random.SeedSequence(int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:16]))

@@ -1,17 +1,16 @@
 """The callback: a plan that advances inside somebody's ``learn``."""
 
-import hashlib
 import math
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from rlprune.pruning.arguments import scope_of, share, whole
+from rlprune.pruning.arguments import scope_of, seed_sequence, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Plan, Prune, PruneTo, Train, after, begin, next_action, trained_epochs
 from rlprune.pruning.pruner import CHANNELS, Scope, pruners
@@ -84,7 +83,7 @@ class PruneCallback(BaseCallback):
             raise ValueError(f"{self._pruner.name} trains and rewinds many times; a single learn() cannot follow it")
         if self._settings.rate_held is not None:
             raise ValueError("rate_held changes nothing here: the learning rate is the agent's own")
-        self._sparsity, self._asked, self._seed = sparsity, epochs, seed
+        self._sparsity, self._asked, self._seeds = sparsity, epochs, partial(seed_sequence, seed)
         self._scoring_steps = scoring_steps
         self._follower: PlanFollower | None = None
 
@@ -254,10 +253,6 @@ class PruneCallback(BaseCallback):
                 sys.stdout.write(f"{told}{why[self.pruning.fired]}\n")
                 if collapsed := self.pruning.collapsed():
                     sys.stdout.write(f"{self._pruner.name}: hardly anything passes any more: left are {several(collapsed)}\n")
-
-    def _seeds(self, use: str) -> np.random.SeedSequence:
-        digest = hashlib.sha256(f"{self._seed}/{use}".encode()).digest()
-        return np.random.SeedSequence(int.from_bytes(digest[:16], "big"))
 
 
 class _After(BaseCallback):
