@@ -24,7 +24,7 @@ from rlprune.report import comparable
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-READ = cache(comparable._read)
+READ = cache(comparable.rows_of)
 
 
 def put(command: str, picture: str = "") -> None:
@@ -59,7 +59,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Yield every page that has something put into it, and what it is with that put in anew; rows are read once."""
     for page in sorted(DOCS.glob("**/*.md")):
         if "[[[cog" in page.read_text(encoding="utf-8"):
-            with TemporaryDirectory() as folder, patch.object(comparable, "_read", READ):
+            with TemporaryDirectory() as folder, patch.object(comparable, "rows_of", READ):
                 fresh = Path(folder, page.name)
                 options = ["-I", str(DOCS), "-p", "from printed import put", "-P", "-U", "-o", str(fresh), str(page)]
                 if Cog().main(["cog", *options]):

@@ -74,7 +74,7 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
     folders = list({folder.resolve(): folder for folder in folders}.values())
     found: list[Row] = []
     for folder in folders:
-        rows: list[Row] = _read(folder)
+        rows: list[Row] = rows_of(folder)
         if len(folders) > 1:
             rows = [replace(row, labels={**row.labels, "run": str(folder)}) for row in rows]
         known, mine = ({_place(row): row for row in some if row.status == "done"} for some in (found, rows))
@@ -91,7 +91,12 @@ def gathered(folders: Sequence[Path], tell: Callable[[str], object] = warnings.w
     return found if len(folders) > 1 else Sound(found)  # names of folders may hold anything
 
 
-def _read(folder: Path) -> Sound:
+def rows_of(folder: Path) -> Sound:
+    """Return the rows of one run, or of its packed file, each as far as it is sound.
+
+    Raises:
+        ValueError: it has no results, or they cannot be read.
+    """
     if why := lacks(folder):
         raise ValueError(f"{folder}: {why}")
     file = results_of(folder)
