@@ -10,6 +10,7 @@ import torch
 from rows import row, rows
 from safetensors.torch import load_file
 from subjects import Tiny
+from tiny_data import few
 from torch import nn
 
 from rlprune.__main__ import main
@@ -120,12 +121,8 @@ def test_hidden_units_in_another_order_are_the_same_network_behind_a_wall():
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_drawings():
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(shapes, "TRAIN", 160)
-        monkeypatch.setattr(shapes, "TEST", 200)
-        shapes.drawn.cache_clear()
+    with few(shapes, 160, 200):
         yield
-    shapes.drawn.cache_clear()
 
 
 def small(name="vgg-small-shapes"):

@@ -45,16 +45,10 @@ CASES = [
 def folder(tmp_path_factory):
     """A folder with every data set that a registered task reads, and few drawings and rooms, for all of them are evaluated."""
     place = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for made, counts in ((shapes, (160, 40)), (rooms, (50, 25))):
-            monkeypatch.setattr(made, "TRAIN", counts[0])
-            monkeypatch.setattr(made, "TEST", counts[1])
-            made.drawn.cache_clear()
+    with tiny_data.few(shapes, 160, 40), tiny_data.few(rooms, 50, 25), pytest.MonkeyPatch.context() as monkeypatch:
         for name in {tasks().load(name).recipe.reads for name in NAMES} & set(tiny_data.MAKERS):
             tiny_data.MAKERS[name](place, monkeypatch)
         yield place
-    for made in (shapes, rooms):
-        made.drawn.cache_clear()
 
 
 @pytest.fixture(scope="module", autouse=True)

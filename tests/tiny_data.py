@@ -2,13 +2,27 @@
 
 import hashlib
 import pickle
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 LOTS = np.random.default_rng(0)
+
+
+@contextmanager
+def few(made, train, test):
+    """Let ``data.shapes`` or ``data.rooms`` draw no more images than these."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(made, "TRAIN", train)
+        monkeypatch.setattr(made, "TEST", test)
+        made.drawn.cache_clear()
+        yield
+    made.drawn.cache_clear()
+
 
 # -- images with classes -----------------------------------------------------------------------------------------
 
