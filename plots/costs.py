@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlprune import files
-from rlprune.costs.measures import SOLO
+from rlprune.costs.measures import MEASURES, SOLO
 from rlprune.report.curves import Comparison, count_of, percent
-from rlprune.report.exhibits import MEASURES, Line
+from rlprune.report.exhibits import Line
 from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import BLOCKS, markdown
 

@@ -171,6 +171,7 @@ CATALOGUE = (
 )
 """All that cells and their epochs record but for what their trainer measures quality by, in the order of tables and figures."""
 
+MEASURES = {measure.name: measure for measure in CATALOGUE}
 COLUMNS = tuple(measure for measure in CATALOGUE if measure.column)
 SOLO = frozenset(measure.name for measure in CATALOGUE if measure.solo)
 

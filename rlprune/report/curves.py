@@ -14,7 +14,7 @@ import numpy as np
 
 from rlprune import safely, stats
 from rlprune.costs import energy
-from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.costs.measures import CATALOGUE, MEASURES, Measure
 from rlprune.report import comparable
 from rlprune.report.dense import Against, against
 from rlprune.report.printed import Printed
@@ -25,7 +25,7 @@ from rlprune.store import Row, column, counts
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""
 
-BARRIER = next(measure for measure in CATALOGUE if measure.name == "barrier")
+BARRIER = MEASURES["barrier"]
 
 MANY, FEWEST = 3_000, 200
 """Seeds by epochs of a learning curve beyond which its band takes fewer resamples, and how many it takes at least."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.costs.measures import MEASURES, Measure
 from rlprune.report import draw, figures
 from rlprune.report.curves import Chart, Comparison, Curve, Point, count_of, order, percent, stems
 from rlprune.report.paper import Made
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MEASURES = {one.name: one for one in CATALOGUE}
 COSTS = ("sparsity_weights", "sparsity_nodes", "wall_seconds", "batch_seconds", "memory_peak_bytes", "disk_csr_mb", "co2_grams")
 """Beside the metric, the columns of the paper's tables."""
 

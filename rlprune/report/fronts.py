@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.costs.measures import MEASURES, Measure
 from rlprune.report.curves import Comparison, count_of, order, percent
 from rlprune.report.draw import (
     FAINT,
@@ -62,10 +62,9 @@ class Deal:
 
 def drawn_against(comparison: Comparison) -> list[Measure]:
     """Return the costs that can be drawn: each was measured of several pruners, and not alike."""
-    known = {measure.name: measure for measure in CATALOGUE}
     found = []
     for names in COSTS:
-        measured = [known[name] for name in names if len({one.cost for one in _offered(comparison, known[name])}) > 1]
+        measured = [MEASURES[name] for name in names if len({one.cost for one in _offered(comparison, MEASURES[name])}) > 1]
         found += measured[:1]
     return found
 
