@@ -12,16 +12,13 @@ from rlprune.report import draw, figures
 from rlprune.report.curves import Chart, Comparison, Curve, Point, count_of, order, percent, stems
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
-from rlprune.report.tables import BLOCKS, MISSING, Entry, Fields, Table, mean_text, number
+from rlprune.report.tables import BLOCKS, MISSING, PAPER_COSTS, Entry, Fields, Table, mean_text, number
 from rlprune.stats import Estimate, estimate
 from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COSTS = ("sparsity_weights", "sparsity_nodes", "wall_seconds", "batch_seconds", "memory_peak_bytes", "disk_csr_mb", "co2_grams")
-"""Beside the metric, the columns of the paper's tables."""
 
 TIMES = ("training_seconds", "scoring_seconds")
 """What table 8 counts as the time of a cell."""
@@ -230,7 +227,7 @@ def _lines(one: Comparison) -> Iterator[Line]:
 
 
 def costs(
-    compared: Sequence[Comparison], paper: bool, title: str, names: Sequence[str] = COSTS, needed: str = ""
+    compared: Sequence[Comparison], paper: bool, title: str, names: Sequence[str] = PAPER_COSTS, needed: str = ""
 ) -> Iterator[Made]:
     """Make a table: a line a pruner with its metric and costs; tasks and sparsities in blocks, dense first.
 

@@ -42,7 +42,7 @@ MISSING = "–"
 UNPRICED = " No price: the suite named no price_per_hour when these cells ran."
 BLOCKS = {"nothing": "", "channels": "structured (channels)", "weights": "unstructured (weights)"}
 SHARE = Measure("of_dense", "share of dense")
-PRINTED = (
+PAPER_COSTS = (
     "sparsity_weights",
     "sparsity_nodes",
     "wall_seconds",
@@ -156,7 +156,7 @@ def cost_table(comparison: Comparison, sparsity: float) -> Table:
 def paper_first(table: Table) -> tuple[Table, ...]:
     """Return a table of costs as two: the columns that the paper's tables have, and all others."""
     headings = {cost.name: cost.heading for cost in COLUMNS}
-    printed = [headings[name] for name in PRINTED if headings[name] in table.header]
+    printed = [headings[name] for name in PAPER_COSTS if headings[name] in table.header]
     first = [0, *(place for place, title in enumerate(table.header) if title.endswith(", IQM [95 %]"))]
     first += [table.header.index(title) for title in printed]
     others = [0, *(place for place in range(len(table.header)) if place not in first)]
