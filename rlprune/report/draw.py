@@ -273,6 +273,36 @@ def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> 
     return [max(low, min(start, highest)) + place * gap for place, start in enumerate(starts)]
 
 
+def name_beside(
+    axes: "Axes", places: Mapping[str, tuple[float, float]], colours: Mapping[str, str], away: float, short: float
+) -> None:
+    """Write names right of a panel as near their heights as the others allow, a thin line from each to its place.
+
+    Args:
+        axes: the panel, its limits settled.
+        places: name to where it belongs in the panel's numbers, the lowest first.
+        colours: of names and lines.
+        away: points from the panel to the names.
+        short: points by which a line ends before its place.
+    """
+    low, high = axes.get_ylim()
+    width, height = (72 * side for side in size_of(axes))
+    wanted = [(place - low) / (high - low) * height for _, place in places.values()]
+    for name, at in zip(places, spread_out(wanted, LINE, 0.0, height), strict=True):
+        colour = colours[name]
+        axes.annotate(
+            name,
+            xy=places[name],
+            xytext=(width + away, at),
+            textcoords="axes points",
+            va="center",
+            fontsize=SMALL,
+            color=colour,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 1, "shrinkB": short, "relpos": (0, 0.5)},
+        )
+
+
 def uncrowded(labels: Sequence[str], places: Sequence[float]) -> list[str]:
     """Return labels with those blanked, from the right, that would touch the next one; places are ascending inches."""
     shown = list(labels)

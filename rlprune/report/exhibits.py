@@ -17,7 +17,6 @@ from rlprune.stats import Estimate, estimate
 from rlprune.store import Row
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TIMES = ("training_seconds", "scoring_seconds")
@@ -122,8 +121,9 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
     axes.set_xlabel(MEASURES["memory_peak_bytes"].heading)
     axes.set_ylabel(one.metric.heading)
     axes.grid(color=draw.FAINT, linewidth=0.5)
-    places = {names[pruner]: (memory, end.iqm) for pruner, (end, memory, _) in discs.items()}
-    _name(axes, places, {names[pruner]: colour for pruner, colour in colours.items()})
+    ordered = sorted(discs, key=lambda pruner: (discs[pruner][0].iqm, names[pruner]))
+    places = {names[pruner]: (discs[pruner][1], discs[pruner][0].iqm) for pruner in ordered}
+    draw.name_beside(axes, places, {names[pruner]: colour for pruner, colour in colours.items()}, away=14, short=0)
     sizes = [largest, largest / 4, largest / 16]
     handles = [axes.scatter([], [], _area(size, largest), "white", edgecolors=draw.GREY) for size in sizes]
     labels = [f"{number(size)} MB" for size in sizes]
@@ -139,33 +139,6 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
 
 def _area(disk: float, largest: float) -> float:
     return max(SMALLEST, LARGEST * disk / largest)
-
-
-def _name(axes: "Axes", places: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
-    """Write names right of a panel as near their heights as the others allow, a thin line from each to its place."""
-    low, high = axes.get_ylim()
-    width, height = (72 * side for side in draw.size_of(axes))
-    ordered = sorted(places, key=lambda name: (places[name][1], name))
-    wanted = [(places[name][1] - low) / (high - low) * height for name in ordered]
-    for name, at in zip(ordered, draw.spread_out(wanted, draw.LINE, 0.0, height), strict=True):
-        axes.annotate(
-            name,
-            xy=places[name],
-            xytext=(width + 14, at),
-            textcoords="axes points",
-            va="center",
-            fontsize=draw.SMALL,
-            color=colours[name],
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colours[name],
-                "linewidth": 0.4,
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
-        )
 
 
 # -- tables ------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from rlprune.report.draw import (
     legend,
     legend_columns,
     legend_height,
+    name_beside,
     plain_ticks,
     print_style,
     size_of,
@@ -393,24 +394,11 @@ def _limits(curves: Sequence[Curve], printed: Sequence[float] = ()) -> tuple[flo
 
 def _name_lines(axes: "Axes", one: Chart, curves: Sequence[Curve], looks: Mapping[str, Style]) -> None:
     """Write each curve's name right of the panel, as near its end's height as the other names allow."""
-    low, high = axes.get_ylim()
-    width, height = (72 * side for side in size_of(axes))
-    ends = sorted(curves, key=lambda curve: (curve.points[-1].estimate.iqm, order(curve.pruner)))
-    wanted = [(curve.points[-1].estimate.iqm - low) / (high - low) * height for curve in ends]
-    for curve, at in zip(ends, spread_out(wanted, LINE, 0.0, height), strict=True):
-        end = curve.points[-1]
-        colour = looks[curve.pruner].colour
-        axes.annotate(
-            curve.pruner,
-            xy=(axes.get_xlim()[1] if curve.cut == "nothing" else _places(one, curve)[-1], end.estimate.iqm),
-            xytext=(width + 12, at),
-            textcoords="axes points",
-            va="center",
-            fontsize=SMALL,
-            color=colour,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 1, "shrinkB": 2.5, "relpos": (0, 0.5)},
-        )
+    ends = {curve.pruner: curve.points[-1].estimate.iqm for curve in curves}
+    ordered = sorted(curves, key=lambda curve: (ends[curve.pruner], order(curve.pruner)))
+    edge = axes.get_xlim()[1]
+    places = {it.pruner: (edge if it.cut == "nothing" else _places(one, it)[-1], ends[it.pruner]) for it in ordered}
+    name_beside(axes, places, {pruner: looks[pruner].colour for pruner in places}, away=12, short=2.5)
 
 
 def _axis_title(one: Chart) -> str:
