@@ -224,6 +224,20 @@ def plain_ticks(axis: "Axis", most: int, *, whole: bool = False) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, max(map(abs, axis.get_view_interval())))))
 
 
+def made_logarithmic(axes: "Axes", values: Sequence[float]) -> bool:
+    """Make the horizontal axis logarithmic where values span more than a factor of eight, few ticks on it; return whether."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    low, high = min(values), max(values)
+    if not high > 8 * low > 0:
+        return False
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 80 * low else (1,), numticks=5))
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value, 2 * value))
+    axes.xaxis.set_minor_locator(NullLocator())
+    return True
+
+
 def tick(value: float, largest: float) -> str:
     """Return how a tick is written on an axis whose numbers are at most this large."""
     suffix, factor = next((it for it in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)) if largest >= 2 * it[1]), ("", 1.0))

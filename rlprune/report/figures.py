@@ -40,6 +40,7 @@ from rlprune.report.draw import (
     legend,
     legend_columns,
     legend_height,
+    made_logarithmic,
     name_beside,
     plain_ticks,
     print_style,
@@ -47,7 +48,6 @@ from rlprune.report.draw import (
     space_ticks,
     spread_out,
     text_width,
-    tick,
     uncrowded,
     wear,
 )
@@ -781,7 +781,9 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
                 wear(marker, look)
             elif comparison.cut(pruner) == "nothing":
                 axes.axvline(middle, color=INK, linewidth=0.8, zorder=2)
-        _scale(axes, [middle for _, middle, _ in spreads.values()], logarithmic=heading in costs)
+        axes.margins(x=0.1)
+        if heading not in costs or not made_logarithmic(axes, [middle for _, middle, _ in spreads.values()]):
+            plain_ticks(axes.xaxis, 3)
         below_zero = [pruner for pruner, (low, _, _) in spreads.items() if pruner in places and low <= 0]
         if axes.get_xscale() == "log" and below_zero:
             edge, beyond = axes.get_xlim()[0], True
@@ -809,20 +811,6 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
 def _cells_behind(comparison: Comparison, sparsity: float, cost: str) -> str:
     counts = [len(found) for found in comparison.values(sparsity, cost).values()]
     return f"n = {min(counts)}" + (f" to {max(counts)}" if max(counts) > min(counts) else "")
-
-
-def _scale(axes: "Axes", values: Sequence[float], *, logarithmic: bool) -> None:
-    """Choose a logarithmic axis for costs that span more than a factor of eight; few ticks, written as plain numbers."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.margins(x=0.1)
-    if not logarithmic or not max(values) > 8 * min(values) > 0:
-        plain_ticks(axes.xaxis, 3)
-        return
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(values) < 80 * min(values) else (1,), numticks=5))
-    axes.xaxis.set_major_formatter(lambda value, _: tick(value, 2 * value))
-    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _earned(comparison: Comparison, sparsity: float) -> dict[str, tuple[float, float, float]]:

@@ -22,6 +22,7 @@ from rlprune.report.draw import (
     headline,
     legend,
     legend_height,
+    made_logarithmic,
     print_style,
     size_of,
     space_ticks,
@@ -134,15 +135,8 @@ def front_figure(comparison: Comparison, costs: Sequence[Measure]) -> "Figure":
 
 
 def _draw_front(axes: "Axes", comparison: Comparison, found: Sequence[Deal]) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
     costs = [one.cost for one in found]
-    if max(costs) > 8 * min(costs) > 0:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(costs) < 80 * min(costs) else (1,), numticks=5))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(lambda value, _: tick(value, 2 * value))
-    else:
+    if not made_logarithmic(axes, costs):
         axes.locator_params(axis="x", nbins=4)
         axes.xaxis.set_major_formatter(lambda value, _: tick(value, max(costs)))
     beaten = [one for one in found if not one.best and one.sparsity]
