@@ -207,10 +207,13 @@ class Comparison:
         seen = [row.values[name] for row in self.rows if isfinite(row.values.get(name, nan))]
         return min([*seen, *chance], key=lambda value: measure.sign * value) if seen else None
 
+    def seeded(self, sparsity: float, name: str) -> dict[str, dict[int, float]]:
+        """Return pruner to ``by_seed`` of it at one requested sparsity, without those that measured nothing."""
+        return {pruner: found for pruner in self.pruners if (found := self.by_seed(pruner, sparsity, name))}
+
     def values(self, sparsity: float, name: str) -> dict[str, list[float]]:
         """Return pruner to what its seeds measured at one requested sparsity, without those that measured nothing."""
-        found = {pruner: list(self.by_seed(pruner, sparsity, name).values()) for pruner in self.pruners}
-        return {pruner: values for pruner, values in found.items() if values}
+        return {pruner: list(found.values()) for pruner, found in self.seeded(sparsity, name).items()}
 
     def _measured(self, pruner: str, sparsity: float) -> tuple[list[int], dict[str, "array[float]"]]:
         """Return seeds and, by its name, what each of them measured, NaN where it did not.

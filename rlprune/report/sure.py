@@ -67,7 +67,7 @@ def _difference(pruner: str, other: str, mine: FloatArray, theirs: FloatArray, s
 
 def with_dense(one: Comparison, sparsity: float) -> list[Difference]:
     """Return every pruner less the dense network."""
-    values, dense = _values(one, sparsity), one.against.dense
+    values, dense = one.seeded(sparsity, one.metric.name), one.against.dense
     return (
         differences(((pruner, dense) for pruner in values if pruner != dense), values, one.metric.sign) if dense in values else []
     )
@@ -75,7 +75,7 @@ def with_dense(one: Comparison, sparsity: float) -> list[Difference]:
 
 def with_random(one: Comparison, sparsity: float) -> list[Difference]:
     """Return every pruner less the Random that cuts the same, of the same variant where there are variants."""
-    values = _values(one, sparsity)
+    values = one.seeded(sparsity, one.metric.name)
     others: dict[str, list[str]] = {}
     for pruner in values:
         if (other := _random(one, pruner)) in values:
@@ -91,11 +91,6 @@ def _random(one: Comparison, pruner: str) -> str:
 
 def _variant(pruner: str) -> str:
     return pruner[len(base(pruner)) :]
-
-
-def _values(one: Comparison, sparsity: float) -> dict[str, dict[int, float]]:
-    found = {pruner: one.by_seed(pruner, sparsity, one.metric.name) for pruner in one.pruners}
-    return {pruner: values for pruner, values in found.items() if values}
 
 
 def families(found: Iterable[Difference]) -> dict[str, list[Difference]]:

@@ -553,8 +553,7 @@ def _difference(one: Difference | None) -> tuple[Entry, Entry, Entry]:
 
 def improvement_table(comparison: Comparison, sparsity: float) -> Table:
     """Return P(row better than column), paired by seed, at one sparsity: what was seen, and no claim."""
-    values = {pruner: comparison.by_seed(pruner, sparsity, comparison.metric.name) for pruner in comparison.pruners}
-    values = {pruner: found for pruner, found in values.items() if found}
+    values = comparison.seeded(sparsity, comparison.metric.name)
     lines: list[tuple[Entry, ...]] = []
     fields: list[Fields] = []
     for pruner in values:
