@@ -7,7 +7,7 @@ the values of one task, one a seed: resampling draws seeds within each task, nev
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import ceil, log2
 from typing import Literal, TypeAlias
 
@@ -71,27 +71,27 @@ def iqm(values: ArrayLike, axis: int = 0) -> FloatArray:
     return np.asarray(middle.mean(axis=axis), dtype=float)
 
 
-def estimate(strata: Sequence[ArrayLike], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def estimate(strata: Sequence[ArrayLike]) -> Estimate:
     """Return interquartile mean, its stratified bootstrap interval, mean and standard deviation over all strata.
 
     Raises:
         ValueError: there is no value at all.
     """
-    return _estimate(tuple(tuple(np.asarray(stratum, dtype=float).tolist()) for stratum in strata), resamples, seed)
+    return _estimate(tuple(tuple(np.asarray(stratum, dtype=float).tolist()) for stratum in strata))
 
 
 @lru_cache(maxsize=4096)  # what a terminal shows, the page beside it shows again
-def _estimate(strata: tuple[tuple[float, ...], ...], resamples: int, seed: int) -> Estimate:
-    pooled = _pooled(strata)
+def _estimate(strata: tuple[tuple[float, ...], ...]) -> Estimate:
+    pooled = np.array([*chain(*strata)])
     if pooled.size == 0:
         raise ValueError("there is no value to estimate from")
-    interval = iqm_interval(strata, resamples, seed)
+    interval = iqm_interval(strata)
     return Estimate(
         iqm=float(iqm(pooled)),
         interval=None if interval is None else (float(interval[0]), float(interval[1])),
         mean=float(pooled.mean()),
         std=float(pooled.std(ddof=1)) if pooled.size > 1 else None,
-        seeds=min(len(np.asarray(stratum)) for stratum in strata),
+        seeds=min(map(len, strata)),
     )
 
 
@@ -381,7 +381,3 @@ def performance_profile(strata: Sequence[ArrayLike], thresholds: ArrayLike) -> F
     thresholds = np.asarray(thresholds, dtype=float)
     shares = [np.mean(np.asarray(stratum, dtype=float)[:, None] > thresholds, axis=0) for stratum in strata]
     return np.asarray(np.mean(shares, axis=0), dtype=float)
-
-
-def _pooled(strata: Sequence[ArrayLike]) -> FloatArray:
-    return np.concatenate([np.asarray(stratum, dtype=float) for stratum in strata]) if strata else np.empty(0)
