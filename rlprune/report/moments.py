@@ -193,9 +193,7 @@ def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> 
     best = _best(ends, judged)
     tops = [ends[moment].iqm for moment in best]
     axes.plot(best, tops, marker="o", markersize=7, markerfacecolor="none", color=look.colour, linestyle="")
-    axes.plot(list(ends), [end.iqm for end in ends.values()], color=look.colour, marker=look.marker, markersize=2.6)
-    bands = {moment: end.interval for moment, end in ends.items() if end.interval is not None}
-    axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=look.colour, alpha=0.15, linewidth=0)
+    _line(axes, ends, look.colour, look.marker)
     for fired in (True, False):
         own = [row for row in rows if triggers.own(row) and triggers.fired(row) == fired]
         if own:
@@ -205,10 +203,15 @@ def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> 
             axes.plot([epoch], [star], marker="*", markersize=9, color=inside, markeredgecolor=edge, zorder=5)
 
 
+def _line(axes: "Axes", ends: dict[int, Estimate], colour: str, marker: str) -> None:
+    """Draw interquartile means against epochs, their intervals as a band."""
+    axes.plot(list(ends), [end.iqm for end in ends.values()], color=colour, marker=marker, markersize=2.6)
+    bands = {epoch: end.interval for epoch, end in ends.items() if end.interval is not None}
+    axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=colour, alpha=0.15, linewidth=0)
+
+
 def _barrier(axes: "Axes", barriers: dict[int, Estimate]) -> None:
-    axes.plot(list(barriers), [one.iqm for one in barriers.values()], color=draw.INK, marker="o", markersize=2.6)
-    bands = {epoch: one.interval for epoch, one in barriers.items() if one.interval is not None}
-    axes.fill_between(list(bands), *np.array(list(bands.values())).reshape(-1, 2).T, color=draw.INK, alpha=0.15, linewidth=0)
+    _line(axes, barriers, draw.INK, "o")
     axes.axhline(STABLE, color=draw.GREY, linewidth=0.8, linestyle=":")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 

@@ -208,9 +208,8 @@ def dense_table(comparison: Comparison) -> Table:
             low, high = interval or (None, None)
             ultimate = {"ultimate": level, "ultimate_low": low, "ultimate_high": high}
             named = {name: value for name, value in _named(comparison, pruner, 0.0).items() if name != "sparsity"}
-            shares = {
-                f"{SHARE.name}_{100 * sparsity:.6g}": _interval("", kept[pruner].at(sparsity))[""] for sparsity in sparsities
-            }
+            found = {sparsity: kept[pruner].at(sparsity) for sparsity in sparsities}
+            shares = {f"{SHARE.name}_{100 * sparsity:.6g}": end.iqm if end else None for sparsity, end in found.items()}
             counted: dict[str, int | None] = {}
             for sparsity in sparsities:
                 name, (near_there, seeds) = f"near_{100 * sparsity:.6g}", kept[pruner].near.get(sparsity, (None, None))
