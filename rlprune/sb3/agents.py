@@ -214,13 +214,9 @@ class OffPolicy(Agent):
     def _scored_on(self, transitions: int, use: str, samples: int) -> Scoring:
         def collect() -> list[Any]:
             batches = td.sampled(self.model, transitions, self._seeds(use))
-            return [partial(self.loss, batch=batch) for batch in batches]
+            return [partial(td.loss, self.model, batch=batch) for batch in batches]
 
         return Scoring(collect, samples, networks.outputs, tempered=False)
-
-    def loss(self, policy: nn.Module, temperature: float = 1.0, *, batch: td.Transitions) -> Tensor:
-        """Return the sum of the networks' losses; a policy has no temperature, it is left at 1."""
-        return torch.stack(list(td.losses(self.model, batch, policy).values())).sum()
 
 
 def paces(model: Any) -> tuple[int, int]:

@@ -124,14 +124,10 @@ class OffPolicyTrainer(Played[R]):
         def collect() -> list[Callable[[nn.Module, float], Tensor]]:
             with self._something_seen(use, transitions):
                 batches = td.sampled(self.model, transitions, self.seeds(use))
-            return [partial(self.loss, batch=batch) for batch in batches]
+            return [partial(td.loss, self.model, batch=batch) for batch in batches]
 
         samples = 0 if self._replay.size() else transitions
         return Scoring(collect, samples, networks.outputs, tempered=False)
-
-    def loss(self, policy: nn.Module, temperature: float = 1.0, *, batch: td.Transitions) -> Tensor:
-        """The sum of what each network learns from, whose gradient is each one's own; there is no temperature."""
-        return torch.stack(list(td.losses(self.model, batch, policy).values())).sum()
 
     @contextmanager
     def _something_seen(self, use: str, transitions: int) -> Iterator[None]:
@@ -265,7 +261,7 @@ class OffPolicyTrainer(Played[R]):
         def step() -> None:
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            self.loss(policy, batch=batch).backward()  # type: ignore[no-untyped-call]
+            td.loss(self.model, policy, batch=batch).backward()  # type: ignore[no-untyped-call]
             for optimizer in optimizers:
                 optimizer.step()
 

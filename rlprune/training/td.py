@@ -79,6 +79,11 @@ def losses(model: OffPolicyAlgorithm, batch: Transitions, policy: nn.Module | No
             raise ValueError(f"what {type(model).__name__} learns from is not known; DQN, SAC, TD3 and DDPG are")
 
 
+def loss(model: OffPolicyAlgorithm, policy: nn.Module, temperature: float = 1.0, *, batch: Transitions) -> Tensor:
+    """Return the sum of what each network learns from, whose gradient is each one's own; a policy has no temperature."""
+    return torch.stack(list(losses(model, batch, policy).values())).sum()
+
+
 def _dqn(model: DQN, batch: Transitions, policy: Any) -> Losses:
     replay = batch.replay
     with torch.no_grad():
