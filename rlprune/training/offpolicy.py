@@ -17,7 +17,6 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from torch import Tensor, nn
 
 from rlprune.costs import cost
@@ -28,13 +27,12 @@ from rlprune.pruning.probe import Scoring
 from rlprune.training import insides, networks, policies, td
 from rlprune.training.convolution import Convolution
 from rlprune.training.environments.parallel import Environments, games
-from rlprune.training.played import Played
+from rlprune.training.played import ACTIVATIONS, Played
 from rlprune.training.recipes import OffPolicyRecipe
 from rlprune.training.trainer import Generators, Seeds
 
 R = TypeVar("R", bound=OffPolicyRecipe)
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 _HELD = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 """What a replay buffer holds of each transition."""
 
@@ -61,13 +59,12 @@ class OffPolicyTrainer(Played[R]):
             "features_extractor_class": Convolution,
             "features_extractor_kwargs": {"filters": recipe.filters},
         }
-        rate = recipe.learning_rate
         with Generators.seeded(seeds("network")).owned(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You are trying to run .* on the GPU")  # it was asked for
             self.model = self.algorithm(
                 "MlpPolicy",
                 envs,
-                learning_rate=LinearSchedule(rate, 0.0, 1.0) if recipe.annealing == "linear" else ConstantSchedule(rate),
+                learning_rate=self._schedule(recipe.learning_rate),
                 buffer_size=recipe.replay,
                 learning_starts=recipe.learning_starts,
                 batch_size=recipe.minibatch,
@@ -76,7 +73,7 @@ class OffPolicyTrainer(Played[R]):
                 gradient_steps=recipe.updates,
                 policy_kwargs={
                     "net_arch": list(recipe.widths),
-                    "activation_fn": _ACTIVATIONS[recipe.activation],
+                    "activation_fn": ACTIVATIONS[recipe.activation],
                     **(convolved or {}),
                 },
                 device=device,

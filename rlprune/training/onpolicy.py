@@ -17,7 +17,6 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -31,7 +30,7 @@ from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.probe import Loss, Scoring
 from rlprune.training import insides, policies
 from rlprune.training.environments.parallel import Environments, games
-from rlprune.training.played import Played
+from rlprune.training.played import ACTIVATIONS, Played
 from rlprune.training.recipes import OnPolicyRecipe
 from rlprune.training.trainer import Generators, Seeds
 
@@ -59,7 +58,6 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "rmsprop-tf": Optimizer(RMSpropTFLike, {"alpha": 0.99, "eps": 1e-5, "weight_decay": 0}, int),
     "adam": Optimizer(torch.optim.Adam, {"eps": 1e-5}, _tensor),
 }
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class Agent:
@@ -174,7 +172,7 @@ class OnPolicyTrainer(Agent, Played[R]):
                 max_grad_norm=recipe.clip,
                 policy_kwargs={
                     "net_arch": {"pi": list(recipe.widths), "vf": list(recipe.widths)},
-                    "activation_fn": _ACTIVATIONS[recipe.activation],
+                    "activation_fn": ACTIVATIONS[recipe.activation],
                     "optimizer_class": optimizer.kind,
                     "optimizer_kwargs": dict(optimizer.options),
                     **self._policy(),
@@ -186,10 +184,6 @@ class OnPolicyTrainer(Agent, Played[R]):
         super().__init__(model)
         self._generators = Generators.seeded(seeds("actions"))
         self._seen = insides.latest(recipe.rollout_steps * recipe.environments)
-
-    def _schedule(self, value: float) -> LinearSchedule | ConstantSchedule:
-        """Return what goes from a value as the recipe anneals."""
-        return LinearSchedule(value, 0.0, 1.0) if self._recipe.annealing == "linear" else ConstantSchedule(value)
 
     def _opened(self, seed: np.random.SeedSequence) -> VecEnv:
         """Return new environments to train or score in."""

@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
+from torch import nn
 
 from rlprune.training.environments.parallel import Environments
 from rlprune.training.recipes import OffPolicyRecipe, OnPolicyRecipe
@@ -12,12 +14,18 @@ from rlprune.training.trainer import Apart
 
 R = TypeVar("R", bound=OnPolicyRecipe | OffPolicyRecipe)
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
 
 class Played(Apart, Generic[R]):
     """An agent that learns from games in environments of its own."""
 
     model: BaseAlgorithm
     _recipe: R
+
+    def _schedule(self, value: float) -> LinearSchedule | ConstantSchedule:
+        """Return what goes from a value as the recipe anneals."""
+        return LinearSchedule(value, 0.0, 1.0) if self._recipe.annealing == "linear" else ConstantSchedule(value)
 
     @property
     def samples(self) -> int:
