@@ -540,7 +540,7 @@ def _groups(
                 if len(further) > len(good):
                     return further, worse | others
         return good, bad | stays
-    tensors = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
+    tensors = surgery.named_tensors(net)
     names = [group.name for group in given]
     for group in given:
         if names.count(group.name) > 1:

@@ -898,7 +898,7 @@ def _faithful(subject: Subject) -> None:
         ValueError: one that is no tensor of the module, is to be pruned itself, or has another shape than the other.
     """
     module, anatomy = subject.module, subject.anatomy
-    tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    tensors = surgery.named_tensors(module)
     for copied, name in anatomy.copies.items():
         if missing := [each for each in (copied, name) if each not in tensors]:
             raise ValueError(f"{copied} is to follow {name}, and the module has no {missing[0]}")

@@ -32,6 +32,12 @@ class Sizes:
     layers: Mapping[str, Mapping[str, Any]]
 
 
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer, one that several layers hold under each of its names."""
+    parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    return {**dict(parameters), **dict(buffers)}
+
+
 def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor], copies: Mapping[str, str] | None = None) -> Cuts:
     """Translate kept channels into kept positions of every tensor.
 
@@ -46,7 +52,7 @@ def cuts(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, Tensor],
             unequal counts, or an unknown group.
     """
     by_name = {group.name: group for group in groups}
-    tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    tensors = named_tensors(module)
     found: Cuts = {}
     for name, keep in kept.items():
         if name not in by_name:
@@ -216,7 +222,7 @@ _Place: TypeAlias = tuple[Tensor, list[tuple[nn.Module, str]]]
 
 def _places(module: nn.Module) -> dict[str, _Place]:
     """Return every tensor's name with all the places that hold the same tensor."""
-    named = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    named = named_tensors(module)
     holders: dict[int, list[tuple[nn.Module, str]]] = {}
     for name, tensor in named.items():
         owner, _, attribute = name.rpartition(".")

@@ -91,9 +91,9 @@ def copies(policy: nn.Module) -> dict[str, str]:
         f"{module}.{name}": own[id(tensor)]
         for target in ("q_net_target", "actor_target", "critic_target")
         if (module := target) in dict(policy.named_children())
-        for name, tensor in _tensors(policy.get_submodule(target.removesuffix("_target"))).items()
+        for name, tensor in surgery.named_tensors(policy.get_submodule(target.removesuffix("_target"))).items()
     }
-    tensors = _tensors(policy)
+    tensors = surgery.named_tensors(policy)
     return {own[id(tensors[name])]: of for name, of in pairs.items() if own[id(tensors[name])] != of}
 
 
@@ -111,7 +111,7 @@ def anatomy(policy: nn.Module, *, channels: bool) -> Anatomy:
     stays: dict[str, str] = {}
     if channels:
         bare = Bare(policy)
-        tensors = _tensors(bare)
+        tensors = surgery.named_tensors(bare)
         layers = {id(layer): path for path, layer in policy.named_modules()}
         with named_as_in(policy, bare):
             groups, left = auto.cuttable(bare, [example(policy)])
@@ -275,7 +275,7 @@ def redrawn(policy: Any, names: Sequence[str]) -> dict[str, Tensor]:
 
 def shapes(policy: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter and buffer."""
-    return {name: tuple(tensor.shape) for name, tensor in _tensors(policy).items()}
+    return {name: tuple(tensor.shape) for name, tensor in surgery.named_tensors(policy).items()}
 
 
 def arch(policy: nn.Module) -> Arch | None:
@@ -298,12 +298,12 @@ def features(policy: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the features extractors' tensors, which ``net_arch`` does not say."""
     own = _names(policy)
     extractors = [branch.extractor for branch in branches(policy)]
-    return {own[id(tensor)]: tuple(tensor.shape) for one in extractors for tensor in _tensors(one).values()}
+    return {own[id(tensor)]: tuple(tensor.shape) for one in extractors for tensor in surgery.named_tensors(one).values()}
 
 
 def narrow(policy: nn.Module, wanted: Shapes) -> None:
     """Cut a policy that was just built to the shapes of one that is to be loaded into it; which units go is all the same."""
-    now = _tensors(policy)
+    now = surgery.named_tensors(policy)
     cuts: surgery.Cuts = {}
     for name, shape in wanted.items():
         for dim, size in enumerate(shape):
@@ -329,10 +329,6 @@ def settled(policy: Any) -> None:
             setattr(mlp, latent, [branch.extractor.features_dim, *sizes[branch.name]][-1])
     if (found := arch(policy)) is not None:
         policy.net_arch = found
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
 
 
 def _names(module: nn.Module) -> dict[int, str]:
