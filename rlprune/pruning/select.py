@@ -1,7 +1,7 @@
 """Scores to what is kept: exact counts, ties to the earliest position, masks only shrink."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import ceil, prod
 
@@ -74,8 +74,7 @@ def erk_quotas(
     end = quota if end is None else end
     way = (sum(sizes) - quota) / max(1, sum(sizes) - end)
     exact = [size * (1 - way * (1 - density)) for density, size in zip(erk(shapes, end / max(1, sum(sizes))), sizes, strict=True)]
-    bounds = [0, *(round(part) for part in accumulate(exact))]
-    return _bounded([stop - start for start, stop in pairwise(bounds)], least, most)
+    return _bounded(_whole(accumulate(exact)), least, most)
 
 
 def _bounded(free: Sequence[int], least: Sequence[int], most: Sequence[int]) -> list[int]:
@@ -90,11 +89,12 @@ def _bounded(free: Sequence[int], least: Sequence[int], most: Sequence[int]) -> 
 
 def _spread(sizes: Sequence[int], share: float) -> list[int]:
     """Return a share of each size as whole numbers whose sums are the rounded shares of the sums."""
-    bounds, total = [0], 0
-    for size in sizes:
-        total += size
-        bounds.append(round(total * share))
-    return [stop - start for start, stop in pairwise(bounds)]
+    return _whole(total * share for total in accumulate(sizes))
+
+
+def _whole(sums: Iterable[float]) -> list[int]:
+    """Return whole numbers whose running sums are these, rounded."""
+    return [stop - start for start, stop in pairwise([0, *map(round, sums)])]
 
 
 def keep_weights(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], quota: int, floor: int = 1) -> dict[str, Tensor]:
