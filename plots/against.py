@@ -18,8 +18,7 @@ from rlprune.report.tables import MISSING, counted_text, difference_text, markdo
 
 def table(one: Comparison, sparsity: float, metric: str, pruner: str, others: list[str]) -> str:
     """Return the table of a task at a sparsity, a line for each of the others that has the measure there."""
-    ends = one.shown(sparsity, metric)
-    values = {name: one.by_seed(name, sparsity, metric) for name in ends}
+    ends, values = one.shown(sparsity, metric), one.seeded(sparsity, metric)
     most = max(end.seeds for end in ends.values())
     there = [name for name in others if name in ends]
     measure = one.measure_of(metric)

@@ -34,7 +34,7 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
 def table(one: Comparison, sparsity: float, metric: str) -> str:
     """Return the table of a task at a sparsity."""
     named, ends = compared(one), one.shown(sparsity, metric)
-    values = {name: seeds for name in one.pruners if (seeds := one.by_seed(name, sparsity, metric))}
+    values = one.seeded(sparsity, metric)
     waiting = {pruner: pruner.removeprefix(WAITS) for pruner in named if pruner.startswith(WAITS)}
     wanted = [(names["held"], names["falls"]) for names in named.values()]
     wanted += [(named[pruner][rate], named[it][rate]) for pruner, it in waiting.items() if it in named for rate in RATES]
