@@ -226,7 +226,10 @@ def _status(folder: Path) -> Iterator[str]:
         if found.state == "complete"
         else f"; time left: {'unknown' if found.left is None else f'about {duration(found.left)}'}"
     )
-    yield f"{counts}{time}" + (f"; {found.counts['others']} more of other settings" if found.counts.get("others") else "")
+    beyond = {"others": "more of other settings", "begun": "begun by another command and not ended: it would go on with them"}
+    yield "; ".join(
+        [f"{counts}{time}", *(f"{found.counts[kind]} {words}" for kind, words in beyond.items() if found.counts.get(kind))]
+    )
     if found.runs:
         alike = [(one.name, (f"epoch {one.trained} of {one.of}", f"since {one.since}", one.where)) for one in found.runs]
         lines = [[named, *told] for told, named in _together(alike).items()]

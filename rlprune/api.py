@@ -3,8 +3,8 @@
 from rlprune.api import WEIGHTS, Probe, Prune, Pruner, Scores, Train
 
 def score(probe: Probe) -> Scores:
-gradient = probe.gradient()
-return {name: (w * gradient[name]).abs() for name, w in probe.weights.items()}
+    gradient = probe.gradient()
+    return {name: (w * gradient[name]).abs() for name, w in probe.weights.items()}
 
 SNIP = Pruner("SNIP", score, cut=WEIGHTS, plan=[Prune(), Train()])
 """

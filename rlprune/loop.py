@@ -35,7 +35,7 @@ from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, CONTROLS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
 from rlprune.registry import spelled
 from rlprune.safely import plain
-from rlprune.words import nearest
+from rlprune.words import nearest, several
 
 
 class Pruning:
@@ -130,7 +130,7 @@ class Pruning:
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", partial(seed_sequence, seed))
         self._stay_zero()
         _PRUNINGS.add(self)
-        self._epoch = self.follower.next_epoch()
+        self._advance()
 
     @property
     def done(self) -> bool:
@@ -169,7 +169,7 @@ class Pruning:
                 )
         self._subject.masked.zero()
         self.follower.epoch_done()
-        self._epoch = self.follower.next_epoch()
+        self._advance()
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the plan stands, with masks and what was cut; weights are the network's and the optimizer's own to save.
@@ -195,6 +195,25 @@ class Pruning:
         self._subject.check_state(state)
         self.follower.load_state(state)
         self._epoch = self.follower.next_epoch()
+
+    def _advance(self) -> None:
+        """Take the plan's next steps up to training, and warn if the last of its prunings starved a layer."""
+        before = self.follower.progress.rounds
+        self._epoch = self.follower.next_epoch()
+        progress, share = self.follower.progress, 1 - self._asked["sparsity"]
+        if progress.rounds == before or any(isinstance(step, Prune) for step in self.follower.plan[progress.step :]):
+            return
+        starved = [
+            f"{layer['kept']:.0f} of {layer['dense']:,.0f} weights of {name}"
+            for name, layer in self.follower.layers().items()
+            if layer["kept"] <= 1 and share * layer["dense"] >= _MANY
+        ]
+        if starved:
+            warnings.warn(
+                f"{self._asked['pruner']} leaves {several(starved)}, and others the more: parts whose losses differ in size, an "
+                'actor and a critic say, need a Pruning each, or scope="layer"',
+                stacklevel=3,
+            )
 
     def _stay_zero(self) -> None:
         """Zero masked weights after every step that moved them although they have no gradient, for as long as the network is.
@@ -225,6 +244,9 @@ class Pruning:
         """Return in words where hardly anything passes any more: layers with at most one weight left, or with one channel."""
         return self.follower.collapsed()
 
+
+_MANY = 30
+"""Weights that a layer would keep if all lost alike, from which on it is told if it keeps one."""
 
 _PRUNINGS: weakref.WeakSet[Pruning] = weakref.WeakSet()
 
@@ -286,11 +308,14 @@ class _Network:
                     raise ValueError(f"{name} is frozen, and is yet to be pruned: let it learn until then")
         if self.optimizer is None:
             return
-        held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-        for name in dict.fromkeys((*self.anatomy.all_weights(), *members)):
-            if name in parameters and parameters[name].requires_grad and id(parameters[name]) not in held:
+        wanted = [name for name in dict.fromkeys((*self.anatomy.all_weights(), *members)) if name in parameters]
+        held = _held(self.optimizer, self.module, wanted)
+        for name in wanted:
+            if parameters[name].requires_grad and name not in held:
+                others = "; where several train it, each part with its own has a Pruning of its own" if held else ""
                 raise ValueError(
-                    f"the optimizer does not hold {name}: give the one that trains this network, made after its parameters were"
+                    f"the optimizer does not hold {name}: give the one that trains this network, made after its parameters "
+                    f"were{others}"
                 )
         kept = {id(p) for p in parameters.values()}
         shapes = {parameters[name].shape for name in members if name in parameters} if cuts else set()
@@ -300,7 +325,7 @@ class _Network:
                 if name not in ("param_groups", "state") and any(id(leaf) in kept or leaf.shape in shapes for leaf in leaves):
                     raise ValueError(
                         f"{type(optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
-                        "take another optimizer, or a pruner of weights (-U)"
+                        "take another optimizer, or a pruner of weights"
                     )
 
     def check_state(self, state: Mapping[str, Any]) -> None:
@@ -414,7 +439,7 @@ def _unmasked(method: Pruner, net: nn.Module) -> None:
             if method.cut == CHANNELS and id(theirs) in own and name in masks and not bool(masks[name].all()):
                 raise ValueError(
                     f"{method.name} cuts channels; {own[id(theirs)]} is masked already by an earlier pruning: "
-                    "take one that ends in -U"
+                    "take one that holds weights at zero, as SNIP does"
                 )
 
 

@@ -1,13 +1,18 @@
 """Why something failed: one plain line for people, the traceback below it."""
 
+import os
 import re
+import sysconfig
 import traceback
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from rlprune.words import mistaken
 
 _LONGEST = 400
+_OURS = f"{Path(__file__).parent}{os.sep}"
+_LIBRARIES = tuple({f"{folder}{os.sep}" for name, folder in sysconfig.get_paths().items() if name.endswith("lib")})
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAMES = re.compile(r"^Traceback \(most recent call last\):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
 
@@ -34,7 +39,17 @@ def line(error: BaseException) -> str:
 def told(error: BaseException) -> str:
     """Return the line of an exception, and its traceback below."""
     below = "".join(traceback.format_exception(error))
-    return f"{line(error)}\n{below.encode('utf-8', 'backslashreplace').decode()}"
+    why = line(error)
+    where = _where(error) if why.startswith(f"{type(error).__name__}: ") else ""  # without a message it says where
+    return f"{why}{where}\n{below.encode('utf-8', 'backslashreplace').decode()}"
+
+
+def _where(error: BaseException) -> str:
+    """Return the line of somebody else's file, called from here, in which an exception came up; nothing where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = next((place for place, frame in enumerate(frames) if frame.filename.startswith(_OURS)), len(frames))
+    theirs = [frame for frame in frames[ours:] if not frame.filename.startswith((_OURS, *_LIBRARIES, "<"))]
+    return f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
 
 
 def reason(told: str | None) -> str:

@@ -215,12 +215,13 @@ def _digest(module: str) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """Return in a line why a module cannot be imported; of a recipe or of settings that are wrong, which key and where."""
-    if not isinstance(error, ValidationError):
-        kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
-        return f"{kind}{error}".partition("\n")[0]
+    """Return in a line why a module cannot be imported, and where; of a recipe or of settings that are wrong, which key."""
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if one.name == "<module>"), None)
-    return mistaken(error) + (f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else "")
+    where = f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else ""
+    if isinstance(error, ValidationError):
+        return mistaken(error) + where
+    kind = "" if type(error) is ImportError else f"{type(error).__name__}: "
+    return f"{kind}{error}".partition("\n")[0] + where
 
 
 def _assignments(body: Iterable[ast.stmt], kind: str) -> Iterator[tuple[str, str]]:

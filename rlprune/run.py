@@ -674,6 +674,8 @@ def _show(request: Request, store: "Store", outcome: "Outcome", command: str) ->
     attempt("the table", table)
     for row in (*outcome.failed, *outcome.skipped):
         print(plain(f"{named(row)}: {ending(row)}"))
+    if outcome.failed:
+        print(f"where an error came up, all of it: rlprune show {typed(out)} {outcome.failed[0].id}")
     if others := len(everything) - len(rows):
         say(f"{others} more cells in {out} are of other settings: rlprune report {typed(out)} shows all")
     attempt("the report", lambda: say(f"\n{write_report(rows, out, command, notes=parted([out]), tell=failures.append)}"))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isfinite
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from rlprune.costs.measures import Measure
+from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.pruning.pruner import Scope, Start
 from rlprune.registry import Registry
 from rlprune.safely import plain
@@ -31,6 +31,8 @@ class Recipe(BaseModel):
     """Fields that follow from others."""
     trainer: ClassVar[str]
     """``"module:Class"``, imported when a cell runs, so that declaring a task imports no torch."""
+    measures: ClassVar[frozenset[str]] = frozenset()
+    """What this trainer's evaluation measures: a task judged by something else is told before it trains. Empty: unknown."""
     unit: ClassVar[str] = "epochs"
     """Of the budget: ``steps`` or ``epochs``."""
     gpu: ClassVar[bool] = False
@@ -118,12 +120,21 @@ class Recipe(BaseModel):
         """
         return self.replaced({"budget": 3, "epochs": 3})
 
+    @classmethod
+    def measured(cls) -> frozenset[str]:
+        """Return what its trainer measures quality by; empty where the class that names the trainer does not say."""
+        own = next((kind for kind in cls.__mro__ if "trainer" in vars(kind)), cls)
+        return frozenset(vars(own).get("measures", ()))
+
     @field_validator("*", mode="before")
     @classmethod
     def _lists_are_tuples(cls, value: Any, info: ValidationInfo) -> Any:
         """A suite has lists where a field says ``tuple``."""
         of = cls.model_fields[info.field_name].annotation if isinstance(value, list) and info.field_name else None
         return tuple(value) if tuple in {get_origin(one) or one for one in (of, *get_args(of))} else value
+
+
+ANCHORS = ("random", "dense")
 
 
 @dataclass(frozen=True)
@@ -153,6 +164,10 @@ class Task:
     chance: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.metric, Measure):
+            raise TypeError(f"metric of task {self.name}: got {self.metric!r}; must be a Measure(name, title)")
+        if not (isinstance(self.also, Sequence) and all(isinstance(one, Measure) for one in self.also)):
+            raise TypeError(f"also of task {self.name}: got {self.also!r}; must be Measures, in a tuple")
         for key, text in (("title", self.title), ("metric", self.metric.heading), ("curve", self.recipe.curve.heading)):
             if not text.strip() or not text.isprintable() or len(text) > 200:
                 raise ValueError(f"{key} of task {plain(self.name, 100)} must be 1 to 200 characters on one line")
@@ -165,11 +180,21 @@ class Task:
                 raise ValueError(
                     f"{key} of task {self.name}: got {got!r}; must be {' or '.join(allowed)}{nearest(str(got), allowed)}"
                 )
-        if unreal := [name for name, value in self.anchors.items() if not isfinite(value)]:
-            raise ValueError(f"anchors of task {self.name}: {', '.join(unreal)} must be a finite number")
+        for name, value in self.anchors.items():
+            if name not in ANCHORS:
+                raise ValueError(f"anchors of task {self.name}: {name!r} is none of {', '.join(ANCHORS)}{nearest(name, ANCHORS)}")
+            if not isinstance(value, int | float | np.number) or not isfinite(value):
+                raise ValueError(f"anchors of task {self.name}: {name} must be a finite number; got {value!r}")
         if self.chance and self.chance not in (known := [one.name for one in self.also]):
             raise ValueError(f"chance of task {self.name}: {self.chance} is none of what else is measured, {', '.join(known)}")
         kind = type(self.recipe)
+        measures, costs = kind.measured(), {one.name for one in CATALOGUE}
+        for one in (self.metric, *self.also) if measures else ():
+            if one.name not in measures | costs:
+                raise ValueError(
+                    f"{self.name} is to be measured by '{one.name}', which {kind.__name__}'s training does not "
+                    f"measure{nearest(one.name, sorted(measures))}; it measures {', '.join(sorted(measures))}"
+                )
         if "trainer" in kind.model_fields:  # a suite could set it, and have code imported
             raise ValueError(f"trainer of {kind.__name__} is no field: write trainer: ClassVar[str] = 'module:Class'")
         if not re.fullmatch(r"\w+(\.\w+)*:\w+", place := str(getattr(kind, "trainer", ""))):

@@ -42,12 +42,12 @@ def run(what):
     return names
 
 
-def test_there_are_seven_snippets():
-    assert len(PYTHON) == 7
+def test_there_are_eight_snippets():
+    assert len(PYTHON) == 8
     assert len(TOML) == 2
 
 
-@pytest.mark.parametrize("name", ["SMALLEST", "FISHER"])
+@pytest.mark.parametrize("name", ["SMALLEST", "FISHER", "WANDERING"])
 def test_the_pruner_keeps_the_laws(name):
     pruner = run(f"{name} = ")[name]
     assert isinstance(pruner, Pruner)

@@ -197,6 +197,13 @@ def test_scores_that_are_none_are_told_in_plain_words(score, message, plan):
         finish(follow(subject, of(score, plan=plan)), subject)
 
 
+def test_a_loss_that_is_no_number_is_blamed_before_the_formula():
+    subject = Tiny()
+    subject.inputs[3] = torch.nan
+    with pytest.raises(ValueError, match=r"holds infinities or values that are not numbers, as the loss is nan: data, or an env"):
+        follow(subject, pruners().load("SNIP")).next_epoch()
+
+
 @pytest.mark.parametrize("plan", [NOW, LATER])
 @pytest.mark.parametrize("change", [torch.Tensor.zero_, torch.Tensor.abs_, torch.Tensor.neg_, torch.Tensor.exp_])
 @pytest.mark.parametrize("most", [0, 10**6])

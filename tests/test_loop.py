@@ -1,5 +1,6 @@
 import copy
 import gc
+import warnings
 import weakref
 from functools import partial
 
@@ -477,6 +478,29 @@ def test_pruned_weights_stay_zero_in_another_precision():
     net(torch.randn(8, 5, dtype=torch.bfloat16)).float().square().mean().backward()
     optimizer.step()
     assert pruning.reached()["sparsity_weights"] == pytest.approx(0.8, abs=0.003)
+
+
+@pytest.mark.parametrize(("settings", "starves"), [({}, True), ({"scope": "layer"}, False)])
+def test_a_network_whose_loss_is_dwarfed_by_another_is_not_starved_without_a_word(settings, starves):
+    torch.manual_seed(0)
+    sides = {name: nn.Sequential(nn.Linear(4, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 2)) for name in "ab"}
+    net, x = nn.ModuleDict(sides), torch.randn(32, 4)
+
+    def loss(module):
+        return module["a"](x).square().mean() * 1e-6 + (module["b"](x) - 100).square().mean()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, **settings)
+    assert bool(pruning.collapsed()) == starves
+    assert [str(one.message).partition(",")[0] for one in told] == starves * ["SNIP leaves 1 of 576 weights of a.2.weight"]
+
+
+def test_several_optimizers_of_parts_are_told_to_have_a_pruning_each():
+    net, loss, _ = setting()
+    part = torch.optim.SGD(list(net.parameters())[:2], lr=0.1)
+    with pytest.raises(ValueError, match=r"does not hold 2\.weight: .* each part with its own has a Pruning of its own"):
+        rlprune.Pruning(net, "SNIP", 0.5, epochs=1, loss=loss, optimizer=part)
 
 
 def test_a_layer_used_twice_is_cut_in_both_places():

@@ -207,9 +207,7 @@ def test_gate_slopes_are_of_batches_however_small_their_pieces():
 
     def slopes(losses, pieces):
         scoring = replace(tiny.scoring(0), collect=lambda: losses, pieces=pieces)
-        return Probe(
-            tiny.module, tiny.anatomy, scoring, torch.Generator(), groups=tiny.anatomy.all_groups()
-        ).gate_slopes()
+        return Probe(tiny.module, tiny.anatomy, scoring, torch.Generator(), groups=tiny.anatomy.all_groups()).gate_slopes()
 
     whole, cut = slopes(wholes, 1), slopes(halves, 2)
     assert all(torch.allclose(cut[name], whole[name], rtol=1e-9) for name in whole)
@@ -217,7 +215,10 @@ def test_gate_slopes_are_of_batches_however_small_their_pieces():
 
 def test_what_a_mask_distance_scores_is_counted():
     pruning = follow(
-        Tiny(normed=True), [Train(until=MaskDistance(window=4, cap=1.0)), Prune(), Train()], pruners().load("SNAP").score, epochs=6
+        Tiny(normed=True),
+        [Train(until=MaskDistance(window=4, cap=1.0)), Prune(), Train()],
+        pruners().load("SNAP").score,
+        epochs=6,
     )
     assert pruning.pruning_epoch >= 4
     assert pruning.scoring_samples == 20 * (pruning.pruning_epoch + 1)

@@ -246,6 +246,13 @@ def test_captions_promise_no_intervals_nor_points_of_one_seed(page: str, tmp_pat
     assert "metric and costs, 3 seeds: interquartile mean with its 95 % interval" in page
 
 
+def test_captions_speak_of_no_dense_network_where_none_was_trained(page: str, tmp_path: Path) -> None:
+    without = write_report(rows(3, ("SNIP", "CroP-S"), (0.8, 0.98)), tmp_path).read_text(encoding="utf-8")
+    for words in ("The line across is the dense network.", "dense a star", "darker for sparser, dense dotted"):
+        assert words in page
+        assert words not in without
+
+
 def test_costs_are_two_tables_the_first_of_them_the_papers_eight_columns() -> None:
     table = tables.cost_table(only(rows(2, FEW, (0.9,))), 0.9)
     first, further = tables.paper_first(table)

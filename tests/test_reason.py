@@ -2,6 +2,7 @@ import traceback
 
 import pytest
 
+from rlprune.pruning.pruner import Pruner
 from rlprune.reason import line, reason, told
 
 
@@ -68,3 +69,15 @@ def test_a_reason_is_one_line_of_bearable_length_and_never_blank():
     assert [reason(blank) for blank in (None, "", " \n")] == ["no reason recorded"] * 3
     assert reason("needs batchnorm\nand more") == "needs batchnorm"
     assert len(line(ValueError("x" * 5000))) == 400
+
+
+def test_an_error_of_somebody_elses_code_is_told_with_its_line(tmp_path, monkeypatch):
+    (tmp_path / "theirs.py").write_text("def plan():\n    import json\n    json.loads('{')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import theirs
+
+    pruner = Pruner("Theirs", None, cut="nothing", plan=theirs.plan)
+    with pytest.raises(ValueError, match="Expecting property name") as caught:
+        pruner.steps(pruner.settings())
+    assert reason(told(caught.value)).endswith("(char 1) (theirs.py, line 3)")
+    assert line(caught.value).endswith("(char 1)")

@@ -2,6 +2,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from textwrap import dedent
+from typing import ClassVar
 
 import pytest
 from installed import entered
@@ -9,6 +10,7 @@ from installed import entered
 from rlprune import registry
 from rlprune.costs.measures import Measure
 from rlprune.executors import Executor, executors
+from rlprune.pruning.plan import Grow, Prune
 from rlprune.pruning.pruner import Pruner, pruners
 from rlprune.registry import Registry
 from rlprune.task import Task, tasks
@@ -177,9 +179,9 @@ def test_an_entry_has_one_name_only(shop, tmp_path):
     ("text", "told"),
     [
         ("raise SystemExit(0)", "SystemExit: 0"),
-        ("raise ImportError('a package is too old')", "a package is too old$"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("raise ValueError('a\\x1b\\nb')", r"ValueError: a\\x1b$"),
+        ("raise ImportError('a package is too old')", r"a package is too old \(elsewhere.py, line 1\)$"),
+        ("\n1 / 0", r"ZeroDivisionError: division by zero \(elsewhere.py, line 2\)$"),
+        ("raise ValueError('a\\x1b\\nb')", r"ValueError: a\\x1b \(elsewhere.py, line 1\)$"),
         ("THIRDS =", "SyntaxError: invalid syntax"),
         ("", "AttributeError: module 'elsewhere' has no attribute 'THIRDS'"),
         (
@@ -197,10 +199,11 @@ def test_whatever_stops_an_import_is_one_line(shop, tmp_path, text, told):
     assert goods.load("Half-U").name == "Half-U"
 
 
-@pytest.mark.parametrize("wrong", [{"cut": "wieghts"}, {"scope": "leyer"}])
+@pytest.mark.parametrize("wrong", [{"cut": "wieghts"}, {"scope": "leyer"}, {"needs": {"batch_norm"}}, {"score": "s"}])
 def test_a_pruner_that_nobody_could_follow_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"of pruner mine: got '\w+'; must be .*did you mean '(weights|layer)'"):
-        Pruner("mine", None, **{"cut": "nothing", "plan": [], **wrong})
+    end = "a function of the probe, or None" if "score" in wrong else ".*did you mean '(weights|layer|batchnorm)'"
+    with pytest.raises(ValueError, match=rf"of pruner mine: got '\w+'; must be {end}"):
+        Pruner("mine", **{"score": None, "cut": "nothing", "plan": [], **wrong})
 
 
 def test_the_name_that_was_given_is_never_suggested():
@@ -214,11 +217,28 @@ def test_the_name_that_was_given_is_never_suggested():
     [
         *({"title": ""}, {"title": "a\x1b"}, {"title": "x" * 201}, {"scope": "nowhere"}, {"anchors": {"random": float("nan")}}),
         {"metric": Measure("accuracy", "accuracy", "%", scale=100)},
+        *({"metric": "return_greedy"}, {"also": Measure("top1", "accuracy")}, {"also": ("top1",)}),
+        *({"anchors": {"random": "5"}}, {"anchors": {"radnom": 5.0}}),
     ],
 )
 def test_a_task_that_nobody_could_draw_is_refused(wrong):
-    with pytest.raises(ValueError, match="of task"):
+    with pytest.raises((ValueError, TypeError), match="of task"):
         replace(tasks().load("cartpole-v1"), **wrong)
+
+
+@pytest.mark.parametrize("key", ["metric", "also"])
+def test_a_task_judged_by_what_its_training_does_not_measure_is_told_before_it_trains(key):
+    task, wrong = tasks().load("cartpole-v1"), Measure("return_gready", "return")
+    with pytest.raises(
+        ValueError, match="'return_gready', which A2CRecipe's training does not measure; did you mean 'return_greedy'"
+    ):
+        replace(task, **{key: wrong if key == "metric" else (wrong,)})
+    assert replace(task, metric=Measure("latency_seconds", "latency", "s", "lower"))
+
+    class Mine(type(task.recipe)):
+        trainer: ClassVar[str] = "mine:Trainer"  # which may measure anything
+
+    assert replace(task, recipe=Mine(**task.recipe.model_dump()), **{key: wrong if key == "metric" else (wrong,)})
 
 
 @pytest.mark.parametrize(("entries", "kind"), [(pruners(), Pruner), (tasks(), Task), (executors(), Executor)])
@@ -297,6 +317,12 @@ def test_score_and_plan_with_another_default_of_one_setting_are_refused(shop):
             "cuts channels and grows: what was cut cannot come back",
         ),
         ("score, cut='weights', plan=[Train(until=MaskDistance()), Prune(), Train()]", "MaskDistance, which compares channels"),
+        ("score, cut='weights', plan=[Prune, Train()]", r"step 1 of the plan of Odd-U is the class Prune: write Prune\(\)"),
+        ("score, cut='weights', plan=[Prune(), 3]", "step 2 of the plan of Odd-U is 3$"),
+        ("score, cut='weights', plan=Prune()", r"the plan of Odd-U is a list of steps; got Prune\("),
+        ("score, cut='weights', plan=[Grow(by=score), Train()]", "grows in step 1, and nothing was dropped for it"),
+        ("score, cut='weights', plan=[Prune(), Grow(by=score), Train()]", "grows in step 2, and nothing was dropped for it"),
+        ("score, cut='weights', plan=[Prune(beyond=.3), Train()]", "drops more than its sparsity.* and no Grow brings it back"),
     ],
 )
 def test_a_step_that_a_pruner_cannot_take_is_told_before_anything_runs(shop, made, message):
@@ -304,6 +330,20 @@ def test_a_step_that_a_pruner_cannot_take_is_told_before_anything_runs(shop, mad
     pruner = shop("odd.py", f"{head}A = Pruner('Odd-U', {made})\n").load("Odd-U")
     with pytest.raises(ValueError, match=message):
         pruner.steps(pruner.settings())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Prune(20), "the schedule of Prune is one as Halving.*; got 20"),
+        (lambda: Prune(by="magnitude"), "by is a score, a function of the probe; got 'magnitude'"),
+        (lambda: Grow("gradient"), "by is a score, a function of the probe; got 'gradient'"),
+        (lambda: Grow(len, 20), "the schedule of Grow is one as Halving.*; got 20"),
+    ],
+)
+def test_a_step_made_of_something_else_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_types_of_settings_may_be_written_as_text(shop):

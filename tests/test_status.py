@@ -90,6 +90,17 @@ def test_a_run_that_was_killed_is_stopped_and_its_time_is_that_of_stored_cells(o
     assert not (out / RUNNING).exists(), "the next run removes what that one left"
 
 
+def test_what_another_command_began_and_nobody_ended_is_told(out, every, capsys):
+    (out / "checkpoints").mkdir()
+    for name in (f"{every[0].id}.pt", "ffff.pt", "ffff.before.pt", "eeee.pt", "eeee.safetensors"):
+        (out / "checkpoints" / name).touch()
+    found = read(out, {"eeee": ("done", "")}, Known)
+    assert (found.counts["others"], found.counts["begun"]) == (1, 1)
+    with Store(out / "results.sqlite"):
+        assert main(["status", str(out)]) == 0
+    assert "; 2 begun by another command and not ended: it would go on with them" in capsys.readouterr().out
+
+
 def test_runs_of_other_machines_are_there_until_they_say_that_they_ended(out, every):
     (out / RUNNING).mkdir()
     for number, host in enumerate(("node1", "node2")):

@@ -143,7 +143,8 @@ class Status:
         title: of its suite, with the profile; empty where a run left no plan, as older versions did.
         state: ``running``, ``stopped`` or ``complete``.
         by: the processes that run it and when they last wrote what runs; of a sweep that does not run, who ran it last.
-        counts: cells by ``done``, ``failed``, ``skipped``, ``running``, ``missing``, and ``others`` beyond its plan.
+        counts: cells by ``done``, ``failed``, ``skipped``, ``running``, ``missing``, and beyond its plan ``others`` that
+            ended and those ``begun`` that did not.
         runs: what runs; of a run that was killed, what did.
         left: seconds left, None if unknown.
         failed: name and reason of every cell that failed.
@@ -204,6 +205,7 @@ def read(out: Path, ends: Mapping[str, tuple[str, str]], paces: Callable[[], Kno
         "running": len(runs),
         "missing": sum(cell not in cells and cell not in ends for cell in missing),
         "others": sum(cell not in found.names for cell in ends),
+        "begun": sum(cell not in found.names and cell not in ends for cell in _begun(out)),
     }
     counts["waiting"] = len(cells) - len(runs)
     failed = [(found.names[cell], ends[cell][1]) for cell in missing if cell in ends and cell not in cells]
@@ -219,6 +221,11 @@ def read(out: Path, ends: Mapping[str, tuple[str, str]], paces: Callable[[], Kno
         len(outlived),
         told["command"],
     )
+
+
+def _begun(out: Path) -> set[str]:
+    """Return the cells that have a checkpoint to go on from."""
+    return {file.name.partition(".")[0] for file in (out / "checkpoints").glob("*.pt")}
 
 
 def _planned(out: Path) -> _Plan | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import isfinite
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -465,7 +466,7 @@ class PlanFollower:
         scores, name = formula(probe), self._pruner.name
         for key, score in scores.items():
             if not bool(score.isfinite().all()):
-                raise ValueError(f"{name}: the score of {key} holds infinities or values that are not numbers")
+                raise ValueError(f"{name}: the score of {key} holds infinities or values that are not numbers{_lost(probe)}")
         if self.progress.rounds == 0:  # later, a network that is pruned to pieces carries nothing any more
             anatomy, weights = self._subject.anatomy, self._pruner.cut == WEIGHTS
             zeros = [key for key in scores if weights and not bool(self._subject.module.get_parameter(key).any())]
@@ -907,6 +908,14 @@ def _faithful(subject: Subject) -> None:
         if tensors[copied].shape != tensors[name].shape:
             shapes = f"{tuple(tensors[copied].shape)} and {tuple(tensors[name].shape)}"
             raise ValueError(f"{copied} is to follow {name}, and they have shapes {shapes}")
+
+
+def _lost(probe: Probe) -> str:
+    """Return what to say where it is no formula's fault that a score is no number."""
+    with torch.no_grad():
+        losses = [float(loss(probe.module, 1.0)) for loss in probe.batches] if "batches" in vars(probe) else []
+    lost = next((loss for loss in losses if not isfinite(loss)), None)
+    return "" if lost is None else f", as the loss is {lost}: data, or an environment's observations or rewards, are no numbers"
 
 
 def lacking(pruner: Pruner, module: nn.Module) -> list[str]:

@@ -252,6 +252,10 @@ class Prune:
     beyond: float = 0.0
 
     def __post_init__(self) -> None:
+        if not callable(getattr(self.schedule, "sparsities", None)):
+            raise ValueError(f"the schedule of Prune is one as Halving(rounds=20) is; got {self.schedule!r}")
+        if self.by is not None and not callable(self.by):
+            raise ValueError(f"by is a score, a function of the probe; got {self.by!r}")
         if not 0 <= self.beyond < 1:
             raise ValueError(f"beyond is a share of what is kept, at least 0 and less than 1; got {self.beyond}")
 
@@ -270,6 +274,12 @@ class Grow:
 
     by: "Score"
     schedule: Schedule = Halving(rounds=1)
+
+    def __post_init__(self) -> None:
+        if not callable(self.by):
+            raise ValueError(f"by is a score, a function of the probe; got {self.by!r}")
+        if not callable(getattr(self.schedule, "sparsities", None)):
+            raise ValueError(f"the schedule of Grow is one as Halving(rounds=1) is; got {self.schedule!r}")
 
 
 @dataclass(frozen=True)

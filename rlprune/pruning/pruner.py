@@ -15,14 +15,14 @@ values, and a suite may set exactly these (``[pruner.LTR] levels = 3``).
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from rlprune.pruning.plan import Grow, Hold, MaskDistance, Plan, Prune, Rewind, Score, Scores, Train
+from rlprune.pruning.plan import Grow, Hold, MaskDistance, Plan, Prune, Rewind, Score, Scores, Step, Train
 from rlprune.registry import Registry
 from rlprune.words import in_words, nearest
 
@@ -41,6 +41,9 @@ SHUFFLED: tuple[Start, ...] = ("shuffled", "shuffled-rescaled")
 CONTROLS: tuple[Start, ...] = ("redrawn", *SHUFFLED)
 """Starts that ask what a choice was worth, of all networks together."""
 
+
+Need: TypeAlias = Literal["batchnorm", "feedforward"]
+"""What a network may lack."""
 
 WEIGHTS: Cut = "weights"
 CHANNELS: Cut = "channels"
@@ -97,7 +100,7 @@ class Pruner:
         plan: the steps, or a function of settings that returns them.
         scope: what the method itself ranks against what; None leaves it to the task. A suite may set another.
         start: where training begins after the method's cuts. A suite may set another.
-        needs: what a network must have, say ``"batchnorm"``; a cell without it is skipped with that reason.
+        needs: what a network must have, of ``"batchnorm"`` and ``"feedforward"``; a cell without it is skipped with that reason.
     """
 
     name: str
@@ -110,12 +113,19 @@ class Pruner:
 
     def __post_init__(self) -> None:
         scopes = (None, *get_args(Scope))
-        said = (("cut", self.cut, get_args(Cut)), ("scope", self.scope, scopes), ("start", self.start, get_args(Start)))
+        said: list[tuple[str, object, tuple[Any, ...]]] = [
+            ("cut", self.cut, get_args(Cut)),
+            ("scope", self.scope, scopes),
+            ("start", self.start, get_args(Start)),
+        ]
+        said += [("needs", need, get_args(Need)) for need in self.needs]
         for key, got, allowed in said:
             if got not in allowed:
                 names = [name for name in allowed if name is not None]
                 hint = nearest(str(got), names)
                 raise ValueError(f"{key} of pruner {self.name}: got {got!r}; must be {' or '.join(names)}{hint}")
+        if self.score is not None and not callable(self.score):
+            raise ValueError(f"score of pruner {self.name}: got {self.score!r}; must be a function of the probe, or None")
         _settings_model(self)
 
     def starts(self, otherwise: Start) -> Start:
@@ -151,8 +161,14 @@ class Pruner:
         Raises:
             ValueError: a step that this pruner cannot take.
         """
-        steps = tuple(self.plan(**_chosen(self.plan, settings))) if callable(self.plan) else tuple(self.plan)
-        for step in steps:
+        plan: object = self.plan(**_chosen(self.plan, settings)) if callable(self.plan) else self.plan
+        if not isinstance(plan, Sequence):
+            raise ValueError(f"the plan of {self.name} is a list of steps; got {plan!r}")
+        steps, dropped = tuple(plan), False
+        for number, step in enumerate(steps, 1):
+            if not isinstance(step, Step):
+                made = f"the class {step.__name__}: write {step.__name__}()" if isinstance(step, type) else f"{step!r}"
+                raise ValueError(f"step {number} of the plan of {self.name} is {made}")
             if isinstance(step, Prune) and step.by is None and self.score is None:
                 raise ValueError(f"{self.name} prunes and has no score: give it one, or Prune(by=...)")
             if isinstance(step, Grow | Rewind) and self.cut == CHANNELS:
@@ -160,6 +176,13 @@ class Pruner:
                 raise ValueError(f"{self.name} cuts channels and {verb}: what was cut cannot come back")
             if isinstance(step, Train) and isinstance(step.until, MaskDistance) and self.cut != CHANNELS:
                 raise ValueError(f"{self.name} waits for a MaskDistance, which compares channels, and cuts {self.cut}")
+            if isinstance(step, Grow) and not dropped:
+                raise ValueError(
+                    f"{self.name} grows in step {number}, and nothing was dropped for it: Prune(beyond=...) comes first"
+                )
+            dropped = step.beyond > 0 if isinstance(step, Prune) else dropped and not isinstance(step, Grow)
+        if dropped:
+            raise ValueError(f"{self.name} drops more than its sparsity, Prune(beyond=...), and no Grow brings it back")
         return steps if settings.rate_held is None else (Hold(settings.rate_held), *steps)
 
     def formula(self, settings: CommonSettings) -> "Score":

@@ -802,7 +802,8 @@ def cost_figure(comparison: Comparison, sparsity: float) -> "Figure":
         axes.spines["left"].set_visible(False)
     spread = f"{comparison.measured}: interquartile mean, 95 % interval; costs: mean ± standard deviation of n cells"
     spread += ", triangles: down to zero" if beyond else ""
-    note = f"{count_of(comparison.seeds)}; {spread if comparison.seeds[1] > 1 else 'single values'}; line across: dense"
+    note = f"{count_of(comparison.seeds)}; {spread if comparison.seeds[1] > 1 else 'single values'}"
+    note += "; line across: dense" if comparison.cutting("nothing") else ""
     note += trains_longer(comparison.longer)
     headline(figure, _where(comparison, sparsity), note)
     return figure

@@ -317,7 +317,8 @@ def _explained(some: Sequence[curves.Chart]) -> str:
     alone = all(len(chart.sparsities) == 1 for chart in some)
     spread = _spread(curves.seed_range(drawn), alone=alone)
     aside = " Pruners at one sparsity stand side by side." if len(drawn) > 2 and alone else ""
-    return f"{spread}{aside} The line across is the dense network.{' Faint points are seeds.' if points else ''}"
+    across = " The line across is the dense network." if any(curve.cut == "nothing" for curve in drawn) else ""
+    return f"{spread}{aside}{across}{' Faint points are seeds.' if points else ''}"
 
 
 def _spread(seeds: tuple[int, int], fewest: int = RESAMPLES, *, alone: bool = False) -> str:
@@ -337,14 +338,16 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
         caption = f"{one.title}: {one.measured} against the share of weights removed. {_explained([chart])}"
         page.figure(f"{one.stem}-sparsity", partial(figures.sparsity_figure, [chart]), caption)
         if costs := fronts.drawn_against(one):
+            star = ", dense a star" if one.cutting("nothing") else ""
             middles = "Interquartile means" if one.seeds[1] > 1 else "Single values"
             caption = (
                 f"{one.title}: what is worth its cost. On the line stands what nothing else beats in both, costs to two digits, "
-                f"its sparsity beside it; all else is grey, dense a star. {middles}, costs are means, {count_of(one.seeds)}."
+                f"its sparsity beside it; all else is grey{star}. {middles}, costs are means, {count_of(one.seeds)}."
             )
             page.figure(f"{one.stem}-fronts", partial(fronts.front_figure, one, costs), caption)
     if learning := curves.learning_curves(one):
-        caption = f"{one.title}: learning curves, darker for sparser, dense dotted. {_spread(one.seeds, _fewest(learning))}"
+        dotted = ", dense dotted" if any(curve.sparsity == 0 for curve in learning) else ""
+        caption = f"{one.title}: learning curves, darker for sparser{dotted}. {_spread(one.seeds, _fewest(learning))}"
         caption += " A triangle is the last cut." if any(curve.at_cut for curve in learning) else ""
         pruners = list(dict.fromkeys(curve.pruner for curve in learning if curve.sparsity > 0)) or [""]
         for start in range(0, len(pruners), LEARNERS):
@@ -409,7 +412,8 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
         page.figure(f"{one.stem}-widths-{stem}", partial(widths.width_figure, one, sparsity, cut), caption)
     if inside := curves.insides(one, sparsity):
         fewest = min(map(_fewest, inside.values()))
-        caption = f"{where}: inside actor and critic over training, dense dotted. {_spread(one.seeds, fewest)}"
+        dotted = ", dense dotted" if any(curve.sparsity == 0 for found in inside.values() for curve in found) else ""
+        caption = f"{where}: inside actor and critic over training{dotted}. {_spread(one.seeds, fewest)}"
         page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
     if one.seeds[1] > 1 and any(one.cut(pruner) != "nothing" for pruner in one.estimates(sparsity, one.metric.name)):
         caption = f"{where}: performance profiles, the share of seeds that end better than each value, {seeds}."

@@ -111,7 +111,7 @@ class Agent:
         if self._pruner.cut == CHANNELS:
             if masks:
                 raise ValueError(
-                    f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one that ends in -U"
+                    f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one of weights, as SNIP is"
                 )
             members = [member.tensor for group in self._anatomy.all_groups() for member in group.members]
             surgery.bound(self.policy, members, self.optimizers)

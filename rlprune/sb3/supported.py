@@ -99,7 +99,7 @@ def with_channels(anatomy: Anatomy, pruner: str) -> None:
     for layer, why in anatomy.stays.items():
         kind = why.split(" '")[0]
         what = f"which {kind} does not treat each for itself" if kind.isidentifier() else f"and those of {layer} stay for {why}"
-        raise ValueError(f"{pruner} cuts hidden units, {what}: take one that ends in -U")
+        raise ValueError(f"{pruner} cuts hidden units, {what}: take one of weights, as SNIP is")
     for network, groups in anatomy.groups.items():
         if not groups and "features" not in anatomy.groups:
-            raise ValueError(f"{pruner} cuts hidden units and the {network} has none: take a pruner that ends in -U")
+            raise ValueError(f"{pruner} cuts hidden units and the {network} has none: take a pruner of weights, as SNIP is")

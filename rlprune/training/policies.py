@@ -235,7 +235,7 @@ def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> No
     hook = _Loaded(loaded)
     for part in policy.modules():
         if part is not policy:
-            part.register_load_state_dict_pre_hook(hook.begins)
+            part.register_load_state_dict_pre_hook(hook.begins)  # type: ignore[no-untyped-call]
             part.register_load_state_dict_post_hook(hook.ends)  # type: ignore[no-untyped-call]
     for optimizer in networks.optimizers(policy):
         optimizer.register_load_state_dict_post_hook(loaded)

@@ -84,6 +84,10 @@ def _no_log_of_mujoco(spec: "EnvSpec | None") -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
+PLAYED = frozenset({"return_greedy", "return_sampled", "return_train"})
+"""What agents are measured by: fresh games, played greedily and by sampling, and the last ones of training."""
+
+
 class AgentRecipe(Recipe):
     """An agent of Stable-Baselines3 that plays Gymnasium.
 
@@ -262,6 +266,7 @@ class A2CRecipe(OnPolicyRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.a2c:A2CTrainer"
+    measures: ClassVar[frozenset[str]] = PLAYED
     simulator: Literal["gymnasium", "envpool"] = "gymnasium"
 
     @property
@@ -316,6 +321,7 @@ class PPORecipe(OnPolicyRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.ppo:PPOTrainer"
+    measures: ClassVar[frozenset[str]] = PLAYED
     ready: ClassVar[str] = "rlprune.training.compiled.ready_ppo"
     environments: int = Field(default=1, ge=1, le=10_000)
     rollout_steps: int = Field(default=2048, ge=1, le=1_000_000)
@@ -410,6 +416,7 @@ class DQNRecipe(OffPolicyRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.dqn:DQNTrainer"
+    measures: ClassVar[frozenset[str]] = PLAYED - {"return_sampled"}
     plays: ClassVar[Playable] = Playable(
         "DQN", observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"), actions=("discrete from 0",)
     )
@@ -440,6 +447,7 @@ class SACRecipe(OffPolicyRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.sac:SACTrainer"
+    measures: ClassVar[frozenset[str]] = PLAYED
     plays: ClassVar[Playable] = Playable(
         "SAC", observations=("box", "discrete from 0", "multidiscrete from 0", "multibinary"), actions=("bounded box",)
     )
@@ -537,6 +545,7 @@ class ImageRecipe(SupervisedRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.images:ImageTrainer"
+    measures: ClassVar[frozenset[str]] = frozenset({"top1", "top5", "loss_test"})
     data: str = Field(default="shapes", min_length=1)
     network: str
     train_images: _Count | None = None
@@ -588,6 +597,7 @@ class DepthRecipe(SupervisedRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.depth:DepthTrainer"
+    measures: ClassVar[frozenset[str]] = frozenset({"rmse", "rel", "delta1", "rmse_constant"})
     data: str = Field(default="rooms", min_length=1)
     network: str
     height: int = Field(default=48, ge=8, le=4096)
@@ -695,6 +705,9 @@ class LanguageRecipe(SupervisedRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.language:LanguageTrainer"
+    measures: ClassVar[frozenset[str]] = frozenset(
+        {"log_perplexity", "perplexity", "log_perplexity_valid", "unigram", "fivegram"}
+    )
     data: str = Field(default="prose", min_length=1)
     hidden: _Size = 300
     tokens: int = Field(default=80, ge=2, le=65_536)

@@ -88,8 +88,9 @@ def fleets(where: Where) -> Iterator[Row]:
     from speed_fleet import ceiling, fleet, moved, operations, recipe
 
     products, _, memory = ceiling(where.device, 8192 if where.whole else 1024)
-    for task, width in (("cartpole-v1", 128), ("cartpole-v1", 16), ("acrobot-v1", 256)):
-        work = recipe(task, width if where.whole else 16)
+    wanted = (("cartpole-v1", 128), ("cartpole-v1", 16), ("acrobot-v1", 256)) if where.whole else (("cartpole-v1", 16),)
+    for task, width in wanted:
+        work = recipe(task, width)
         floor = max(operations(work) / products, moved(work) / memory)
         for count in (64, 256, 1024, 4096) if where.whole else (4,):
             if where.whole:
