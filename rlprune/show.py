@@ -38,6 +38,8 @@ def found(store: Store, words: Sequence[str]) -> Row:
         LookupError: there is none, or more than one, or it is damaged; the message says what there is.
     """
     known = store.identities()
+    if not known:
+        raise LookupError("no cell has ended yet; rlprune status says where its run stands")
     if len(words) == 1:
         cells = [one for one in known if one.id.casefold().startswith(words[0].casefold())]
     else:

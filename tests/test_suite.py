@@ -563,6 +563,7 @@ def test_an_unknown_profile_suggests_the_nearest(write):
 
 def test_files_that_cannot_be_read(tmp_path, write):
     write()
+    assert told("acrobot-v1") == ["acrobot-v1: a task, which is run by a suite that names it, in tasks = [...]; this is no suite"]
     assert told("cartpol") == ["cartpol: no suite and no file has this name; did you mean 'cartpole'? (see: rlprune list suites)"]
     assert told(".") == [".: is not a file"]
     os.mkfifo("pipe.toml")

@@ -578,6 +578,8 @@ def _read(name: str, folder: Path) -> _File:
         with file.open("rb") as opened:
             text = _decoded(opened.read(LARGEST + 1))
     except FileNotFoundError:
+        if name.casefold() in map(str.casefold, tasks().names()):
+            raise ValueError("a task, which is run by a suite that names it, in tasks = [...]; this is no suite") from None
         known = nearest(name, [*suites(), *_beside(folder / name, name)])
         raise ValueError(f"no suite and no file has this name{known} (see: rlprune list suites)") from None
     except IsADirectoryError:
