@@ -377,7 +377,8 @@ def twice_derivable(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def in_full(device: torch.device) -> Iterator[None]:
     """Compute in the network's own precision, on the way back, too: no TF32 in convolutions, and no autocast."""
-    with _no_tf32(), torch.autocast(device.type, enabled=False):
+    kind = device.type
+    with _no_tf32(), torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
         yield
 
 
