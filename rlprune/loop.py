@@ -130,7 +130,7 @@ class Pruning:
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", partial(seed_sequence, seed))
         self._stay_zero()
         _PRUNINGS.add(self)
-        self._advance()
+        self._advance(stacklevel=4)  # past `spelled`
 
     @property
     def done(self) -> bool:
@@ -161,8 +161,12 @@ class Pruning:
         cuts = any(isinstance(step, Prune) for step in (now, *later))
         self._subject.check(cuts=cuts, learns=not gates)
         members = [member.tensor for group in self._subject.anatomy.all_groups() for member in group.members]
-        for optimizer in self._others if cuts else ():
-            if held := _held(optimizer, self._subject.module, members):
+        shared = {id(group) for optimizer in self._subject.optimizers for group in optimizer.param_groups}
+        others = list(self._others)
+        self._others.clear()  # one that takes no further step is left behind by no cut
+        for optimizer in others if cuts else ():
+            held = _held(optimizer, self._subject.module, members)
+            if held and not shared.issuperset(map(id, optimizer.param_groups)):
                 raise ValueError(
                     f"a {type(optimizer).__name__} that this pruning does not know trains {held[0]}, and a cut would leave it "
                     "behind: make it before the pruning, and give it as optimizer"
@@ -196,7 +200,7 @@ class Pruning:
         self.follower.load_state(state)
         self._epoch = self.follower.next_epoch()
 
-    def _advance(self) -> None:
+    def _advance(self, stacklevel: int = 3) -> None:
         """Take the plan's next steps up to training, and warn if the last of its prunings starved a layer."""
         before = self.follower.progress.rounds
         self._epoch = self.follower.next_epoch()
@@ -212,7 +216,7 @@ class Pruning:
             warnings.warn(
                 f"{self._asked['pruner']} leaves {several(starved)}, and others the more: parts whose losses differ in size, an "
                 'actor and a critic say, need a Pruning each, or scope="layer"',
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
     def _stay_zero(self) -> None:

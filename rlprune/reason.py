@@ -4,6 +4,7 @@ import os
 import re
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,7 +13,8 @@ from rlprune.words import mistaken
 
 _LONGEST = 400
 _OURS = f"{Path(__file__).parent}{os.sep}"
-_LIBRARIES = tuple({f"{folder}{os.sep}" for name, folder in sysconfig.get_paths().items() if name.endswith("lib")})
+_PYTHON = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_INSTALLED = {"site-packages", "dist-packages"}
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAMES = re.compile(r"^Traceback \(most recent call last\):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
 
@@ -48,8 +50,13 @@ def _where(error: BaseException) -> str:
     """Return the line of somebody else's file, called from here, in which an exception came up; nothing where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = next((place for place, frame in enumerate(frames) if frame.filename.startswith(_OURS)), len(frames))
-    theirs = [frame for frame in frames[ours:] if not frame.filename.startswith((_OURS, *_LIBRARIES, "<"))]
-    return f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
+    return placed([frame for frame in frames[ours:] if not frame.filename.startswith(_OURS)])
+
+
+def placed(frames: Sequence[traceback.FrameSummary]) -> str:
+    """Return file and line of the innermost frame that is no library's, in brackets; nothing where all are libraries'."""
+    own = [one for one in frames if not one.filename.startswith((_PYTHON, "<")) and not _INSTALLED & {*Path(one.filename).parts}]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def reason(told: str | None) -> str:

@@ -24,6 +24,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
+from rlprune.reason import placed
 from rlprune.safely import LONGEST, fault, plain
 from rlprune.words import mistaken, nearest
 
@@ -216,8 +217,7 @@ def _digest(module: str) -> str:
 
 def _why(error: BaseException) -> str:
     """Return in a line why a module cannot be imported, and where; of a recipe or of settings that are wrong, which key."""
-    frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if one.name == "<module>"), None)
-    where = f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else ""
+    where = placed([frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"])
     if isinstance(error, ValidationError):
         return mistaken(error) + where
     kind = "" if type(error) is ImportError else f"{type(error).__name__}: "

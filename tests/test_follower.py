@@ -197,6 +197,17 @@ def test_scores_that_are_none_are_told_in_plain_words(score, message, plan):
         finish(follow(subject, of(score, plan=plan)), subject)
 
 
+def test_weights_that_are_no_numbers_are_blamed_before_the_data():
+    subject = Tiny()
+    pruning = follow(subject, of(pruners().load("SNIP").score, plan=LATER))
+    pruning.next_epoch()
+    with torch.no_grad():
+        next(subject.module.parameters())[0] = torch.inf
+    pruning.epoch_done()
+    with pytest.raises(ValueError, match="are not numbers, and so do the network's own weights: its training diverged"):
+        pruning.next_epoch()
+
+
 def test_a_loss_that_is_no_number_is_blamed_before_the_formula():
     subject = Tiny()
     subject.inputs[3] = torch.nan

@@ -471,6 +471,53 @@ def test_an_optimizer_that_took_the_place_of_the_given_one_is_told_before_a_cut_
         pruning.epoch_end()
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_layer_that_was_replaced_after_pruning_stops_nobodys_training(given):
+    net, loss, optimizer = setting()
+    rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, **({"optimizer": optimizer} if given else {}))
+    net[-1] = nn.Identity()
+    for other in (nn.Linear(3, 3), net):
+        training = torch.optim.SGD(other.parameters(), lr=0.1)
+        other(torch.randn(4, next(other.parameters()).shape[1])).square().sum().backward()
+        training.step()
+    assert int((net[0].weight == 0).sum()) > 0
+
+
+def test_an_optimizer_of_one_step_or_of_the_same_groups_stops_no_cut():
+    class Around(torch.optim.Optimizer):
+        def __init__(self, base):
+            super().__init__([nn.Parameter(torch.zeros(1))], {})
+            self.param_groups = base.param_groups
+
+        def step(self, closure=None):
+            pass
+
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, "EarlyRandom-S", 0.5, epochs=4, loss=loss, optimizer=optimizer)
+    once, around = torch.optim.SGD(net.parameters(), lr=1e-3), Around(optimizer)
+    loss(net).backward()
+    once.step()
+    with pytest.raises(ValueError, match="a SGD that this pruning does not know"):
+        pruning.epoch_end()
+    while not pruning.done:
+        around.step()
+        pruning.epoch_end()
+    assert pruning.reached()["sparsity_weights"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_state_that_was_kept_before_a_cut_is_none_of_after_it():
+    net, loss, optimizer = setting()
+    pruning = rlprune.Pruning(net, "EarlyCroP-S", 0.5, epochs=4, loss=loss, optimizer=optimizer)
+    kept = pruning.state_dict()
+    shapes = {name: tensor.shape for each in kept["references"].values() for name, tensor in each.items()}
+    while not pruning.done:
+        loss(net).backward()
+        optimizer.step()
+        pruning.epoch_end()
+    assert pruning.reached()["sparsity_nodes"] > 0
+    assert {name: tensor.shape for each in kept["references"].values() for name, tensor in each.items()} == shapes
+
+
 def test_pruned_weights_stay_zero_in_another_precision():
     net, loss, optimizer = setting()
     pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, optimizer=optimizer)
@@ -494,6 +541,7 @@ def test_a_network_whose_loss_is_dwarfed_by_another_is_not_starved_without_a_wor
         pruning = rlprune.Pruning(net, "SNIP", 0.8, epochs=1, loss=loss, **settings)
     assert bool(pruning.collapsed()) == starves
     assert [str(one.message).partition(",")[0] for one in told] == starves * ["SNIP leaves 1 of 576 weights of a.2.weight"]
+    assert {one.filename for one in told} <= {__file__}
 
 
 def test_several_optimizers_of_parts_are_told_to_have_a_pruning_each():

@@ -197,6 +197,15 @@ def test_before_training_it_is_scored_on_random_actions_and_later_on_what_it_has
     assert trainer.learned(1).collect()[0].keywords["batch"].replay.rewards.shape == (16, 1)
 
 
+@each
+def test_an_algorithm_of_ones_own_replaces_what_networks_are_scored_on(kind, monkeypatch):
+    trainer = make(kind)
+    monkeypatch.setattr(type(trainer), "loss", lambda trainer, policy, temperature=1.0, *, batch: batch.replay.rewards.sum())
+    assert {float(loss(trainer.module, 1.0)) for loss in trainer.scoring(0).collect()} == {
+        float(loss.keywords["batch"].replay.rewards.sum()) for loss in trainer.scoring(0).collect()
+    }
+
+
 @pytest.mark.parametrize(("kind", "name"), [("dqn", "SNIP"), ("dqn", "CroP-S"), ("sac", "CroP-S")])
 def test_a_pruned_agent_is_saved_and_loaded(kind, name, tmp_path):
     trainer = make(kind)

@@ -10,7 +10,7 @@ from installed import entered
 from rlprune import registry
 from rlprune.costs.measures import Measure
 from rlprune.executors import Executor, executors
-from rlprune.pruning.plan import Grow, Prune
+from rlprune.pruning.plan import Grow, Prune, Train
 from rlprune.pruning.pruner import Pruner, pruners
 from rlprune.registry import Registry
 from rlprune.task import Task, tasks
@@ -320,8 +320,7 @@ def test_score_and_plan_with_another_default_of_one_setting_are_refused(shop):
         ("score, cut='weights', plan=[Prune, Train()]", r"step 1 of the plan of Odd-U is the class Prune: write Prune\(\)"),
         ("score, cut='weights', plan=[Prune(), 3]", "step 2 of the plan of Odd-U is 3$"),
         ("score, cut='weights', plan=Prune()", r"the plan of Odd-U is a list of steps; got Prune\("),
-        ("score, cut='weights', plan=[Grow(by=score), Train()]", "grows in step 1, and nothing was dropped for it"),
-        ("score, cut='weights', plan=[Prune(), Grow(by=score), Train()]", "grows in step 2, and nothing was dropped for it"),
+        ("score, cut='weights', plan=[Grow(by=score), Train()]", "grows in step 1, and nothing was pruned before"),
         ("score, cut='weights', plan=[Prune(beyond=.3), Train()]", "drops more than its sparsity.* and no Grow brings it back"),
     ],
 )
@@ -330,6 +329,19 @@ def test_a_step_that_a_pruner_cannot_take_is_told_before_anything_runs(shop, mad
     pruner = shop("odd.py", f"{head}A = Pruner('Odd-U', {made})\n").load("Odd-U")
     with pytest.raises(ValueError, match=message):
         pruner.steps(pruner.settings())
+
+
+def test_a_plan_may_grow_what_a_schedule_removed_beyond_the_end_and_be_a_generator():
+    def plan():
+        yield Prune(beyond=0.3)
+        yield Train(share=0.5)
+        yield Prune(by=len)
+        yield Grow(by=len)
+
+    mine = Pruner("mine", len, cut="weights", plan=[Prune(), Train(share=0.5), Grow(by=len), Train()])
+    assert len(mine.steps(mine.settings())) == 4
+    other = Pruner("other", len, cut="weights", plan=plan)
+    assert len(other.steps(other.settings())) == 4
 
 
 @pytest.mark.parametrize(

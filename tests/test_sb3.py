@@ -8,7 +8,7 @@ import pytest
 import torch
 import worlds
 from gymnasium.wrappers import NormalizeObservation, RecordEpisodeStatistics
-from stable_baselines3 import A2C, PPO
+from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
@@ -329,6 +329,15 @@ def test_pruned_weights_stay_away_from_a_part_that_is_loaded_and_from_weights_th
         assert zeros(each) == sparse
     copy.deepcopy(model.policy.mlp_extractor).load_state_dict(dense)
     assert pickle.dumps(loaded.policy.features_extractor)
+
+
+def test_pruned_weights_that_come_back_to_a_target_network_are_told():
+    model = DQN("MlpPolicy", "CartPole-v1", learning_starts=10, policy_kwargs={"net_arch": [16, 16]}, seed=0, device="cpu")
+    dense = copy.deepcopy(model.policy.q_net_target.state_dict())
+    model.learn(30, callback=PruneCallback("CroP-U", 0.9))
+    with pytest.warns(UserWarning, match="weights that are pruned came with what was loaded; they are zero again"):
+        model.policy.q_net_target.load_state_dict(dense)
+    assert int((model.policy.q_net_target.q_net[2].weight == 0).sum()) > 100
 
 
 def test_sparsity_counts_from_the_dense_network(tmp_path):

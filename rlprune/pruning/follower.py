@@ -608,8 +608,8 @@ class PlanFollower:
 
     def _follow(self, cuts: surgery.Cuts) -> None:
         """Let what a plan may wait for go on from what was cut: distances of what stays, and masks of present channels."""
-        for reference in self._references.values():
-            reference |= {name: surgery.narrow(then, cuts[name]) for name, then in reference.items() if name in cuts}
+        for key, then in self._references.items():  # new ones: a state that was given out goes on holding the old
+            self._references[key] = then | {name: surgery.narrow(then[name], cuts[name]) for name in then if name in cuts}
         self._drawn = []
 
     def _cut(self, kept: Mapping[str, Tensor]) -> surgery.Cuts:
@@ -912,7 +912,9 @@ def _faithful(subject: Subject) -> None:
 
 def _lost(probe: Probe) -> str:
     """Return what to say where it is no formula's fault that a score is no number."""
-    with torch.no_grad():
+    if not all(bool(parameter.isfinite().all()) for parameter in probe.module.parameters()):
+        return ", and so do the network's own weights: its training diverged"
+    with evaluating(probe.module), torch.no_grad():
         losses = [float(loss(probe.module, 1.0)) for loss in probe.batches] if "batches" in vars(probe) else []
     lost = next((loss for loss in losses if not isfinite(loss)), None)
     return "" if lost is None else f", as the loss is {lost}: data, or an environment's observations or rewards, are no numbers"

@@ -37,9 +37,10 @@ def silence(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def present(module: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Return weights with their masks, but for those that somebody else has cut since."""
-    pairs = [(module.get_parameter(name), mask) for name, mask in masks.items()]
-    return [(weight, mask) for weight, mask in pairs if weight.shape == mask.shape]
+    """Return weights with their masks, but for those that somebody else has cut, replaced or parametrized since."""
+    weights = dict(module.named_parameters(remove_duplicate=False))
+    pairs = [(weights[name], mask) for name, mask in masks.items() if name in weights]
+    return [(weight, mask.to(weight.device)) for weight, mask in pairs if weight.shape == mask.shape]
 
 
 class Masked:

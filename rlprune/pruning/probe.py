@@ -383,7 +383,10 @@ def in_full(device: torch.device) -> Iterator[None]:
 
 
 def _no_tf32() -> AbstractContextManager[object]:
-    """Return where cuDNN does without TF32; all else stays as it is, and that, too, where torch's newer names have set it."""
+    """Return a context in which convolutions and recurrences do without TF32, unless its newer name, fp32_precision, was set.
+
+    Products of matrices are as torch has them, without TF32, or as somebody has set them.
+    """
     cudnn: Any = torch.backends.cudnn
     try:
         now = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32")}

@@ -15,7 +15,7 @@ values, and a suite may set exactly these (``[pruner.LTR] levels = 3``).
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
@@ -162,9 +162,9 @@ class Pruner:
             ValueError: a step that this pruner cannot take.
         """
         plan: object = self.plan(**_chosen(self.plan, settings)) if callable(self.plan) else self.plan
-        if not isinstance(plan, Sequence):
+        if not isinstance(plan, Iterable):
             raise ValueError(f"the plan of {self.name} is a list of steps; got {plan!r}")
-        steps, dropped = tuple(plan), False
+        steps, pruned, dropped = tuple(plan), False, False
         for number, step in enumerate(steps, 1):
             if not isinstance(step, Step):
                 made = f"the class {step.__name__}: write {step.__name__}()" if isinstance(step, type) else f"{step!r}"
@@ -176,11 +176,10 @@ class Pruner:
                 raise ValueError(f"{self.name} cuts channels and {verb}: what was cut cannot come back")
             if isinstance(step, Train) and isinstance(step.until, MaskDistance) and self.cut != CHANNELS:
                 raise ValueError(f"{self.name} waits for a MaskDistance, which compares channels, and cuts {self.cut}")
-            if isinstance(step, Grow) and not dropped:
-                raise ValueError(
-                    f"{self.name} grows in step {number}, and nothing was dropped for it: Prune(beyond=...) comes first"
-                )
-            dropped = step.beyond > 0 if isinstance(step, Prune) else dropped and not isinstance(step, Grow)
+            if isinstance(step, Grow) and not pruned:
+                raise ValueError(f"{self.name} grows in step {number}, and nothing was pruned before: Prune() comes first")
+            pruned |= isinstance(step, Prune)
+            dropped = (dropped or (isinstance(step, Prune) and step.beyond > 0)) and not isinstance(step, Grow)
         if dropped:
             raise ValueError(f"{self.name} drops more than its sparsity, Prune(beyond=...), and no Grow brings it back")
         return steps if settings.rate_held is None else (Hold(settings.rate_held), *steps)

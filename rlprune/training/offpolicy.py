@@ -121,10 +121,14 @@ class OffPolicyTrainer(Played[R]):
         def collect() -> list[Callable[[nn.Module, float], Tensor]]:
             with self._something_seen(use, transitions):
                 batches = td.sampled(self.model, transitions, self.seeds(use))
-            return [partial(td.loss, self.model, batch=batch) for batch in batches]
+            return [partial(self.loss, batch=batch) for batch in batches]
 
         samples = 0 if self._replay.size() else transitions
         return Scoring(collect, samples, networks.outputs, tempered=False)
+
+    def loss(self, policy: nn.Module, temperature: float = 1.0, *, batch: td.Transitions) -> Tensor:
+        """The sum of what each network learns from, whose gradient is each one's own; there is no temperature."""
+        return td.loss(self.model, policy, temperature, batch=batch)
 
     @contextmanager
     def _something_seen(self, use: str, transitions: int) -> Iterator[None]:
@@ -258,7 +262,7 @@ class OffPolicyTrainer(Played[R]):
         def step() -> None:
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            td.loss(self.model, policy, batch=batch).backward()  # type: ignore[no-untyped-call]
+            self.loss(policy, batch=batch).backward()  # type: ignore[no-untyped-call]
             for optimizer in optimizers:
                 optimizer.step()
 

@@ -223,6 +223,7 @@ def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> No
 
     def loaded(optimizer: torch.optim.Optimizer | None = None) -> None:
         due = masked.masks or masks or {}
+        due = dict(due) | {copy: due[name] for copy, name in masked.copies.items() if name in due}
         weights = ((policy.get_parameter(name), mask) for name, mask in due.items()) if masked.masks or optimizer is None else ()
         back = sum(int(weight[~mask.to(weight.device)].count_nonzero()) for weight, mask in weights)
         if masks and not masked.masks:

@@ -545,7 +545,7 @@ class ImageRecipe(SupervisedRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.images:ImageTrainer"
-    measures: ClassVar[frozenset[str]] = frozenset({"top1", "top5", "loss_test"})
+    measures: ClassVar[frozenset[str]] = frozenset({"top1", "top5", "loss_test", "train_images", "test_images"})
     data: str = Field(default="shapes", min_length=1)
     network: str
     train_images: _Count | None = None
@@ -597,7 +597,7 @@ class DepthRecipe(SupervisedRecipe):
     """
 
     trainer: ClassVar[str] = "rlprune.training.depth:DepthTrainer"
-    measures: ClassVar[frozenset[str]] = frozenset({"rmse", "rel", "delta1", "rmse_constant"})
+    measures: ClassVar[frozenset[str]] = frozenset({"rmse", "rel", "delta1", "rmse_constant", "train_images", "test_images"})
     data: str = Field(default="rooms", min_length=1)
     network: str
     height: int = Field(default=48, ge=8, le=4096)
@@ -706,7 +706,16 @@ class LanguageRecipe(SupervisedRecipe):
 
     trainer: ClassVar[str] = "rlprune.training.language:LanguageTrainer"
     measures: ClassVar[frozenset[str]] = frozenset(
-        {"log_perplexity", "perplexity", "log_perplexity_valid", "unigram", "fivegram"}
+        {
+            "log_perplexity",
+            "perplexity",
+            "log_perplexity_valid",
+            "unigram",
+            "fivegram",
+            "train_tokens",
+            "test_tokens",
+            "vocabulary",
+        }
     )
     data: str = Field(default="prose", min_length=1)
     hidden: _Size = 300
