@@ -50,12 +50,13 @@ def _where(error: BaseException) -> str:
     """Return the line of somebody else's file, called from here, in which an exception came up; nothing where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = next((place for place, frame in enumerate(frames) if frame.filename.startswith(_OURS)), len(frames))
-    return placed([frame for frame in frames[ours:] if not frame.filename.startswith(_OURS)])
+    return placed(frames[ours:])
 
 
 def placed(frames: Sequence[traceback.FrameSummary]) -> str:
-    """Return file and line of the innermost frame that is no library's, in brackets; nothing where all are libraries'."""
-    own = [one for one in frames if not one.filename.startswith((_PYTHON, "<")) and not _INSTALLED & {*Path(one.filename).parts}]
+    """Return file and line of the innermost frame that is neither ours nor a library's, in brackets, or nothing."""
+    own = [frame for frame in frames if not frame.filename.startswith((_OURS, _PYTHON, "<"))]
+    own = [frame for frame in own if not _INSTALLED & {*Path(frame.filename).parts}]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 

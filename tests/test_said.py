@@ -66,7 +66,8 @@ def test_a_trigger_or_a_schedule_of_ones_own_is_told_by_its_name():
         cap = 0.5
 
     class Slowly:
-        pass
+        def sparsities(self, target):
+            return [target]
 
     assert said.plan([Train(until=Friday()), Prune(Slowly())]) == [
         "train until Friday fires, after 50 % of the epochs at the latest",

@@ -170,7 +170,7 @@ def orphaned(model):
         (lambda: orphaned(agent()), r"action_net\.weight of this one is frozen or not in policy\.optimizer"),
         (lambda: clamped(agent()), r"policy_net\.0\.weight has a hook of its own"),
         (lambda: heads(agent()), "this one has a Sequential for a Linear"),
-        (lambda: agent(arch={"pi": [], "vf": [16]}), "CroP-S cuts hidden units and the actor has none: take .* -U"),
+        (lambda: agent(arch={"pi": [], "vf": [16]}), "CroP-S cuts hidden units and the actor has none: take a pruner of weights"),
         (lambda: agent(arch={"pi": [16]}), "CroP-S cuts hidden units and the critic has none"),
         (lambda: agent(policy_kwargs={"activation_fn": lambda: nn.Softmax(-1)}), "which Softmax does not treat each for itself"),
         (
