@@ -29,7 +29,7 @@ from rlprune.pruning import select, start, surgery
 from rlprune.pruning.arguments import scope_of, seed_sequence, share, whole
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.groups import Anatomy, Group, everything
-from rlprune.pruning.masked import Masked, silence
+from rlprune.pruning.masked import Masked, Masks, silence
 from rlprune.pruning.plan import Prune, Rewind, Train
 from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.pruning.pruner import CHANNELS, CONTROLS, WEIGHTS, CommonSettings, Pruner, Scope, pruners
@@ -129,7 +129,7 @@ class Pruning:
         self._others = weakref.WeakSet[torch.optim.Optimizer]()
         self.follower = PlanFollower(self._subject, method, chosen, sparsity, epochs, "global", partial(seed_sequence, seed))
         self._stay_zero()
-        _PRUNINGS.add(self)
+        _MASKED.setdefault(net, []).append(self._subject.masked.masks)
         self._advance(stacklevel=4)  # past `spelled`
 
     @property
@@ -160,17 +160,10 @@ class Pruning:
         gates = isinstance(now, Train) and now.only == "gates"  # the plan itself has frozen all others
         cuts = any(isinstance(step, Prune) for step in (now, *later))
         self._subject.check(cuts=cuts, learns=not gates)
-        members = [member.tensor for group in self._subject.anatomy.all_groups() for member in group.members]
-        shared = {id(group) for optimizer in self._subject.optimizers for group in optimizer.param_groups}
         others = list(self._others)
         self._others.clear()  # one that takes no further step is left behind by no cut
-        for optimizer in others if cuts else ():
-            held = _held(optimizer, self._subject.module, members)
-            if held and not shared.issuperset(map(id, optimizer.param_groups)):
-                raise ValueError(
-                    f"a {type(optimizer).__name__} that this pruning does not know trains {held[0]}, and a cut would leave it "
-                    "behind: make it before the pruning, and give it as optimizer"
-                )
+        if cuts:
+            self._subject.check_others(others)
         self._subject.masked.zero()
         self.follower.epoch_done()
         self._advance()
@@ -225,18 +218,14 @@ class Pruning:
         Nobody has to hold on to the pruning; and an optimizer that takes the place of the one that was given is minded, too.
         """
         own, others = weakref.WeakSet(self._subject.optimizers), self._others
-        for optimizer in own:
-            optimizer.register_step_post_hook(lambda *_: self._subject.masked.silence())
         alone, masks, net = not own, self._subject.masked.masks, weakref.ref(self._subject.module)
 
         def zero(optimizer: torch.optim.Optimizer, *_: object) -> None:
-            module = net()
-            if module is None or optimizer in own:
-                return
-            if alone or _held(optimizer, module, masks):
-                silence(module, masks)
-            if not alone:
+            ours = alone or optimizer in own
+            if not ours:
                 others.add(optimizer)
+            if (module := net()) is not None and (ours or _held(optimizer, module, masks)):
+                silence(module, masks)
 
         weakref.finalize(self._subject.module, register_optimizer_step_post_hook(zero).remove)
 
@@ -252,7 +241,8 @@ class Pruning:
 _MANY = 30
 """Weights that a layer would keep if all lost alike, from which on it is told if it keeps one."""
 
-_PRUNINGS: weakref.WeakSet[Pruning] = weakref.WeakSet()
+_MASKED: weakref.WeakKeyDictionary[nn.Module, list[Masks]] = weakref.WeakKeyDictionary()
+"""The networks that live, and what each pruning of them masks; nobody has to hold on to the prunings."""
 
 
 class _Network:
@@ -298,7 +288,7 @@ class _Network:
             ValueError: what it lacks; a weight that was frozen meanwhile; or that DistributedDataParallel, which waits for
                 gradients of what is cut away, holds them.
         """
-        members = [member.tensor for group in self.anatomy.all_groups() for member in group.members]
+        members = self.anatomy.all_members()
         if cuts and members and accepted.replicated(self.module):
             raise ValueError(
                 "DistributedDataParallel holds this network, and would wait for gradients of the channels that are cut: "
@@ -331,6 +321,21 @@ class _Network:
                         f"{type(optimizer).__name__} keeps parameters of its own (.{name}), which a cut would leave behind: "
                         "take another optimizer, or a pruner of weights"
                     )
+
+    def check_others(self, others: Iterable[torch.optim.Optimizer]) -> None:
+        """Refuse optimizers that nobody gave and that train channels which are yet to go.
+
+        Raises:
+            ValueError: the first; one that shares the groups of a given one is cut with it.
+        """
+        shared = {id(group) for optimizer in self.optimizers for group in optimizer.param_groups}
+        for optimizer in others:
+            held = _held(optimizer, self.module, self.anatomy.all_members())
+            if held and not shared.issuperset(map(id, optimizer.param_groups)):
+                raise ValueError(
+                    f"a {type(optimizer).__name__} that this pruning does not know trains {held[0]}, and a cut would leave it "
+                    "behind: make it before the pruning, and give it as optimizer"
+                )
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse a state of another network.
@@ -437,9 +442,8 @@ def _unmasked(method: Pruner, net: nn.Module) -> None:
         ValueError: the first weight that is masked.
     """
     own = {id(parameter): name for name, parameter in net.named_parameters()}
-    for pruning in list(_PRUNINGS):
-        masks = pruning._subject.masked.masks
-        for name, theirs in pruning._subject.module.named_parameters():
+    for module, masks in [(module, masks) for module, each in _MASKED.items() for masks in each]:
+        for name, theirs in module.named_parameters():
             if method.cut == CHANNELS and id(theirs) in own and name in masks and not bool(masks[name].all()):
                 raise ValueError(
                     f"{method.name} cuts channels; {own[id(theirs)]} is masked already by an earlier pruning: "

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from rlprune.costs.measures import CATALOGUE, Measure
+from rlprune.costs.measures import MEASURES, Measure
 from rlprune.pruning.pruner import Scope, Start
 from rlprune.registry import Registry
 from rlprune.safely import plain
@@ -188,9 +188,9 @@ class Task:
         if self.chance and self.chance not in (known := [one.name for one in self.also]):
             raise ValueError(f"chance of task {self.name}: {self.chance} is none of what else is measured, {', '.join(known)}")
         kind = type(self.recipe)
-        measures, costs = kind.measured(), {one.name for one in CATALOGUE}
+        measures = kind.measured()
         for one in (self.metric, *self.also) if measures else ():
-            if one.name not in measures | costs:
+            if one.name not in measures | MEASURES.keys():
                 raise ValueError(
                     f"{self.name} is to be measured by '{one.name}', which {kind.__name__}'s training does not "
                     f"measure{nearest(one.name, sorted(measures))}; it measures {', '.join(sorted(measures))}"

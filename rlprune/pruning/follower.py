@@ -29,7 +29,7 @@ from rlprune.pruning.formula import Formula
 from rlprune.pruning.groups import Anatomy, Group, Member, everything, present
 from rlprune.pruning.masked import Held, Masked, Masks
 from rlprune.pruning.plan import Grow, GrowTo, Progress, PruneTo, Rewind, Save, Score, Scores, TrainEpoch
-from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating, normalising_by_batch
+from rlprune.pruning.probe import Loss, Probe, Scoring, evaluating, in_full, normalising_by_batch
 from rlprune.pruning.pruner import CHANNELS, CONTROLS, SHUFFLED, WEIGHTS, CommonSettings, Pruner, Scope, Start
 from rlprune.reason import NotApplicable
 from rlprune.words import nearest
@@ -688,7 +688,7 @@ class PlanFollower:
 
     def _shown(self, data: Sequence[Loss], graphs: bool, module: nn.Module) -> None:
         """Run the network on data as training does, but for what is drawn; nothing of it stays."""
-        with normalising_by_batch(module), self._undrawn(), torch.set_grad_enabled(graphs):
+        with in_full(module), normalising_by_batch(module), self._undrawn(), torch.set_grad_enabled(graphs):
             for loss in data:
                 loss(module, 1.0)
 
@@ -914,7 +914,7 @@ def _lost(probe: Probe) -> str:
     """Return what to say where it is no formula's fault that a score is no number."""
     if not all(bool(parameter.isfinite().all()) for parameter in probe.module.parameters()):
         return ", and so do the network's own weights: its training diverged"
-    with evaluating(probe.module), torch.no_grad():
+    with in_full(probe.module), evaluating(probe.module), torch.no_grad():
         losses = [float(loss(probe.module, 1.0)) for loss in probe.batches] if "batches" in vars(probe) else []
     lost = next((loss for loss in losses if not isfinite(loss)), None)
     return "" if lost is None else f", as the loss is {lost}: data, or an environment's observations or rewards, are no numbers"

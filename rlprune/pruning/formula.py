@@ -40,7 +40,7 @@ class Formula:
         name = self._name
         before, copies = _sums(probe.module), _copies(probe.module)
         try:
-            with in_full(next(probe.module.parameters()).device):
+            with in_full(probe.module):
                 scores = self._score(probe)
         except NotApplicable as error:
             raise NotApplicable(f"{name}: {error}") from None

@@ -105,6 +105,10 @@ class Anatomy:
         """Return all groups, network by network."""
         return [group for groups in self.groups.values() for group in groups]
 
+    def all_members(self) -> list[str]:
+        """Return the names of the tensors that a cut of channels changes, group by group."""
+        return [member.tensor for group in self.all_groups() for member in group.members]
+
 
 _WEIGHED = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.Bilinear)
 _SCALES = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

@@ -148,19 +148,12 @@ class Masked:
 
     def _look(self) -> None:
         if not self._restless and (self._steps > 0 or self._steps % _WATCHED == 0):
-            self._restless = any(bool((weight.data.bool() & ~mask).any()) for weight, mask in self._present())
+            self._restless = any(bool((weight.data.bool() & ~mask).any()) for weight, mask in present(self._module, self.masks))
             if self._restless:
                 self.zero()  # copies, too
         self._steps -= 1
         if self._restless:
-            self.silence()
-
-    def silence(self) -> None:
-        """Zero masked weights alone, after a step that moved them although they have no gradient."""
-        silence(self._module, self.masks)
-
-    def _present(self) -> list[tuple[Tensor, Tensor]]:
-        return present(self._module, self.masks)
+            silence(self._module, self.masks)
 
     def followers(self, name: str) -> list[Tensor]:
         """Return the tensors that follow a weight: copies of it, and its namesakes in the modules beside."""

@@ -252,10 +252,7 @@ class Prune:
     beyond: float = 0.0
 
     def __post_init__(self) -> None:
-        if not callable(getattr(self.schedule, "sparsities", None)):
-            raise ValueError(f"the schedule of Prune is one as Halving(rounds=20) is; got {self.schedule!r}")
-        if self.by is not None and not callable(self.by):
-            raise ValueError(f"by is a score, a function of the probe; got {self.by!r}")
+        _checked(self, self.schedule, [] if self.by is None else [self.by])
         if not 0 <= self.beyond < 1:
             raise ValueError(f"beyond is a share of what is kept, at least 0 and less than 1; got {self.beyond}")
 
@@ -276,10 +273,20 @@ class Grow:
     schedule: Schedule = Halving(rounds=1)
 
     def __post_init__(self) -> None:
-        if not callable(self.by):
-            raise ValueError(f"by is a score, a function of the probe; got {self.by!r}")
-        if not callable(getattr(self.schedule, "sparsities", None)):
-            raise ValueError(f"the schedule of Grow is one as Halving(rounds=1) is; got {self.schedule!r}")
+        _checked(self, self.schedule, [self.by])
+
+
+def _checked(step: object, schedule: object, scores: Sequence[object]) -> None:
+    """Refuse a step that is made of something else than a schedule and scores.
+
+    Raises:
+        ValueError: which, and what it is.
+    """
+    if not callable(getattr(schedule, "sparsities", None)):
+        raise ValueError(f"the schedule of {type(step).__name__} is one as Halving(rounds=20) is; got {schedule!r}")
+    for score in scores:
+        if not callable(score):
+            raise ValueError(f"by is a score, a function of the probe; got {score!r}")
 
 
 @dataclass(frozen=True)

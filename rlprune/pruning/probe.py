@@ -375,9 +375,9 @@ def twice_derivable(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def in_full(device: torch.device) -> Iterator[None]:
+def in_full(module: nn.Module) -> Iterator[None]:
     """Compute in the network's own precision, on the way back, too: no TF32 in convolutions, and no autocast."""
-    kind = device.type
+    kind = next(module.parameters()).device.type
     with _no_tf32(), torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
         yield
 

@@ -113,8 +113,7 @@ class Agent:
                 raise ValueError(
                     f"{self._pruner.name} cuts channels; this agent's weights are masked already: take one of weights, as SNIP is"
                 )
-            members = [member.tensor for group in self._anatomy.all_groups() for member in group.members]
-            surgery.bound(self.policy, members, self.optimizers)
+            surgery.bound(self.policy, self._anatomy.all_members(), self.optimizers)
         if not masks and networks.shapes(self.policy) == self._shapes:
             return
         follower.counted_from(self._shapes, masks)

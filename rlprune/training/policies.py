@@ -245,12 +245,12 @@ def hold(policy: "BasePolicy", masked: Masked, masks: Masks | None = None) -> No
 class _Loaded:
     """Tells that something was loaded into a part of a policy by itself; of a part that is copied or pickled it tells nobody."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self._tell: Callable[[], None] | None = tell
+    def __init__(self, tell: Callable[[], None] | None) -> None:
+        self._tell = tell
         self._into: nn.Module | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _silent, ()
+        return _Loaded, (None,)
 
     def begins(self, module: nn.Module, state: object, prefix: str, *_: object) -> None:
         if not prefix:
@@ -260,12 +260,6 @@ class _Loaded:
         if module is self._into and self._tell is not None:
             self._into = None
             self._tell()
-
-
-def _silent() -> _Loaded:
-    hook = _Loaded(lambda: None)
-    hook._tell = None
-    return hook
 
 
 class Actor(nn.Module):

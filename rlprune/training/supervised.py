@@ -18,7 +18,7 @@ from rlprune.pruning import start
 from rlprune.pruning.groups import Anatomy
 from rlprune.pruning.masked import Masked, Masks
 from rlprune.pruning.plan import TrainEpoch
-from rlprune.pruning.probe import Loss, Scoring, evaluating, in_full
+from rlprune.pruning.probe import Loss, Scoring, evaluating
 from rlprune.training.recipes import SupervisedRecipe
 from rlprune.training.trainer import Apart, Generators, Seeds
 
@@ -163,8 +163,7 @@ class SupervisedTrainer(Apart, ABC, Generic[R]):
 
     def _scored(self, batch: Batch, module: nn.Module, temperature: float = 1.0) -> Tensor:
         place = next(module.parameters()).device
-        with in_full(place):
-            return self.loss(module, tuple(tensor.to(place) for tensor in batch), temperature)
+        return self.loss(module, tuple(tensor.to(place) for tensor in batch), temperature)
 
     # -- training ------------------------------------------------------------------------------------------------
 

@@ -206,17 +206,19 @@ def scores(where: Where) -> Iterator[Row]:
     """What a score takes over the plain gradients of the same batches, float32 without TF32."""
     from speed_vision import follower, seconds, trainer
 
+    from rlprune.pruning.probe import in_full
     from rlprune.pruning.pruner import pruners
 
     for network in ("resnet18", "vgg16") if where.whole else ("resnet-small",):
         probe = follower(trainer(network, where.device), "CroP-S")._probe(0)
         assert probe.batches
-        plain = seconds(probe.gradient, where.device)
-        for name in ("SNIP", "GraSP", "SNAP", "CroP-U", "CroP-S"):
-            pruner = pruners().load(name)
-            formula = pruner.formula(pruner.settings())
-            taken = seconds(lambda formula=formula, probe=probe: formula(probe), where.device)
-            yield {"network": network, "score": name, "× plain gradients": taken / plain, "plain (ms)": 1000 * plain}
+        with in_full(probe.module):
+            plain = seconds(probe.gradient, where.device)
+            for name in ("SNIP", "GraSP", "SNAP", "CroP-U", "CroP-S"):
+                pruner = pruners().load(name)
+                formula = pruner.formula(pruner.settings())
+                taken = seconds(lambda formula=formula, probe=probe: formula(probe), where.device)
+                yield {"network": network, "score": name, "× plain gradients": taken / plain, "plain (ms)": 1000 * plain}
 
 
 def cuts(where: Where) -> Iterator[Row]:
