@@ -1,6 +1,7 @@
 """What several files of tests share."""
 
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,13 @@ from rlprune.report import draw
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's matter
 settings.load_profile("untimed")
+
+
+def pytest_configure():
+    """One thread for each worker and what it begins; Ctrl-C as in a terminal, though a shell has it ignored in the background."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -172,6 +172,19 @@ class Streams(nn.Module):
         return self.first(both[0]) + self.second(both[1])
 
 
+class Words(nn.Module):
+    """Numbers of words from the first map, looked up; and bags of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.word, self.bag = nn.Embedding(3, 6), nn.EmbeddingBag(3, 4)
+        self.first, self.second = nn.Linear(6 * 25, 2), nn.Linear(4, 2)
+
+    def forward(self, images):
+        words = (images[:, 0].flatten(1) > 0).long() + (images[:, 1].flatten(1) > 0)
+        return self.first(self.word(words).tanh().flatten(1)) + self.second(self.bag(words).tanh())
+
+
 class Stacked(nn.Module):
     """Two layers' outputs one above the other, which have to be of one size."""
 
@@ -204,6 +217,14 @@ def rolled(maps, training):
     return maps.roll(maps.shape[1] // 2, 1)
 
 
+def every_other_place(maps, training):
+    return maps[:, :, torch.arange(0, maps.shape[2], 2)].index_select(3, torch.tensor([1, 0]))
+
+
+def turned_round(maps, training):
+    return maps[:, torch.arange(maps.shape[1] - 1, -1, -1)]
+
+
 def first_squashed(maps, training):
     maps[:, 0].sigmoid_()
     return maps
@@ -231,8 +252,11 @@ SEQUENCES = {
     "streams": (Streams(), {"stem/1": 4, "stem/2": 6}),
     "streams of one size": (Streams(5, 5), {"stem/1": 5, "stem/2": 5}),
     "stacked": (Stacked(), {"one": 6}),
+    "words": (Words(), {"word": 6, "bag": 4}),
     "swapped": (Written(swapped), {}),
     "rolled": (Written(rolled), {}),
+    "picked": (Written(every_other_place), {"one": 8, "other": 8}),
+    "turned round": (Written(turned_round), {}),
     "first": (Written(first_squashed), {"other": 8}),
     "last": (Written(last_turned), {"one": 8}),
     "middle": (Written(middle_doubled), {"other": 8}),
@@ -252,7 +276,15 @@ SEQUENCES = {
         nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)),
         {"0": 2, "2": 5},
     ),
-    "gated": (nn.Sequential(nn.Conv2d(3, 8, 1), nn.GLU(1), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)), {"2": 5}),
+    "gated": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.GLU(1), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)),
+        {"0": 4, "2": 5},
+    ),
+    "gated by the last": (
+        nn.Sequential(nn.Flatten(), nn.Linear(75, 12), nn.GLU(), nn.Linear(6, 4), nn.GLU(-1), nn.Linear(2, 2)),
+        {"1": 6, "3": 2},
+    ),
+    "gated along a map": (nn.Sequential(nn.Conv2d(3, 8, 2), nn.GLU(), nn.Conv2d(8, 2, 1)), {"0": 8}),
     "softmax": (
         nn.Sequential(nn.Conv2d(3, 8, 1), nn.Softmax(1), nn.Conv2d(8, 5, 1), nn.Hardswish(), nn.Conv2d(5, 2, 1)),
         {"2": 5},
@@ -261,8 +293,33 @@ SEQUENCES = {
         nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 5, 1), nn.PReLU(), nn.Conv2d(5, 2, 1)),
         {"2": 5},
     ),
-    "slopes": (nn.Sequential(nn.Conv2d(3, 8, 1), nn.PReLU(8), nn.Conv2d(8, 5, 1), nn.PReLU(), nn.Conv2d(5, 2, 1)), {"2": 5}),
-    "transposed": (nn.Sequential(nn.ConvTranspose2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 5, 1), nn.Conv2d(5, 2, 1)), {"2": 5}),
+    "slopes": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.PReLU(8), nn.Conv2d(8, 5, 1), nn.PReLU(), nn.Conv2d(5, 2, 1)),
+        {"0": 8, "2": 5},
+    ),
+    "slopes of one layer twice": (
+        nn.Sequential(nn.Conv2d(3, 6, 1), (bend := nn.PReLU(6)), nn.Conv2d(6, 6, 1), bend, nn.Conv2d(6, 2, 1)),
+        {"0": 6},
+    ),
+    "transposed": (
+        nn.Sequential(
+            nn.ConvTranspose2d(3, 8, 3, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 5, 1),
+            nn.ConvTranspose2d(5, 4, 2, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ConvTranspose2d(4, 2, 1),
+        ),
+        {"0": 8, "2": 5, "3": 4},
+    ),
+    "transposed in groups": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ConvTranspose2d(8, 6, 1, groups=2), nn.Conv2d(6, 5, 1), nn.Conv2d(5, 2, 1)),
+        {"2": 5},
+    ),
+    "dropped maps": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.Dropout2d(), nn.Conv2d(8, 5, 1), nn.FeatureAlphaDropout(), nn.Conv2d(5, 2, 1)),
+        {"0": 8, "2": 5},
+    ),
     "channels last": (Windows(), {"conv": 6}),
     "halves": (Shuffled(), {"inner": 5}),
     "gates": (Gated(), {"conv": 6, "down": 4}),

@@ -197,7 +197,7 @@ def test_a_group_beyond_its_tensor_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda net: net.__setattr__("bend", nn.PReLU(5)), "bend is a PReLU, whose channels cannot be cut"),
+        (lambda net: net.__setattr__("bend", nn.LayerNorm(5, bias=False)), "bend is a LayerNorm, whose channels cannot be cut"),
         (lambda net: net.__setattr__("bend", nn.Identity()), r"tensors of make that do not fit one another \(weight 3, bias 5\)"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_cut_that_fails_leaves_network_and_optimizer_whole(change, message):
     optimizer = torch.optim.Adam(net.parameters())
     sum(parameter.square().sum() for parameter in net.parameters()).backward()
     optimizer.step()
-    bend = [Member("bend.weight", 0)] if isinstance(net.bend, nn.PReLU) else []
+    bend = [Member("bend.weight", 0)] if isinstance(net.bend, nn.LayerNorm) else []
     bias = [Member("make.bias", 0, produces=True)] if bend else []
     groups = [
         Group("first", 4, (*(Member(f"first.{own}", 0, True) for own in ("weight", "bias")), Member("make.weight", 1))),

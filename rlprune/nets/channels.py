@@ -27,7 +27,9 @@ from rlprune.pruning.groups import Group, Member
 from rlprune.pruning.surgery import copied
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 
 # names of operations of torch, without a last underline
 _SAME = {
@@ -42,6 +44,7 @@ _MOVES = {
 }
 _POOLS = re.compile(r"(adaptive_)?(avg|max)_pool|upsample_|reflection_pad|replication_pad")
 _REDUCES = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "logsumexp"}
+_PICKS = {"index", "index_select"}
 _SOFTMAXES = {"_softmax", "_log_softmax", "softmax", "log_softmax"}
 
 Place: TypeAlias = "tuple[str, int]"
@@ -150,7 +153,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._read(layer.weight, 1, self._vector(x, x.ndim - 1))
         self._make(name, layer, 0, out, out.ndim - 1)
 
-    def embedding(self, name: str, layer: nn.Embedding, _: Tensor, out: Tensor) -> None:
+    def embedding(self, name: str, layer: "nn.Embedding | nn.EmbeddingBag", _: Tensor, out: Tensor) -> None:
         self._make(name, layer, 1, out, out.ndim - 1)
 
     def convolution(self, name: str, layer: "nn.Conv1d | nn.Conv2d | nn.Conv3d", x: Tensor, out: Tensor) -> None:
@@ -165,8 +168,27 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._share(self._names[id(layer.weight)], layer.groups, vector)
         self._make(name, layer, 0, out, dim)
 
+    def transposed(self, name: str, layer: nn.ConvTranspose2d, x: Tensor, out: Tensor) -> None:
+        if layer.groups > 1:
+            self._end(self._at(x), self._here)
+            return
+        dim = x.ndim - layer.weight.ndim + 1
+        self._read(layer.weight, 0, self._vector(x, dim))
+        self._make(name, layer, 1, out, dim)
+
     def normalisation(self, _: str, layer: nn.BatchNorm2d, x: Tensor, out: Tensor) -> None:
         self._scale(layer, x, 1, out)
+
+    def slopes(self, name: str, layer: nn.PReLU, x: Tensor, out: Tensor) -> None:
+        if layer.num_parameters > 1:
+            self._scale(layer, x, 1, out)
+        else:
+            self.passed(name, layer, x, out)
+
+    def passed(self, _: str, layer: nn.Module, x: Tensor, out: Tensor) -> None:
+        carried = self._at(x)
+        if carried is not None:
+            self._carried[out] = carried
 
     def _make(self, name: str, layer: nn.Module, weight_dim: int, out: Tensor, dim: int) -> None:
         weight = layer.get_parameter("weight")
@@ -303,6 +325,9 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if name in ("view", "_unsafe_view", "_reshape_alias"):
                 return [_lean(moved[0][0].reshape(out.shape))]
             return [_lean(numbers) for numbers in tree_leaves(func(*moved[0], **moved[1]))]
+        if name == "glu":
+            one, other = self._whole(args[0]).chunk(2, args[1] if len(args) > 1 else -1)
+            return [_lean(self._meet(one, other))]
         if first is not None:
             if name == "constant_pad_nd":
                 padded = [at for at in range(args[0].ndim) if args[0].shape[at] != out.shape[at]]
@@ -310,11 +335,13 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     return [first]
             if _POOLS.search(name) and all(size == 1 for size in first.shape[-int(re.findall(r"(\d)d", name)[0]) :]):
                 return [first]
-            dims = _dims(args, kwargs, first.ndim)
-            if name in _REDUCES and all(first.shape[dim] == 1 for dim in dims):
-                return [first.amax(dims, keepdim=tree_leaves(out)[0].ndim == first.ndim)]
-            if name in _SOFTMAXES and first.shape[dims[0]] == 1:
-                return [first]
+            if name in _REDUCES | _SOFTMAXES:
+                dims = _dims(args, kwargs, first.ndim)
+                if all(first.shape[dim] == 1 for dim in dims):
+                    reduced = name in _REDUCES
+                    return [first.amax(dims, keepdim=tree_leaves(out)[0].ndim == first.ndim) if reduced else first]
+            if name in _PICKS:
+                return [_lean(func(self._whole(args[0]), *args[1:], **kwargs))]
         for tensor in tensors:
             self._end(self._at(tensor), self._here if self._leaf else f"{name} in {self._here}")
         return []
@@ -432,16 +459,20 @@ def _handler(layer: nn.Module) -> "_Handler | None":
     """Return what follows channels through a layer, or None for one that is looked into."""
     kinds: Iterable[tuple[tuple[type[nn.Module], ...], _Handler]] = (
         ((nn.Linear,), _Trace.linear),
-        ((nn.Embedding,), _Trace.embedding),
+        ((nn.Embedding, nn.EmbeddingBag), _Trace.embedding),
         (_CONVOLUTIONS, _Trace.convolution),
+        (_TRANSPOSED, _Trace.transposed),
         (_NORMALISATIONS, _Trace.normalisation),
+        ((nn.PReLU,), _Trace.slopes),
+        (_DROPOUTS, _Trace.passed),
     )
     for types, handler in kinds:
         for kind in types:
             own = isinstance(layer, kind) and all(
                 getattr(type(layer), part) is getattr(kind, part) for part in ("forward", "_conv_forward") if hasattr(kind, part)
             )
-            whole = all(isinstance(layer._parameters.get(name, layer), (nn.Parameter, type(None))) for name in ("weight", "bias"))
+            tensors = (layer._parameters.get(name, layer) for name in ("weight", "bias") if hasattr(layer, name))
+            whole = all(isinstance(tensor, (nn.Parameter, type(None))) for tensor in tensors)
             if own and whole and not layer._forward_hooks and not layer._forward_pre_hooks:
                 return handler
     return None

@@ -13,7 +13,7 @@ from math import lcm
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,11 @@ def weights(module: nn.Module) -> list[str]:
     return list(found.values())
 
 
+def made_on(layer: nn.Module) -> int:
+    """Return the dimension of a layer's weight on which its outputs lie; of the first two, its inputs lie on the other one."""
+    return int(isinstance(layer, nn.Embedding | nn.EmbeddingBag | _ConvTransposeNd))
+
+
 def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
     """Return the groups between linear layers that feed one another; the last layer's outputs are nobody's to cut.
 
@@ -139,10 +144,13 @@ def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
     """
     groups = []
     for producer, consumer in pairwise(layers):
-        layer = module.get_submodule(producer)
-        makers = [Member(f"{producer}.{name}", 0, produces=True) for name, _ in layer.named_parameters(recurse=False)]
-        size = int(layer.get_parameter("weight").shape[0])
-        groups.append(Group(producer, size, (*makers, Member(f"{consumer}.weight", 1))))
+        maker, reads = module.get_submodule(producer), 1 - made_on(module.get_submodule(consumer))
+        makers = [
+            Member(f"{producer}.{name}", made_on(maker) if name == "weight" else 0, produces=True)
+            for name, _ in maker.named_parameters(recurse=False)
+        ]
+        size = maker.get_parameter("weight").shape[made_on(maker)]
+        groups.append(Group(producer, size, (*makers, Member(f"{consumer}.weight", reads))))
     return groups
 
 
@@ -171,13 +179,17 @@ def stream(
     layers = {layer: module.get_submodule(layer) for layer in (*made_by, *scaled_by, *read_by)}
     shared = {layer: int(getattr(layers[layer], "groups", 1)) for layer in (*made_by, *read_by)}
     members = [
-        Member(f"{layer}.{own}", 0, produces=layer in made_by)
+        Member(f"{layer}.{own}", made_on(layers[layer]) if own == "weight" else 0, produces=layer in made_by)
         for layer in (*made_by, *scaled_by)
         for own, tensor in (*layers[layer].named_parameters(recurse=False), *layers[layer].named_buffers(recurse=False))
         if tensor.ndim
     ]
-    members += [Member(f"{layer}.weight", 1, inner=inner.get(layer, 1), blocks=shared[layer]) for layer in read_by]
-    size = len(layers[made_by[0]].get_parameter("weight"))
+    members += [
+        Member(f"{layer}.weight", 1 - made_on(layers[layer]), inner=inner.get(layer, 1), blocks=shared[layer])
+        for layer in read_by
+    ]
+    maker = layers[made_by[0]]
+    size = maker.get_parameter("weight").shape[made_on(maker)]
     tensors = module.state_dict()
     for member in members:
         length = tensors[member.tensor].shape[member.dim]

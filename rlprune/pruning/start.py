@@ -11,8 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 
+from rlprune.pruning.groups import made_on
 from rlprune.reason import NotApplicable
 
 _MEASURED = (nn.Linear, nn.Embedding, _ConvNd)
@@ -325,13 +326,9 @@ def _layer(module: nn.Module, name: str) -> nn.Module:
     return module.get_submodule(name.rpartition(".")[0])
 
 
-def _outputs_last(module: nn.Module, name: str) -> bool:
-    return isinstance(_layer(module, name), nn.Embedding | nn.EmbeddingBag | _ConvTransposeNd)
-
-
 def _rows(module: nn.Module, name: str, weight: Tensor) -> Tensor:
     """Return a weight as a matrix with one row an output."""
-    if not _outputs_last(module, name):
+    if made_on(_layer(module, name)) == 0:
         return weight.flatten(1)
     return _by_block(module, name, weight).flatten(0, 1).flatten(1)
 
@@ -347,6 +344,6 @@ def _by_block(module: nn.Module, name: str, weight: Tensor) -> Tensor:
 
 def _as(module: nn.Module, name: str, rows: Tensor, weight: Tensor) -> Tensor:
     """Return such a matrix in the shape of the weight."""
-    if not _outputs_last(module, name):
+    if made_on(_layer(module, name)) == 0:
         return rows.view_as(weight)
     return rows.view(_by_block(module, name, weight).shape).movedim(1, 2).flatten(0, 1)

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from rlprune.pruning.groups import Group
+from rlprune.pruning.groups import Group, made_on
 
 Cuts: TypeAlias = dict[str, dict[int, Tensor]]
 """Tensor name to dimension to a boolean vector, True where a position stays.
@@ -258,7 +258,8 @@ def _sizes(layer: nn.Module, name: str, changed: Mapping[str, Tensor]) -> dict[s
         ValueError: a layer of unknown sizes, or tensors that do not fit one another.
     """
     tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False)), **changed}
-    lengths = {own: len(tensor) for own, tensor in tensors.items() if tensor.dim()}
+    weight_dim = made_on(layer)
+    lengths = {own: tensor.shape[weight_dim if own == "weight" else 0] for own, tensor in tensors.items() if tensor.dim()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{own} {length}" for own, length in lengths.items())
         raise ValueError(f"this cut would leave tensors of {name} that do not fit one another ({told}): a group leaves some out")
@@ -270,9 +271,14 @@ def _sizes(layer: nn.Module, name: str, changed: Mapping[str, Tensor]) -> dict[s
             outputs, inputs = tensors["weight"].shape[:2]
             groups = outputs if one_by_one else layer.groups
             return {"groups": groups, "out_channels": outputs, "in_channels": inputs * groups}
+        case _ConvNd(groups=1):
+            inputs, outputs = tensors["weight"].shape[:2]
+            return {"out_channels": outputs, "in_channels": inputs}
         case _NormBase():
             return {"num_features": next(iter(lengths.values()))}
-        case nn.Embedding():
+        case nn.PReLU():
+            return {"num_parameters": lengths["weight"]}
+        case nn.Embedding() | nn.EmbeddingBag():
             return {"num_embeddings": len(tensors["weight"]), "embedding_dim": tensors["weight"].shape[1]}
         case _:
             raise ValueError(f"{name} is a {type(layer).__name__}, whose channels cannot be cut; pruners of weights need no cut")
@@ -282,7 +288,9 @@ _SIZES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features"),
     _ConvNd: ("in_channels", "out_channels", "groups"),
     _NormBase: ("num_features",),
+    nn.PReLU: ("num_parameters",),
     nn.Embedding: ("num_embeddings", "embedding_dim"),
+    nn.EmbeddingBag: ("num_embeddings", "embedding_dim"),
 }
 
 

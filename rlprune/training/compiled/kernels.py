@@ -72,6 +72,13 @@ def gumbel(word):
     return -np.float32(math.log(-np.float32(math.log(u))))
 
 
+@_exact
+def _copy(row, to):
+    """Write a row's numbers to another; ``to[:] = row`` takes Numba seconds to compile, for it makes words of shapes."""
+    for number in range(len(row)):
+        to[number] = row[number]
+
+
 # -- networks: of an agent's pair the first is the actor, the second the critic; ``pair`` is 2 · agent, plus 1 for the critic --
 
 
@@ -269,7 +276,7 @@ def acrobot(begin, state, actions, clock, drawn, keys, limit, observations, fina
         if terminated[here] or truncated[here]:
             _acrobot_seen(state, game, observations[here])
         else:
-            observations[here] = final[here]
+            _copy(final[here], observations[here])
 
 
 @_exact
@@ -345,7 +352,8 @@ def play(
     agents, steps, environments, _ = logits.shape
     for agent in range(agents):
         seen, begin = observations[agent, 0], agent * environments
-        seen[:environments] = seen[steps * environments : (steps + 1) * environments]
+        for environment in range(environments):
+            _copy(seen[steps * environments + environment], seen[environment])
         for step in range(steps):
             act(agent, step, observations, hidden, logits, actions, weights, starts, saturating, keys, rollouts)
             chosen, earned = actions[agent, step], rewards[agent, step]
@@ -359,7 +367,7 @@ def play(
                 ended[agent, step, environment] = over[0, environment] or over[1, environment]
                 truncated[agent, step, environment] = over[1, environment] and not over[0, environment]
                 if truncated[agent, step, environment]:
-                    seen[cut + environment] = final[environment]
+                    _copy(final[environment], seen[cut + environment])
 
 
 @_plain
@@ -563,7 +571,8 @@ def learn_ppo(
             for begin in range(0, samples, batch):
                 for row in range(batch):
                     sample = order[begin + row]
-                    some[row], chosen[row], gains[row] = met[sample], taken[sample], gained[sample]
+                    _copy(met[sample], some[row])
+                    chosen[row], gains[row] = taken[sample], gained[sample]
                 _normalised(gains)
                 _forward(some, inside[0], 0, judged, weights, starts, 2 * agent, choices, saturating)
                 _forward(some, inside[1], 0, wrong, weights, starts, 2 * agent + 1, choices, saturating)
