@@ -20,7 +20,7 @@ from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
 from rlprune.bench.cell import Trainee
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.pruning.plan import Rewind, TrainEpoch
 from rlprune.pruning.probe import Loss
 from rlprune.pruning.pruner import pruners

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from rlprune.bench.cell import Trainee
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.pruning.plan import Prune
 from rlprune.pruning.probe import normalising_by_batch
 from rlprune.pruning.pruner import NOTHING, pruners

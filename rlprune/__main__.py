@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlprune import files
+from rlprune.bench.checks import misfits
+from rlprune.bench.matrix import cells
 from rlprune.bench.mistakes import Mistake, SuiteError
-from rlprune.bench.suite import cells, load_profiles, misfits, suites
+from rlprune.bench.source import suites
+from rlprune.bench.suite import load_profiles
 from rlprune.executors import executors
 from rlprune.packed import is_packed
 from rlprune.pruning import said

@@ -9,8 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rlprune.bench.contents import Suite
+from rlprune.bench.matrix import cells, make_cell
 from rlprune.bench.mistakes import SuiteError
-from rlprune.bench.suite import Suite, cells, load_suite, make_cell, suites
+from rlprune.bench.source import suites
+from rlprune.bench.suite import load_suite
 from rlprune.costs.measures import alone
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import line

@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Callable, Iterable
 
-from rlprune.bench.suite import PROFILES, suites
+from rlprune.bench.contents import PROFILES
+from rlprune.bench.source import suites
 from rlprune.executors import executors
 from rlprune.pruning.pruner import pruners
 from rlprune.task import tasks

@@ -6,7 +6,8 @@ import pytest
 
 from rlprune.__main__ import main
 from rlprune.bench import worker
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.files import roomy
 from rlprune.pruning.plan import LazyRegime
 from rlprune.pruning.pruner import pruners

@@ -6,7 +6,8 @@ import pytest
 
 from rlprune.__main__ import main
 from rlprune.bench.ahead import Ahead, Due, Known, costs, due, known, makespan
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Finished, Started, epochs_of, fleets, identity, in_turn, kind, kind_of
 from rlprune.store import Row, Store
 

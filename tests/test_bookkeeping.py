@@ -13,7 +13,8 @@ from rows import row, rows
 from rlprune import stats
 from rlprune.__main__ import main
 from rlprune.bench import sweep as sweeps
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Finished, sweep
 from rlprune.bench.worker import Record
 from rlprune.executors import Begun, Returned

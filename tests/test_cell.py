@@ -12,7 +12,8 @@ from torch import nn
 from rlprune.bench import cell as bench_cell
 from rlprune.bench import checkpoint, worker
 from rlprune.bench.cell import run_cell
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.costs import cost
 from rlprune.pruning.follower import PlanFollower, lacking
 from rlprune.pruning.plan import Train

@@ -9,7 +9,8 @@ from scripted import scripted
 
 from rlprune.__main__ import main
 from rlprune.bench import sweep
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import changed_code, costless
 from rlprune.report import curves, figures, moments, question, scripts, tables
 from rlprune.report.comparable import apart, gathered, in_words

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from rlprune.__main__ import HELP
-from rlprune.bench.suite import suites
+from rlprune.bench.source import suites
 from rlprune.completion import NAMES
 from rlprune.pruning.pruner import pruners
 

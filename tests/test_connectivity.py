@@ -15,8 +15,9 @@ from torch import nn
 
 from rlprune.__main__ import main
 from rlprune.bench.cell import run_cell, run_cells
+from rlprune.bench.matrix import cells
 from rlprune.bench.mistakes import SuiteError
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.costs.measures import Measure
 from rlprune.data import shapes

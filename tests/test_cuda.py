@@ -16,7 +16,8 @@ from subjects import seeds
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from rlprune.bench.cell import lacking, run_cell, run_cells
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.probe import Probe, Scoring
 from rlprune.pruning.pruner import pruners

@@ -11,7 +11,7 @@ from subjects import seeds
 from tiny_data import depth_pair, depth_tree, published_nyu
 
 from rlprune.bench.cell import run_cell
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.data import depth, folders
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.task import tasks

@@ -22,7 +22,7 @@ from rows import rows
 
 import rlprune.__main__ as commands
 from rlprune import __version__, run
-from rlprune.bench.suite import suites
+from rlprune.bench.source import suites
 from rlprune.report.scripts import planned
 from rlprune.store import Store
 

@@ -12,7 +12,9 @@ from subjects import bits, seeds
 from worlds import play, same
 
 from rlprune import run
-from rlprune.bench.suite import cells, extra_mistakes, load_suite
+from rlprune.bench.checks import extra_mistakes
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.training import environments, noise
 from rlprune.training.fleet import FleetAgent

@@ -14,7 +14,8 @@ from stable_baselines3 import A2C
 from rlprune.__main__ import main
 from rlprune.bench import checkpoint
 from rlprune.bench.cell import kept_zeros
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import sweep
 from rlprune.bench.worker import run as work
 from rlprune.executors import Begun, Returned

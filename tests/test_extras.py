@@ -5,7 +5,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from rlprune.bench.suite import extra_mistakes, load_suite
+from rlprune.bench.checks import extra_mistakes
+from rlprune.bench.suite import load_suite
 from rlprune.task import tasks
 from rlprune.training import simulators
 from rlprune.training.recipes import made

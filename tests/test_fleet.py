@@ -7,7 +7,8 @@ from subjects import SMALL_AGENT, bits, finish_together, seeds
 
 from rlprune.bench import checkpoint
 from rlprune.bench.cell import run_cell, run_cells
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import fleets
 from rlprune.files import before
 from rlprune.pruning.follower import PlanFollower

@@ -11,8 +11,10 @@ from tiny_data import GLUE, TEXTS, glue_files, glue_task
 from transformers import BertConfig, BertModel
 
 from rlprune.bench.cell import run_cell
+from rlprune.bench.checks import data_mistakes
+from rlprune.bench.matrix import Cell, cells
 from rlprune.bench.mistakes import SuiteError
-from rlprune.bench.suite import Cell, cells, data_mistakes, load_suite
+from rlprune.bench.suite import load_suite
 from rlprune.data import folders, glue
 from rlprune.data.tokens import Tokens
 from rlprune.export.cell import _write_onnx

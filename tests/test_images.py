@@ -10,7 +10,7 @@ from subjects import seeds
 from torch import nn
 
 from rlprune.bench.cell import run_cell
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Halving, Prune, Train, TrainEpoch
 from rlprune.pruning.pruner import pruners

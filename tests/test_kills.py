@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from jobs import wait_until
 
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.store import Store, StoreError
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from subjects import seeds
 
 from rlprune.bench.cell import run_cell
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.export.cell import _write_onnx
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.pruning.pruner import CHANNELS, NOTHING, pruners

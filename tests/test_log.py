@@ -9,7 +9,8 @@ from rows import row
 
 from rlprune.__main__ import main
 from rlprune.bench.log import LOG, SINKS, Log
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Finished, Started
 from rlprune.store import TOGETHER, Store
 

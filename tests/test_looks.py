@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rows import row, rows
 
+from rlprune.bench.matrix import cells
 from rlprune.bench.progress import Bars
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Started
 from rlprune.costs.measures import CATALOGUE
 from rlprune.report import curves, draw, figures, fronts, widths

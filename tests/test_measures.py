@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rlprune.bench import worker
-from rlprune.bench.suite import cell_maker, load_suite
+from rlprune.bench.matrix import cell_maker
+from rlprune.bench.suite import load_suite
 from rlprune.costs.judged import Judged, document, read
 from rlprune.costs.measures import CATALOGUE, COLUMNS, SOLO, Measure, alone, described
 from rlprune.task import tasks

@@ -13,8 +13,9 @@ import pytest
 from rows import FAILED, SKIPPED, row, rows
 
 from rlprune.__main__ import main
+from rlprune.bench.matrix import Shard, cells
 from rlprune.bench.status import plan
-from rlprune.bench.suite import Shard, cells, load_suite
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import fleets, sweep
 from rlprune.executors import Begun, Returned
 from rlprune.merge import Conflict, merge, planned
@@ -36,7 +37,9 @@ def test_shards_are_a_partition_that_nothing_but_an_id_decides():
 
 
 def test_a_shard_is_the_same_in_every_process():
-    script = "from rlprune.bench.suite import *; s = load_suite('cartpole', 'smoke'); "
+    script = (
+        "from rlprune.bench.matrix import *; from rlprune.bench.suite import load_suite; s = load_suite('cartpole', 'smoke'); "
+    )
     script += "print(*sorted(c.id for c in cells(s, 'cpu') if c in Shard(1, 2)))"
     path = os.pathsep.join(sys.path)
     found = {

@@ -13,7 +13,9 @@ from subjects import Tiny, bits, finish_together, seeds
 from torch import nn
 
 import rlprune
-from rlprune.bench.suite import SuiteError, cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.mistakes import SuiteError
+from rlprune.bench.suite import load_suite
 from rlprune.nets.classifiers import classifier
 from rlprune.nets.fcrn import depth_network
 from rlprune.nets.psmm import PSMM

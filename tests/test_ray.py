@@ -13,7 +13,8 @@ import pytest
 from jobs import alive, ends, wait_until
 
 from rlprune import __version__
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Started, sweep
 from rlprune.executors import executors
 from rlprune.store import Store

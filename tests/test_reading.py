@@ -21,7 +21,8 @@ import rlprune
 from rlprune import packed
 from rlprune.__main__ import main
 from rlprune.again import command
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import identity
 from rlprune.costs import provenance
 from rlprune.report.comparable import gathered

@@ -13,7 +13,8 @@ import worlds
 
 import rlprune
 from rlprune.__main__ import FIRST_STEPS, HELP, main
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import epochs_of
 from rlprune.data import folders
 from rlprune.files import claimed

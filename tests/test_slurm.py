@@ -15,7 +15,8 @@ import pytest
 from jobs import ends, wait_until
 
 from rlprune.__main__ import main
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import sweep
 from rlprune.executors import Begun, Failed, Returned, Told, local
 from rlprune.executors.slurm import SLURM, SlurmOptions

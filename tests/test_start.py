@@ -14,7 +14,8 @@ from subjects import Tiny, bits, finish_together, seeds
 from torch import nn
 
 import rlprune
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.nets.classifiers import classifier
 from rlprune.pruning import start as starts
 from rlprune.pruning.follower import PlanFollower

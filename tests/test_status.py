@@ -13,8 +13,9 @@ from jobs import wait_until
 import rlprune
 from rlprune.__main__ import main
 from rlprune.bench.ahead import Ahead, Known
+from rlprune.bench.matrix import cells
 from rlprune.bench.status import PLAN, RUNNING, Board, plan, read
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Finished, Started
 from rlprune.store import Store
 

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import row
 
-from rlprune.bench import suite as suite_module
+from rlprune.bench import source
+from rlprune.bench.matrix import Cell, cells, make_cell
 from rlprune.bench.mistakes import SuiteError, line_of
-from rlprune.bench.suite import Cell, cells, load_profiles, load_suite, make_cell, suites
+from rlprune.bench.source import suites
+from rlprune.bench.suite import load_profiles, load_suite
 from rlprune.pruning.pruner import pruners
 from rlprune.store import Store
 from rlprune.task import seed_sequence, tasks
@@ -110,7 +112,7 @@ def test_suites_are_found_by_name_in_any_case_and_in_the_wheel(tmp_path, monkeyp
     packaged.mkdir(parents=True)
     (packaged / "mine.toml").write_text(SUITE)
     (tmp_path / "site-packages" / "suites").mkdir()  # somebody else's
-    monkeypatch.setattr(suite_module, "__file__", str(packaged.parent / "bench" / "suite.py"))
+    monkeypatch.setattr(source, "__file__", str(packaged.parent / "bench" / "source.py"))
     assert suites() == {"mine": packaged / "mine.toml"}
     assert load_suite("mine").title == "A suite"
 

@@ -10,7 +10,9 @@ import jobs
 import pytest
 
 from rlprune.bench import worker
-from rlprune.bench.suite import Cell, Suite, load_suite, make_cell
+from rlprune.bench.contents import Suite
+from rlprune.bench.matrix import Cell, make_cell
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Finished, Said, Started, identity, preload, sweep
 from rlprune.executors import Begun, Returned, local
 from rlprune.files import claimed

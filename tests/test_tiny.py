@@ -7,7 +7,8 @@ from stable_baselines3 import A2C
 from subjects import Tiny, seeds
 from torch import nn
 
-from rlprune.bench.suite import cells, load_suite
+from rlprune.bench.matrix import cells
+from rlprune.bench.suite import load_suite
 from rlprune.pruning.follower import PlanFollower
 from rlprune.pruning.plan import Train
 from rlprune.pruning.pruner import CHANNELS, WEIGHTS, Pruner, pruners

@@ -3,7 +3,7 @@
 import pytest
 from jobs import Diary
 
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.bench.worker import Assignment
 from rlprune.executors import Demands, Keeps, travel
 

@@ -8,7 +8,7 @@ from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING
 
 from rlprune.bench import worker
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Started, epochs_of, fleets, in_turn, kind, kind_of, preload
 from rlprune.bench.worker import Assignment
 from rlprune.costs import energy, measures

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from rlprune import reason
 from rlprune.bench import checkpoint
-from rlprune.bench.suite import Cell, branched, code
+from rlprune.bench.matrix import Cell, branched, code
 from rlprune.costs import cost
 from rlprune.costs.measures import SOLO
 from rlprune.executors import Tell

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from rlprune import files, safely
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.bench.sweep import Epoch, Finished, News
 from rlprune.store import Store, together
 

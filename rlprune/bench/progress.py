@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from rlprune.bench.ahead import Ahead
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Said, Started, epochs_of
 from rlprune.costs.measures import CATALOGUE
 from rlprune.reason import reason

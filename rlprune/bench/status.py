@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlprune.bench.ahead import Ahead, Due, Known, due, makespan
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Started, fleets
 from rlprune.executors import Left, executors
 from rlprune.files import now, write

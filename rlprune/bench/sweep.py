@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rlprune.bench import worker
-from rlprune.bench.suite import Cell, Suite, branched, code
+from rlprune.bench.contents import Suite
+from rlprune.bench.matrix import Cell, branched, code
 from rlprune.bench.worker import Assignment, Record
 from rlprune.costs import measures, provenance
 from rlprune.costs.judged import Judged

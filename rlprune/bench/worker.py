@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from rlprune.bench.suite import Cell, code
+from rlprune.bench.matrix import Cell, code
 from rlprune.costs import provenance
 from rlprune.costs.energy import Energy
 from rlprune.executors import Tell, preloaded

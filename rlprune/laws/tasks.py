@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from rlprune.bench.cell import Measured, run_cells
-from rlprune.bench.suite import Cell
+from rlprune.bench.matrix import Cell
 from rlprune.laws import Law, demand
 from rlprune.laws.subject import generators
 from rlprune.pruning.pruner import NOTHING, pruners

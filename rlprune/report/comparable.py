@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlprune import reason
-from rlprune.bench.suite import Cell, Suite, cell_maker, cells
+from rlprune.bench.contents import Suite
+from rlprune.bench.matrix import Cell, cell_maker, cells
 from rlprune.costs.measures import SOLO
 from rlprune.pruning.pruner import CommonSettings, pruners
 from rlprune.report.sound import Sound, sound

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlprune import safely
+from rlprune.bench.matrix import Cell, cells
 from rlprune.bench.mistakes import SuiteError
-from rlprune.bench.suite import Cell, cells, load_suite
+from rlprune.bench.suite import load_suite
 from rlprune.report import draw, sentences
 from rlprune.report.comparable import apart, diverged, gathered, mixed, unlike
 from rlprune.report.curves import Comparison, comparisons, titled

@@ -24,7 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rows import row
 
-from rlprune.bench.suite import Cell, Shard, Suite, cells, load_suite
+from rlprune.bench.contents import Suite
+from rlprune.bench.matrix import Cell, Shard, cells
+from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import identity, sweep
 from rlprune.bench.worker import Assignment, Record
 from rlprune.executors import Begun, Event, Returned, Told
