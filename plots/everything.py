@@ -14,7 +14,8 @@ from rlprune.report.comparable import gathered
 from rlprune.report.curves import comparisons, titled
 from rlprune.report.paper import Exhibit
 from rlprune.report.scripts import ended, place
-from rlprune.store import RESULTS, Row
+from rlprune.rows import Row
+from rlprune.store import RESULTS
 
 
 def exhibits() -> list[Exhibit]:

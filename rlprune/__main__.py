@@ -52,7 +52,7 @@ from rlprune.task import tasks
 from rlprune.words import nearest, share_meant, shown
 
 if TYPE_CHECKING:
-    from rlprune.store import Row
+    from rlprune.rows import Row
 
 Told = TypeVar("Told")
 

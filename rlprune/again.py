@@ -17,7 +17,7 @@ from rlprune.bench.suite import load_suite
 from rlprune.costs.measures import alone
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.reason import line
-from rlprune.store import Identity, Row
+from rlprune.rows import Identity, Row
 from rlprune.task import tasks
 
 Options = dict[str, str]

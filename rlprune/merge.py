@@ -19,8 +19,9 @@ from pathlib import Path
 from rlprune.costs import judged
 from rlprune.costs.measures import SOLO
 from rlprune.files import written
+from rlprune.rows import Row
 from rlprune.safely import plain
-from rlprune.store import RESULTS, Row, Store, results_of, together
+from rlprune.store import RESULTS, Store, results_of, together
 
 OF_THE_MACHINE = SOLO | {"worker_seconds", "resumed", "memory_static_bytes"}
 """Measures that are not compared."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rlprune.report.comparable import gathered
-from rlprune.store import Row, column, table
+from rlprune.rows import Row, column, table
 
 TIMES = ("started", "ended")
 WORDS = ("suite", "profile", "task", "pruner", "cut", "status")

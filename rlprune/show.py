@@ -18,9 +18,10 @@ from rlprune.reason import reason
 from rlprune.report.comparable import flat, settings
 from rlprune.report.sound import sound
 from rlprune.report.tables import number
+from rlprune.rows import Identity, Row
 from rlprune.run import columns
 from rlprune.safely import plain
-from rlprune.store import Identity, Row, Store
+from rlprune.store import Store
 from rlprune.task import tasks
 from rlprune.words import nearest, share_meant, shown
 

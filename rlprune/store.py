@@ -2,34 +2,44 @@
 
 import csv
 import json
-import marshal
 import os
 import re
 import shutil
 import sqlite3
-import sys
 import warnings
-from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, fields
-from functools import lru_cache, partial
+from dataclasses import fields
+from functools import partial
 from hashlib import sha256
 from itertools import chain, groupby
-from math import inf, isfinite, isnan, nan
-from operator import itemgetter, le
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType, TracebackType
-from typing import Any, SupportsFloat, TypeVar, overload
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from rlprune import packed
-from rlprune.costs import judged
+from rlprune.columns import (
+    apart,
+    block,
+    counted_of,
+    decoded_of,
+    document_of,
+    epochs_of,
+    is_number,
+    layers_of,
+    little,
+    metric_of,
+    once,
+    places_of,
+)
 from rlprune.costs.judged import Judged
 from rlprune.files import written
 from rlprune.reason import reason
+from rlprune.rows import COLUMNS, DOCUMENTS, LARGEST, Epochs, Identity, Row, as_document, measured, table
 from rlprune.safely import plain
 from rlprune.words import several
 
@@ -44,9 +54,6 @@ TOGETHER = 500
 """Most cells that are asked for by their ids at once."""
 
 Item = TypeVar("Item")
-
-LARGEST = 1e100
-"""What is larger, squares of which would overflow, is no measurement."""
 
 PATIENCE = 60.0
 """Seconds that another program may lock the file."""
@@ -88,70 +95,6 @@ DROP TABLE temp.places;
 """Alike beside alike, which halves what is left."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What is known of a cell before it runs.
-
-    Args:
-        id: hash of the validated configuration.
-        suite: name of the suite that asked for it.
-        profile: which sizes of the suite.
-        task: name of the task.
-        pruner: name of the pruner.
-        cut: ``weights``, ``channels`` or ``nothing``.
-        sparsity: requested share of weights removed; 0 for a pruner that removes nothing.
-        seed: number of the seed.
-        config: the validated configuration, as JSON can hold it.
-        labels: ``task_title`` and ``device``; ``suite_title``, ``suite_file``, ``folder`` and ``data`` where there are such.
-        judged: what it is judged by, as its task had it when it ran.
-    """
-
-    id: str
-    suite: str
-    profile: str
-    task: str
-    pruner: str
-    cut: str
-    sparsity: float
-    seed: int
-    config: Mapping[str, object]
-    labels: Mapping[str, str]
-    judged: Judged
-
-
-@dataclass(frozen=True)
-class Row(Identity):
-    """What is recorded for a cell. What could not be measured is absent, never zero.
-
-    Args:
-        status: ``done``, ``failed`` or ``skipped``.
-        error: why a cell failed or was skipped, in one line; of a failed one the traceback below it (see ``reason``).
-        started: ISO 8601, UTC.
-        ended: ISO 8601, UTC.
-        versions: of rlprune, its commit, Python and libraries.
-        machine: processor, GPU, cores, and how memory and energy were measured.
-        values: scalar measures by name.
-        epochs: measures by name, one mapping a trained epoch, in order.
-        layers: parameter name to ``kept`` (weights left) and ``dense`` (weights of the dense network), in the network's order.
-    """
-
-    status: str
-    error: str | None
-    started: str
-    ended: str
-    versions: Mapping[str, str]
-    machine: Mapping[str, str]
-    values: Mapping[str, float]
-    epochs: Sequence[Mapping[str, float]]
-    layers: Mapping[str, Mapping[str, float]]
-
-
-_COLUMNS = ("id", "suite", "profile", "task", "pruner", "cut", "sparsity", "seed", "status", "error", "started", "ended")
-_DOCUMENTS = ("config", "labels", "judged", "versions", "machine")
-_LABELS = ("task_title", "device")
-_CHOICES = {"cut": ("weights", "channels", "nothing"), "status": ("done", "failed", "skipped")}
-
-
 class StoreError(ValueError):
     """The results cannot be read or written; the message says why in one plain line."""
 
@@ -162,115 +105,6 @@ class Gone(StoreError):  # noqa: N818 (it reads as it is)
 
 class Damaged(StoreError):  # noqa: N818
     """The file holds something else than was written to it: the same again meets the same."""
-
-
-class _Block:
-    """Numbers in one block, all of one name after all of another: a tenth of what they take as mappings.
-
-    Args:
-        names: what is measured, by alphabet, and which place it has; many cells share one.
-        numbers: NaN where something was not measured.
-    """
-
-    __slots__ = ("_most", "names", "numbers")
-
-    def __init__(self, names: Mapping[str, int], numbers: "array[float]") -> None:
-        self.names, self.numbers = names, numbers
-        self._most = inf
-
-    def within(self, most: float) -> bool:
-        """Return whether no number is farther from zero; what was found is remembered."""
-        if self._most > most:
-            together = sum(map(abs, self.numbers))  # no number is larger than all together
-            self._most = together if together <= most else max((abs(one) for one in self.numbers if one == one), default=0.0)
-        return self._most <= most
-
-    def _line(self, place: int) -> dict[str, float]:
-        lines = len(self.numbers) // len(self.names)
-        return {name: one for name, one in zip(self.names, self.numbers[place::lines], strict=True) if one == one}
-
-    def column(self, name: str) -> "array[float]":
-        """Return one measure of all lines; nothing where none has it."""
-        if (place := self.names.get(name)) is None:
-            return array("d")
-        lines = len(self.numbers) // len(self.names)
-        return self.numbers[place * lines : (place + 1) * lines]
-
-
-class Epochs(_Block, Sequence[Mapping[str, float]]):
-    """The epochs of a cell as mappings, made when they are asked for."""
-
-    __slots__ = ()
-
-    def __len__(self) -> int:
-        return len(self.numbers) // len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, float]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, float]]: ...
-
-    def __getitem__(self, index: int | slice) -> dict[str, float] | list[dict[str, float]]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
-        return self._line(range(len(self))[index])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(list(self))
-
-
-class Layers(_Block, Mapping[str, Mapping[str, float]]):
-    """The layers of a cell as mappings, made when they are asked for.
-
-    Args:
-        layers: their names in the network's order, and which place each has; many cells share one.
-    """
-
-    __slots__ = ("_counted", "layers")
-
-    def __init__(self, layers: Mapping[str, int], names: Mapping[str, int], numbers: "array[float]") -> None:
-        super().__init__(names, numbers)
-        self.layers = layers
-        self._counted: bool | None = None
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.layers)
-
-    def __getitem__(self, name: str) -> dict[str, float]:
-        return self._line(self.layers[name])
-
-    def counted(self) -> bool:
-        """Return whether all have weights, and a count of those left; what was found is remembered."""
-        if self._counted is None:
-            kept, dense = self.column("kept"), self.column("dense")
-            self._counted = len(kept) == len(dense) > 0 and all(map(le, kept, dense)) and min(kept) >= 0 < min(dense)
-        return self._counted
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-def column(epochs: Sequence[Mapping[str, float]], name: str) -> Sequence[float]:
-    """Return one measure of every epoch, NaN where one lacks it; nothing where all do."""
-    if isinstance(epochs, Epochs):
-        return epochs.column(name)
-    return [epoch.get(name, nan) for epoch in epochs] if any(name in epoch for epoch in epochs) else []
-
-
-def counts(layers: Mapping[str, Mapping[str, float]]) -> Iterable[tuple[str, float, float]]:
-    """Return of each layer its name, how many of its weights are left and how many it had."""
-    if isinstance(layers, Layers):
-        return zip(layers, layers.column("kept"), layers.column("dense"), strict=True)
-    return ((name, layer["kept"], layer["dense"]) for name, layer in layers.items())
 
 
 def results_of(run: Path) -> Path:
@@ -368,13 +202,13 @@ class Store:
                 return measured, lacking
             ask = self._connection.execute
             stored = dict(ask("SELECT id, judged FROM cells WHERE status = 'done'").fetchall())
-            documents = {key: json.dumps(_as_document(it)) for key, it in {id(it): it for it in by.values()}.items()}
+            documents = {key: json.dumps(as_document(it)) for key, it in {id(it): it for it in by.values()}.items()}
             for cell in by.keys() & stored.keys():
                 then, now, name = stored[cell], documents[id(by[cell])], by[cell].metric.name
                 if then == now:
                     continue
                 there = ask("SELECT 1 FROM measures WHERE cell = ? AND name = ?", [cell, name]).fetchone()
-                if there or _metric_of(then) == name:  # of one that diverged the metric is absent
+                if there or metric_of(then) == name:  # of one that diverged the metric is absent
                     measured[cell] = now
                 else:
                     lacking.add(cell)
@@ -403,7 +237,7 @@ class Store:
                         and (cell["id"], cell["judged"].metric.name) not in spoilt
                     ),
                 )
-                for cell in self._cells(_COLUMNS + _DOCUMENTS)
+                for cell in self._cells(COLUMNS + DOCUMENTS)
             }
 
     def ends(self, cells: Sequence[str] | None = None) -> dict[str, tuple[str, str]]:
@@ -423,28 +257,28 @@ class Store:
 
     def _save(self, row: Row) -> None:
         insert, ask = self._connection.executemany, self._connection.execute
-        documents = [json.dumps(_as_document(getattr(row, name))) for name in _DOCUMENTS]
-        marks = ", ".join("?" * len(_COLUMNS + _DOCUMENTS))
+        documents = [json.dumps(as_document(getattr(row, name))) for name in DOCUMENTS]
+        marks = ", ".join("?" * len(COLUMNS + DOCUMENTS))
         if row.status == "done" or not ask("SELECT 1 FROM cells WHERE id = ? AND status = 'done'", [row.id]).fetchone():
             ask("DELETE FROM cells WHERE id = ?", [row.id])
             insert(
-                f"INSERT INTO cells ({', '.join(_COLUMNS + _DOCUMENTS)}) VALUES ({marks})",
-                [(*(getattr(row, name) for name in _COLUMNS), *documents)],
+                f"INSERT INTO cells ({', '.join(COLUMNS + DOCUMENTS)}) VALUES ({marks})",
+                [(*(getattr(row, name) for name in COLUMNS), *documents)],
             )
-            insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in _measured(row.values).items()))
-            self._save_blocks(row.id, list(map(_measured, row.epochs)), {name: _measured(it) for name, it in row.layers.items()})
+            insert("INSERT INTO measures VALUES (?, ?, ?)", ((row.id, *pair) for pair in measured(row.values).items()))
+            self._save_blocks(row.id, list(map(measured, row.epochs)), {name: measured(it) for name, it in row.layers.items()})
 
     def _save_blocks(
         self, cell: str, epochs: Sequence[Mapping[str, float]], layers: Mapping[str, Mapping[str, float]], named: str = "{}"
     ) -> None:
         """Record epochs and layers, in tables of these names; those of a cell that is not there go by."""
-        (of_epochs, in_epochs), (of_layers, in_layers) = _block(epochs), _block(list(layers.values()))
+        (of_epochs, in_epochs), (of_layers, in_layers) = block(epochs), block(list(layers.values()))
         of_a_cell = "FROM cells WHERE id = ?"
         if in_epochs:
-            values = [of_epochs, _little(in_epochs).tobytes(), cell]
+            values = [of_epochs, little(in_epochs).tobytes(), cell]
             self._connection.execute(f"INSERT INTO {named.format('epochs')} SELECT id, ?, ? {of_a_cell}", values)
         if in_layers:
-            values = [json.dumps(list(layers)), of_layers, _little(in_layers).tobytes(), cell]
+            values = [json.dumps(list(layers)), of_layers, little(in_layers).tobytes(), cell]
             self._connection.execute(f"INSERT INTO {named.format('layers')} SELECT id, ?, ?, ? {of_a_cell}", values)
 
     def take(self, other: "Store", ids: Sequence[str]) -> None:
@@ -487,7 +321,7 @@ class Store:
                     for pragma in ("page_size = 4096", "journal_mode = OFF", f"user_version = {SCHEMA}"):
                         ask(f"PRAGMA packed.{pragma}")
                     with self._transaction("DEFERRED"):
-                        for statement in (_PACKED + _TO_PACK.format(columns=", ".join(_COLUMNS + _DOCUMENTS))).split(";"):
+                        for statement in (_PACKED + _TO_PACK.format(columns=", ".join(COLUMNS + DOCUMENTS))).split(";"):
                             ask(statement)
                         (cells,) = ask("SELECT count(*) FROM packed.cells").fetchone()
                 finally:
@@ -500,7 +334,7 @@ class Store:
             self.save(*other.rows(some))
 
     def _take(self, ids: Sequence[str]) -> None:
-        marks, columns = ", ".join("?" * len(ids)), ", ".join(_COLUMNS + _DOCUMENTS)
+        marks, columns = ", ".join("?" * len(ids)), ", ".join(COLUMNS + DOCUMENTS)
         with self._transaction("IMMEDIATE"):
             ask = self._connection.execute
             ask(f"DELETE FROM cells WHERE id IN ({marks})", ids)
@@ -526,17 +360,17 @@ class Store:
         values: dict[str, dict[str, Any]] = defaultdict(dict)
         with self._plainly(), self._transaction("DEFERRED"):
             for cell, name, value in self._ask("SELECT cell, name, value FROM measures WHERE {} ORDER BY rowid", ids):
-                values[cell][_once(name)] = value
+                values[cell][once(name)] = value
             epochs = {cell: (found, odd) for cell, found, odd in self._epochs(ids)}
             layers = {cell: (found, odd) for cell, found, odd in self._layers(ids)}
-            cells = list(self._cells(_COLUMNS + _DOCUMENTS, ids))
+            cells = list(self._cells(COLUMNS + DOCUMENTS, ids))
         rows = []
         for cell in sorted(cells, key=lambda cell: [cell[name] for name in ("task", "pruner", "sparsity", "seed", "id")]):
             own = cell["id"]
             own_values = values.pop(own, {})
             mine, odd_epochs = epochs.pop(own, ([], []))
             left, odd_layers = layers.pop(own, ({}, []))
-            row = Row(**cell, values=_measured(own_values), epochs=mine, layers=left)
+            row = Row(**cell, values=measured(own_values), epochs=mine, layers=left)
             odd = [*(repr(name) for name in own_values if name not in row.values), *odd_epochs, *odd_layers]
             if odd:
                 self._tell(f"of {_named(cell)} is left out: {several(odd)}")
@@ -552,30 +386,30 @@ class Store:
         """Yield cells with their epochs, and with what is no use there; to be used in a transaction, as all that begins so."""
         if self._checked() == SCHEMA:
             for cell, names, numbers in self._ask("SELECT cell, names, numbers FROM epochs WHERE {}", ids):
-                yield cell, *_epochs_of(names, numbers)
+                yield cell, *epochs_of(names, numbers)
             return
         asked = self._ask("SELECT cell, number, name, value FROM epochs WHERE {} ORDER BY cell, number, name", ids)
         for cell, lines in groupby(asked, itemgetter(0)):
             loose: dict[Any, dict[Any, Any]] = defaultdict(dict)
             for _, number, name, value in lines:
-                loose[number][_once(name)] = value
-            epochs = {number: _measured(line) for number, line in loose.items()}
+                loose[number][once(name)] = value
+            epochs = {number: measured(line) for number, line in loose.items()}
             odd = [f"of epoch {number!r}" for number, line in loose.items() if len(epochs[number]) < len(line)]
-            names, numbers = _block([line for line in epochs.values() if "trained" in line])
-            yield cell, Epochs(_places(names) or {}, numbers) if numbers else [], odd
+            names, numbers = block([line for line in epochs.values() if "trained" in line])
+            yield cell, Epochs(places_of(names) or {}, numbers) if numbers else [], odd
 
     def _layers(self, ids: Collection[str] | None) -> Iterator[tuple[str, Mapping[str, Mapping[str, float]], list[str]]]:
         """Yield cells with their layers, and with what is no use there."""
         if self._checked() == SCHEMA:
             for cell, layers, names, numbers in self._ask("SELECT cell, layers, names, numbers FROM layers WHERE {}", ids):
-                yield cell, *_layers_of(layers, names, numbers)
+                yield cell, *layers_of(layers, names, numbers)
             return
         asked = self._ask("SELECT cell, layer, name, value FROM layers WHERE {} ORDER BY cell, rowid", ids)
         for cell, lines in groupby(asked, itemgetter(0)):
             loose: dict[Any, dict[Any, Any]] = defaultdict(dict)
             for _, layer, name, value in lines:
-                loose[_once(layer)][_once(name)] = value
-            yield cell, *_counted_of({name: _measured(line) for name, line in loose.items()})
+                loose[once(layer)][once(name)] = value
+            yield cell, *counted_of({name: measured(line) for name, line in loose.items()})
 
     def identities(self) -> list[Identity]:
         """Return who every cell is that is not broken, much faster than ``rows``."""
@@ -595,7 +429,7 @@ class Store:
             for cell, name, value in asked:
                 values[cell][name] = value
             cells = {cell["id"]: cell for cell in self._cells(columns, values if len(values) <= TOGETHER else None)}
-        return [(Identity(**cells[own]), found) for own, odd in values.items() if own in cells and (found := _measured(odd))]
+        return [(Identity(**cells[own]), found) for own, odd in values.items() if own in cells and (found := measured(odd))]
 
     def outcomes(self) -> dict[str, tuple[str, str]]:
         """Return how every cell ended that is recorded, and why."""
@@ -648,8 +482,8 @@ class Store:
             if schema == 1:
                 self._connection.execute("ALTER TABLE cells ADD COLUMN judged TEXT NOT NULL DEFAULT '{}'")
                 for cell, text in self._connection.execute("SELECT id, labels FROM cells").fetchall():
-                    if (labels := _document(text)) is not None:
-                        parts = [json.dumps(part) for part in _apart(labels)]
+                    if (labels := document_of(text)) is not None:
+                        parts = [json.dumps(part) for part in apart(labels)]
                         self._connection.execute("UPDATE cells SET labels = ?, judged = ? WHERE id = ?", [*parts, cell])
             if schema in (1, 2):
                 self._put_in_blocks()
@@ -658,9 +492,9 @@ class Store:
     def _put_in_blocks(self) -> None:
         """Bring epochs and layers here from schema 2."""
         ask = self._connection.execute
-        for table in _BLOCKS:
-            (made,) = re.findall(rf"CREATE TABLE {table} .*?;", _TABLES, re.DOTALL)
-            ask(made.replace(table, f"new_{table}", 1))
+        for blocks in _BLOCKS:
+            (made,) = re.findall(rf"CREATE TABLE {blocks} .*?;", _TABLES, re.DOTALL)
+            ask(made.replace(blocks, f"new_{blocks}", 1))
         found = chain(
             ((cell, epochs, {}, odd) for cell, epochs, odd in self._epochs(None)),
             ((cell, [], layers, odd) for cell, layers, odd in self._layers(None)),
@@ -669,9 +503,9 @@ class Store:
             self._save_blocks(cell, epochs, layers, "new_{}")
             if odd:
                 self._tell(f"of cell {cell} is left out: {', '.join(odd[:3])}")
-        for table in _BLOCKS:
-            ask(f"DROP TABLE {table}")
-            ask(f"ALTER TABLE new_{table} RENAME TO {table}")
+        for blocks in _BLOCKS:
+            ask(f"DROP TABLE {blocks}")
+            ask(f"ALTER TABLE new_{blocks} RENAME TO {blocks}")
 
     def _cells(self, columns: Sequence[str], ids: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield some columns of cells that are not broken; to be used in a transaction, in which the schema stays."""
@@ -679,7 +513,7 @@ class Store:
         for values in self._ask(f"SELECT {', '.join(there)} FROM cells WHERE {{}}", ids, "id"):
             cell, odd = dict(zip(there, values, strict=True)), list[str]()
             try:
-                decoded = _decoded(cell, odd.append)
+                decoded = decoded_of(cell, odd.append)
             except ValueError as error:
                 self._tell(f"{_named(cell)} is left out: {error}")
             else:
@@ -716,22 +550,6 @@ class Store:
                 self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-
-def table(rows: Sequence[Row]) -> tuple[list[str], Iterator[list[object]]]:
-    """Return the header and the lines of a table with one line a cell."""
-    nested = ("judged", "config")
-    flat = [{**vars(row), **{name: dict(_flat(_as_document(getattr(row, name)))) for name in nested}} for row in rows]
-    parts = ("labels", "judged", "values", "config", "machine", "versions")
-    names = {part: sorted({name for row in flat for name in row[part]}) for part in parts}
-    header = [*_COLUMNS, *((name if part == "values" else f"{part}.{name}") for part in parts for name in names[part])]
-
-    def line(row: Mapping[str, Any]) -> list[object]:
-        plain = [row[name] for name in _COLUMNS]
-        plain[_COLUMNS.index("error")] = reason(row["error"]) if row["status"] != "done" else ""
-        return plain + [row[part].get(name) for part in parts for name in names[part]]
-
-    return header, map(line, flat)
 
 
 _TROUBLE = {
@@ -811,226 +629,5 @@ def _named(cell: Mapping[str, Any]) -> str:
     return " ".join(str(cell[name]) for name in ("task", "pruner", "sparsity", "seed")) + f" ({cell['id']})"
 
 
-def _decoded(cell: Mapping[str, Any], tell: Callable[[str], object]) -> dict[str, Any]:
-    """Return the columns of a cell as they are used; ``tell`` is called with what is left out of it.
-
-    Raises:
-        ValueError: one is of no use; the message says which.
-    """
-    decoded = dict(cell)
-    for name, value in cell.items():
-        match name:
-            case "sparsity":
-                right = isinstance(value, float | int) and 0 <= value < 1
-            case "seed":
-                right = isinstance(value, int) and value >= 0
-            case "cut" | "status":
-                right = value in _CHOICES[name]
-                decoded[name] = _once(value)
-            case "error":
-                right = value is None or isinstance(value, str)
-            case "config" | "labels" | "judged" | "versions" | "machine":
-                decoded[name] = _own(value) if name == "config" else _shared(name, value)
-                right = decoded[name] is not None
-            case _:
-                right = isinstance(value, str)
-                decoded[name] = _once(value)
-        if not right:
-            raise ValueError(f"its {name} is {str(value)[:40]!r}")
-    if "labels" in decoded:
-        if "judged" not in decoded:
-            decoded["labels"], document = _apart(decoded["labels"])
-            decoded["judged"] = judged.read(document, tell)
-        else:
-            decoded["judged"], odd = decoded["judged"]
-            for told in odd:
-                tell(told)
-        if missing := [name for name in _LABELS if name not in decoded["labels"]]:
-            raise ValueError(f"it has no label '{missing[0]}'")
-        if not decoded["judged"].metric.name:
-            raise ValueError("it is judged by no metric")
-    return decoded
-
-
-@lru_cache(4096)
-def _shared(name: str, text: object) -> Any:
-    """Return a document as it is used, or None where there is none; thousands of cells have one alike, and hold it once."""
-    if (document := _document(text)) is None:
-        return None
-    match name:
-        case "judged":
-            odd: list[str] = []
-            return judged.read(document, odd.append), odd
-        case "labels":
-            return {key: value for key, value in document.items() if isinstance(value, str)}
-        case _:
-            return {key: str(value) for key, value in document.items()}
-
-
-def _own(text: object) -> dict[str, Any] | None:
-    """Return a cell's configuration, or None where there is none; its recipe and settings are held once for all cells alike."""
-    if document := _document(text):
-        with suppress(RecursionError):
-            return {
-                _once(name): _alike(marshal.dumps(part, 2)) if type(part) is dict else _once(part)
-                for name, part in document.items()
-            }
-    return document
-
-
-@lru_cache(65536)
-def _alike(part: bytes) -> Any:
-    return marshal.loads(part)  # noqa: S302 (of this process's own)
-
-
-def _apart(labels: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the labels of schema 1 without what a cell is judged by, and that as a document."""
-    own = {name: value for name, value in labels.items() if isinstance(value, str)}
-    left, also, anchors = dict(labels), [], {}
-    for name in own:
-        kind, _, measure = name.partition("_")
-        if kind == "also":
-            also.append({"name": measure, "title": own[name], "better": own.get(f"better_{measure}", "higher") or None})
-        elif kind == "anchor":
-            anchors[measure] = float(own[name]) if _is_number(own[name]) else own[name]
-        if kind in ("also", "anchor", "better", "metric", "curve", "unit"):
-            del left[name]
-    document = {
-        "metric": {"name": own.get("metric", ""), "title": own.get("metric_title", ""), "better": own.get("better") or None},
-        "curve": {
-            "name": own.get("curve", "return_train"),
-            "title": own.get("curve_title", "return (training games)"),
-            "better": None,
-        },
-        "unit": own.get("unit", ""),
-        "also": also,
-        "anchors": anchors,
-    }
-    return left, document
-
-
-def _block(lines: Sequence[Mapping[str, float]]) -> "tuple[str, array[float]]":
-    """Return what is measured and its numbers; a line that has not all of them has NaN there."""
-    names = sorted({name for line in lines for name in line})
-    return json.dumps(names), array("d", [line.get(name, nan) for name in names for line in lines])
-
-
-def _little(numbers: "array[float]") -> "array[float]":
-    """Return numbers with their little end first, or those that have it first."""
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
-
-
-@lru_cache(4096)
-def _places(text: object) -> dict[str, int] | None:
-    """Return names and their places in a list; None where there is no list of several names."""
-    try:
-        names = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        return None
-    places = {_once(name): place for place, name in enumerate(names)}
-    return places if len(places) == len(names) else None
-
-
-def _numbers(blob: object, lines: int) -> "array[float] | None":
-    """Return numbers that are a whole number of lines; None where they are not."""
-    if not isinstance(blob, bytes) or not blob or len(blob) % (8 * lines):
-        return None
-    return _little(array("d", blob))
-
-
-def _epochs_of(names: object, blob: object) -> tuple[Sequence[Mapping[str, float]], list[str]]:
-    """Return the epochs that a block holds, and in words if not all of it is some."""
-    if (places := _places(names)) is None or (numbers := _numbers(blob, len(places))) is None:
-        return [], ["its epochs"]
-    epochs = Epochs(places, numbers)
-    if epochs.within(LARGEST) and not isnan(sum(epochs.column("trained") or [nan])):
-        return epochs, []
-    known = list(map(_measured, epochs))
-    return [epoch for epoch in known if "trained" in epoch], ["of its epochs"]
-
-
-def _layers_of(layers: object, names: object, blob: object) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
-    """Return the layers that a block holds, and in words what in it is none."""
-    own, places = _places(layers), _places(names)
-    if own is None or places is None or (numbers := _numbers(blob, len(places))) is None:
-        return {}, ["its layers"]
-    if len(numbers) != len(own) * len(places):
-        return {}, ["its layers"]
-    found = Layers(own, places, numbers)
-    if found.within(LARGEST) and found.counted():
-        return found, []
-    return _counted_of({name: _measured(layer) for name, layer in found.items()})
-
-
-def _counted_of(layers: Mapping[Any, Mapping[str, float]]) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
-    """Return the layers whose weights are counted, and what the others are called."""
-    counted = {
-        name: layer
-        for name, layer in layers.items()
-        if isinstance(name, str) and 0 <= layer.get("kept", -1) <= layer.get("dense", 0) != 0
-    }
-    odd = [f"layer {name!r}" for name in layers if name not in counted]
-    names, numbers = _block(list(counted.values()))
-    places = _places(json.dumps(list(counted)))
-    return Layers(places, _places(names) or {}, numbers) if places and numbers else {}, odd
-
-
-def _once(name: Any) -> Any:
-    """Return a name that is held once, however many cells have it."""
-    return sys.intern(name) if type(name) is str else name
-
-
-def _metric_of(document: str) -> object:
-    """Return the name of the metric that a stored document says a cell is judged by, None where it cannot be read."""
-    try:
-        return json.loads(document)["metric"]["name"]
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _as_document(part: Judged | Mapping[str, Any]) -> dict[str, Any]:
-    return judged.document(part) if isinstance(part, Judged) else dict(part)
-
-
-def _document(text: object) -> dict[str, Any] | None:
-    try:
-        document = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return abs(float(text)) <= LARGEST
-    except ValueError:
-        return False
-
-
-def _measured(values: Mapping[Any, Any]) -> dict[str, float]:
-    """Leave out what is no number: a measurement that failed is absent."""
-    if {*map(type, values)} <= {str} and {*map(type, values.values())} <= {float} and sum(map(abs, values.values())) <= LARGEST:
-        return dict(values)
-    return {
-        name: float(value)
-        for name, value in values.items()
-        if isinstance(name, str) and isinstance(value, (float, SupportsFloat)) and isfinite(value)
-        if abs(float(value)) <= LARGEST
-    }
-
-
-def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the keys of nested tables, dotted, with their values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", json.dumps(value) if isinstance(value, list) else value
-
-
 def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _is_number(value) else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not is_number(value) else value

@@ -7,7 +7,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from rlprune.store import Row, Store
+from rlprune.rows import Row
+from rlprune.store import Store
 
 KILLED = """
 import os, signal, sqlite3, sys

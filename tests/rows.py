@@ -8,7 +8,7 @@ import numpy as np
 
 from rlprune.costs.judged import Judged
 from rlprune.costs.measures import Measure
-from rlprune.store import Row
+from rlprune.rows import Row
 
 # Pruner: what it cuts, and how well it stands high sparsity (1: like dense).
 PRUNERS = {

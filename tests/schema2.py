@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rlprune.costs import judged
-from rlprune.store import Row
+from rlprune.rows import Row
 
 TABLES = """
 CREATE TABLE cells (

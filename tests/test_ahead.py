@@ -9,7 +9,8 @@ from rlprune.bench.ahead import Ahead, Due, Known, costs, due, known, makespan
 from rlprune.bench.matrix import cells
 from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import Epoch, Finished, Started, epochs_of, fleets, identity, in_turn, kind, kind_of
-from rlprune.store import Row, Store
+from rlprune.rows import Row
+from rlprune.store import Store
 
 TINY = ["--set", "recipe.budget=160", "--set", "recipe.epochs=2", "--set", "recipe.evaluation_games=1", "--jobs", "1"]
 RUN = ["run", "cartpole", "--profile", "smoke", "--pruners", "Dense,SNIP", "--seeds", "2", *TINY]

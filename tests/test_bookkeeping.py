@@ -21,7 +21,8 @@ from rlprune.executors import Begun, Returned
 from rlprune.pruning.plan import trained_epochs
 from rlprune.report import curves
 from rlprune.report.sound import sound
-from rlprune.store import Epochs, Store, column
+from rlprune.rows import Epochs, column
+from rlprune.store import Store
 
 
 def counted(act, code=None):

@@ -23,8 +23,9 @@ from rlprune.data import folders, images, pixels, shapes
 from rlprune.data.fingerprint import fingerprint
 from rlprune.pruning.plan import TrainEpoch
 from rlprune.report.comparable import of_suite
+from rlprune.rows import Row
 from rlprune.run import RESULTS, _data_changed
-from rlprune.store import Row, Store
+from rlprune.store import Store
 from rlprune.training.images import ImageTrainer
 from rlprune.training.recipes import ImageRecipe
 

@@ -19,7 +19,7 @@ from rlprune.bench.sweep import Epoch, Started
 from rlprune.costs.measures import CATALOGUE
 from rlprune.report import curves, draw, figures, fronts, widths
 from rlprune.report.sentences import warnings
-from rlprune.store import Row, counts
+from rlprune.rows import Row, counts
 
 
 def only(some: list[Row]) -> curves.Comparison:

@@ -17,7 +17,7 @@ from rlprune.report import curves, html, tables
 from rlprune.report.listing import Listing
 from rlprune.report.page import write_report
 from rlprune.report.question import question_table
-from rlprune.store import Row
+from rlprune.rows import Row
 
 FEW = ("Dense", "SNIP", "GraSP", "CroP-S", "SNAP")
 

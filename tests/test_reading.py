@@ -27,9 +27,10 @@ from rlprune.bench.sweep import identity
 from rlprune.costs import provenance
 from rlprune.report.comparable import gathered
 from rlprune.report.sound import sound
+from rlprune.rows import Row
 from rlprune.run import add_arguments, checked, only
 from rlprune.show import _elsewhere, found, shown_as
-from rlprune.store import Row, Store
+from rlprune.store import Store
 
 SOME = [*rows(2, pruners=("Dense", "SNIP", "CroP-S"), sparsities=(0.9,)), FAILED, SKIPPED]
 TINY = ["recipe.budget=160", "recipe.epochs=2", "recipe.evaluation_games=1"]

@@ -25,8 +25,9 @@ from rlprune.report import curves, draw, figures, moments, tables
 from rlprune.report.curves import Comparison
 from rlprune.report.page import finding, summary_table, write_report
 from rlprune.report.page import warnings as complaints
+from rlprune.rows import Row
 from rlprune.stats import Estimate, estimate
-from rlprune.store import Row, Store
+from rlprune.store import Store
 
 FEW = ("Dense", "SNIP", "Magnitude-Before", "CroP-U", "CroP-S", "SNAP", "LTR")
 

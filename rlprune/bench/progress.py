@@ -13,8 +13,8 @@ from rlprune.bench.matrix import Cell
 from rlprune.bench.sweep import Epoch, Finished, News, Said, Started, epochs_of
 from rlprune.costs.measures import CATALOGUE
 from rlprune.reason import reason
+from rlprune.rows import Row
 from rlprune.safely import plain
-from rlprune.store import Row
 
 KNOWN = {measure.name for measure in CATALOGUE}
 """Values of an epoch that do not say how well training goes."""

@@ -23,7 +23,8 @@ from rlprune.executors import Begun, Event, Execute, Failed, Returned, Tell, Tol
 from rlprune.files import Held, removed, settled
 from rlprune.pruning.plan import trained_epochs
 from rlprune.pruning.pruner import pruners
-from rlprune.store import Identity, Row, Store, StoreError
+from rlprune.rows import Identity, Row
+from rlprune.store import Store, StoreError
 from rlprune.task import Task, tasks
 
 

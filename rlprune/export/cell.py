@@ -20,8 +20,8 @@ from rlprune.files import write
 from rlprune.pruning import surgery
 from rlprune.pruning.plan import Grow
 from rlprune.pruning.pruner import WEIGHTS, pruners
+from rlprune.rows import Row
 from rlprune.safely import plain
-from rlprune.store import Row
 from rlprune.task import tasks
 from rlprune.training.trainer import Trainer, make
 from rlprune.words import in_words

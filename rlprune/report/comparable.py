@@ -20,8 +20,9 @@ from rlprune.bench.matrix import Cell, cell_maker, cells
 from rlprune.costs.measures import SOLO
 from rlprune.pruning.pruner import CommonSettings, pruners
 from rlprune.report.sound import Sound, sound
+from rlprune.rows import Row
 from rlprune.safely import plain, shortened
-from rlprune.store import Row, Store, StoreError, lacks, results_of
+from rlprune.store import Store, StoreError, lacks, results_of
 
 OF_A_CELL = ("pruner", "sparsity", "seed", "settings", "fleet", "branch")
 """Parts of a configuration in which the cells of one group may differ; all others they share."""

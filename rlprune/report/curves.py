@@ -19,8 +19,8 @@ from rlprune.report import comparable
 from rlprune.report.dense import Against, against
 from rlprune.report.printed import Printed
 from rlprune.report.sound import DAMAGED
+from rlprune.rows import Row, column, counts
 from rlprune.stats import Estimate, FloatArray, iqm, iqm_interval, performance_profile
-from rlprune.store import Row, column, counts
 
 NETWORKS = ("actor", "critic")
 """Whose insides epochs measure; the names of these measures end with them."""

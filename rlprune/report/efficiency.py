@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from rlprune import stats
 from rlprune.report.curves import Comparison, position, stacked
+from rlprune.rows import Row
 from rlprune.stats import Estimate, FloatArray, iqm
-from rlprune.store import Row
 
 NEARLY = 0.9
 """Share of what the dense network ends at that counts as nearly as good."""

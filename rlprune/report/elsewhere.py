@@ -9,8 +9,8 @@ import numpy as np
 
 from rlprune.report.comparable import TOLD
 from rlprune.report.curves import Comparison, comparisons, normalisable, normalised, percent, position, stacked
+from rlprune.rows import Row
 from rlprune.stats import FloatArray
-from rlprune.store import Row
 
 
 def to_rliable(rows: Iterable[Row], tell: Callable[[str], object]) -> bytes:

@@ -13,8 +13,8 @@ from rlprune.report.curves import Chart, Comparison, Curve, Point, count_of, ord
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
 from rlprune.report.tables import BLOCKS, MISSING, PAPER_COSTS, Entry, Fields, Table, mean_text, number
+from rlprune.rows import Row
 from rlprune.stats import Estimate, estimate
-from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

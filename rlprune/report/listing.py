@@ -6,7 +6,7 @@ from rlprune import safely
 from rlprune.costs.measures import alone
 from rlprune.report.curves import Comparison, count_of, measure, percent
 from rlprune.report.tables import MISSING, Entry, Table, iqm_text
-from rlprune.store import Row
+from rlprune.rows import Row
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

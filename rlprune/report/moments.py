@@ -13,8 +13,8 @@ from rlprune.report.comparable import company, in_words, settings
 from rlprune.report.curves import STABLE, Comparison, Style, base, count_of, measure, percent, stems, style
 from rlprune.report.paper import Made
 from rlprune.report.tables import iqm_text, markdown
+from rlprune.rows import Row
 from rlprune.stats import Estimate, estimate
-from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,8 +25,8 @@ from rlprune.report.sentences import finding, warnings
 from rlprune.report.sound import sound
 from rlprune.report.sure import with_dense, with_random
 from rlprune.report.tables import Table
+from rlprune.rows import Row
 from rlprune.stats import RESAMPLES
-from rlprune.store import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

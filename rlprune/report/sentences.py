@@ -14,8 +14,8 @@ from rlprune.report.curves import Comparison, Curve, count_of, leaders, percent,
 from rlprune.report.dense import WITHIN, Against, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.report.sure import limits, with_dense, with_random
+from rlprune.rows import Row, counts
 from rlprune.stats import Estimate, Interval
-from rlprune.store import Row, counts
 
 PUBLISHABLE_SEEDS = 10
 REACHED = 0.95  # share of the way from a random policy to the anchor that a dense network must go

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from rlprune.costs.judged import LARGEST, Judged, document, read
 from rlprune.costs.measures import Measure
+from rlprune.rows import Epochs, Layers, Row
 from rlprune.safely import plain, shortened
-from rlprune.store import Epochs, Layers, Row
 
 DAMAGED = "damaged"
 """Status of a row that cannot be shown, and the label that says what any row lacks."""

@@ -35,8 +35,8 @@ from rlprune.report.dense import WITHIN, Kept
 from rlprune.report.efficiency import NEARLY, Efficiency, efficiency
 from rlprune.report.sound import DAMAGED
 from rlprune.report.sure import Difference, limits, with_dense, with_random
+from rlprune.rows import Row
 from rlprune.stats import LEVEL, Estimate, Improvement, probability_of_improvement
-from rlprune.store import Row
 
 MISSING = "–"
 UNPRICED = " No price: the suite named no price_per_hour when these cells ran."

@@ -1,7 +1,7 @@
 """When cells were pruned that wait: told to, by their trigger, or where waiting had to end."""
 
 from rlprune.report.comparable import settings
-from rlprune.store import Row
+from rlprune.rows import Row
 
 
 def moment(row: Row) -> int | None:

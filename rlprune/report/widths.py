@@ -9,7 +9,7 @@ import numpy as np
 
 from rlprune.report.curves import NETWORKS, Comparison, count_of, percent
 from rlprune.report.draw import FAINT, GREY, INK, SMALL, fitted, grid, headline, print_style, size_of
-from rlprune.store import Row, counts
+from rlprune.rows import Row, counts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -30,7 +30,8 @@ from rlprune.bench.suite import load_suite
 from rlprune.bench.sweep import identity, sweep
 from rlprune.bench.worker import Assignment, Record
 from rlprune.executors import Begun, Event, Returned, Told
-from rlprune.store import TOGETHER, Row, Store
+from rlprune.rows import Row
+from rlprune.store import TOGETHER, Store
 
 SPARSITIES = (".8,.9,.95,.98", 65)  # and how many cells of a seed they make
 MORE = (".8,.9,.95,.98,.5,.6,.7,.99", 129)
