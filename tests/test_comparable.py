@@ -16,6 +16,7 @@ from rlprune.report import curves, figures, moments, question, scripts, tables
 from rlprune.report.comparable import apart, gathered, in_words
 from rlprune.report.efficiency import efficiency
 from rlprune.report.exhibits import against_memory, over_dense
+from rlprune.report.listing import Listing
 from rlprune.report.page import summary_table, write_report
 from rlprune.report.sentences import finding, opening
 from rlprune.store import Store
@@ -934,6 +935,53 @@ def test_figure_2_counts_seeds_that_diverged():
     (compared,) = curves.comparisons(made)
     (method,) = moments.told(compared, 0.9)
     assert moments.moments(compared, 0.9, method).startswith("best fixed moment 4")
+
+
+def test_a_seed_that_diverged_is_as_bad_by_every_way_of_playing_and_all_through_training():
+    """GraSP was best by sampled games, and by the mean over training, with half of its agents gone."""
+    (one,) = curves.comparisons(half_lost())
+    for name in ("return_sampled", "return_train"):
+        assert one.by_seed("SNIP", 0.9, name)[1] == one.anchors["random"], name
+    good = [replace(one, values={**one.values, "return_train": 500.0}) for one in half_lost() if one.values]
+    gone = [one for one in half_lost() if not one.values]
+    (one,) = curves.comparisons([*good, *gone])
+    learned = efficiency(one)[1]
+    assert learned["SNIP"][0.9].mean.iqm < learned["Random-U"][0.9].mean.iqm
+    assert "A seed that diverged counts as the worst" in tables.efficiency_table(one).note
+
+
+def test_the_triggers_own_row_counts_seeds_that_diverged_too():
+    """Told 3 it was 274, by its trigger 400, with four of ten seeds gone each time."""
+    lost = {"status": "failed", "error": DIVERGED, "values": {}, "epochs": (), "layers": {}}
+    made = [one for one in rows(10, ("Dense", "SNIP"), (0.9,)) if one.cut == "nothing"]
+    for moment in (3, None):
+        for one in rows(10, ("SNIP",), (0.9,)):
+            until = {"threshold": 0.1} if moment is None else {"epoch": moment}
+            config = {**one.config, "pruner": one.pruner, "settings": {"until": until}}
+            ended = lost if one.seed < 4 else {"values": {**one.values, "return_greedy": 400.0, "pruning_epoch": 3.0}}
+            made.append(replace(one, id=f"{one.id} {moment}", config=config, **ended))
+    (compared,) = curves.comparisons(made)
+    told = [line.split("|")[2].strip() for line in moments.table(compared, 0.9).splitlines()[2:]]
+    assert told[0] == told[1] != "400"
+    stars = [line for line in moments.figure(compared, 0.9).axes[0].get_lines() if line.get_marker() == "*"]
+    assert [float(star.get_ydata()[0]) for star in stars] == [pytest.approx(float(told[0].split(" ")[0]), abs=0.5)]
+
+
+def test_seeds_that_diverged_are_among_the_cells_behind_a_number():
+    (one,) = curves.comparisons(all_lost())
+    listed = Listing(one, 0)
+    assert listed.anchor(("SNIP", 0.9))
+    assert [heading for heading, lines in listed.table().blocks if heading.startswith("SNIP") and len(lines) == 5]
+    (one,) = curves.comparisons(half_lost())
+    (heading,) = [heading for heading, _ in Listing(one, 0).table().blocks if heading.startswith("SNIP")]
+    assert heading.endswith("20 seeds")
+
+
+def test_a_sparsity_at_which_every_cell_diverged_is_told():
+    lost = {"status": "failed", "error": DIVERGED, "values": {}, "epochs": (), "layers": {}}
+    some = rows(5, ("Dense", "SNIP"), (0.9, 0.98))
+    (one,) = curves.comparisons([replace(one, **lost) if one.sparsity == 0.98 else one for one in some])
+    assert "With 98 % of weights removed no cell has a return" in finding(one)
 
 
 def test_a_done_cell_without_a_metric_counts_once_in_how_fast_pruners_learn():

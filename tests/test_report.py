@@ -825,6 +825,16 @@ def test_a_dense_network_short_of_its_anchor_is_complained_about() -> None:
     assert "Dense ends at 380, and its anchor is 500" in complaint
 
 
+@pytest.mark.parametrize("end", [-200.0, -70.0])
+def test_returns_below_zero_are_not_measured_from_it_where_chance_is_unknown(end: float) -> None:
+    """Dense at −70 was "too weak" for an anchor of −83, and at −200 it was not."""
+    some = [
+        replace(with_values(one, return_greedy=end), judged=replace(one.judged, anchors={"dense": -83.4}))
+        for one in rows(10, pruners=("Dense",))
+    ]
+    assert not any("too weak" in complaint for complaint in complaints(some, curves.comparisons(some)))
+
+
 def test_a_run_without_dense_is_complained_about() -> None:
     some = rows(10, pruners=("SNIP",), sparsities=(0.9,))
     assert any("no dense network" in complaint for complaint in complaints(some, curves.comparisons(some)))

@@ -191,3 +191,45 @@ def test_rounding_is_no_difference():
     values = {"SNIP": {0: 0.1 + 0.2, 1: -0.7}, "GraSP": {0: 0.3, 1: -0.7}}
     (found,) = differences([("SNIP", "GraSP")], values, 1)
     assert found.mean == 0
+
+
+def test_rounding_has_no_side_in_pairs_either():
+    """A copy times 1 + 3e-13 was surely worse, in every seed."""
+    values = {"SNIP": {seed: 100.0 + seed for seed in range(10)}}
+    values["copy"] = {seed: value * (1 + 3e-13) for seed, value in values["SNIP"].items()}
+    (one,) = differences([("copy", "SNIP")], values, 1)
+    assert (one.mean, one.ties, one.p, one.sure) == (0.0, 10, 1.0, "")
+
+
+def test_each_family_says_for_itself_how_many_seeds_it_needs():
+    """ "2 comparisons need 7 seeds, and there are 6" stood beside CroP-S, surely better than the Random-S that it alone has."""
+    high, low = [300.0 + seed for seed in range(6)], [100.0] * 6
+    one = compared({"Random-U": low, "SNIP": high, "GraSP": high, "Random-S": low, "CroP-S": high})
+    assert limits(with_random(one, 0.9)) == ["2 comparisons with Random-U need 7 seeds for one to be sure, and there are 6"]
+    one = compared({"Random-U": low, "SNIP": high, "Random-S": low[:3], "CroP-S": high[:3]})
+    assert limits(with_random(one, 0.9)) == ["1 comparison with Random-S needs 6 seeds for one to be sure, and there are 3"]
+
+
+def test_what_has_few_seeds_does_not_speak_for_the_others_of_its_table():
+    values = {
+        "Dense": [500.0] * 10,
+        "SNIP": [300.0 + seed for seed in range(10)],
+        "GraSP": [100.0],
+        "SynFlow": [299.0, 305.0] * 5,
+    }
+    (line,) = question_table(compared(values)).blocks[0][1]
+    assert "too few" not in line[-1].text
+
+
+def test_the_plain_random_stands_in_where_that_of_a_variant_was_not_run():
+    high, low = [300.0 + seed for seed in range(10)], [100.0] * 10
+    one = compared({"Random-U": low, "SNIP kept": high, "Random-U kept": low})
+    elsewhere = [replace(row, sparsity=0.95) if row.pruner == "Random-U kept" else row for row in one.rows]
+    found = with_random(replace(one, rows=tuple(elsewhere)), 0.9)
+    assert [(it.pruner, it.other, it.sure) for it in found] == [("SNIP kept", "Random-U", "better")]
+
+
+def test_a_second_network_that_nothing_is_removed_from_has_its_line():
+    one = compared({"Dense": [500.0 + seed for seed in range(10)], "Dense wide": [480.0] * 10, "SNIP": [300.0] * 10})
+    table = tables.compared_table(one, 0.9)
+    assert {line[0].text for _, lines in table.blocks for line in lines} == {"Dense wide", "SNIP"}

@@ -178,6 +178,10 @@ class Comparison:
         endless = [row.seed for row in judged if row.values and not isfinite(row.values.get(name, nan))]
         return sorted({*endless, *self._endless.get((pruner, own), ())})
 
+    def lost_of(self, pruner: str, sparsity: float) -> list[Row]:
+        """Return the rows of ``lost`` of a pruner at one requested sparsity."""
+        return [row for row in self.lost if row.pruner == pruner and row.sparsity == sparsity]
+
     @cached_property
     def _endless(self) -> dict[tuple[str, float], list[int]]:
         """Pruner and requested sparsity to the seeds of ``lost``."""
@@ -203,7 +207,8 @@ class Comparison:
         """
         if (measure := self._qualities.get(name)) is None:
             return None
-        chance = [self.anchors["random"]] if name == self.metric.name and "random" in self.anchors else []
+        alike = name.partition("_")[0] == self.metric.name.partition("_")[0]  # all returns are, but not top-1 and top-5
+        chance = [self.anchors["random"]] if alike and "random" in self.anchors else []
         seen = [row.values[name] for row in self.rows if isfinite(row.values.get(name, nan))]
         return min([*seen, *chance], key=lambda value: measure.sign * value) if seen else None
 

@@ -54,12 +54,16 @@ def efficiency(one: Comparison) -> tuple[float, Mapping[str, Mapping[float, Effi
     origin, dense = one.against.origin, one.against.dense
     if origin is None or not measurable(one):
         raise ValueError("no learning curve can be set against the dense network's")
-    learned = {
-        (pruner, sparsity): found.beside(len(_unseen(one, pruner, sparsity)), one.floor(one.curve.name))
+    seen = {
+        (pruner, sparsity): found
         for pruner in one.pruners
         for sparsity in (one.sparsities if one.cut(pruner) != "nothing" else [0.0])
         if len((found := _learned(one, one.cells(pruner, sparsity))).values)
     }
+    floor, sign = one.floor(one.curve.name), one.curve.sign
+    if floor is not None:  # at the end all may be good
+        floor = sign * min(sign * floor, *(float((sign * found.values[found.known]).min()) for found in seen.values()))
+    learned = {cell: found.beside(len(_unseen(one, *cell)), floor) for cell, found in seen.items()}
     level = origin + NEARLY * (float(iqm(learned[dense, 0.0].last(learned[dense, 0.0].values))) - origin)
     usual = float(np.mean(learned[dense, 0.0].length))
     made: dict[str, dict[float, Efficiency]] = {pruner: {} for pruner, _ in learned}

@@ -35,7 +35,7 @@ def to_rliable(rows: Iterable[Row], tell: Callable[[str], object]) -> bytes:
     several = len({one.profile for one in over}) > 1
     tell(f"columns: {', '.join(f'{one.task} ({one.profile})' if several else one.task for one in over)}")
     if left := [one.title for one in found if one not in over]:
-        tell(f"left out: {', '.join(left)}, without both anchors")
+        tell(f"left out: {', '.join(left)}, without a random and a dense anchor that differ")
     scores: dict[str, FloatArray] = {}
     some, seldom = [], []
     for name, pruner, sparsity in dict.fromkeys(line for one in over for line in _lines(one)):

@@ -12,7 +12,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Listing:
-    """The cells of a comparison, in groups of one pruner and sparsity.
+    """The cells of a comparison, those that diverged among them, in groups of one pruner and sparsity.
 
     Args:
         comparison: whose cells.
@@ -24,7 +24,7 @@ class Listing:
         self._groups: dict[tuple[str, float], list[Row]] = {}
         for pruner in comparison.pruners:
             for sparsity in comparison.sparsities if comparison.cut(pruner) != "nothing" else [0.0]:
-                if rows := comparison.cells(pruner, sparsity):
+                if rows := [*comparison.cells(pruner, sparsity), *comparison.lost_of(pruner, sparsity)]:
                     self._groups[pruner, sparsity] = rows
         self._anchors = {key: f"c{place}-{number}" for number, key in enumerate(self._groups)}
 
@@ -51,7 +51,8 @@ class Listing:
         blocks, known = [], cache(Entry)  # many cells say the same
         for (pruner, sparsity), rows in self._groups.items():
             end = ends[sparsity].get(pruner)
-            heading = f"{pruner}, {percent(sparsity)} removed: {iqm_text(end)}, {count_of((len(rows), len(rows)))}"
+            seeds = end.seeds if end else len(rows)
+            heading = f"{pruner}, {percent(sparsity)} removed: {iqm_text(end)}, {count_of((seeds, seeds))}"
             lines = []
             for row in sorted(rows, key=lambda row: (row.seed, row.id)):
                 values = [_shown(measure(row, name)) for name in (one.metric.name, "sparsity_weights", "pruning_epoch")]

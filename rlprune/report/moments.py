@@ -58,7 +58,7 @@ def table(one: Comparison, sparsity: float) -> str:
     methods = told(one, sparsity)
     found = {method: _of(one, sparsity, method) for method in methods}
     ends = {method: _ends(mine, one.metric.name) for method, mine in found.items()}
-    own = {method: [row.values[one.metric.name] for row in mine if triggers.own(row)] for method, mine in found.items()}
+    own = {method: [row.values[one.metric.name] for row in mine if triggers.untold(row)] for method, mine in found.items()}
     asked = sorted({moment for each in ends.values() for moment in each})
     lines = [[f"{moment}", *(iqm_text(each.get(moment)) for each in ends.values())] for moment in asked]
     if any(own.values()):
@@ -162,7 +162,7 @@ def _methods(one: Comparison, sparsity: float) -> dict[str, list[Row]]:
 def _by_trigger(facts: dict[str, object], rows: list[Row]) -> list[tuple[dict[str, object], list[Row]]]:
     """Return cells and what they have in common, once for each way in which their own trigger was set."""
     waits = [
-        {it: value for it, value in settings(row).items() if it.startswith("until.")} if triggers.own(row) else None
+        {it: value for it, value in settings(row).items() if it.startswith("until.")} if triggers.untold(row) else None
         for row in rows
     ]
     ways = [way for place, way in enumerate(waits) if way is not None and way not in waits[:place]]
@@ -195,9 +195,9 @@ def _metric(axes: "Axes", rows: Sequence[Row], judged: Measure, look: Style) -> 
     axes.plot(best, tops, marker="o", markersize=7, markerfacecolor="none", color=look.colour, linestyle="")
     _line(axes, ends, look.colour, look.marker)
     for fired in (True, False):
-        own = [row for row in rows if triggers.own(row) and triggers.fired(row) == fired]
-        if own:
-            epoch = float(np.mean([row.values["pruning_epoch"] for row in own]))
+        own = [row for row in rows if triggers.untold(row) and triggers.fired(row) == fired]
+        if epochs := [row.values["pruning_epoch"] for row in own if triggers.own(row)]:
+            epoch = float(np.mean(epochs))
             star = estimate([[row.values[metric] for row in own]]).iqm
             inside, edge = (look.colour, "white") if fired else ("white", look.colour)
             axes.plot([epoch], [star], marker="*", markersize=9, color=inside, markeredgecolor=edge, zorder=5)

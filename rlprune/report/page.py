@@ -311,6 +311,11 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
     return min(curve.resamples for curve in drawn)
 
 
+def _behind(drawn: Sequence[curves.LearningCurve]) -> tuple[int, int]:
+    counts = [curve.seeds for curve in drawn]
+    return min(counts), max(counts)
+
+
 def _explained(some: Sequence[curves.Chart]) -> str:
     drawn = [curve for chart in some for curve in chart.curves]
     points = any(len(point.values) > 1 for curve in drawn for point in curve.points)
@@ -347,7 +352,7 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
             page.figure(f"{one.stem}-fronts", partial(fronts.front_figure, one, costs), caption)
     if learning := curves.learning_curves(one):
         dotted = ", dense dotted" if any(curve.sparsity == 0 for curve in learning) else ""
-        caption = f"{one.title}: learning curves, darker for sparser{dotted}. {_spread(one.seeds, _fewest(learning))}"
+        caption = f"{one.title}: learning curves, darker for sparser{dotted}. {_spread(_behind(learning), _fewest(learning))}"
         caption += " A triangle is the last cut." if any(curve.at_cut for curve in learning) else ""
         pruners = list(dict.fromkeys(curve.pruner for curve in learning if curve.sparsity > 0)) or [""]
         for start in range(0, len(pruners), LEARNERS):
@@ -405,15 +410,18 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
         page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:
-        caption = f"{where}: what each pruner left of each layer, mean over {seeds}. Red: a layer left with at most one weight."
+        layered = count_of((min(shares.seeds.values()), max(shares.seeds.values())))
+        caption = f"{where}: what each pruner left of each layer, mean over {layered}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
     if cut := widths.widths(one, sparsity):
-        caption = f"{where}: hidden units left of actor and critic, input above output, mean over {seeds}; grey: dense."
+        counted = count_of(widths.seeds(one, sparsity, cut))
+        caption = f"{where}: hidden units left of actor and critic, input above output, mean over {counted}; grey: dense."
         page.figure(f"{one.stem}-widths-{stem}", partial(widths.width_figure, one, sparsity, cut), caption)
     if inside := curves.insides(one, sparsity):
         fewest = min(map(_fewest, inside.values()))
         dotted = ", dense dotted" if any(curve.sparsity == 0 for found in inside.values() for curve in found) else ""
-        caption = f"{where}: inside actor and critic over training{dotted}. {_spread(one.seeds, fewest)}"
+        behind = _behind([curve for found in inside.values() for curve in found])
+        caption = f"{where}: inside actor and critic over training{dotted}. {_spread(behind, fewest)}"
         page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
     if one.seeds[1] > 1 and any(one.cut(pruner) != "nothing" for pruner in one.estimates(sparsity, one.metric.name)):
         caption = f"{where}: performance profiles, the share of seeds that end better than each value, {seeds}."

@@ -44,7 +44,7 @@ def question_table(comparison: Comparison) -> Table:
 
 
 def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequence[str]) -> tuple[dict[str, float], int]:
-    """Return the p-value, corrected, of the best being no better than each of the others, and how many seeds tell least.
+    """Return the p-value, corrected, of the best being no better than each other, and the most seeds that one shares with it.
 
     It is 1 where its mean is worse, too. Seeds count that both have.
     """
@@ -52,7 +52,7 @@ def _told_apart(comparison: Comparison, sparsity: float, best: str, others: Sequ
     values = {pruner: comparison.by_seed(pruner, sparsity, name) for pruner in (best, *others)}
     found = {one.other: one for one in differences(((best, other) for other in others), values, sign)}
     p = {other: found[other].p if other in found and sign * found[other].mean > 0 else 1.0 for other in others}
-    return p, min((one.improvement.pairs for one in found.values()), default=0)
+    return p, max((one.improvement.pairs for one in found.values()), default=0)
 
 
 def _sure(p: dict[str, float], seeds: int, cut: str) -> str:

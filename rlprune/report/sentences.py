@@ -74,7 +74,7 @@ def _weak(one: Comparison, dense: Curve) -> str:
     if said := _no_better_than_chance(one, end):
         return f"{ends}, {said}: nothing was learned that pruning could harm."
     start = chance or 0.0
-    if chance is None and one.metric.sign < 0:  # zero is the best there is, and no beginning
+    if chance is None and (one.metric.sign < 0 or min(end.iqm, anchor or 0.0) < 0):  # zero is no beginning
         return ""
     if anchor is None or anchor == start or (end.iqm - start) / (anchor - start) >= REACHED:
         return ""
@@ -156,7 +156,8 @@ def finding(one: Comparison) -> str:
     cut = [curve for curve in ended if curve.cut != "nothing"]
     sparsity = max((point.sparsity for curve in cut for point in curve.points), default=0.0)
     ends = {curve.pruner: end for curve in cut if (end := curve.at(sparsity))}
-    if lacking := [percent(other) for other in one.sparsities if other > sparsity and ends]:
+    tried = sorted({*one.sparsities, *(row.sparsity for row in one.lost if row.cut != "nothing")})
+    if lacking := [percent(other) for other in tried if other > sparsity and ends]:
         dense.append(f"With {_all(lacking)} of weights removed no cell has a {one.measured}.")
     if not ends:
         return " ".join([f"{one.heading}: no pruner that removes anything has finished.", *dense])

@@ -4,7 +4,7 @@ A reference is what others are compared with: Dense, and Random of the same cut.
 which calls a difference sure that is luck in at most 5 % of all tables.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +46,7 @@ def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[i
         sign: of the metric: 1 where more is better, −1 where less is.
     """
     paired = [
-        (pruner, other, np.array([[values[name][seed] for seed in seeds] for name in (pruner, other)]))
+        (pruner, other, _paired(*([values[name][seed] for seed in seeds] for name in (pruner, other))))
         for pruner, other in pairs
         if (seeds := sorted(values[pruner].keys() & values[other].keys()))
     ]
@@ -57,12 +57,18 @@ def differences(pairs: Iterable[tuple[str, str]], values: Mapping[str, Mapping[i
     ]
 
 
+def _paired(mine: Sequence[float], theirs: Sequence[float]) -> FloatArray:
+    """Return both as rows, alike where they differ by no more than rounding: neither the test nor its side is to see that."""
+    one, other = np.array(mine), np.array(theirs)
+    return np.array([np.where(np.isclose(one, other, rtol=1e-12, atol=0), other, one), other])
+
+
 def _difference(pruner: str, other: str, mine: FloatArray, theirs: FloatArray, sign: int, p: float) -> Difference:
     ties, alike = int(np.sum(mine == theirs)), np.isclose(np.sum(mine), np.sum(theirs), rtol=1e-12, atol=0)
     mean = 0.0 if alike else float(np.mean(mine - theirs))  # and no rounding
     side: Literal["better", "worse"] = "better" if sign * mean > 0 else "worse"
     improvement = probability_of_improvement(sign * mine, sign * theirs)
-    return Difference(pruner, other, mean, improvement, ties, p, side if p <= LEVEL else "")
+    return Difference(pruner, other, mean, improvement, ties, p, side if p <= LEVEL and mean else "")
 
 
 def with_dense(one: Comparison, sparsity: float) -> list[Difference]:
@@ -78,14 +84,14 @@ def with_random(one: Comparison, sparsity: float) -> list[Difference]:
     values = one.seeded(sparsity, one.metric.name)
     others: dict[str, list[str]] = {}
     for pruner in values:
-        if (other := _random(one, pruner)) in values:
+        if (other := _random(one, pruner, values)) in values:
             others.setdefault(other, []).append(pruner)
     families = [differences(((pruner, other) for pruner in mine), values, one.metric.sign) for other, mine in others.items()]
     return [difference for family in families for difference in family]
 
 
-def _random(one: Comparison, pruner: str) -> str:
-    mine = {_variant(name): name for name in one.cutting(one.cut(pruner)) if base(name).casefold() in RANDOM}
+def _random(one: Comparison, pruner: str, there: Container[str]) -> str:
+    mine = {_variant(name): name for name in one.cutting(one.cut(pruner)) if base(name).casefold() in RANDOM and name in there}
     return "" if pruner in mine.values() else mine.get(_variant(pruner)) or mine.get("", "")
 
 
@@ -103,14 +109,16 @@ def families(found: Iterable[Difference]) -> dict[str, list[Difference]]:
 
 def limits(found: Sequence[Difference]) -> list[str]:
     """Return in clauses what keeps differences from being sure: too few seeds for so many comparisons, ties."""
-    most = max(families(found).values(), key=len, default=[])
-    ties, pairs, seeds = (sum(it.ties for it in found), sum(_pairs(found)), max(_pairs(most), default=0))
+    ties, pairs, many = sum(it.ties for it in found), sum(_pairs(found)), families(found)
     tied = "are ties, which tell" if ties > 1 else "is a tie, which tells"
     told = [f"{ties} of {pairs} pairs {tied} nothing"] if ties else []
-    if most and seeds < (needed := seeds_needed(len(most))):
-        count = f"{len(most)} comparisons need" if most[1:] else "1 comparison needs"
-        told.insert(0, f"{count} {needed} seeds for one to be sure, and there {'are' if seeds != 1 else 'is'} {seeds}")
-    return told
+    short = []
+    for other, some in many.items():
+        if (seeds := max(_pairs(some))) < (needed := seeds_needed(len(some))):
+            count = f"{len(some)} comparisons" if some[1:] else "1 comparison"
+            count += f" with {other}" * (len(many) > 1) + (" need" if some[1:] else " needs")
+            short.append(f"{count} {needed} seeds for one to be sure, and there {'are' if seeds != 1 else 'is'} {seeds}")
+    return short + told
 
 
 def _pairs(found: Iterable[Difference]) -> list[int]:

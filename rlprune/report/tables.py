@@ -438,6 +438,7 @@ def efficiency_table(comparison: Comparison) -> Table:
         f"over {count_of(comparison.seeds)}. {unit.capitalize()} until the network, pruned all the way, first reaches "
         f"{number(level * scale)}, {nearly} at the end of training; those before it was pruned count. Median over seeds, {NEVER} "
         "where half of them do not; in brackets how many do where not all."
+        + " A seed that diverged counts as the worst of all throughout." * bool(comparison.lost)
         + " 95 % bootstrap intervals." * (comparison.seeds[1] > 1)
         + _marks(blocks)
         + (f" As long as dense trained {', '.join(longer)}." if longer else "")
@@ -502,7 +503,7 @@ def compared_table(comparison: Comparison, sparsity: float) -> Table:
     references = {name: found for name, found in references.items() if found}
     by_pruner = [{one.pruner: one for one in found} for found in references.values()]
     blocks = []
-    for cut in ("channels", "weights"):
+    for cut in BLOCKS:  # what removes nothing, and is not dense, is compared, too
         pruners = [pruner for pruner in comparison.cutting(cut) if any(pruner in found for found in by_pruner)]
         lines = [
             (Entry(name, of=(name, sparsity)), *(it for found in by_pruner for it in _difference(found.get(name))))

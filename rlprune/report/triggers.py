@@ -10,9 +10,14 @@ def moment(row: Row) -> int | None:
     return told if isinstance(told, int) else None
 
 
+def untold(row: Row) -> bool:
+    """Return whether a cell is pruned and was not told when, whatever became of it."""
+    return row.cut != "nothing" and moment(row) is None
+
+
 def own(row: Row) -> bool:
     """Return whether a cell's own trigger decided when to prune."""
-    return row.cut != "nothing" and moment(row) is None and "pruning_epoch" in row.values
+    return untold(row) and "pruning_epoch" in row.values
 
 
 def threshold(row: Row) -> float:

@@ -54,6 +54,12 @@ def widths(comparison: Comparison, sparsity: float) -> dict[str, Widths]:
     return found
 
 
+def seeds(comparison: Comparison, sparsity: float, found: Iterable[str]) -> tuple[int, int]:
+    """Return the least and the largest number of seeds that such widths of a pruner are the mean of."""
+    counted = [len(comparison.cells(pruner, sparsity)) for pruner in found]
+    return min(counted), max(counted)
+
+
 def single(comparison: Comparison, network: str, row: Row) -> bool:
     """Return whether a hidden layer of several units was cut to one in an agent's network: all it knows there is one number."""
     left = shares(_layers(row, network)) if row.cut == "channels" else None
@@ -104,7 +110,7 @@ def width_figure(comparison: Comparison, sparsity: float, found: Mapping[str, Wi
         for place, network in enumerate(NETWORKS):
             at = box.x0 + box.width * place / 1.9
             figure.text(at, box.y1 + 0.2 / figure.get_figheight(), network, color=GREY, fontsize=SMALL)
-    counted = count_of(comparison.seeds)
+    counted = count_of(seeds(comparison, sparsity, found))
     note = f"units left in each hidden layer, input above output, mean over {counted}; grey: the dense network"
     headline(figure, f"{comparison.title}, {percent(sparsity)} of weights removed", note)
     return figure
