@@ -225,6 +225,63 @@ def turned_round(maps, training):
     return maps[:, torch.arange(maps.shape[1] - 1, -1, -1)]
 
 
+def places_that_a_channel_chooses(maps, training):
+    """The first channel says which places go on: cut, another one would."""
+    return maps[maps[:, 0].amax((1, 2)) < 1e9]
+
+
+class Experts(nn.Module):
+    """Each sample goes to one expert of eight, so that most have none."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.gate = nn.Linear(75, 12), nn.Linear(75, 8)
+        self.experts = nn.ModuleList(nn.Linear(12, 5) for _ in range(8))
+        self.head, self.out = nn.Linear(5, 8), nn.Linear(8, 2)
+
+    def forward(self, images):
+        rows = images.flatten(1)
+        hidden, chosen = self.stem(rows).relu(), self.gate(rows).argmax(1)
+        found = hidden.new_zeros(len(rows), 5)
+        for number, expert in enumerate(self.experts):
+            found[chosen == number] = expert(hidden[chosen == number])
+        return self.out(self.head(found).relu())
+
+
+class Backwards(nn.Module):
+    """Rows of a large map picked by a buffer, which goes to the device that has no data."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 64, 1), nn.Conv2d(64, 6, 1), nn.Conv2d(6, 2, 1)
+        self.register_buffer("back", torch.arange(4, -1, -1))
+
+    def forward(self, images):
+        return self.c(self.b(self.a(images).relu()[:, :, self.back]).relu())
+
+
+class Tokens(nn.Module):
+    """A slope for each of five tokens, not for each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.bend, self.b = nn.Linear(15, 12), nn.PReLU(5), nn.Linear(12, 2)
+
+    def forward(self, images):
+        return self.b(self.bend(self.a(images.transpose(1, 2).flatten(2))))
+
+
+class Upwards(nn.Module):
+    """A layer called by names in another order than its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.up, self.head = nn.Conv2d(3, 6, 1), nn.ConvTranspose2d(6, 4, 2, stride=2), nn.Conv2d(4, 2, 1)
+
+    def forward(self, images):
+        return self.head(self.up(output_size=(10, 10), input=self.a(images).relu()).relu())
+
+
 def first_squashed(maps, training):
     maps[:, 0].sigmoid_()
     return maps
@@ -257,6 +314,11 @@ SEQUENCES = {
     "rolled": (Written(rolled), {}),
     "picked": (Written(every_other_place), {"one": 8, "other": 8}),
     "turned round": (Written(turned_round), {}),
+    "a channel chooses": (Written(places_that_a_channel_chooses), {"one": 7, "other": 8}),
+    "experts": (Experts(), {"stem": 12, "head": 8}),
+    "backwards": (Backwards(), {"a": 64, "b": 6}),
+    "tokens": (Tokens(), {"a": 12}),
+    "names": (Upwards(), {"a": 6, "up": 4}),
     "first": (Written(first_squashed), {"other": 8}),
     "last": (Written(last_turned), {"one": 8}),
     "middle": (Written(middle_doubled), {"other": 8}),

@@ -235,6 +235,19 @@ def test_a_transposed_convolution_costs_what_its_backward_convolution_costs():
     assert counted(backward, small) == counted(forward, torch.randn(1, 4, 8, 8))
 
 
+def test_a_layer_that_is_called_by_names_counts_as_one_that_is_not():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.ConvTranspose1d(3, 2, 2)
+
+        def forward(self, given):
+            return self.layer(output_size=None, input=given)
+
+    net, given = Named(), torch.randn(1, 3, 5)
+    assert counted(net, given) == counted(net.layer, given) == 5 * 3 * 2 * 2
+
+
 def test_a_recurrent_layer_multiplies_each_weight_once_a_step():
     cell, layer = nn.LSTMCell(5, 7), nn.LSTM(5, 7, batch_first=True)
     step = 4 * 7 * (5 + 7)

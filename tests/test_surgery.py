@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import numpy as np
 import oracles
@@ -8,7 +9,7 @@ from subjects import Tiny, bits, silenced
 from torch import nn
 
 from rlprune.pruning import surgery
-from rlprune.pruning.groups import Group, Member, everything, present, stream
+from rlprune.pruning.groups import Group, Member, chain, everything, present, stream
 
 
 def some(groups, seed=0, share=0.5):
@@ -373,3 +374,22 @@ def test_a_stream_refuses_layers_of_other_widths():
         stream(net, "conv", ["conv"], ["norm"], ["head"], {"head": 4})
     with pytest.raises(ValueError, match=r"'both' has 6 channels; dimension 0 of side.weight fits 5 positions"):
         stream(net, "both", ["conv", "side"])
+
+
+def test_what_has_no_channels_that_can_be_cut_is_told_where_groups_are_written():
+    net = nn.Sequential(nn.Embedding(8, 8), nn.Conv1d(3, 8, 1), nn.ConvTranspose1d(8, 6, 1, groups=2), nn.Conv1d(6, 2, 1))
+    net[0].register_buffer("frequency", torch.ones(8))
+    for make in (partial(chain, net, ["1", "0"]), partial(stream, net, "all", ["1"], read_by=["0"])):
+        with pytest.raises(ValueError, match="'0' is an Embedding: it reads words, and no channels"):
+            make()
+    for layers in (["1", "2"], ["2", "3"]):
+        with pytest.raises(ValueError, match="'2' is a transposed convolution in 2 groups, whose channels cannot be cut"):
+            chain(net, layers)
+        with pytest.raises(ValueError, match="'2' is a transposed convolution in 2 groups, whose channels cannot be cut"):
+            stream(net, "all", layers[:1], read_by=layers[1:])
+    words = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 3))
+    words[0].register_buffer("frequency", torch.ones(20))
+    for groups in (chain(words, ["0", "1"]), [stream(words, "0", ["0"], read_by=["1"])]):
+        assert [(member.tensor, member.dim) for member in groups[0].members] == [("0.weight", 1), ("1.weight", 1)]
+    surgery.cut(words, surgery.cuts(words, groups, {"0": torch.arange(8) < 5}))
+    assert (words[0].embedding_dim, len(words[0].frequency)) == (5, 20)

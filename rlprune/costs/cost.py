@@ -40,16 +40,20 @@ def macs(run: Act, module: nn.Module, masks: Mapping[str, Tensor] | None = None)
     kept = {module.get_parameter(name): mask for name, mask in (masks or {}).items()}
     shares = {layer: _share_of(layer, kept) for layer in ruled}
 
-    def count(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def count(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         within[0] -= 1
         rule = next(rule for kind, rule in _RULES.items() if isinstance(layer, kind))
-        counted[0] += int(rule(layer, inputs[0], output)) * shares[layer]
+        counted[0] += int(rule(layer, inputs[0] if inputs else named["input"], output)) * shares[layer]
         called.add(id(layer))
 
     def enter(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         within[0] += 1
 
-    hooks = [hook for layer in ruled for hook in (layer.register_forward_pre_hook(enter), layer.register_forward_hook(count))]
+    hooks = [
+        hook
+        for layer in ruled
+        for hook in (layer.register_forward_pre_hook(enter), layer.register_forward_hook(count, with_kwargs=True))
+    ]
     try:
         if module in _PLAIN:  # looking for products takes several times as long as a run
             run()

@@ -146,7 +146,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leave(self, name: str, known: "_Handler | None", layer: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         if known is not None:
             self._inside -= 1
-            known(self, name, layer, args[0] if args else next(iter(kwargs.values())), out)
+            known(self, name, layer, args[0] if args else kwargs["input"], out)
         self._running.pop()
 
     def linear(self, name: str, layer: nn.Linear, x: Tensor, out: Tensor) -> None:
@@ -180,10 +180,13 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._scale(layer, x, 1, out)
 
     def slopes(self, name: str, layer: nn.PReLU, x: Tensor, out: Tensor) -> None:
-        if layer.num_parameters > 1:
+        carried = self._at(x)
+        if layer.num_parameters > 1 and (carried is None or carried.shape[1] > 1):
             self._scale(layer, x, 1, out)
-        else:
-            self.passed(name, layer, x, out)
+            return
+        if layer.num_parameters > 1:  # a slope a place, say of a token or a row
+            self._end(self._of(layer.weight, 0), self._here)
+        self.passed(name, layer, x, out)
 
     def passed(self, _: str, layer: nn.Module, x: Tensor, out: Tensor) -> None:
         carried = self._at(x)
@@ -341,7 +344,10 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     reduced = name in _REDUCES
                     return [first.amax(dims, keepdim=tree_leaves(out)[0].ndim == first.ndim) if reduced else first]
             if name in _PICKS:
-                return [_lean(func(self._whole(args[0]), *args[1:], **kwargs))]
+                for tensor in tensors[1:]:  # what says which places
+                    self._end(self._at(tensor), self._here)
+                if (picked := _picked(first, name, args[1:])) is not None:
+                    return [picked]
         for tensor in tensors:
             self._end(self._at(tensor), self._here if self._leaf else f"{name} in {self._here}")
         return []
@@ -507,10 +513,27 @@ def _member(place: Place, positions: "np.ndarray[Any, np.dtype[np.int64]]", prod
 def _lean(numbers: Tensor) -> Tensor:
     """Keep one place of every dimension along which nothing changes."""
     for dim in range(numbers.ndim):
-        one = numbers.narrow(dim, 0, 1)
-        if numbers.shape[dim] > 1 and (numbers.stride(dim) == 0 or bool((numbers == one).all())):
-            numbers = one
+        if numbers.shape[dim] > 1:
+            one = numbers.narrow(dim, 0, 1)
+            if numbers.stride(dim) == 0 or bool((numbers == one).all()):
+                numbers = one
     return numbers
+
+
+def _picked(numbers: Tensor, name: str, args: Any) -> Tensor | None:
+    """Return numbers once places are picked, whatever they are, or None where these tell channels apart."""
+    if name == "index_select":
+        return numbers if numbers.ndim and numbers.shape[args[0]] == 1 else None
+    places: list[Tensor | None] = []
+    for index in args[0]:
+        begin, masks = len(places), index is not None and index.dtype in (torch.bool, torch.uint8)
+        many = index.ndim if masks else 1
+        if index is not None and (many == 0 or any(size > 1 for size in numbers.shape[begin : begin + many])):
+            return None
+        first = None if index is None else torch.zeros([1] * (1 if masks else index.ndim), dtype=torch.int64)
+        places += many * [first]
+    picked: Tensor = torch.ops.aten.index.Tensor(numbers, places)
+    return picked
 
 
 def _dims(args: Any, kwargs: Any, ndim: int) -> list[int]:

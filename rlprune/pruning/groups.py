@@ -5,7 +5,7 @@ statistics that normalise them, the columns of the layers that read them. Channe
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import lcm
@@ -141,13 +141,15 @@ def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
     Args:
         module: holds the layers.
         layers: their names in order, say ``["body.0", "body.2", "head"]``; one group for each but the last.
+
+    Raises:
+        ValueError: a layer that reads no channels, or whose channels cannot be cut.
     """
     groups = []
     for producer, consumer in pairwise(layers):
-        maker, reads = module.get_submodule(producer), 1 - made_on(module.get_submodule(consumer))
+        maker, reads = module.get_submodule(producer), _read_on(consumer, module.get_submodule(consumer))
         makers = [
-            Member(f"{producer}.{name}", made_on(maker) if name == "weight" else 0, produces=True)
-            for name, _ in maker.named_parameters(recurse=False)
+            replace(member, produces=True) for member in _along(producer, maker) if member.tensor.endswith(("weight", "bias"))
         ]
         size = maker.get_parameter("weight").shape[made_on(maker)]
         groups.append(Group(producer, size, (*makers, Member(f"{consumer}.weight", reads))))
@@ -173,19 +175,16 @@ def stream(
         inner: for a layer that reads flattened maps, how many positions a channel has there (4 for a 2x2 map).
 
     Raises:
-        ValueError: a layer that makes, scales or reads another number of channels.
+        ValueError: a layer that makes, scales or reads another number of channels, or whose channels cannot be cut.
     """
     inner = inner or {}
     layers = {layer: module.get_submodule(layer) for layer in (*made_by, *scaled_by, *read_by)}
     shared = {layer: int(getattr(layers[layer], "groups", 1)) for layer in (*made_by, *read_by)}
     members = [
-        Member(f"{layer}.{own}", made_on(layers[layer]) if own == "weight" else 0, produces=layer in made_by)
-        for layer in (*made_by, *scaled_by)
-        for own, tensor in (*layers[layer].named_parameters(recurse=False), *layers[layer].named_buffers(recurse=False))
-        if tensor.ndim
+        replace(member, produces=layer in made_by) for layer in (*made_by, *scaled_by) for member in _along(layer, layers[layer])
     ]
     members += [
-        Member(f"{layer}.weight", 1 - made_on(layers[layer]), inner=inner.get(layer, 1), blocks=shared[layer])
+        Member(f"{layer}.weight", _read_on(layer, layers[layer]), inner=inner.get(layer, 1), blocks=shared[layer])
         for layer in read_by
     ]
     maker = layers[made_by[0]]
@@ -196,6 +195,27 @@ def stream(
         if length != member.span(size):
             raise ValueError(f"'{name}' has {size} channels; dimension {member.dim} of {member.tensor} fits {length} positions")
     return Group(name, size, tuple(members), blocks=lcm(*shared.values()))
+
+
+def _along(name: str, layer: nn.Module) -> Iterator[Member]:
+    """Yield where the channels that a layer makes, or scales, lie in its tensors; an embedding's buffers are about words."""
+    _refuse_blocks(name, layer)
+    for own, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+        if own == "weight" or (tensor.ndim and not isinstance(layer, nn.Embedding | nn.EmbeddingBag)):
+            yield Member(f"{name}.{own}", made_on(layer) if own == "weight" else 0)
+
+
+def _read_on(name: str, layer: nn.Module) -> int:
+    """Return the dimension of a layer's weight on which the channels that it reads lie."""
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        raise ValueError(f"'{name}' is an {type(layer).__name__}: it reads words, and no channels")
+    _refuse_blocks(name, layer)
+    return 1 - made_on(layer)
+
+
+def _refuse_blocks(name: str, layer: nn.Module) -> None:
+    if isinstance(layer, _ConvTransposeNd) and layer.groups > 1:
+        raise ValueError(f"'{name}' is a transposed convolution in {layer.groups} groups, whose channels cannot be cut")
 
 
 def everything(groups: Sequence[Group]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from rlprune.pruning.groups import made_on
 from rlprune.reason import NotApplicable
 
-_MEASURED = (nn.Linear, nn.Embedding, _ConvNd)
+_MEASURED = (nn.Linear, nn.Embedding, nn.EmbeddingBag, _ConvNd)
 _NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 

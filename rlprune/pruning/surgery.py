@@ -260,6 +260,8 @@ def _sizes(layer: nn.Module, name: str, changed: Mapping[str, Tensor]) -> dict[s
     tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False)), **changed}
     weight_dim = made_on(layer)
     lengths = {own: tensor.shape[weight_dim if own == "weight" else 0] for own, tensor in tensors.items() if tensor.dim()}
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):  # others are about words
+        lengths = {"weight": lengths["weight"]}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{own} {length}" for own, length in lengths.items())
         raise ValueError(f"this cut would leave tensors of {name} that do not fit one another ({told}): a group leaves some out")
