@@ -148,9 +148,7 @@ def chain(module: nn.Module, layers: Sequence[str]) -> list[Group]:
     groups = []
     for producer, consumer in pairwise(layers):
         maker, reads = module.get_submodule(producer), _read_on(consumer, module.get_submodule(consumer))
-        makers = [
-            replace(member, produces=True) for member in _along(producer, maker) if member.tensor.endswith(("weight", "bias"))
-        ]
+        makers = [replace(member, produces=True) for member in _along(producer, maker, buffers=False)]
         size = maker.get_parameter("weight").shape[made_on(maker)]
         groups.append(Group(producer, size, (*makers, Member(f"{consumer}.weight", reads))))
     return groups
@@ -197,10 +195,10 @@ def stream(
     return Group(name, size, tuple(members), blocks=lcm(*shared.values()))
 
 
-def _along(name: str, layer: nn.Module) -> Iterator[Member]:
+def _along(name: str, layer: nn.Module, *, buffers: bool = True) -> Iterator[Member]:
     """Yield where the channels that a layer makes, or scales, lie in its tensors; an embedding's buffers are about words."""
     _refuse_blocks(name, layer)
-    for own, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+    for own, tensor in (*layer.named_parameters(recurse=False), *(layer.named_buffers(recurse=False) if buffers else ())):
         if own == "weight" or (tensor.ndim and not isinstance(layer, nn.Embedding | nn.EmbeddingBag)):
             yield Member(f"{name}.{own}", made_on(layer) if own == "weight" else 0)
 

@@ -273,7 +273,7 @@ def _sizes(layer: nn.Module, name: str, changed: Mapping[str, Tensor]) -> dict[s
             outputs, inputs = tensors["weight"].shape[:2]
             groups = outputs if one_by_one else layer.groups
             return {"groups": groups, "out_channels": outputs, "in_channels": inputs * groups}
-        case _ConvNd(groups=1):
+        case _ConvNd(groups=1):  # transposed
             inputs, outputs = tensors["weight"].shape[:2]
             return {"out_channels": outputs, "in_channels": inputs}
         case _NormBase():
