@@ -50,7 +50,7 @@ def test_what_not_all_tasks_have_is_left_out_and_named():
     ]
     unknown = [replace(one, judged=replace(one.judged, anchors={})) if one.task == "acrobot-v1" else one for one in BOTH]
     assert scores(unknown, told)["Dense"].shape == (4, 1)
-    assert told[-1] == "left out: Acrobot-v1, without both anchors"
+    assert told[-1] == "left out: Acrobot-v1, without a random and a dense anchor that differ"
 
 
 def test_what_cannot_be_normalised_is_refused():
