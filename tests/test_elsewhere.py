@@ -114,6 +114,18 @@ def values_of(pruner, values):
     return values[pruner if pruner == "Dense" else f"{pruner}, 90 %"]
 
 
+def test_a_pruner_that_a_task_lacks_is_named_below_what_is_of_all_tasks():
+    some = [one for one in BOTH if one.pruner != "SNIP" or one.task == BOTH[0].task]
+    table = tables.tasks_table(*both_of(some), 0.9)
+    assert table.note.endswith(" Not in all of them, and left out: SNIP.")
+    assert "left out" not in tables.tasks_table(*both_of(BOTH), 0.9).note
+
+
+def both_of(some):
+    over = curves.normalisable(curves.comparisons(some))
+    return over, curves.aggregate(over)
+
+
 def test_tasks_together_have_a_mean_a_median_and_a_gap():
     (one, other) = curves.normalisable(curves.comparisons(BOTH))
     together = curves.aggregate([one, other])

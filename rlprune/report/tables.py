@@ -457,6 +457,8 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
         together: their chart.
     """
     blocks, fields = [], []
+    everywhere = {curve.pruner for curve in together.curves if curve.at(sparsity)}
+    elsewhere = dict.fromkeys(it for one in over for it in one.pruners if it not in everywhere and one.there(it, sparsity))
     for cut, heading in BLOCKS.items():
         ends = {curve.pruner: end for curve in together.curves if curve.cut == cut and (end := curve.at(sparsity))}
         of_tasks = [normalised(over, pruner, sparsity) for pruner in ends]
@@ -484,6 +486,8 @@ def tasks_table(over: Sequence[Comparison], together: Chart, sparsity: float) ->
         "each task and over as many seeds of every task, median over tasks of their means, and optimality gap, the mean of what "
         f"is short of 1 (less is better), with 95 % stratified bootstrap intervals: seeds are drawn within tasks.{_marks(blocks)}"
     )
+    if elsewhere:
+        note += f" Not in all of them, and left out: {', '.join(elsewhere)}."
     header = ("pruner", "seeds a task", *(one.title for one in over), "IQM [95 %]", "median [95 %]", "optimality gap [95 %]")
     return Table(f"All tasks, {percent(sparsity)} of weights removed", note, header, tuple(blocks), tuple(fields))
 
