@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlprune import files
 from rlprune.costs.measures import MEASURES, SOLO
-from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.curves import Comparison, count_of, percent, span_of
 from rlprune.report.exhibits import Line
 from rlprune.report.scripts import ended, place, read
 from rlprune.report.tables import BLOCKS, markdown
@@ -47,7 +47,7 @@ def table(one: Comparison, sparsity: float, names: Sequence[str]) -> str:
     lines = [Line(one, sparsity, cut, pruner) for cut in BLOCKS for pruner in one.cutting(cut)]
     told = [["pruner", *(cost.heading for cost in costs)], *([line.pruner, *map(line.mean, costs)] for line in lines)]
     counts = [len(values) for name in names for values in one.values(sparsity, name).values()]
-    return f"**{one.title}, {percent(sparsity)} removed, {count_of((min(counts), max(counts)))}**\n\n{markdown(told)}"
+    return f"**{one.title}, {percent(sparsity)} removed, {count_of(span_of(counts))}**\n\n{markdown(told)}"
 
 
 def main() -> None:

@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
-from rlprune.bench.checks import data_mistakes, extra_mistakes, lacking, misfits, with_fingerprints
+from rlprune.bench.checks import data_mistakes, extra_mistakes, lacking, misfits
 from rlprune.bench.contents import Suite
 from rlprune.bench.matrix import Cell, Shard, cells
 from rlprune.bench.mistakes import Mistake, SuiteError
 from rlprune.bench.source import override, suites
-from rlprune.bench.suite import OPTIONS, load_suite
+from rlprune.bench.suite import OPTIONS, load_suite, with_fingerprints
 from rlprune.data import folders
 from rlprune.executors import Executor, executors
 from rlprune.files import write

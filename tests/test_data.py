@@ -14,9 +14,8 @@ from subjects import seeds
 from tiny_data import imagenet, picture, published_cifar10, tiny_imagenet, tree
 
 from rlprune.__main__ import main
-from rlprune.bench.checks import with_fingerprints
 from rlprune.bench.matrix import cells
-from rlprune.bench.suite import load_suite
+from rlprune.bench.suite import load_suite, with_fingerprints
 from rlprune.bench.sweep import identity
 from rlprune.bench.worker import Record
 from rlprune.data import folders, images, pixels, shapes

@@ -13,10 +13,9 @@ from pydantic import ValidationError
 
 from rlprune.bench.contents import PROFILES, Contents, Profiles, Suite
 from rlprune.bench.matrix import cell_maker
-from rlprune.bench.mistakes import Mistake, SuiteError, line_of, reach
+from rlprune.bench.mistakes import Mistake, line_of, reach
 from rlprune.bench.source import File, Layer, Table, inside, list_of, merge, table_of
 from rlprune.data import folders
-from rlprune.data.fingerprint import fingerprint
 from rlprune.pruning.plan import reached, trained_epochs, unheard
 from rlprune.pruning.pruner import NOTHING, pruners
 from rlprune.registry import Registry
@@ -268,21 +267,6 @@ def data_mistakes(suite: Suite) -> Iterator[Mistake]:
         if suite.data_tasks:  # others were asked for
             why = f"{', '.join(suite.tasks)}: reads no data from a folder; of {suite.name} do: {', '.join(suite.data_tasks)}"
         yield Mistake("--data", "", why)
-
-
-def with_fingerprints(suite: Suite) -> Suite:
-    """Return the suite with a fingerprint of the data and the checkpoint that each of its tasks reads.
-
-    Raises:
-        SuiteError: data that cannot be read.
-    """
-    recipes = {task.name: suite.recipe_for(task) for task in map(tasks().load, suite.tasks)}
-    wanted = {task: (recipe.reads, recipe.starts_from) for task, recipe in recipes.items() if recipe.reads or recipe.starts_from}
-    try:
-        taken = {what: fingerprint(what[0], Path(suite.folder), what[1]) for what in set(wanted.values())}
-    except ValueError as error:
-        raise SuiteError([Mistake("--data", "", str(error))]) from None
-    return suite.model_copy(update={"fingerprints": {task: taken[what] for task, what in wanted.items()}})
 
 
 def misfits(suite: Suite) -> Iterator[Mistake]:

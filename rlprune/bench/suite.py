@@ -24,6 +24,7 @@ from rlprune.bench.source import (
     table_of,
     words_of,
 )
+from rlprune.data.fingerprint import fingerprint
 from rlprune.safely import fault
 from rlprune.task import tasks
 from rlprune.words import Keys
@@ -115,6 +116,21 @@ def load_profiles(name: str) -> list[Suite]:
     if mistakes:
         raise SuiteError(mistakes)
     return found
+
+
+def with_fingerprints(suite: Suite) -> Suite:
+    """Return the suite with a fingerprint of the data and the checkpoint that each of its tasks reads.
+
+    Raises:
+        SuiteError: data that cannot be read.
+    """
+    recipes = {task.name: suite.recipe_for(task) for task in map(tasks().load, suite.tasks)}
+    wanted = {task: (recipe.reads, recipe.starts_from) for task, recipe in recipes.items() if recipe.reads or recipe.starts_from}
+    try:
+        taken = {what: fingerprint(what[0], Path(suite.folder), what[1]) for what in set(wanted.values())}
+    except ValueError as error:
+        raise SuiteError([Mistake("--data", "", str(error))]) from None
+    return suite.model_copy(update={"fingerprints": {task: taken[what] for task, what in wanted.items()}})
 
 
 def _heard(layers: Sequence[Layer]) -> list[Layer]:

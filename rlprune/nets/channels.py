@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rlprune.pruning.groups import Group, Member
+from rlprune.pruning.groups import Group, Member, made_on
 from rlprune.pruning.surgery import copied
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -151,10 +151,10 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def linear(self, name: str, layer: nn.Linear, x: Tensor, out: Tensor) -> None:
         self._read(layer.weight, 1, self._vector(x, x.ndim - 1))
-        self._make(name, layer, 0, out, out.ndim - 1)
+        self._make(name, layer, out, out.ndim - 1)
 
     def embedding(self, name: str, layer: "nn.Embedding | nn.EmbeddingBag", _: Tensor, out: Tensor) -> None:
-        self._make(name, layer, 1, out, out.ndim - 1)
+        self._make(name, layer, out, out.ndim - 1)
 
     def convolution(self, name: str, layer: "nn.Conv1d | nn.Conv2d | nn.Conv3d", x: Tensor, out: Tensor) -> None:
         dim = x.ndim - layer.weight.ndim + 1
@@ -166,7 +166,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._read(layer.weight, 1, vector)
         else:
             self._share(self._names[id(layer.weight)], layer.groups, vector)
-        self._make(name, layer, 0, out, dim)
+        self._make(name, layer, out, dim)
 
     def transposed(self, name: str, layer: nn.ConvTranspose2d, x: Tensor, out: Tensor) -> None:
         if layer.groups > 1:
@@ -174,18 +174,18 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         dim = x.ndim - layer.weight.ndim + 1
         self._read(layer.weight, 0, self._vector(x, dim))
-        self._make(name, layer, 1, out, dim)
+        self._make(name, layer, out, dim)
 
     def normalisation(self, _: str, layer: nn.BatchNorm2d, x: Tensor, out: Tensor) -> None:
         self._scale(layer, x, 1, out)
 
     def slopes(self, name: str, layer: nn.PReLU, x: Tensor, out: Tensor) -> None:
         carried = self._at(x)
-        if layer.num_parameters > 1 and (carried is None or carried.shape[1] > 1):
-            self._scale(layer, x, 1, out)
-            return
-        if layer.num_parameters > 1:  # a slope a place, say of a token or a row
-            self._end(self._of(layer.weight, 0), self._here)
+        if layer.num_parameters > 1:
+            if carried is None or carried.shape[1] > 1:
+                self._scale(layer, x, 1, out)
+                return
+            self._end(self._of(layer.weight, 0), self._here)  # a slope a place, say of a token or a row
         self.passed(name, layer, x, out)
 
     def passed(self, _: str, layer: nn.Module, x: Tensor, out: Tensor) -> None:
@@ -193,8 +193,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if carried is not None:
             self._carried[out] = carried
 
-    def _make(self, name: str, layer: nn.Module, weight_dim: int, out: Tensor, dim: int) -> None:
-        weight = layer.get_parameter("weight")
+    def _make(self, name: str, layer: nn.Module, out: Tensor, dim: int) -> None:
+        weight, weight_dim = layer.get_parameter("weight"), made_on(layer)
         place = (self._names[id(weight)], weight_dim)
         own = self._of(weight, weight_dim)
         self._made.add(place)

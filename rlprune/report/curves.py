@@ -176,18 +176,17 @@ class Comparison:
         name = self.metric.name
         judged = [row for row in self.cells(pruner, sparsity) if row.judged.metric.name == name and DAMAGED not in row.labels]
         endless = [row.seed for row in judged if row.values and not isfinite(row.values.get(name, nan))]
-        return sorted({*endless, *self._endless.get((pruner, own), ())})
+        return sorted({*endless, *(row.seed for row in self.lost_of(pruner, own))})
 
     def lost_of(self, pruner: str, sparsity: float) -> list[Row]:
         """Return the rows of ``lost`` of a pruner at one requested sparsity."""
-        return [row for row in self.lost if row.pruner == pruner and row.sparsity == sparsity]
+        return self._lost.get((pruner, sparsity), [])
 
     @cached_property
-    def _endless(self) -> dict[tuple[str, float], list[int]]:
-        """Pruner and requested sparsity to the seeds of ``lost``."""
-        found: dict[tuple[str, float], list[int]] = {}
+    def _lost(self) -> dict[tuple[str, float], list[Row]]:
+        found: dict[tuple[str, float], list[Row]] = {}
         for row in self.lost:
-            found.setdefault((row.pruner, row.sparsity), []).append(row.seed)
+            found.setdefault((row.pruner, row.sparsity), []).append(row)
         return found
 
     @cached_property
@@ -319,8 +318,7 @@ class Comparison:
     def seeds(self) -> tuple[int, int]:
         """Return the smallest and the largest number of seeds that measured the metric, over pruners and sparsities."""
         groups = dict.fromkeys((row.pruner, row.sparsity) for row in self.rows)
-        counts = [len(self.by_seed(*group, self.metric.name)) for group in groups]
-        return min(counts), max(counts)
+        return span_of(len(self.by_seed(*group, self.metric.name)) for group in groups)
 
 
 def stems(compared: Sequence[Comparison]) -> list[str]:
@@ -521,8 +519,13 @@ def _chart(title: str, metric: Measure, over: Sequence[Comparison], end: Callabl
 
 def seed_range(curves: Iterable[Curve]) -> tuple[int, int]:
     """Return the smallest and the largest number of seeds behind any point; (0, 0) where there is none."""
-    counts = [point.estimate.seeds for curve in curves for point in curve.points]
-    return (min(counts), max(counts)) if counts else (0, 0)
+    return span_of(point.estimate.seeds for curve in curves for point in curve.points)
+
+
+def span_of(counts: Iterable[int]) -> tuple[int, int]:
+    """Return the smallest and the largest; (0, 0) where there is none."""
+    some = list(counts) or [0]
+    return min(some), max(some)
 
 
 def leaders(ends: Mapping[str, Estimate], sign: int) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlprune.costs.measures import MEASURES, Measure
 from rlprune.report import draw, figures
-from rlprune.report.curves import Chart, Comparison, Curve, Point, count_of, order, percent, stems
+from rlprune.report.curves import Chart, Comparison, Curve, Point, count_of, order, percent, span_of, stems
 from rlprune.report.paper import Made
 from rlprune.report.printed import note, printed
 from rlprune.report.tables import BLOCKS, MISSING, PAPER_COSTS, Entry, Fields, Table, mean_text, number
@@ -130,7 +130,7 @@ def memory_figure(one: Comparison, sparsity: float, discs: Mapping[str, Disc], p
     figure.legend(handles, labels, loc="lower center", ncols=len(sizes), columnspacing=3.0, handletextpad=1.2)
     grey = "; grey: printed in the paper, at the memory measured here" if marks else ""
     counts = [end.seeds for end, _, _ in discs.values()]
-    seeds = count_of((min(counts), max(counts)))
+    seeds = count_of(span_of(counts))
     spread = "; lines: 95 % intervals" if max(counts) > 1 else ""
     said = f"{seeds}; area: disk, CSR 16:1; filled: channels cut, hollow: weights{spread}{grey}"
     draw.headline(figure, f"{one.title}, {percent(sparsity)} of weights removed", said)

@@ -24,6 +24,7 @@ from rlprune.report.curves import (
     percent,
     profiles,
     seed_range,
+    span_of,
 )
 from rlprune.report.draw import (
     ALARM,
@@ -473,7 +474,7 @@ def learning_figure(comparison: Comparison, curves: Sequence[LearningCurve]) -> 
     _along(figure, _trained(comparison), named)
     figure.supylabel(fitted(comparison.curve.heading, figure.get_figheight() - 0.2, NORMAL), fontsize=NORMAL, x=0.01)
     moments = "; triangles: the last cut (median)" if cut else ""
-    headline(figure, comparison.title, _note(_seeds(curves)) + moments)
+    headline(figure, comparison.title, _note(span_of(curve.seeds for curve in curves)) + moments)
     figure.legend(shades.values(), shades, loc="lower center", ncols=legend_columns(shades), handlelength=1.6)
     return figure
 
@@ -582,7 +583,7 @@ def insides_figure(comparison: Comparison, sparsity: float, inside: Mapping[Meas
         handles |= {f"{level}, {_network(one)}": Line2D([], [], color=_colour(one), **DOTTED) for one in inside}
     figure.legend(handles.values(), handles, loc="lower center", ncols=len(handles), handlelength=1.6)
     _along(figure, _trained(comparison), legend_height(handles))
-    headline(figure, _where(comparison, sparsity), _note(_seeds(everything)))
+    headline(figure, _where(comparison, sparsity), _note(span_of(curve.seeds for curve in everything)))
     return figure
 
 
@@ -606,11 +607,6 @@ def _span(curves: Sequence[LearningCurve]) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
-
-
-def _seeds(curves: Sequence[LearningCurve]) -> tuple[int, int]:
-    counts = [curve.seeds for curve in curves]
-    return min(counts), max(counts)
 
 
 # -- performance profiles ----------------------------------------------------------------------------------------
@@ -727,7 +723,7 @@ def layer_figure(comparison: Comparison, shares: LayerShares) -> "Figure":
     bar.ax.yaxis.set_major_formatter("{x:g} %")
     bar.ax.minorticks_off()
     bar.outline.set_visible(False)
-    counted = count_of((min(shares.seeds.values()), max(shares.seeds.values())))
+    counted = count_of(span_of(shares.seeds.values()))
     note = f"share of weights kept in each layer (%), mean over {counted}; red: at most one weight left, in so many seeds"
     headline(figure, _where(comparison, shares.sparsity), note)
     return figure

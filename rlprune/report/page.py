@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rlprune import files, safely
 from rlprune.report import comparable, curves, draw, figures, fronts, html, pictures, tables, widths
 from rlprune.report.beside import Beside, Failed
-from rlprune.report.curves import Comparison, count_of, percent
+from rlprune.report.curves import Comparison, count_of, percent, span_of
 from rlprune.report.efficiency import measurable
 from rlprune.report.listing import Listing
 from rlprune.report.question import question_table
@@ -311,11 +311,6 @@ def _fewest(drawn: Sequence[curves.LearningCurve]) -> int:
     return min(curve.resamples for curve in drawn)
 
 
-def _behind(drawn: Sequence[curves.LearningCurve]) -> tuple[int, int]:
-    counts = [curve.seeds for curve in drawn]
-    return min(counts), max(counts)
-
-
 def _explained(some: Sequence[curves.Chart]) -> str:
     drawn = [curve for chart in some for curve in chart.curves]
     points = any(len(point.values) > 1 for curve in drawn for point in curve.points)
@@ -352,7 +347,8 @@ def _task(page: _Page, one: Comparison, networks: Sequence[Path], place: int) ->
             page.figure(f"{one.stem}-fronts", partial(fronts.front_figure, one, costs), caption)
     if learning := curves.learning_curves(one):
         dotted = ", dense dotted" if any(curve.sparsity == 0 for curve in learning) else ""
-        caption = f"{one.title}: learning curves, darker for sparser{dotted}. {_spread(_behind(learning), _fewest(learning))}"
+        behind = span_of(it.seeds for it in learning)
+        caption = f"{one.title}: learning curves, darker for sparser{dotted}. {_spread(behind, _fewest(learning))}"
         caption += " A triangle is the last cut." if any(curve.at_cut for curve in learning) else ""
         pruners = list(dict.fromkeys(curve.pruner for curve in learning if curve.sparsity > 0)) or [""]
         for start in range(0, len(pruners), LEARNERS):
@@ -410,7 +406,7 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
         page.figure(f"{one.stem}-costs-{stem}", partial(figures.cost_figure, one, sparsity), caption)
     shares = curves.layer_shares(one, sparsity)
     if shares.kept:
-        layered = count_of((min(shares.seeds.values()), max(shares.seeds.values())))
+        layered = count_of(span_of(shares.seeds.values()))
         caption = f"{where}: what each pruner left of each layer, mean over {layered}. Red: a layer left with at most one weight."
         page.figure(f"{one.stem}-layers-{stem}", partial(figures.layer_figure, one, shares), caption)
     if cut := widths.widths(one, sparsity):
@@ -420,7 +416,7 @@ def _at_highest_sparsity(page: _Page, one: Comparison, sparsity: float) -> None:
     if inside := curves.insides(one, sparsity):
         fewest = min(map(_fewest, inside.values()))
         dotted = ", dense dotted" if any(curve.sparsity == 0 for found in inside.values() for curve in found) else ""
-        behind = _behind([curve for found in inside.values() for curve in found])
+        behind = span_of(curve.seeds for found in inside.values() for curve in found)
         caption = f"{where}: inside actor and critic over training{dotted}. {_spread(behind, fewest)}"
         page.figure(f"{one.stem}-insides-{stem}", partial(figures.insides_figure, one, sparsity, inside), caption)
     if one.seeds[1] > 1 and any(one.cut(pruner) != "nothing" for pruner in one.estimates(sparsity, one.metric.name)):

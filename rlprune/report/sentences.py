@@ -10,7 +10,7 @@ import numpy as np
 from rlprune.costs.measures import CATALOGUE, Measure
 from rlprune.report import curves, tables, triggers, widths
 from rlprune.report.comparable import mixed, settings, unlike
-from rlprune.report.curves import Comparison, Curve, count_of, leaders, percent, shown
+from rlprune.report.curves import Comparison, Curve, count_of, leaders, percent, shown, span_of
 from rlprune.report.dense import WITHIN, Against, learned_nothing
 from rlprune.report.sound import DAMAGED, sound
 from rlprune.report.sure import limits, with_dense, with_random
@@ -164,7 +164,7 @@ def finding(one: Comparison) -> str:
     where = f"{one.heading}: with {percent(sparsity)} of weights removed"
     alike = leaders(ends, one.metric.sign)
     top, counted = ends[alike[0]], [ends[pruner].seeds for pruner in alike]
-    seeds = count_of((min(counted), max(counted)))
+    seeds = count_of(span_of(counted))
     spread = f"interquartile mean and 95 % interval over {seeds}" if top.interval else seeds
     told = f"{one.measured} {_ends([tables.iqm_text(ends[pruner]) for pruner in alike])}, {spread}."
     chance = [f"{'That is' if len(ends) == 1 else 'All are'} {said}."] if (said := _no_better_than_chance(one, top)) else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from rlprune.report.curves import NETWORKS, Comparison, count_of, percent
+from rlprune.report.curves import NETWORKS, Comparison, count_of, percent, span_of
 from rlprune.report.draw import FAINT, GREY, INK, SMALL, fitted, grid, headline, print_style, size_of
 from rlprune.rows import Row, counts
 
@@ -56,8 +56,7 @@ def widths(comparison: Comparison, sparsity: float) -> dict[str, Widths]:
 
 def seeds(comparison: Comparison, sparsity: float, found: Iterable[str]) -> tuple[int, int]:
     """Return the least and the largest number of seeds that such widths of a pruner are the mean of."""
-    counted = [len(comparison.cells(pruner, sparsity)) for pruner in found]
-    return min(counted), max(counted)
+    return span_of(len(comparison.cells(pruner, sparsity)) for pruner in found)
 
 
 def single(comparison: Comparison, network: str, row: Row) -> bool:
