@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from rlprune.report.curves import Comparison, percent
-from rlprune.report.scripts import chosen, ended, read
+from rlprune.report.scripts import add_suite, chosen, ended, read
 from rlprune.report.sure import differences
 from rlprune.report.tables import MISSING, counted_text, difference_text, markdown, sure_text
 
@@ -44,8 +44,9 @@ def main() -> None:
     parser.add_argument("--others", help="names, with commas between them; all others, if none is given")
     parser.add_argument("--task", help="one task alone")
     parser.add_argument("--metric", help="a measure of the task; its metric, if none is given")
+    add_suite(parser)
     given = parser.parse_args()
-    found = read(given.results)
+    found = read(given.results, given.suite, given.profile)
     if given.task:
         (task,) = chosen([given.task], {one.task for one in found}, "task")
         found = [one for one in found if one.task == task]

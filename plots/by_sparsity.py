@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rlprune import files
 from rlprune.report.curves import Comparison, percent
-from rlprune.report.scripts import ended, place, read
+from rlprune.report.scripts import add_suite, ended, place, read
 from rlprune.report.tables import counted_text, dense_table, markdown, to_markdown
 
 
@@ -44,8 +44,9 @@ def main() -> None:
     parser.add_argument("--measures", help="names of values, say return_greedy,return_sampled")
     parser.add_argument("--of-dense", action="store_true", help="shares of the dense network's metric")
     parser.add_argument("--to", type=Path, help="FILE.md, or a folder to write by_sparsity.md into; it is printed, too")
+    add_suite(parser)
     given = parser.parse_args()
-    found = read(given.results)
+    found = read(given.results, given.suite, given.profile)
     if not found:
         raise ValueError("no cell has finished")
     if given.of_dense and given.measures:

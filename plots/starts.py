@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from rlprune.report import draw
 from rlprune.report.comparable import settings
 from rlprune.report.curves import Comparison, count_of, order, percent, seed_range
-from rlprune.report.scripts import ended, place, read
+from rlprune.report.scripts import ended, measure_of, place, read
 from rlprune.report.sure import Difference, differences
 from rlprune.report.tables import MISSING, counted_text, difference_text, markdown, sure_text
 
@@ -34,8 +34,6 @@ STARTS = {
     "shuffled-rescaled": "#CC79A7",
 }
 """Starts with their colours, as variants of a pruner end: ``SNIP rescaled``."""
-
-SAMPLED = "return_sampled"
 
 STEPS = (("rescaled", "kept"), ("measured", "rescaled"), ("rescaled", "shuffled-rescaled"))
 """Starts whose differences are told, each from the one that came before it."""
@@ -62,11 +60,6 @@ def compared(one: Comparison) -> dict[str, dict[str, str]]:
         for it in sorted(found, key=lambda it: (one.cut(next(iter(found[it].values()))), order(it)))
         if found[it].keys() > {"kept"} or "rescaled" in found[it]
     }
-
-
-def measure_of(one: Comparison, sparsity: float) -> str:
-    """Return what is shown where nobody says: of agents how they play when they explore, of others the task's metric."""
-    return SAMPLED if one.values(sparsity, SAMPLED) else one.metric.name
 
 
 def brought(one: Comparison, sparsity: float, metric: str) -> dict[Step, list[Difference]]:
@@ -193,7 +186,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     found = [
-        (one, sparsity, given.metric or measure_of(one, sparsity))
+        (one, sparsity, given.metric or measure_of(one, [sparsity]))
         for one in read(given.results)
         if compared(one)
         for sparsity in one.sparsities

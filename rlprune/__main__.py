@@ -87,7 +87,7 @@ def _answer(given: Sequence[str]) -> int:
             case "pack":
                 print(_pack(args.run, Path(args.file)))
             case "report":
-                print(_report(args.runs, args.out, args.to_rliable, args.to_openrlbenchmark))
+                print(_report(args))
             case "export":
                 print(_export(args))
     except (SuiteError, StoreError) as error:
@@ -160,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add("report")
     report.add_argument("runs", nargs="+", metavar="OUT", help="folder of a run, say results/cartpole")
     report.add_argument("--out", metavar="DIR", help="where to; default: OUT, with several and with a packed file results/joint")
+    report.add_argument("--suite", metavar="NAME", help="only its cells, those that it shares with other suites by its names")
+    report.add_argument("--profile", help="of that suite; default quick")
     report.add_argument("--to-rliable", metavar="FILE", help="write normalised scores, seeds by tasks, as .npz instead")
     report.add_argument("--to-openrlbenchmark", metavar="FILE", help="write learning curves as CSV instead")
     show = commands.add("show")
@@ -459,21 +461,27 @@ def _shown(args: argparse.Namespace) -> str:
     return shown_as(row, folder, json=args.json)
 
 
-def _report(runs: Sequence[str], out: str | None, rliable: str | None = None, openrlbenchmark: str | None = None) -> Path | str:
+def _report(args: argparse.Namespace) -> Path | str:
     """Write the report of all runs together, or what other tools read; a cell that several have counts once."""
-    folders = _folders(runs)
+    folders, out, rliable, openrlbenchmark = _folders(args.runs), args.out, args.to_rliable, args.to_openrlbenchmark
+    if args.suite is None and args.profile is not None:
+        raise SuiteError([Mistake("--profile", "", "of which suite? --suite NAME")])
     if out is not None and (why := unusable(out)):
         raise SuiteError([Mistake("--out", "", f"{plain(out.strip(), 100) or 'it'} {why}")])
 
     from rlprune.bench.status import parted
-    from rlprune.report.comparable import apart, gathered
+    from rlprune.bench.suite import load_suite
+    from rlprune.report.comparable import apart, as_suite, gathered
     from rlprune.report.page import write_report
 
+    suite = None if args.suite is None else load_suite(args.suite, args.profile or "quick")
     where = Path(out) if out else folders[0] if len(folders) == 1 and folders[0].is_dir() else Path("results", "joint")
     try:
         rows = gathered(folders, door.say)
         if not rows:
             raise ValueError(f"{', '.join(map(str, folders))}: no cell is there that can be read")
+        if suite and not (rows := as_suite(rows, suite)):
+            raise ValueError(f"{', '.join(map(str, folders))}: no cell is one of {suite.name}'s, profile {suite.profile}")
         for told in apart(rows) if folders[1:] else ():
             door.say(told)
         if rliable or openrlbenchmark:

@@ -142,6 +142,18 @@ def of_suite(rows: Iterable[Row], suite: Suite, device: str) -> list[Row]:
     return mine
 
 
+def as_suite(rows: Iterable[Row], suite: Suite) -> list[Row]:
+    """Return what suites share as this one's cells, by its names, on whatever device they trained; each that ended alike once."""
+    found: dict[object, Row] = {}
+    apart: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        apart[str(row.config.get("device", "cpu"))].append(row)
+    for device, own in apart.items():
+        for row in of_suite(own, suite, device):
+            found.setdefault((row.id, outcome(row)), row)
+    return list(found.values())
+
+
 def _usable(suite: Suite) -> set[str]:
     """Return the names of variants and pruners that load: somebody else's, not asked for here, may be broken."""
     known = set()

@@ -206,8 +206,7 @@ class Comparison:
         """
         if (measure := self._qualities.get(name)) is None:
             return None
-        alike = name.partition("_")[0] == self.metric.name.partition("_")[0]  # all returns are, but not top-1 and top-5
-        chance = [self.anchors["random"]] if alike and "random" in self.anchors else []
+        chance = [self.anchors["random"]] if self._alike(name) and "random" in self.anchors else []
         seen = [row.values[name] for row in self.rows if isfinite(row.values.get(name, nan))]
         return min([*seen, *chance], key=lambda value: measure.sign * value) if seen else None
 
@@ -290,8 +289,12 @@ class Comparison:
 
     @cached_property
     def against(self) -> Against:
-        """Return its pruners against the dense network."""
-        levels, name = self.cutting("nothing"), self.metric.name
+        """Return its pruners against the dense network, by the metric."""
+        return self.against_by(self.metric.name)
+
+    def against_by(self, name: str) -> Against:
+        """Return its pruners against the dense network, by any measure; what chance reaches is known of those like the metric."""
+        levels = self.cutting("nothing")
         found = {
             pruner: {
                 sparsity: seeds
@@ -300,7 +303,11 @@ class Comparison:
             }
             for pruner in self.pruners
         }
-        return against(found, levels, self.metric, self.anchors)
+        return against(found, levels, self.measure_of(name), self.anchors if self._alike(name) else {})
+
+    def _alike(self, name: str) -> bool:
+        """Return whether a measure is of the metric's kind: all returns are, but not top-1 and top-5."""
+        return name.partition("_")[0] == self.metric.name.partition("_")[0]
 
     @cached_property
     def chart_of_dense(self) -> "Chart":

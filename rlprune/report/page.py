@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rlprune import files, safely
-from rlprune.report import comparable, curves, draw, figures, fronts, html, pictures, tables, widths
+from rlprune.report import comparable, curves, draw, figures, fronts, heatmap, html, pictures, tables, widths
 from rlprune.report.beside import Beside, Failed
 from rlprune.report.curves import Comparison, count_of, percent, span_of
 from rlprune.report.efficiency import measurable
@@ -287,6 +287,13 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
         caption = "Every task by itself. " + _explained(some)
         page.figure(safely.name(f"all-{profile}-sparsity{number}"), partial(figures.sparsity_figure, some), caption)
     for each in _each_task_once(compared):
+        columns = [it for one in each if one.sparsities and (it := heatmap.column(one, one.metric.name))]
+        if len(columns) > 1 and heatmap.rows(columns):
+            caption = "What is kept of the dense network: interquartile means, in per cent; what a single task has is left out."
+            measured = "; ".join(dict.fromkeys(one.metric.heading for one in each))
+            page.figure(
+                safely.name(f"all-{profile}-kept"), partial(heatmap.heatmap_figure, columns, measured), caption, "pictures"
+            )
         if together := curves.aggregate(each):
             caption = "Tasks together, the metric normalised by the anchors each states; strata of the bootstrap are the tasks. "
             drawn = partial(figures.sparsity_figure, [together])

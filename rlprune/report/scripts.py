@@ -1,21 +1,25 @@
 """How the scripts in ``plots/`` end, what they are told, and where they write."""
 
+import argparse
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlprune import safely
+from rlprune.bench.contents import Suite
 from rlprune.bench.matrix import Cell, cells
 from rlprune.bench.mistakes import SuiteError
 from rlprune.bench.suite import load_suite
 from rlprune.report import draw, sentences
-from rlprune.report.comparable import apart, diverged, gathered, mixed, unlike
+from rlprune.report.comparable import apart, as_suite, diverged, gathered, mixed, unlike
 from rlprune.report.curves import Comparison, comparisons, titled
 from rlprune.words import nearest, several
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_SAMPLED = "return_sampled"
 
 
 def ended(script: Callable[[], object]) -> str | None:
@@ -27,12 +31,28 @@ def ended(script: Callable[[], object]) -> str | None:
     return None
 
 
-def read(folders: Sequence[Path]) -> list[Comparison]:
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """Let a script be told whose cells to show."""
+    parser.add_argument("--suite", default="", help="show this suite alone, what it shares with others by its names")
+    parser.add_argument("--profile", default="quick", help="of that suite; default quick")
+
+
+def read(folders: Sequence[Path], suite: str = "", profile: str = "quick") -> list[Comparison]:
     """Return what the rows of runs compare, profiles of a task told apart.
 
     How many cells failed or diverged, and in what they differ beside pruning, versions and machines, is said on stderr.
+
+    Args:
+        folders: of the runs.
+        suite: whose cells are shown, where runs of several suites share some; empty: each suite's by themselves.
+        profile: of that suite.
+
+    Raises:
+        ValueError: results cannot be read, or there is no such suite.
     """
     rows = gathered(folders)
+    if suite:
+        rows = as_suite(rows, _suite(suite, profile))
     found, failed = comparisons(rows), sum(row.status == "failed" and not diverged(row) for row in rows)
     told = [f"{failed} {'cells' if failed > 1 else 'cell'} failed, and nothing here shows them"] if failed else []
     told += apart(rows)
@@ -49,10 +69,19 @@ def planned(suite: str, profile: str, *overrides: str, **options: str) -> list[C
     Raises:
         ValueError: there is no such suite, or the options do not fit it.
     """
+    return cells(_suite(suite, profile, overrides, options), "cpu")
+
+
+def _suite(name: str, profile: str, overrides: Sequence[str] = (), options: Mapping[str, str] | None = None) -> Suite:
     try:
-        return cells(load_suite(suite, profile, overrides, options), "cpu")
+        return load_suite(name, profile, overrides, options)
     except SuiteError as error:
         raise ValueError(str(error)) from None
+
+
+def measure_of(one: Comparison, sparsities: Iterable[float]) -> str:
+    """Return what is shown where nobody says: of agents how they play when they explore, of others the task's metric."""
+    return _SAMPLED if any(one.values(sparsity, _SAMPLED) for sparsity in sparsities) else one.metric.name
 
 
 def chosen(asked: Iterable[str], known: Iterable[str], kind: str = "pruner") -> list[str]:
