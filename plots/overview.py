@@ -58,7 +58,7 @@ def main() -> None:
     if not shown:
         raise ValueError("these tasks have no pruner in common")
     if left := dict.fromkeys(pruner for it in columns for pruner in it.kept if pruner not in shown):
-        print(f"left out, for a single task has them: {', '.join(left)}")
+        print(f"Left out, for a single task has them: {', '.join(left)}.")
     measured = "; ".join(dict.fromkeys(one.heading_of(measures[one.stem]) for one in found))
     drawn([("overview", lambda: heatmap_figure(columns, measured))], given.to, "no cell has finished")
 

@@ -55,7 +55,7 @@ def test_pruners_of_a_single_task_are_left_out_where_there_are_several(tmp_path)
     others = as_task([one for one in ending({"SNIP": 450}, (0.9, 0.98)) if one.sparsity != 0.9], "b", "B", 0.0, 1.0)
     told = drawn(tmp_path, [*some, *others])
     ended = scripted("overview.py", tmp_path / "run", "--to", tmp_path)
-    assert ended.stdout.startswith("left out, for a single task has them: SynFlow\n")
+    assert ended.stdout.startswith("Left out, for a single task has them: SynFlow.\n")
     assert "SNIP" in told
     assert "SynFlow" not in told
     assert {"B", "90 %", "98 %"} <= {*told}
