@@ -287,23 +287,29 @@ class Comparison:
         ends = {sparsity: self.estimates(sparsity, self.metric.name) for sparsity in (0.0, *self.sparsities)}
         return _chart(self.title, self.metric, [self], lambda pruner, sparsity: ends[sparsity].get(pruner))
 
-    @cached_property
+    @property
     def against(self) -> Against:
         """Return its pruners against the dense network, by the metric."""
         return self.against_by(self.metric.name)
 
     def against_by(self, name: str) -> Against:
         """Return its pruners against the dense network, by any measure; what chance reaches is known of those like the metric."""
-        levels = self.cutting("nothing")
-        found = {
-            pruner: {
-                sparsity: seeds
-                for sparsity in ([0.0] if pruner in levels else self.sparsities)
-                if (seeds := self.by_seed(pruner, sparsity, name))
+        if name not in self._against:
+            levels = self.cutting("nothing")
+            found = {
+                pruner: {
+                    sparsity: seeds
+                    for sparsity in ([0.0] if pruner in levels else self.sparsities)
+                    if (seeds := self.by_seed(pruner, sparsity, name))
+                }
+                for pruner in self.pruners
             }
-            for pruner in self.pruners
-        }
-        return against(found, levels, self.measure_of(name), self.anchors if self._alike(name) else {})
+            self._against[name] = against(found, levels, self.measure_of(name), self.anchors if self._alike(name) else {})
+        return self._against[name]
+
+    @cached_property
+    def _against(self) -> dict[str, Against]:
+        return {}
 
     def _alike(self, name: str) -> bool:
         """Return whether a measure is of the metric's kind: all returns are, but not top-1 and top-5."""

@@ -59,9 +59,8 @@ def column(one: Comparison, metric: str, named: Mapping[str, str] | None = None,
     for name, shown in names.items():
         if name in against.pruners and one.cut(name) != "nothing":
             its = against.pruners[name]
-            found = {sparsity: (end, *its.near[sparsity]) for sparsity in sparsities if (end := its.at(sparsity))}
-            kept[shown] = {sparsity: Kept(end.iqm, near, seeds) for sparsity, (end, near, seeds) in found.items()}
-    kept = {shown: its for shown, its in kept.items() if its}
+            found = {sparsity: Kept(end.iqm, *its.near[sparsity]) for sparsity in sparsities if (end := its.at(sparsity))}
+            kept |= {shown: found} if found else {}
     cuts = {shown: one.cut(name) for name, shown in names.items()}
     return Column(one.task_title, against.unit, sparsities, kept, cuts) if kept else None
 
@@ -93,8 +92,8 @@ def heatmap_figure(columns: Sequence[Column], measured: str) -> "Figure":
     from matplotlib.figure import Figure
 
     shown = rows(columns)
-    left = max(draw.text_width(pruner) for names in shown.values() for pruner in names) + 0.15
-    left, right, above, below = max(left, 1.2), 0.06, 0.75, 0.06
+    left = max(1.2, *(draw.text_width(pruner) + 0.15 for names in shown.values() for pruner in names))
+    right, above, below = 0.06, 0.75, 0.06
     heights, widths = [ROW * len(names) for names in shown.values()], [len(column.sparsities) for column in columns]
     tall = above + below + sum(heights) + BETWEEN * (len(shown) - 1)
     places = {

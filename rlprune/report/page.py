@@ -287,10 +287,11 @@ def _overview(page: _Page, profile: str, compared: Sequence[Comparison]) -> None
         caption = "Every task by itself. " + _explained(some)
         page.figure(safely.name(f"all-{profile}-sparsity{number}"), partial(figures.sparsity_figure, some), caption)
     for each in _each_task_once(compared):
-        columns = [it for one in each if one.sparsities and (it := heatmap.column(one, one.metric.name))]
+        kept = [(one, column) for one in each if one.sparsities and (column := heatmap.column(one, one.metric.name))]
+        columns = [column for _, column in kept]
         if len(columns) > 1 and heatmap.rows(columns):
             caption = "What is kept of the dense network: interquartile means, in per cent; what a single task has is left out."
-            measured = "; ".join(dict.fromkeys(one.metric.heading for one in each))
+            measured = "; ".join(dict.fromkeys(one.metric.heading for one, _ in kept))
             page.figure(
                 safely.name(f"all-{profile}-kept"), partial(heatmap.heatmap_figure, columns, measured), caption, "pictures"
             )
